@@ -1,0 +1,105 @@
+"""Entry points of the installed commands: they look at the surroundings first, then hand over to the command's module.
+
+A command's module defines its flags at import and ``main() -> None``; it is imported here, after the check
+that the rooms of this package are not shadowed by folders of the same name that the user has on ``sys.path``.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOMS = ("training", "extraction", "matching", "evaluation", "protos")
+MODULES = {
+    "landmarks": "evaluation.make_landmarks",
+    "records": "training.records",
+    "train": "training.train",
+    "extract": "extraction.extract",
+    "match": "matching.match",
+    "search": "matching.search",
+    "benchmark": "evaluation.benchmark",
+}
+
+
+def shadowed_room() -> str | None:
+    """The sentence that names a room that resolves to a folder which is not ours; None when all is well."""
+    home = Path(__file__).resolve().parents[1]
+    for room in ROOMS:
+        spec = importlib.util.find_spec(room)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        if [Path(place).resolve() for place in places] != [home / room]:
+            found = f"Python finds {places[0]}" if places else "Python finds none"
+            return (
+                f"The package folder '{room}' of delg at {home / room} is shadowed or missing: {found}; start the "
+                "installed command (delg-...) from another folder or take that folder off PYTHONPATH."
+            )
+    return None
+
+
+def run(command: str) -> None:
+    """Runs one command: its flags, its ``main``, and one sentence instead of a traceback for a user's mistake."""
+    complaint = shadowed_room()
+    if complaint:
+        sys.exit(f"delg-{command}: {complaint}")
+    from absl import app, flags
+
+    module = importlib.import_module(MODULES[command])
+    for flag in flags.FLAGS.get_flags_for_module(module.__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    sys.modules["__main__"].__doc__ = module.__doc__
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+    def guarded(arguments: Sequence[str]) -> None:
+        from protos.errors import InputError
+
+        try:
+            if len(arguments) > 1 and not getattr(module, "POSITIONAL", ""):
+                raise InputError(f"Unexpected argument {arguments[1]!r}; every setting is a --flag=value.")
+            if getattr(module, "POSITIONAL", ""):
+                module.main(arguments[1:])
+            else:
+                module.main()
+        except (InputError, OSError) as error:
+            sys.exit(f"delg-{command}: {error}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    app.run(guarded)
+
+
+def landmarks() -> None:
+    """``delg-landmarks``."""
+    run("landmarks")
+
+
+def records() -> None:
+    """``delg-records``."""
+    run("records")
+
+
+def train() -> None:
+    """``delg-train``."""
+    run("train")
+
+
+def extract() -> None:
+    """``delg-extract``."""
+    run("extract")
+
+
+def match() -> None:
+    """``delg-match``."""
+    run("match")
+
+
+def search() -> None:
+    """``delg-search``."""
+    run("search")
+
+
+def benchmark() -> None:
+    """``delg-benchmark``."""
+    run("benchmark")

@@ -1,0 +1,1 @@
+"""Benchmarks, metrics, reports, and the procedural landmark set."""

@@ -1,0 +1,1 @@
+"""Images to features: image -> pyramid -> Features -> feature store."""

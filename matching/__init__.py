@@ -1,0 +1,1 @@
+"""Search and reranking: features x features -> inliers, ranking -> ranking. Needs neither TensorFlow nor Keras."""

@@ -1,0 +1,90 @@
+"""Files that are whole or absent: everything is written beside its place and renamed into it."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from protos.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary path beside ``path``; on success it is renamed to ``path``, on failure it is removed.
+
+    The caller may create a file or a directory at the temporary path. An existing file at ``path`` is replaced;
+    an existing directory is moved aside first and removed afterwards.
+
+    Args:
+      path: the final place; its folder is made if absent.
+
+    Yields:
+      The temporary path, in the same folder, with the same suffix.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    try:
+        temporary = room / final.name
+        yield temporary
+        if final.is_dir():
+            final.replace(room / "previous")
+        temporary.replace(final)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes bytes atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes a JSON document atomically, indented, floats in full precision."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON document.
+
+    Raises:
+      InputError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{os.fspath(path)} cannot be read as JSON: {error}") from error
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(folder: str | os.PathLike[str]) -> Path:
+    """Makes an output folder and proves that a file can be written in it, before long work starts.
+
+    Raises:
+      InputError: the folder cannot be made or written.
+    """
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise InputError(f"The output folder {place} cannot be written: {error.strerror or error}.") from error
+    return place

@@ -1,0 +1,92 @@
+"""The text form of a choice, ``name(arg=value, ...)``, as used by flags and configuration files.
+
+Only literals are admitted as values; the text is parsed with :mod:`ast` and never evaluated.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protos.errors import InputError
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Splits ``"gem(p=4.6)"`` into ``("gem", {"p": 4.6})``.
+
+    Args:
+      text: a name, optionally followed by keyword arguments with literal values in parentheses.
+
+    Returns:
+      The name and its keyword arguments.
+
+    Raises:
+      InputError: the text is not of that form.
+    """
+    form = f"Expected name or name(argument=literal, ...). Received: {text!r}"
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        if isinstance(node, ast.Name):
+            return node.id, {}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+            return node.func.id, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg}
+    except (SyntaxError, ValueError) as error:
+        raise InputError(form) from error
+    raise InputError(form)
+
+
+def render(name: str, arguments: Mapping[str, Any]) -> str:
+    """The inverse of :func:`parse`: ``render("gem", {"p": 4.6})`` is ``"gem(p=4.6)"``."""
+    inside = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    return f"{name}({inside})" if inside else name
+
+
+def split(text: str, separator: str = ",") -> list[str]:
+    """Splits a list of choices at the separators that stand outside parentheses and quotes.
+
+    >>> split("ransac, superglobal(m=400, k=9)")
+    ['ransac', 'superglobal(m=400, k=9)']
+    """
+    parts, depth, quote, current = [], 0, "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        if character == separator and depth == 0 and not quote:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    return [part.strip() for part in [*parts, current] if part.strip()]
+
+
+def build(text: str, table: Mapping[str, Callable[..., Any]], kind: str, **context: Any) -> Any:
+    """Calls the factory that the text names.
+
+    Args:
+      text: ``name(arg=value, ...)``.
+      table: the choices of this kind, name to factory.
+      kind: what is chosen, in words, for the error message ("backbone", "reranker").
+      **context: further keyword arguments that the program, not the text, supplies.
+
+    Returns:
+      What the factory returns.
+
+    Raises:
+      InputError: the name is not in the table, or an argument does not fit the factory.
+    """
+    name, arguments = parse(text)
+    if name not in table:
+        raise InputError(f"Unknown {kind} {name!r}; the choices are {', '.join(sorted(table))}.")
+    factory = table[name]
+    try:
+        inspect.signature(factory).bind(**arguments, **context)
+    except TypeError as error:
+        known = [p for p in inspect.signature(factory).parameters if p not in context]
+        raise InputError(f"{kind} {text!r}: {error}; its arguments are {', '.join(known) or 'none'}.") from error
+    return factory(**arguments, **context)

@@ -1,0 +1,47 @@
+"""Packaging of delg: metadata, dependencies, extras and console scripts."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOMS = ("delg", "training", "extraction", "matching", "evaluation", "protos")
+COMMANDS = ("landmarks", "records", "train", "extract", "match", "search", "benchmark")
+
+setup(
+    name="delg",
+    version="0.1.0",
+    description="Instance-level image retrieval: DELG global and local features, RANSAC and SuperGlobal reranking",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    package_data={"evaluation": ["report/*.html", "report/*.css", "report/*.js"], "delg": ["py.typed"]},
+    install_requires=[
+        "absl-py>=2.1",
+        "faiss-cpu>=1.9",
+        "jinja2>=3.1",
+        "keras>=3.10",
+        "matplotlib>=3.9",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.10",
+        "pillow>=10.3",
+        "protobuf>=6.31.1,<8",
+        "scipy>=1.13",
+        "tensorboard>=2.20",
+        "tensorflow>=2.20",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "dev": ["grpcio-tools>=1.73", "mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
+    },
+    entry_points={"console_scripts": [f"delg-{name} = delg.commands:{name}" for name in COMMANDS]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

@@ -1,0 +1,1 @@
+"""Images to a trained model: records, input pipeline, losses, trainer, checkpoints."""
