@@ -29,7 +29,9 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if isinstance(node, ast.Name):
             return node.id, {}
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            return node.func.id, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg}
+            arguments = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
+            if None not in arguments:
+                return node.func.id, {str(key): value for key, value in arguments.items()}
     except (SyntaxError, ValueError) as error:
         raise InputError(form) from error
     raise InputError(form)

@@ -1,0 +1,130 @@
+"""The local head: attention over positions and an autoencoder of the descriptors (arXiv 2001.05027, section 3)."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from delg.numerics import l2_normalize
+
+Tensor = Any
+
+
+class Autoencoder(keras.layers.Layer):
+    """Two 1x1 convolutions: ``C -> dim`` (linear, the local descriptor) and ``dim -> C`` with ReLU (reconstruction).
+
+    Args:
+      dim: length of the local descriptor.
+      channels: channels ``C`` of the feature map.
+    """
+
+    def __init__(self, dim: int, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim, self.channels = dim, channels
+        self.encoder = layers.Conv2D(dim, 1, name="autoenc_conv1")
+        self.decoder = layers.Conv2D(channels, 1, activation="relu", name="autoenc_conv2")
+
+    def build(self, input_shape: tuple) -> None:
+        """Builds both convolutions."""
+        self.encoder.build(input_shape)
+        self.decoder.build((*input_shape[:-1], self.dim))
+
+    def call(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, h, w, C)`` to descriptors ``(B, h, w, dim)``, not normalised, and their reconstruction."""
+        descriptors = self.encoder(x)
+        return descriptors, self.decoder(descriptors)
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "dim": self.dim, "channels": self.channels}
+
+
+class Attention(keras.layers.Layer):
+    """``softplus(conv1x1(relu(bn(conv1x1(x)))))``: one score per position, at least 0 and not bounded above.
+
+    Args:
+      channels: width of the hidden layer (released: 512).
+    """
+
+    def __init__(self, channels: int = 512, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.hidden = layers.Conv2D(channels, 1, name="attn_conv1")
+        self.normalization = layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name="bn_conv1")
+        self.score = layers.Conv2D(1, 1, name="attn_conv2")
+
+    def build(self, input_shape: tuple) -> None:
+        """Builds both convolutions and the normalisation."""
+        inner = (*input_shape[:-1], self.channels)
+        self.hidden.build(input_shape)
+        self.normalization.build(inner)
+        self.score.build(inner)
+
+    def scores(self, x: Tensor, training: bool = False) -> Tensor:
+        """The value before softplus, ``(B, h, w, 1)``."""
+        return self.score(ops.relu(self.normalization(self.hidden(x), training=training)))
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """``(B, h, w, C)`` to ``(B, h, w, 1)``."""
+        return ops.softplus(self.scores(x, training))
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "channels": self.channels}
+
+
+class LocalHead(keras.layers.Layer):
+    """Attention and autoencoder on a feature map that receives no gradient from them.
+
+    With the autoencoder the attention reads its reconstruction, as released; without it the map itself, whose
+    vectors then are the local descriptors.
+
+    Args:
+      channels: channels ``C`` of the feature map.
+      dim: length of the local descriptor; None for no autoencoder.
+      attention_channels: hidden width of the attention.
+    """
+
+    def __init__(self, channels: int, dim: int | None = 128, attention_channels: int = 512, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels, self.dim, self.attention_channels = channels, dim, attention_channels
+        self.autoencoder = Autoencoder(dim, channels, name="autoencoder") if dim else None
+        self.attention = Attention(attention_channels, name="attention")
+
+    def build(self, input_shape: tuple) -> None:
+        """Builds the parts."""
+        if self.autoencoder is not None:
+            self.autoencoder.build(input_shape)
+        self.attention.build(input_shape)
+
+    def call(self, x: Tensor, training: bool = False) -> dict[str, Tensor]:
+        """Describes and weighs every position of a feature map.
+
+        Args:
+          x: ``(B, h, w, C)``; the gradient is stopped here.
+          training: batch statistics in the attention's normalisation.
+
+        Returns:
+          A dict: ``local_descriptors`` ``(B, h, w, d)`` not normalised, ``attention`` ``(B, h, w)``,
+          ``attention_pooled`` ``(B, C)`` = the mean over positions of ``attention * x / |x|``, ``local_target`` = ``x``
+          without gradient, and with the autoencoder ``reconstruction`` ``(B, h, w, C)``.
+        """
+        target = ops.stop_gradient(x)
+        outputs = {"local_target": target}
+        if self.autoencoder is None:
+            descriptors = attended = target
+        else:
+            descriptors, attended = self.autoencoder(target)
+            outputs["reconstruction"] = attended
+        weights = self.attention(attended, training=training)
+        pooled = ops.mean(l2_normalize(target) * weights, axis=(1, 2))
+        return outputs | {
+            "local_descriptors": descriptors,
+            "attention": ops.squeeze(weights, -1),
+            "attention_pooled": pooled,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        own = {"channels": self.channels, "dim": self.dim, "attention_channels": self.attention_channels}
+        return {**super().get_config(), **own}

@@ -1,0 +1,22 @@
+"""Small numerical functions shared by the heads."""
+
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+
+
+def l2_normalize(x: Tensor, axis: int = -1, epsilon: float = 1e-12) -> Tensor:
+    """``x / sqrt(max(sum(x^2), epsilon))`` along one axis, the released code's L2 normalisation.
+
+    Args:
+      x: floating-point tensor of any shape.
+      axis: the axis of the vectors.
+      epsilon: lower bound of the squared norm; a zero vector stays zero.
+
+    Returns:
+      A tensor of the same shape and dtype.
+    """
+    squared = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squared, epsilon))

@@ -1,0 +1,66 @@
+"""Named models: the released sizes and one small enough for a CPU."""
+
+from typing import TYPE_CHECKING, Any
+
+from protos.errors import InputError
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+RELEASED_EXTRACTION = {
+    "image_scales": [0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0],
+    "global_scales_ind": [3, 4, 5],
+    "max_image_size": 1024,
+    "max_feature_num": 1000,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "delg_r50": {"backbone": "resnet50", "extraction": RELEASED_EXTRACTION},
+    "delg_r101": {"backbone": "resnet101", "extraction": RELEASED_EXTRACTION},
+    "delg_small": {
+        "backbone": "resnet_small",
+        "embedding_dim": 256,
+        "local_dim": 64,
+        "attention_channels": 96,
+        "arcface_margin": 0.05,
+        "arcface_scale": 24.0,
+        "extraction": {
+            "image_scales": [0.5, 0.70710677, 1.0, 1.4142135],
+            "global_scales_ind": [0, 1, 2],
+            "max_image_size": 384,
+            "max_feature_num": 500,
+        },
+    },
+}
+
+
+def preset_config(name: str) -> dict[str, Any]:
+    """The arguments of :class:`delg.model.Delg` that a preset stands for.
+
+    Raises:
+      InputError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise InputError(f"Unknown preset {name!r}; the choices are {', '.join(PRESETS)}.")
+    return dict(PRESETS[name])
+
+
+def from_preset(name: str, num_classes: int | None = None, seed: int = 0, **overrides: Any) -> "Delg":
+    """Builds a preset with fresh weights.
+
+    Args:
+      name: one of :data:`PRESETS`.
+      num_classes: classes of the training set; None for a model without classifiers.
+      seed: of the initial weights (this sets Keras' global seed).
+      **overrides: arguments of :class:`delg.model.Delg` that replace the preset's.
+
+    Raises:
+      InputError: unknown preset or a bad argument.
+    """
+    config = preset_config(name) | {"num_classes": num_classes} | overrides
+    import keras
+
+    from delg.model import Delg
+
+    keras.utils.set_random_seed(seed)
+    return Delg(**config)

@@ -1,0 +1,170 @@
+"""ResNet backbones: one builder for the released DELG convention, the CVNet convention and small CPU networks.
+
+References:
+  He et al., Deep Residual Learning, arXiv 1512.03385; released DELG code (`delf/python/training/model/resnet50.py`)
+  for the ``"released"`` convention; CVNet's `resnet.py` for ``"symmetric"``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import layers
+
+from delg.geometry import Window, smallest_side
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What two published ResNets of one depth differ in.
+
+    Attributes:
+      padding: ``"same"`` or ``"symmetric"``, of every convolution larger than 1x1.
+      stride_on_3x3: the stride of a stage sits on the 3x3 convolution instead of the first 1x1.
+      use_bias: convolutions have biases.
+      epsilon: of batch normalisation.
+      momentum: of batch normalisation's moving averages, in Keras' sense (the share that is kept).
+      stem: kernel size of the first convolution, of stride 2.
+      pool: padding of the 3x3 max-pooling of stride 2 after the stem; None for no pooling.
+    """
+
+    padding: str
+    stride_on_3x3: bool
+    use_bias: bool
+    epsilon: float
+    momentum: float
+    stem: int = 7
+    pool: str | None = "valid"
+
+
+RELEASED = Convention("same", stride_on_3x3=False, use_bias=True, epsilon=1e-3, momentum=0.99)
+SYMMETRIC = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-5, momentum=0.9, pool="symmetric")
+SMALL = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool=None)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A convolutional trunk and its geometry.
+
+    Attributes:
+      model: images ``(B, H, W, 3)`` to a dict of feature maps, ``block1`` to ``block4`` (``block0`` is the stem's).
+      local_windows: the windows between the image and ``block3``.
+      windows: the windows between the image and ``block4``.
+    """
+
+    model: keras.Model
+    local_windows: tuple[Window, ...]
+    windows: tuple[Window, ...] = field(repr=False)
+
+    @property
+    def min_side(self) -> int:
+        """Smallest accepted image side in pixels."""
+        return smallest_side(self.windows)
+
+
+class _Builder:
+    """Adds layers with the released names and keeps the windows that move or thin the grid."""
+
+    def __init__(self, convention: Convention, width_factor: int) -> None:
+        self.convention, self.expansion = convention, width_factor
+        self.windows: list[Window] = []
+
+    def convolution(self, x: Tensor, filters: int, kernel: int, stride: int, name: str) -> Tensor:
+        padding = self.convention.padding if kernel > 1 else "valid"
+        if padding == "symmetric":
+            x = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x)
+            padding = "valid"
+        use_bias = self.convention.use_bias
+        return layers.Conv2D(filters, kernel, stride, padding, use_bias=use_bias, name=name)(x)
+
+    def normalization(self, x: Tensor, name: str) -> Tensor:
+        c = self.convention
+        return layers.BatchNormalization(epsilon=c.epsilon, momentum=c.momentum, name=name)(x)
+
+    def stem(self, x: Tensor, filters: int) -> Tensor:
+        c = self.convention
+        x = layers.ReLU(name="conv1_relu")(
+            self.normalization(self.convolution(x, filters, c.stem, 2, "conv1"), "bn_conv1")
+        )
+        self.windows.append(Window(c.stem, 2, c.padding))
+        if c.pool is None:
+            return x
+        self.windows.append(Window(3, 2, c.pool))
+        if c.pool == "symmetric":  # after a ReLU, padding with 0 equals padding with -infinity
+            x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+        return layers.MaxPooling2D(3, 2, "valid", name="pool1")(x)
+
+    def bottleneck(self, x: Tensor, width: int, stride: int, name: str, project: bool) -> Tensor:
+        """1x1, 3x3, 1x1 with a skip connection (arXiv 1512.03385, figure 5 right)."""
+        first, second = (1, stride) if self.convention.stride_on_3x3 else (stride, 1)
+        y = self.convolution(x, width, 1, first, f"res{name}_branch2a")
+        y = layers.ReLU(name=f"res{name}_branch2a_relu")(self.normalization(y, f"bn{name}_branch2a"))
+        y = self.convolution(y, width, 3, second, f"res{name}_branch2b")
+        y = layers.ReLU(name=f"res{name}_branch2b_relu")(self.normalization(y, f"bn{name}_branch2b"))
+        y = self.convolution(y, width * self.expansion, 1, 1, f"res{name}_branch2c")
+        return self._joined(x, self.normalization(y, f"bn{name}_branch2c"), stride, name, project)
+
+    def basic(self, x: Tensor, width: int, stride: int, name: str, project: bool) -> Tensor:
+        """Two 3x3 convolutions with a skip connection (arXiv 1512.03385, figure 5 left)."""
+        y = self.convolution(x, width, 3, stride, f"res{name}_branch2a")
+        y = layers.ReLU(name=f"res{name}_branch2a_relu")(self.normalization(y, f"bn{name}_branch2a"))
+        y = self.convolution(y, width, 3, 1, f"res{name}_branch2b")
+        return self._joined(x, self.normalization(y, f"bn{name}_branch2b"), stride, name, project)
+
+    def _joined(self, x: Tensor, y: Tensor, stride: int, name: str, project: bool) -> Tensor:
+        if project:
+            x = self.convolution(x, y.shape[-1], 1, stride, f"res{name}_branch1")
+            x = self.normalization(x, f"bn{name}_branch1")
+        return layers.ReLU(name=f"res{name}_relu")(layers.Add(name=f"res{name}_add")([y, x]))
+
+    def stage(self, x: Tensor, index: int, *, depth: int, width: int, stride: int, basic: bool) -> Tensor:
+        unit = self.basic if basic else self.bottleneck
+        for i in range(depth):
+            step = stride if i == 0 else 1
+            x = unit(x, width, step, f"{index + 1}{chr(ord('a') + i)}", project=i == 0)
+        on_1x1 = not (basic or self.convention.stride_on_3x3)
+        self.windows.append(Window(1, stride, "valid") if on_1x1 else Window(3, stride, self.convention.padding))
+        return x
+
+
+def resnet(
+    depths: Sequence[int],
+    widths: Sequence[int],
+    convention: Convention,
+    *,
+    block3_strides: bool = False,
+    basic: bool = False,
+    stem_width: int | None = None,
+) -> Backbone:
+    """Builds a four-stage ResNet of version 1.
+
+    Args:
+      depths: units in each of the four stages.
+      widths: inner width of each stage; bottleneck units put out four times as much.
+      convention: padding, strides, biases and normalisation.
+      block3_strides: thin ``block3`` by 2 before it is handed to the heads, and take the stride of the last stage
+        away in exchange; ``block4`` is the same either way for 1x1 strides.
+      basic: units of two 3x3 convolutions instead of bottlenecks.
+      stem_width: filters of the first convolution; by default the first width.
+
+    Returns:
+      The backbone; ``model`` maps float32 images ``(B, H, W, 3)`` to ``block0`` (after the stem) ... ``block4``.
+    """
+    builder = _Builder(convention, 1 if basic else 4)
+    images = keras.Input((None, None, 3), name="images")
+    x = builder.stem(images, stem_width or widths[0])
+    maps = {"block0": x}
+    local_windows: tuple[Window, ...] = ()
+    for index, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+        stride = 1 if index == 1 or (index == 4 and block3_strides) else 2
+        x = builder.stage(x, index, depth=depth, width=width, stride=stride, basic=basic)
+        if index == 3:
+            if block3_strides:
+                x = layers.MaxPooling2D(1, 2, "valid", name="block3_subsample")(x)
+                builder.windows.append(Window(1, 2, "valid"))
+            local_windows = tuple(builder.windows)
+        maps[f"block{index}"] = x
+    return Backbone(keras.Model(images, maps, name="backbone"), local_windows, tuple(builder.windows))

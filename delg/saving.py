@@ -1,0 +1,62 @@
+"""A model is one folder: ``config.json`` (text) and ``model.weights.h5``."""
+
+import inspect
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protos.errors import InputError
+from protos.files import atomic_path, read_json, write_json
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+FORMAT = 1
+
+
+def save(model: "Delg", folder: str | os.PathLike[str]) -> None:
+    """Writes a model folder. The configuration is written last, so that a folder with one is whole."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    with atomic_path(place / WEIGHTS) as temporary:
+        model.save_weights(temporary)
+    write_json(place / CONFIG, {"format": FORMAT, "class": "Delg", "model": model.get_config()})
+
+
+def is_model_folder(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a saved model."""
+    return (Path(folder) / CONFIG).is_file() and (Path(folder) / WEIGHTS).is_file()
+
+
+def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
+    """Reads a model folder.
+
+    Args:
+      folder: what :func:`save` wrote.
+      weights: False builds the same model with fresh weights from Keras' global seed.
+
+    Raises:
+      InputError: the folder is not a model folder, or its weights do not fit its configuration.
+    """
+    place = Path(folder)
+    if not is_model_folder(place):
+        raise InputError(f"{place} is not a model folder: expected {CONFIG} and {WEIGHTS} in it.")
+    from delg.model import Delg
+
+    document = read_json(place / CONFIG)
+    config = document.get("model") if isinstance(document, dict) else None
+    if not isinstance(config, dict) or document.get("format") != FORMAT:
+        raise InputError(f"{place / CONFIG} is not a model configuration of format {FORMAT}.")
+    unknown = sorted(set(config) - set(inspect.signature(Delg).parameters))
+    if unknown:
+        raise InputError(f"{place / CONFIG} holds unknown settings: {', '.join(unknown)}.")
+    model = Delg(**config)
+    if weights:
+        try:
+            model.load_weights(place / WEIGHTS)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{place / WEIGHTS} does not fit {CONFIG}: {reason}") from error
+    return model

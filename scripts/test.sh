@@ -1,0 +1,7 @@
+#!/bin/sh
+# Runs the tests in .venv, which is made when there is none. Arguments go to pytest.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/environment.sh "[dev]"
+export TF_CPP_MIN_LOG_LEVEL=2
+exec "$PYTHON" -m pytest "$@"

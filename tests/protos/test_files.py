@@ -1,0 +1,46 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from protos.errors import InputError
+from protos.files import atomic_path, check_writable, read_json, sha256, write_json, write_text
+
+
+def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_directory_replaces_a_directory(tmp_path: Path):
+    for content in ("one", "two"):
+        with atomic_path(tmp_path / "d") as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert [p.name for p in (tmp_path / "d").iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_json_round_trip_and_broken_file(tmp_path: Path):
+    write_json(tmp_path / "x/y.json", {"a": 0.1 + 0.2, "ü": [1]})
+    assert read_json(tmp_path / "x/y.json") == {"a": 0.1 + 0.2, "ü": [1]}
+    (tmp_path / "broken.json").write_text("{")
+    for name in ("broken.json", "absent.json"):
+        with pytest.raises(InputError, match=name):
+            read_json(tmp_path / name)
+
+
+def test_sha256(tmp_path: Path):
+    (tmp_path / "f").write_bytes(b"abc")
+    assert sha256(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_check_writable_makes_the_folder_or_says_why(tmp_path: Path):
+    assert check_writable(tmp_path / "a/b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        check_writable(tmp_path / "file/inside")

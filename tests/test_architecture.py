@@ -1,0 +1,105 @@
+"""The import rules between the rooms, read from the code itself."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from delg.commands import MODULES, ROOMS
+
+ROOT = Path(__file__).parents[1]
+ALL_ROOMS = ("delg", *ROOMS)
+MAY_IMPORT = {
+    "protos": set(),
+    "delg": {"protos"},
+    "training": {"delg", "protos"},
+    "extraction": {"delg", "protos"},
+    "matching": {"extraction.features", "extraction.store", "protos"},
+    "evaluation": {"matching", "extraction", "protos"},
+}
+NUMPY_ONLY = ("extraction/features.py", "extraction/store.py", "extraction/images.py")
+COMMAND_MODULES = set(MODULES.values())
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def sources() -> list[Path]:
+    return [
+        path for room in ALL_ROOMS for path in sorted((ROOT / room).rglob("*.py")) if not path.stem.endswith("_pb2")
+    ]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {
+                f"{node.module}.{alias.name}" for alias in node.names if (ROOT / node.module.replace(".", "/")).is_dir()
+            }
+    return names
+
+
+def test_rooms_import_only_what_they_may():
+    for path in sources():
+        room, name = path.relative_to(ROOT).parts[0], module_name(path)
+        if name in COMMAND_MODULES or name in ("delg.commands", "delg.__main__"):
+            continue
+        for target in imported(path):
+            other = target.split(".")[0]
+            if other not in ALL_ROOMS or other == room:
+                continue
+            allowed = MAY_IMPORT[room]
+            fine = other in allowed or any(target == a or target.startswith(f"{a}.") for a in allowed)
+            fine = fine or any(a.startswith(f"{target}.") for a in allowed)
+            assert fine, f"{name} imports {target}"
+
+
+def test_commands_are_leaves():
+    for path in sources():
+        assert not imported(path) & COMMAND_MODULES, f"{module_name(path)} imports a command"
+
+
+def test_the_value_objects_need_no_framework():
+    for name in NUMPY_ONLY:
+        heavy = {target.split(".")[0] for target in imported(ROOT / name)} & {"tensorflow", "keras", "cv2", "delg"}
+        assert not heavy, f"{name} imports {heavy}"
+
+
+def test_tensorflow_appears_only_where_it_may():
+    for path in sources():
+        room = path.relative_to(ROOT).parts[0]
+        if any(target.split(".")[0] == "tensorflow" for target in imported(path)):
+            assert room == "training", f"{module_name(path)} imports tensorflow"
+
+
+def test_matching_leaves_tensorflow_out():
+    modules = [module_name(p) for p in sources() if p.is_relative_to(ROOT / "matching")]
+    lines = ["import sys, importlib", f"for m in {modules}: importlib.import_module(m)"]
+    code = "\n".join([*lines, "print({'tensorflow', 'keras'} & set(sys.modules))"])
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            assert node.end_lineno - body[0].lineno < 45, f"{path.name}:{node.lineno} {node.name}"
+
+
+def test_the_named_rooms_are_those_of_the_wheel():
+    code = (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert all(f'"{room}"' in code for room in ALL_ROOMS)
+    for command, module in MODULES.items():
+        assert f'"{command}"' in code
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
