@@ -32,7 +32,7 @@ def resnet_small(
     block3_strides: bool = False,
 ) -> Backbone:
     """A thin ResNet of 7 basic units for small images on a CPU: ``block3`` at stride 8, ``block4`` at stride 16."""
-    return resnet(depths, widths, SMALL, block3_strides=block3_strides, basic=True)
+    return resnet(depths, widths, SMALL, strides=(1, 2, 1, 2), block3_strides=block3_strides, basic=True)
 
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {

@@ -28,7 +28,7 @@ class Convention:
       epsilon: of batch normalisation.
       momentum: of batch normalisation's moving averages, in Keras' sense (the share that is kept).
       stem: kernel size of the first convolution, of stride 2.
-      pool: padding of the 3x3 max-pooling of stride 2 after the stem; None for no pooling.
+      pool: padding of the 3x3 max-pooling of stride 2 after the stem.
     """
 
     padding: str
@@ -37,12 +37,12 @@ class Convention:
     epsilon: float
     momentum: float
     stem: int = 7
-    pool: str | None = "valid"
+    pool: str = "valid"
 
 
 RELEASED = Convention("same", stride_on_3x3=False, use_bias=True, epsilon=1e-3, momentum=0.99)
 SYMMETRIC = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-5, momentum=0.9, pool="symmetric")
-SMALL = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool=None)
+SMALL = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool="symmetric")
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,6 @@ class _Builder:
             self.normalization(self.convolution(x, filters, c.stem, 2, "conv1"), "bn_conv1")
         )
         self.windows.append(Window(c.stem, 2, c.padding))
-        if c.pool is None:
-            return x
         self.windows.append(Window(3, 2, c.pool))
         if c.pool == "symmetric":  # after a ReLU, padding with 0 equals padding with -infinity
             x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
@@ -135,9 +133,9 @@ def resnet(
     widths: Sequence[int],
     convention: Convention,
     *,
+    strides: Sequence[int] = (1, 2, 2, 2),
     block3_strides: bool = False,
     basic: bool = False,
-    stem_width: int | None = None,
 ) -> Backbone:
     """Builds a four-stage ResNet of version 1.
 
@@ -145,21 +143,22 @@ def resnet(
       depths: units in each of the four stages.
       widths: inner width of each stage; bottleneck units put out four times as much.
       convention: padding, strides, biases and normalisation.
+      strides: step of each stage.
       block3_strides: thin ``block3`` by 2 before it is handed to the heads, and take the stride of the last stage
         away in exchange; ``block4`` is the same either way for 1x1 strides.
       basic: units of two 3x3 convolutions instead of bottlenecks.
-      stem_width: filters of the first convolution; by default the first width.
 
     Returns:
       The backbone; ``model`` maps float32 images ``(B, H, W, 3)`` to ``block0`` (after the stem) ... ``block4``.
     """
     builder = _Builder(convention, 1 if basic else 4)
     images = keras.Input((None, None, 3), name="images")
-    x = builder.stem(images, stem_width or widths[0])
+    x = builder.stem(images, widths[0])
     maps = {"block0": x}
     local_windows: tuple[Window, ...] = ()
-    for index, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
-        stride = 1 if index == 1 or (index == 4 and block3_strides) else 2
+    for index, (depth, width, stride) in enumerate(zip(depths, widths, strides, strict=True), start=1):
+        if index == 4 and block3_strides:
+            stride = 1  # noqa: PLW2901
         x = builder.stage(x, index, depth=depth, width=width, stride=stride, basic=basic)
         if index == 3:
             if block3_strides:

@@ -1,0 +1,168 @@
+"""Image files: which there are, and how one is decoded (Pillow, orientation tag ignored, as the released code does)."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from protos.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+DECODER = f"pillow {PIL.__version__}"
+EXIF_POLICY = "orientation ignored"
+
+Crop = tuple[float, float, float, float]
+
+
+class BadImageError(ValueError):
+    """One file that cannot be used as an image; the message is the reason, without the path."""
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image by name, before it is read.
+
+    Attributes:
+      name: unique in its list.
+      path: the file.
+      crop: ``(x1, y1, x2, y2)`` in pixels of the whole photo, None for the whole photo.
+    """
+
+    name: str
+    path: str
+    crop: Crop | None = None
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[ImageRef]:
+    """All images below a folder, sorted by path.
+
+    A name is the path below the folder, with ``/``, without the suffix; images that differ only in the suffix
+    keep it. Hidden files and folders are left out; links are followed, each folder once.
+
+    Args:
+      folder: searched with all its subfolders for files that end in ``.jpg .jpeg .png .webp .bmp`` (any case).
+
+    Returns:
+      At least one image.
+
+    Raises:
+      InputError: the folder is missing, or holds no image.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"The image folder {root} does not exist or is not a folder.")
+    found = _walk(root)
+    if not found:
+        raise InputError(f"The image folder {root} holds no image; expected files ending in {' '.join(SUFFIXES)}.")
+    return _named((path.relative_to(root), path) for path in found)
+
+
+def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> list[ImageRef]:
+    """Images of a text file with a path a line.
+
+    Args:
+      path: the text file, UTF-8; empty lines are passed over.
+      images_dir: where relative paths start; None for the current folder.
+
+    Returns:
+      The images in the order of the file; a name is the path as it stands there, without the suffix.
+
+    Raises:
+      InputError: the file cannot be read, or names no image, or one image twice.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"The image list {os.fspath(path)} cannot be read as UTF-8 text: {error}") from error
+    relative = [PurePath(line.strip()) for line in lines if line.strip()]
+    if not relative:
+        raise InputError(f"The image list {os.fspath(path)} is empty; expected the path of one image a line.")
+    return _named((part, Path(images_dir or "") / part) for part in relative)
+
+
+def _walk(root: Path) -> list[Path]:
+    """Image files below a folder, sorted."""
+    found, visited = [], set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place) / name for name in files if name.lower().endswith(SUFFIXES) and name[0] != "."]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _named(paths: Iterable[tuple[PurePath, Path]]) -> list[ImageRef]:
+    """Gives each file (relative path, path) a unique name."""
+    pairs = list(paths)
+    stems = [os.path.splitext(part.as_posix())[0] for part, _ in pairs]  # noqa: PTH122
+    count = Counter(stems)
+    names = [stem if count[stem] == 1 else part.as_posix() for stem, (part, _) in zip(stems, pairs)]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise InputError(f"Two images have the name {twice[0]!r}; expected each once.")
+    return [ImageRef(_text(name), os.fspath(path)) for name, (_, path) in zip(names, pairs)]
+
+
+def _text(name: str) -> str:
+    """A name that can be written as UTF-8 (bytes of a file name that are not UTF-8 become escapes)."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def load_image(ref: ImageRef) -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
+    """Decodes an image and cuts its crop.
+
+    The crop is rounded to whole pixels (halves to even, as released) and cut at the border of the photo.
+    Grey, CMYK and palette images become RGB, transparency is dropped, 16-bit grey is brought to 8 bits.
+
+    Args:
+      ref: which image.
+
+    Returns:
+      ``(H, W, 3)`` uint8 RGB of the crop or the whole; ``(width, height)`` of the whole photo; ``(x, y)`` of the
+      crop's top-left pixel in it.
+
+    Raises:
+      BadImageError: the file is missing, empty, truncated, not an image, or the crop lies outside of it.
+    """
+    try:
+        with Image.open(ref.path) as image:
+            size = image.size
+            box = _box(ref.crop, size)
+            rgb = _rgb(image)
+            return np.array(rgb if ref.crop is None else rgb.crop(box), np.uint8), size, box[:2]
+    except BadImageError:
+        raise
+    except UnidentifiedImageError as error:
+        empty = Path(ref.path).is_file() and Path(ref.path).stat().st_size == 0
+        raise BadImageError("the file is empty" if empty else "not an image that Pillow can decode") from error
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from error
+    except Exception as error:  # decoders raise errors of many kinds on damaged files
+        raise BadImageError(f"not decodable: {error}") from error
+
+
+def _box(crop: Crop | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Whole-pixel crop ``(left, top, right, bottom)`` inside the photo."""
+    width, height = size
+    if crop is None:
+        return 0, 0, width, height
+    x1, y1, x2, y2 = (round(float(side)) for side in crop)
+    box = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise BadImageError(f"the crop {tuple(crop)} holds no pixel of the {width} x {height} photo")
+    return box
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")

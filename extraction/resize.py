@@ -1,0 +1,48 @@
+"""The size an image is brought to before anything else, and the way back to its pixels."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+RULE = "pillow bilinear, antialiased, side = round-half-even(side * factor)"
+
+
+def limited_size(
+    width: int, height: int, max_image_size: int = -1, min_image_size: int = -1, resize_factor: float = 1.0
+) -> tuple[int, int]:
+    """Size after the limits on the longest side; each limit is multiplied by ``resize_factor``, ``-1`` is no limit.
+
+    Source: ``ResizeImage`` of the released extractor. No side becomes smaller than one pixel.
+
+    >>> limited_size(1600, 1200, max_image_size=1024)
+    (1024, 768)
+    """
+    longest = max(width, height)
+    factor = 1.0
+    if max_image_size > 0 and longest > max_image_size * resize_factor:
+        factor = max_image_size * resize_factor / longest
+    elif min_image_size > 0 and longest < min_image_size * resize_factor:
+        factor = min_image_size * resize_factor / longest
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resizes ``(H, W, 3)`` uint8 to ``size = (width, height)``; the same array where the size is right already."""
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def to_source(points: NDArray[np.float64], resized: tuple[int, int], source: tuple[int, int]) -> NDArray[np.float64]:
+    """Maps pixel centres of a resized image to those of the image it was made of: ``x (W / w) + (W / w - 1) / 2``.
+
+    Args:
+      points: ``(N, 2)`` ``(x, y)`` in the resized image; the centre of the top-left pixel is ``(0, 0)``.
+      resized: its ``(width, height)``.
+      source: ``(width, height)`` of the other image.
+
+    Returns:
+      ``(N, 2)`` float64 points of the source image.
+    """
+    factor = np.asarray(source, np.float64) / np.asarray(resized, np.float64)
+    return (points + 0.5) * factor - 0.5

@@ -1,0 +1,34 @@
+"""The settings that every extractor records in the store."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from extraction.images import DECODER, EXIF_POLICY
+from protos.errors import InputError
+
+
+def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
+    """Settings of one extractor, completed by what all of them share.
+
+    Args:
+      extractor: its kind.
+      **others: what its features depend on besides, as JSON values; this includes ``weights_sha256`` where it has
+        weights.
+    """
+    try:
+        package = version("delg")
+    except PackageNotFoundError:
+        package = "not installed"
+    return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": package}
+
+
+def check_limits(max_image_size: int, max_feature_num: int) -> None:
+    """Checks the two limits that all extractors have.
+
+    Raises:
+      InputError: one is not a whole number, or out of range.
+    """
+    if not isinstance(max_image_size, int) or (max_image_size < 1 and max_image_size != -1):
+        raise InputError(f"max_image_size expects 1 or more, or -1 for no limit. Received: {max_image_size!r}")
+    if not isinstance(max_feature_num, int) or max_feature_num < 1:
+        raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")

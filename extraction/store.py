@@ -1,0 +1,200 @@
+"""The feature store: features of many images in one folder, opened memory-mapped and read lazily.
+
+Layout (format version 1)::
+
+    plan.json           written first: settings, storage, and the fingerprint of the image list
+    shard-00000/        one fixed range of the image list; written whole or not at all
+      index.json        names and sizes of its images, and the images that were skipped, with reasons
+      global.npy        (n, D) float32 global descriptors of unit norm
+      offsets.npy       (n + 1,) int64: local features of image i are the rows offsets[i]:offsets[i + 1] of
+      keypoints.npy     (m, 2) float32 (x, y) in pixels of the whole photo
+      descriptors.npy   (m, d) float32 or float16, unit norm
+      scores.npy        (m,) float32, decreasing within an image
+      scales.npy        (m,) float32
+    global.npy          (N, D) float32: the global descriptors of all shards
+    manifest.json       written last: format, settings, storage, names, shards, skipped, counts
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extraction.features import Features, Floats
+from protos.errors import InputError
+from protos.files import read_json
+
+FORMAT = "delg feature store"
+VERSION = 1
+PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
+LOCAL = ("keypoints", "descriptors", "scores", "scales")
+MAY_DIFFER = frozenset({"crop"})  # settings that need not agree between queries and database
+OPEN_SHARDS = 32
+
+
+class Shard(NamedTuple):
+    """One shard, its arrays memory-mapped."""
+
+    names: list[str]
+    sizes: list[list[int]]
+    offsets: NDArray[np.int64]
+    keypoints: Floats
+    descriptors: NDArray[np.floating[Any]]
+    scores: Floats
+    scales: Floats
+
+
+def shard_name(number: int) -> str:
+    """Folder of a shard: ``shard-00007``."""
+    return f"shard-{number:05d}"
+
+
+def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """What differs between two settings, each as ``key (left and right)``."""
+    absent = "absent"
+    return [
+        f"{key} ({left.get(key, absent)!r} and {right.get(key, absent)!r})"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key, absent) != right.get(key, absent)
+    ]
+
+
+class FeatureStore:
+    """Features of many images, read from disk as they are needed.
+
+    Attributes:
+      folder: where it lies.
+      names: of the images, in the order of the image list; row ``i`` everywhere belongs to ``names[i]``.
+      global_descriptors: ``(N, D)`` float32, unit norm, memory-mapped.
+      settings: how the features were made (extractor, weights hash, scales, resize rule, decoder, crop, ...).
+      skipped: ``{"name", "reason"}`` of each image that could not be used.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], global_descriptors: Floats):
+        self.folder = folder
+        self.names: list[str] = manifest["names"]
+        self.settings: dict[str, Any] = manifest["settings"]
+        self.skipped: list[dict[str, str]] = manifest["skipped"]
+        self.global_descriptors = global_descriptors
+        self._counts: dict[str, int] = manifest["counts"]
+        self._starts = np.cumsum([0, *manifest["shards"]])
+        self._rows = {name: i for i, name in enumerate(self.names)}
+        self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Self:
+        """Opens a finished store.
+
+        Raises:
+          InputError: there is none, it is unfinished, of another format version, or damaged.
+        """
+        place = Path(folder)
+        if not (place / MANIFEST).is_file():
+            if (place / PLAN).is_file():
+                raise InputError(f"The extraction into {place} is not finished; run its delg-extract command again.")
+            raise InputError(f"{place} is not a feature store (it holds no {MANIFEST}); delg-extract makes one.")
+        manifest = read_json(place / MANIFEST)
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise InputError(f"{place / MANIFEST} is not the manifest of a feature store.")
+        if manifest.get("version") != VERSION:
+            raise InputError(
+                f"The feature store {place} has format version {manifest.get('version')}; expected {VERSION}."
+            )
+        try:
+            matrix = np.load(place / GLOBAL, mmap_mode="r")
+            store = cls(place, manifest, matrix)
+            expected = len(store.names), int(store._starts[-1])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(place, error) from error
+        if expected != (len(matrix), len(matrix)):
+            raise _damaged(place, f"{len(matrix)} global descriptors for {expected[0]} names")
+        return store
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same folder."""
+        return type(self).open, (self.folder,)
+
+    def index_of(self, name: str) -> int:
+        """Row of an image.
+
+        Raises:
+          InputError: the store has no image of that name.
+        """
+        if name not in self._rows:
+            raise InputError(f"The feature store {self.folder} has no image {name!r} (of its {len(self)} images).")
+        return self._rows[name]
+
+    def features(self, i: int) -> Features:
+        """All features of image ``i``; the arrays are read from disk now.
+
+        Raises:
+          IndexError: ``i`` is outside ``0 .. len(self) - 1``.
+          InputError: the shard is damaged.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"Image {i} of a feature store with {len(self)} images.")
+        number = int(np.searchsorted(self._starts, i, side="right")) - 1
+        shard, row = self._shard(number), i - int(self._starts[number])
+        rows = slice(int(shard.offsets[row]), int(shard.offsets[row + 1]))
+        width, height = shard.sizes[row]
+        return Features(
+            name=shard.names[row],
+            image_size=(width, height),
+            global_descriptor=np.array(self.global_descriptors[i], np.float32),
+            keypoints=np.array(shard.keypoints[rows], np.float32),
+            descriptors=_unit_rows(shard.descriptors[rows]),
+            scores=np.array(shard.scores[rows], np.float32),
+            scales=np.array(shard.scales[rows], np.float32),
+        )
+
+    def bytes_per_image(self) -> dict[str, float]:
+        """Mean bytes of the arrays of one image: ``global`` descriptor, and ``local`` features with their geometry."""
+        images = max(len(self), 1)
+        return {"global": self.global_descriptors.nbytes / images, "local": self._counts["local_bytes"] / images}
+
+    def check_compatible(self, other: "FeatureStore") -> None:
+        """Proves that the two stores were made alike, but for the crop, so that their features may be compared.
+
+        Raises:
+          InputError: names each setting that differs.
+        """
+        mine, theirs = ({k: v for k, v in s.settings.items() if k not in MAY_DIFFER} for s in (self, other))
+        differences = differing(mine, theirs)
+        if differences:
+            raise InputError(
+                f"The feature stores {self.folder} and {other.folder} were made with different settings and cannot "
+                f"be compared: {'; '.join(differences)}."
+            )
+
+    def _open_shard(self, number: int) -> Shard:
+        place = self.folder / shard_name(number)
+        try:
+            index = read_json(place / INDEX)
+            arrays = {key: np.load(place / f"{key}.npy", mmap_mode="r") for key in ("offsets", *LOCAL)}
+            shard = Shard(names=index["names"], sizes=index["sizes"], **arrays)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(place, error) from error
+        images = int(self._starts[number + 1] - self._starts[number])
+        rows = {len(arrays[key]) for key in LOCAL}
+        if (len(shard.names), len(shard.offsets)) != (images, images + 1) or rows != {int(shard.offsets[-1])}:
+            raise _damaged(place, "its arrays do not fit together")
+        return shard
+
+
+def _unit_rows(descriptors: NDArray[np.floating[Any]]) -> Floats:
+    """Rows as float32 of unit norm; rows stored as float32 are given back as they are."""
+    rows = np.array(descriptors, np.float32)
+    if descriptors.dtype == np.float32:
+        return rows
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _damaged(place: Path, why: object) -> InputError:
+    return InputError(f"The feature store part {place} is damaged ({why}); remove the store and extract again.")

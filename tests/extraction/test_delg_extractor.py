@@ -1,0 +1,234 @@
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+
+import delg
+from extraction.delg_extractor import DelgExtractor, ExtractionConfig, Pass, plan_passes, unit
+from extraction.extractors import build_extractor
+from protos.errors import InputError
+from protos.files import sha256
+from tests.extraction.pictures import picture
+
+SCALES = (0.5, 1.0, 1.5)
+IMAGE = picture(90, 120, seed=3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = delg.from_preset("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
+    model.inference_model = cache(model.inference_model)  # compiled once for all tests
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    place = tmp_path_factory.mktemp("model")
+    delg.save(model, place)
+    return place
+
+
+def extractor(model, scales=SCALES, chosen=(0, 1), **options):
+    return DelgExtractor(model, ExtractionConfig(scales, chosen, **options))
+
+
+def outputs(model, scale):
+    """Both heads at one scale, computed plainly."""
+    x = model.normalize(IMAGE[None])
+    size = (round(90 * scale), round(120 * scale))
+    x = keras.ops.image.resize(x, size, interpolation="bilinear", antialias=False)
+    return {key: np.asarray(value)[0] for key, value in model(x, training=False).items()}, size
+
+
+def test_plan_runs_only_what_is_wanted_in_the_order_of_the_scales():
+    assert plan_passes((2.0, 0.5, 1.0), (2, 0, 2), (100, 60), 10) == [
+        Pass(2.0, (200, 120), ("global", "local")),
+        Pass(0.5, (50, 30), ("local",)),
+        Pass(1.0, (100, 60), ("global", "local")),
+    ]
+
+
+def test_plan_rounds_halves_to_even():
+    assert [p.size for p in plan_passes((0.5,), (0,), (25, 27), 2)] == [(12, 14)]
+
+
+def test_plan_leaves_out_scales_below_the_smallest_side():
+    passes = plan_passes((0.25, 0.5, 1.0), (0, 1), (100, 40), 20)
+    assert passes == [Pass(0.5, (50, 20), ("global", "local")), Pass(1.0, (100, 40), ("local",))]
+
+
+def test_plan_raises_the_sides_where_no_scale_is_left():
+    assert plan_passes((0.5, 1.0), (1,), (500, 3), 20) == [Pass(1.0, (500, 20), ("global", "local"))]
+    assert plan_passes((0.5, 1.0), (0, 1), (1, 1), 20) == [Pass(1.0, (20, 20), ("global", "local"))]
+    assert plan_passes((0.5, 2.0), (0,), (30, 12), 20) == [  # the global scale is too small, the local one is not
+        Pass(0.5, (20, 20), ("global",)),
+        Pass(2.0, (60, 24), ("local",)),
+    ]
+
+
+def test_unit_norm():
+    np.testing.assert_allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
+    np.testing.assert_allclose(unit(np.array([1e-7, 0.0])), [0.1, 0.0])  # the released floor: 1e-12 on the squared norm
+
+
+def test_global_descriptor_is_the_unit_sum_of_unit_descriptors(model):
+    expected = unit(sum(unit(outputs(model, scale)[0]["global_descriptor"]) for scale in (0.5, 1.0)))
+    got = extractor(model)(IMAGE, "x").global_descriptor
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert got.dtype == np.float32
+    other = extractor(model, chosen=(1, 0, 1))(IMAGE, "x").global_descriptor
+    np.testing.assert_array_equal(got, other)
+    alone = extractor(model, chosen=(2,))(IMAGE, "x").global_descriptor
+    np.testing.assert_allclose(alone, unit(outputs(model, 1.5)[0]["global_descriptor"]), atol=1e-6)
+    assert np.abs(alone - got).max() > 1e-5
+
+
+def test_local_features_are_the_best_cells_of_all_scales(model):
+    scores, descriptors, points, scales = [], [], [], []
+    for scale in SCALES:
+        out, (h, w) = outputs(model, scale)
+        ys, xs = model.keypoint_grid(h, w)
+        for i, y in enumerate(ys):
+            for j, x in enumerate(xs):
+                scores.append(out["attention"][i, j])
+                descriptors.append(unit(out["local_descriptors"][i, j]))
+                points.append(((x + 0.5) * 120 / w - 0.5, (y + 0.5) * 90 / h - 0.5))
+                scales.append(1 / scale)
+    features = extractor(model, max_feature_num=50)(IMAGE, "x")
+    assert (len(features), features.image_size) == (50, (120, 90))
+    best = np.sort(np.array(scores))[::-1][:50]
+    np.testing.assert_allclose(features.scores, best, atol=1e-5)
+    cells = np.column_stack([points, scales])
+    for row in range(50):
+        place = [*features.keypoints[row], features.scales[row]]
+        cell = np.abs(cells - place).max(1).argmin()
+        assert np.abs(cells[cell] - place).max() < 1e-3
+        assert abs(scores[cell] - features.scores[row]) < 1e-5
+        np.testing.assert_allclose(features.descriptors[row], descriptors[cell], atol=1e-5)
+    every = extractor(model, max_feature_num=10**6)(IMAGE, "x")
+    assert len(every) == len(scores)
+
+
+def test_threshold(model):
+    every = extractor(model)(IMAGE, "x")
+    middle = float(every.scores[100])
+    assert len(extractor(model, score_threshold=middle)(IMAGE, "x")) == int((every.scores >= middle).sum())
+    none = extractor(model, score_threshold=1e9)(IMAGE, "x")
+    assert none.descriptors.shape == (0, 8)
+    assert abs(np.linalg.norm(none.global_descriptor) - 1) < 1e-6
+
+
+def test_released_keypoints_are_multiples_of_the_stride(model):
+    released = extractor(model, (0.5,), (0,), keypoints="released", max_feature_num=10**6)(IMAGE, "x")
+    step = model.local_stride / 0.5
+    assert sorted(set(released.keypoints[:, 0].tolist())) == [step * i for i in range(-(-60 // model.local_stride))]
+    assert sorted(set(released.keypoints[:, 1].tolist())) == [step * i for i in range(-(-45 // model.local_stride))]
+    centre = extractor(model, (0.5,), (0,), max_feature_num=10**6)(IMAGE, "x")
+    np.testing.assert_array_equal(centre.scores, released.scores)
+    assert not np.allclose(centre.keypoints, released.keypoints, atol=0.2)
+    halved = extractor(model, (1.0,), (0,), keypoints="released", max_image_size=60)(IMAGE, "x")
+    assert set(halved.keypoints[:, 0].tolist()) <= {2.0 * model.local_stride * i for i in range(10)}
+
+
+def test_keypoints_follow_the_picture(model):
+    """The cell that changes most when a spot appears is the one whose keypoint is nearest to the spot."""
+    for x, y in ((30, 40), (77, 21), (101, 66)):
+        spotted = np.full((90, 120, 3), 128, np.uint8)
+        plain = spotted.copy()
+        spotted[y - 2 : y + 3, x - 2 : x + 3] = 255
+        one = extractor(model, (1.0,), (0,), max_feature_num=10**6)
+        net = model.inference_model(("local",))
+        a, b = (net.predict_on_batch(model.normalize(image[None])) for image in (spotted, plain))
+        change = np.linalg.norm(a["local_descriptors"] - b["local_descriptors"], axis=-1)[0]
+        ys, xs = model.keypoint_grid(90, 120)
+        grid = np.stack(np.meshgrid(xs, ys), -1)
+        centroid = (grid * change[..., None] ** 4).sum((0, 1)) / (change**4).sum()
+        assert np.abs(centroid - [x, y]).max() < model.local_stride
+        assert one(plain, "x").keypoints.shape == (change.size, 2)
+
+
+def test_limits_shrink_with_the_crop(model):
+    config = {"scales": (1.0,), "chosen": (0,), "max_feature_num": 10**6}
+    half = extractor(model, max_image_size=60, **config)(IMAGE, "x")
+    factor = extractor(model, max_image_size=120, **config)(IMAGE, "x", resize_factor=0.5)
+    np.testing.assert_array_equal(half.global_descriptor, factor.global_descriptor)
+    np.testing.assert_array_equal(half.keypoints, factor.keypoints)
+    assert len(half) < len(extractor(model, max_image_size=-1, **config)(IMAGE, "x"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (500, 3), (5, 7), (19, 18)])
+def test_images_of_any_size_are_described(model, size):
+    features = extractor(model, max_image_size=256)(picture(*size), "x")
+    assert abs(np.linalg.norm(features.global_descriptor) - 1) < 1e-6
+    assert len(features) >= 1
+    np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1, atol=1e-5)
+
+
+def test_the_last_stage_runs_at_the_global_scales_only(model):
+    one = extractor(model, chosen=(1,))
+    one(IMAGE, "x")
+    assert set(one._networks) == {("local",), ("global", "local")}
+    local, both = one._networks["local",], one._networks["global", "local"]
+    assert len(local.layers) < len(both.layers)
+    assert {layer.name for layer in both.layers} >= {"embedding_layer"}
+    assert "embedding_layer" not in {layer.name for layer in local.layers}
+
+
+def test_a_model_folder_with_its_defaults_and_overrides(folder, model):
+    one = build_extractor(str(folder))
+    assert one.settings["weights_sha256"] == sha256(folder / "model.weights.h5")
+    for key in ("image_scales", "global_scales_ind", "max_image_size", "max_feature_num"):
+        assert one.settings[key] == model.extraction[key]
+    assert one.settings["keypoints"] == "centre"
+    assert one.settings["antialias"] is False
+    assert one.settings["score_threshold"] is None
+    other = build_extractor(str(folder), image_scales=[1.0], global_scales_ind=[0], keypoints="released")
+    assert other.settings["image_scales"] == [1.0]
+    assert other.settings["keypoints"] == "released"
+    same = extractor(model, (1.0,), (0,), max_image_size=384)(IMAGE, "x").global_descriptor
+    np.testing.assert_allclose(other(IMAGE, "x").global_descriptor, same, atol=1e-6)
+
+
+def test_untrained_is_fresh_and_repeatable_by_seed(folder):
+    text = f'untrained(model="{folder}", seed={{}})'
+    first, again, other = (build_extractor(text.format(seed)) for seed in (1, 1, 2))
+    trained = build_extractor(str(folder))
+    a, b, c, d = (np.asarray(one.model.embedding_layer.kernel) for one in (first, again, other, trained))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+    assert np.abs(a - d).max() > 1e-3
+    assert first.settings["weights_sha256"] == f"untrained:seed=1:{sha256(folder / 'config.json')}"
+    assert first.settings != other.settings
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_scales": []}, "image_scales"),
+        ({"image_scales": [0.0]}, "image_scales"),
+        ({"image_scales": 1.0}, "not of numbers"),
+        ({"global_scales_ind": [4]}, "indices from 0 to 3"),
+        ({"global_scales_ind": [-1]}, "indices from 0 to 3"),
+        ({"global_scales_ind": []}, "indices from 0 to 3"),
+        ({"max_image_size": 0}, "max_image_size"),
+        ({"max_feature_num": 0}, "max_feature_num"),
+        ({"keypoints": "left"}, "centre, released"),
+        ({"score_threshold": "much"}, "not of numbers"),
+    ],
+)
+def test_options_out_of_range_are_a_sentence(options, said):
+    with pytest.raises(InputError, match=said):
+        ExtractionConfig(**({"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]} | options))
+
+
+def test_an_unknown_option_is_a_sentence(folder):
+    with pytest.raises(InputError, match="image_scales, global_scales_ind"):
+        build_extractor(str(folder), size=3)
+
+
+def test_a_folder_without_a_model_is_a_sentence(tmp_path):
+    with pytest.raises(InputError, match="not a model folder"):
+        build_extractor(str(tmp_path))
+    with pytest.raises(InputError, match="not a model folder"):
+        build_extractor('untrained(model="nowhere")')

@@ -1,0 +1,99 @@
+"""The command delg-extract as it is typed, with the classical extractor (which starts fast)."""
+
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+from extraction.store import FeatureStore
+from tests.extraction.pictures import tree, write_picture
+
+
+def start(folder, **flags):
+    arguments = [f"--{key}={value}" for key, value in flags.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "delg", "extract", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder, **flags):
+    process = start(folder, **flags)
+    printed, errors = process.communicate(timeout=120)
+    return process.returncode, printed, errors
+
+
+def test_killed_and_continued_gives_the_same_bytes(tmp_path):
+    for i in range(140):
+        write_picture(tmp_path / "photos" / f"{i:03d}.jpg", 90, 120, seed=i)
+    (tmp_path / "photos" / "bad.jpg").write_text("hello")
+    process = start(tmp_path, images_dir="photos", model="rootsift", output_dir="part")
+    limit = time.monotonic() + 60
+    while not (tmp_path / "part" / "shard-00000").exists() and time.monotonic() < limit:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    first = tree(tmp_path / "part" / "shard-00000")
+    code, printed, errors = run(tmp_path, images_dir="photos", model="rootsift", output_dir="part")
+    assert code == 0, errors
+    assert printed == "part: 140 images, 1 skipped: bad (not an image that Pillow can decode)\n"
+    assert "64/141" in errors  # the progress line starts after the first shard
+    assert tree(tmp_path / "part" / "shard-00000") == first
+    run(tmp_path, images_dir="photos", model="rootsift", output_dir="whole")
+    assert tree(tmp_path / "part") == tree(tmp_path / "whole")
+    code, _, errors = run(tmp_path, images_dir="photos", model="rootsift", output_dir="part")
+    assert code == 0
+    assert "already complete" in errors
+
+
+def test_benchmark_queries_are_cropped(tmp_path):
+    for name in ("a", "b", "c"):
+        write_picture(tmp_path / "jpg" / f"{name}.jpg", 120, 160)
+    truth = {
+        "imlist": ["a", "b"],
+        "qimlist": ["c"],
+        "gnd": [{"bbx": [40.0, 30.0, 120.0, 90.0], "easy": [0], "hard": [1], "junk": []}],
+    }
+    (tmp_path / "gnd.pkl").write_bytes(pickle.dumps(truth))
+    common = {"dataset_file_path": "gnd.pkl", "images_dir": "jpg", "model": "rootsift"}
+    for part in ("query", "index"):
+        code, _, errors = run(tmp_path, image_set=part, output_dir=part, **common)
+        assert code == 0, errors
+    queries, database = FeatureStore.open(tmp_path / "query"), FeatureStore.open(tmp_path / "index")
+    queries.check_compatible(database)
+    assert (queries.names, database.names) == (["c"], ["a", "b"])
+    features = queries.features(0)
+    assert features.image_size == (160, 120)
+    assert len(features) > 5
+    assert features.keypoints.min(0).tolist() >= [40, 30]
+    assert features.keypoints.max(0).tolist() <= [120, 90]
+
+
+def test_mistakes_end_in_one_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    write_picture(tmp_path / "photos" / "a.jpg")
+    cases = [
+        ({"images_dir": "photos", "output_dir": "o"}, "--model is required"),
+        ({"images_dir": "photos", "model": "rootsift"}, "--output_dir is required"),
+        ({"model": "rootsift", "output_dir": "o"}, "--images_dir"),
+        ({"images_dir": "absent", "model": "rootsift", "output_dir": "o"}, "does not exist"),
+        ({"images_dir": "empty", "model": "rootsift", "output_dir": "o"}, "holds no image"),
+        ({"images_dir": "photos", "model": "surf", "output_dir": "o"}, "histogram, rootsift"),
+        ({"images_dir": "photos", "model": "rootsift", "output_dir": "photos/a.jpg"}, "cannot be written"),
+        ({"images_dir": "photos", "model": "rootsift", "output_dir": "o", "image_scales": "x"}, "numbers"),
+        ({"images_dir": "photos", "model": "rootsift", "output_dir": "o", "image_set": "query"}, "goes with"),
+    ]
+    running = [(start(tmp_path, **flags), said) for flags, said in cases]
+    for process, said in running:
+        printed, errors = process.communicate(timeout=60)
+        assert process.returncode == 1, errors
+        assert said in errors
+        assert "Traceback" not in errors
+        assert not printed
+        assert errors.strip().count("\n") == 0
+    assert not list(tmp_path.glob("o/*"))

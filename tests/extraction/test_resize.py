@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from extraction.resize import limited_size, resize, to_source
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((1600, 1200, 1024), (1024, 768)),
+        ((1200, 1600, 1024), (768, 1024)),
+        ((800, 600, 1024), (800, 600)),
+        ((1024, 5, 1024), (1024, 5)),
+        ((800, 600), (800, 600)),
+        ((8, 5, 4), (4, 2)),  # 2.5 goes to the even neighbour
+        ((8, 7, 4), (4, 4)),  # 3.5 likewise
+        ((5000, 3, 1024), (1024, 1)),  # never less than a pixel
+        ((100, 50, -1, 200), (200, 100)),
+        ((100, 50, 1000, 200), (200, 100)),
+        ((1600, 1200, 1024, -1, 0.5), (512, 384)),  # a crop's limit shrinks
+    ],
+)
+def test_limited_size(arguments, expected):
+    assert limited_size(*arguments) == expected
+
+
+def test_resize_is_antialiased_and_leaves_the_right_size_alone():
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, ::2] = 200
+    assert resize(image, (8, 8)) is image
+    small = resize(image, (2, 4))
+    assert small.shape == (4, 2, 3)
+    assert np.abs(small.astype(int) - 100).max() <= 20  # an average, where plain sampling gives 0 or 200
+
+
+def test_to_source_maps_corners_of_the_pixel_grid():
+    points = np.array([[-0.5, -0.5], [49.5, 19.5], [0.0, 0.0]])
+    mapped = to_source(points, (50, 20), (100, 60))
+    np.testing.assert_allclose(mapped, [[-0.5, -0.5], [99.5, 59.5], [0.5, 1.0]])
