@@ -1,0 +1,65 @@
+"""What every benchmark is turned into before it is run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.protocols import Truth
+from extraction.images import ImageRef
+from protos.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """Queries, database and truths.
+
+    Attributes:
+      name: its name in the table.
+      queries: query images; a query that is a part of a photo carries its crop.
+      database: database images.
+      protocols: for each protocol a truth for each query; rows count in ``database``.
+      homographies: the file ``name -> (3, 3)`` of true homographies from the landmark's plane to each image, where
+        the benchmark has one.
+    """
+
+    name: str
+    queries: list[ImageRef]
+    database: list[ImageRef]
+    protocols: dict[str, list[Truth]]
+    homographies: Path | None = None
+
+    @property
+    def leave_one_out(self) -> bool:
+        """Whether the queries are the database images themselves, so that one feature store serves both."""
+        return self.queries == self.database
+
+    @property
+    def main_protocol(self) -> str:
+        """The protocol that single-protocol views show: medium where there is one."""
+        return "medium" if "medium" in self.protocols else next(iter(self.protocols))
+
+    def check_images(self) -> None:
+        """Proves that every image file is there, before any work.
+
+        Raises:
+          InputError: files are missing; names the first and says how many.
+        """
+        missing = _missing([*self.queries, *self.database])
+        if missing:
+            raise InputError(
+                f"The benchmark {self.name} misses {len(missing)} of its {len(self.queries) + len(self.database)} "
+                f"images; the first is {missing[0]}."
+            )
+
+
+def _missing(images: Sequence[ImageRef]) -> list[str]:
+    """Paths that do not exist; each folder is listed once, which is quick for large sets."""
+    present: dict[Path, set[str]] = {}
+    missing = []
+    for image in images:
+        path = Path(image.path)
+        if path.parent not in present:
+            present[path.parent] = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()
+        if path.name not in present[path.parent]:
+            missing.append(image.path)
+    return missing

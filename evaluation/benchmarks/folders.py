@@ -1,0 +1,63 @@
+"""Your own photos: a folder for each instance, no label file.
+
+Layout: ``data_dir/INSTANCE/*.jpg`` (any depth below the instance). Queries: ``queries_dir`` with the same instance
+folders, or with single files ``INSTANCE.jpg``; without a query folder every database image is a query in turn.
+"""
+
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.protocols import Truth
+from extraction.images import ImageRef, list_images
+from protos.errors import InputError
+
+PROTOCOL = "all"
+
+
+def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+    """A benchmark whose right answers are the images of the query's folder.
+
+    A query that is itself a file of the database is junk for itself (leave one out). There is one protocol, "all".
+
+    Args:
+      data_dir: database, a folder for each instance.
+      queries_dir: queries; None takes the database images one after the other.
+
+    Returns:
+      The benchmark. Queries whose instance has no other image in the database have no positives.
+
+    Raises:
+      InputError: a folder is missing or empty, an image lies outside of the instance folders, or no query has a
+        positive.
+    """
+    database = list_images(data_dir)
+    loose = [image.path for image in database if len(PurePosixPath(image.name).parts) == 1]
+    if loose:
+        raise InputError(
+            f"The benchmark folders expects a folder for each instance in {data_dir}; {loose[0]} has none."
+        )
+    queries = list_images(queries_dir) if queries_dir else database
+    instances = np.array([_instance(image) for image in database])
+    files: dict[str, list[int]] = {}
+    for row, image in enumerate(database):
+        files.setdefault(os.path.realpath(image.path), []).append(row)
+    truths = []
+    for query in queries:
+        junk = np.array(files.get(os.path.realpath(query.path), []), np.int64)
+        positives = np.flatnonzero(instances == _instance(query)).astype(np.int64)
+        truths.append(Truth(np.setdiff1d(positives, junk), junk))
+    if not any(len(truth.positives) for truth in truths):
+        raise InputError(
+            f"No query of {queries_dir or data_dir} has an image of its instance in {data_dir}: expected folders (or "
+            f"query files) named like {', '.join(sorted(set(instances))[:3])}. Received: {_instance(queries[0])}."
+        )
+    return Benchmark("folders", queries, database, {PROTOCOL: truths})
+
+
+def _instance(image: ImageRef) -> str:
+    """The first folder of the image's name; the file's own name, without suffix, where it lies in none."""
+    parts = PurePosixPath(image.name).parts
+    return parts[0] if len(parts) > 1 else Path(image.path).stem

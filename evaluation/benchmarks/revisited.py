@@ -1,0 +1,54 @@
+"""ROxford5k and RParis6k (Radenovic et al., 2018): 70 cropped queries each, 4,993 and 6,322 database images.
+
+Layout, as released: ``data_dir/gnd_roxford5k.pkl`` and ``data_dir/jpg/NAME.jpg`` (images of Oxford Buildings and of
+Paris), in the same way ``gnd_rparis6k.pkl``.
+"""
+
+import os
+from pathlib import Path
+
+from evaluation import groundtruth, protocols
+from evaluation.benchmarks.base import Benchmark
+from extraction.images import ImageRef
+from protos.errors import InputError
+
+
+def read(name: str, data_dir: str | os.PathLike[str], queries_dir: str | os.PathLike[str] | None = None) -> Benchmark:
+    """A benchmark of the revisited layout, ``gnd_NAME.pkl`` and ``jpg/``.
+
+    Args:
+      name: the benchmark's name, which is part of its ground truth's file name.
+      data_dir: the folder that holds both.
+      queries_dir: must be None, as queries and database lie in one folder.
+
+    Returns:
+      The benchmark, with each query cropped to its box.
+
+    Raises:
+      InputError: a query folder is given, or the ground truth is missing or wrong.
+    """
+    if queries_dir:
+        raise InputError(f"The benchmark {name} has its queries in data_dir; a query folder is not used with it.")
+    folder = Path(data_dir)
+    truth = groundtruth.load(folder / f"gnd_{name}.pkl")
+
+    def image(image_name: str, crop: groundtruth.Box | None = None) -> ImageRef:
+        path = os.fspath(folder / "jpg" / f"{image_name}.jpg")
+        return ImageRef(image_name, path, (crop.x1, crop.y1, crop.x2, crop.y2) if crop else None)
+
+    return Benchmark(
+        name,
+        [image(query, entry.bbx) for query, entry in zip(truth.queries, truth.labels)],
+        [image(row) for row in truth.database],
+        protocols.revisited(truth.labels),
+    )
+
+
+def roxford5k(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+    """Revisited Oxford."""
+    return read("roxford5k", data_dir, queries_dir)
+
+
+def rparis6k(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+    """Revisited Paris."""
+    return read("rparis6k", data_dir, queries_dir)

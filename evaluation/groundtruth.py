@@ -1,0 +1,190 @@
+"""The revisited Oxford/Paris ground truth: a pickle of ``imlist``, ``qimlist`` and ``gnd``.
+
+A pickle can name any function and have it called while it is read. The files of this form need none of that, so
+they are read by an unpickler that admits containers, text, numbers and NumPy arrays, and nothing else.
+"""
+
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protos.errors import InputError
+
+Indices = NDArray[np.int64]
+SETS = ("easy", "hard", "junk")
+
+
+class Box(NamedTuple):
+    """The part of a query photo that is the query; pixels of the whole photo, corners, not width and height."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is known of one query.
+
+    Attributes:
+      bbx: the query's box, or None where the file gives none (the whole photo is the query).
+      easy: rows of the database that show the landmark clearly.
+      hard: rows that show it, but are hard to recognise.
+      junk: rows that are neither right nor wrong.
+    """
+
+    bbx: Box | None
+    easy: Indices
+    hard: Indices
+    junk: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """A revisited ground truth.
+
+    Attributes:
+      database: names of the database images, without suffix (``imlist``).
+      queries: names of the query images, without suffix (``qimlist``).
+      labels: for each query its box and its sets; indices are 0-based rows of ``database``.
+    """
+
+    database: list[str]
+    queries: list[str]
+    labels: list[Labels]
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """What pickles of protocol 2 write bytes with; only the one encoding that they use."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def _admitted() -> dict[tuple[str, str], Any]:
+    """The names that a pickle may use, under the module names of NumPy 1 and NumPy 2."""
+    array = np.zeros(1)
+    table: dict[tuple[str, str], Any] = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _encode,
+        ("collections", "OrderedDict"): OrderedDict,
+    }
+    for core in ("numpy.core", "numpy._core"):
+        table[f"{core}.multiarray", "_reconstruct"] = array.__reduce__()[0]
+        table[f"{core}.multiarray", "scalar"] = array[0].__reduce__()[0]
+        table[f"{core}.numeric", "_frombuffer"] = array.__reduce_ex__(5)[0]
+    for module in ("builtins", "__builtin__"):
+        for kind in (set, frozenset, list, dict, tuple, int, float, complex, bool, str, bytes, bytearray):
+            table[module, kind.__name__] = kind
+    return table
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads data; refuses every name that is not in the table, so that no code of the file is run."""
+
+    admitted = _admitted()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Looks a name up in the table."""
+        if (module, name) not in self.admitted:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which plain data has no need of")
+        return self.admitted[module, name]
+
+
+def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
+    """Reads a pickle of containers, text, numbers and NumPy arrays (also those written by Python 2).
+
+    Args:
+      path: the file.
+
+    Returns:
+      What it holds.
+
+    Raises:
+      InputError: the file is missing, is no pickle, or names anything else; nothing of it has been run.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return _PlainUnpickler(file, encoding="latin1").load()
+    except OSError as error:
+        raise InputError(f"The ground truth {os.fspath(path)} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # a damaged pickle can end in nearly any exception
+        raise InputError(
+            f"{os.fspath(path)} is refused: expected a pickle of lists, text and numbers, but {error}."
+        ) from error
+
+
+def _indices(value: Any, size: int, where: str) -> Indices:
+    """One set of a query as sorted-as-given int64 rows of the database."""
+    array = np.asarray(value)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    rows = array.ravel()
+    if rows.dtype.kind not in "iu" and not (rows.dtype.kind == "f" and np.all(rows == np.floor(rows))):
+        raise InputError(f"{where} expects 0-based database rows. Received values of type {rows.dtype}.")
+    rows = rows.astype(np.int64)
+    if rows.min() < 0 or rows.max() >= size:
+        raise InputError(f"{where} expects 0-based rows below {size}. Received: {rows.min()} to {rows.max()}.")
+    return rows
+
+
+def _box(value: Any, where: str) -> Box | None:
+    """A query's box, checked to be corners and not width and height as far as that can be seen."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(number) for number in np.asarray(value, np.float64).ravel()]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != 4 or not np.all(np.isfinite(numbers)) or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+        raise InputError(f"{where} expects a box x1, y1, x2, y2 with x1 < x2 and y1 < y2. Received: {value!r}")
+    return Box(*numbers)
+
+
+def _labels(entry: Any, size: int, where: str) -> Labels:
+    """One query's entry of ``gnd``."""
+    if not isinstance(entry, Mapping) or any(name not in entry for name in SETS):
+        found = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
+        raise InputError(f"{where} expects the sets easy, hard and junk. Received: {found}.")
+    sets = {name: _indices(entry[name], size, f"{where}, set {name!r},") for name in SETS}
+    rows = np.concatenate(list(sets.values()))
+    if len(np.unique(rows)) != len(rows):
+        raise InputError(f"{where} names a database row twice; easy, hard and junk must not overlap.")
+    return Labels(_box(entry.get("bbx"), where), **sets)
+
+
+def load(path: str | os.PathLike[str]) -> GroundTruth:
+    """Reads and checks a ground truth of the revisited form (Radenovic et al., 2018), as released by its authors.
+
+    Args:
+      path: a pickle ``{"imlist", "qimlist", "gnd": [{"bbx", "easy", "hard", "junk"}, ...]}``, rows 0-based.
+
+    Returns:
+      The ground truth.
+
+    Raises:
+      InputError: the file is missing, holds more than plain data, or is not of this form.
+    """
+    data, where = read_plain_pickle(path), os.fspath(path)
+    if not isinstance(data, Mapping) or any(key not in data for key in ("imlist", "qimlist", "gnd")):
+        found = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+        raise InputError(f"{where} expects a dictionary with imlist, qimlist and gnd. Received: {found or 'nothing'}.")
+    database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]
+    if len(queries) != len(data["gnd"]):
+        raise InputError(f"{where} expects one entry of gnd per query: {len(queries)} and {len(data['gnd'])}.")
+    for kind, names in (("imlist", database), ("qimlist", queries)):
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"{where}: {kind} expects one or more names, each once.")
+    entries = zip(queries, data["gnd"])
+    return GroundTruth(
+        database, queries, [_labels(entry, len(database), f"{where}: query {name!r}") for name, entry in entries]
+    )

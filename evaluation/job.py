@@ -1,0 +1,231 @@
+"""A benchmark from images to report: check everything, extract what is missing, run, write.
+
+Each stage lies on disk when it is done: feature stores in ``features/``, rows in ``results/``, the report last.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation import stores, written
+from evaluation.accuracy import inlier_accuracy, load_homographies
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.ledger import Ledger, digest
+from evaluation.overlays import matches_locally
+from evaluation.report.model import JsonObject, Report, Row
+from evaluation.runner import Method, Outcome, Reranker, run
+from evaluation.versions import versions
+from matching.rerankers import RERANKERS, build_reranker
+from protos import spec
+from protos.errors import InputError
+from protos.files import check_writable
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is asked for.
+
+    Attributes:
+      benchmark: text of the benchmark, ``landmarks`` or ``name(argument=value)``.
+      data_dir: its images and ground truth.
+      output_dir: features, rows and report.
+      model: model folder, or text of an extractor; None with existing stores.
+      queries_dir: queries of a ``folders`` benchmark, if they lie apart.
+      baselines: texts of extractors that are run beside the model.
+      rerank: texts of the rerankers.
+      query_features_dir: existing store of the queries.
+      index_features_dir: existing store of the database.
+    """
+
+    benchmark: str
+    data_dir: str
+    output_dir: str
+    model: str | None = None
+    queries_dir: str | None = None
+    baselines: tuple[str, ...] = ()
+    rerank: tuple[str, ...] = ("ransac", "superglobal")
+    query_features_dir: str | None = None
+    index_features_dir: str | None = None
+
+
+def reranker_names(texts: Sequence[str]) -> dict[str, str]:
+    """Row suffix to the reranker's text: the name alone, or the text where a name is used more than once.
+
+    Raises:
+      InputError: an unknown reranker, a wrong argument, or the same text twice.
+    """
+    for text in texts:
+        build_reranker(text)
+    names = [spec.parse(text)[0] for text in texts]
+    found = {
+        name if names.count(name) == 1 else spec.render(*spec.parse(text)): text for name, text in zip(names, texts)
+    }
+    if len(found) < len(texts):
+        raise InputError(f"A reranker is named twice: {', '.join(texts)}.")
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A benchmark whose features are ready.
+
+    Attributes:
+      benchmark: queries, database and truths.
+      methods: their features, of the model under test first.
+      rerankers: row suffix to the reranker's text.
+      ledgers: the finished rows of each method.
+      folder: output.
+    """
+
+    benchmark: Benchmark
+    methods: list[Method]
+    rerankers: dict[str, str]
+    ledgers: list[Ledger]
+    folder: Path
+
+    def build_rerankers(self) -> dict[str, Reranker]:
+        """Fresh rerankers, which remember nothing."""
+        return {name: build_reranker(text) for name, text in self.rerankers.items()}
+
+
+def prepare(config: Config) -> Plan:
+    """Checks what is asked for and extracts the features that are missing.
+
+    Args:
+      config: what is asked for.
+
+    Returns:
+      What is to be run.
+
+    Raises:
+      InputError: a wrong name, argument, folder or file; before any work where it can be known then.
+    """
+    chosen = build_benchmark(config.benchmark, config.data_dir, config.queries_dir)
+    rerankers = reranker_names(config.rerank)
+    sources = stores.sources(config.model, config.baselines)
+    if bool(config.index_features_dir) == bool(config.model):
+        raise InputError("Expected either --model, or --index_features_dir with features that exist.")
+    if sources:
+        chosen.check_images()
+    folder = check_writable(config.output_dir)
+    extractors = stores.build(sources)
+    methods = []
+    if config.index_features_dir:
+        methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
+    for name, extractor in extractors.items():
+        methods.append(stores.extracted(name, extractor, chosen, folder / "features" / name))
+    ledgers = [Ledger(folder / "results", chosen, method, rerankers) for method in methods]
+    return Plan(chosen, methods, rerankers, ledgers, folder)
+
+
+def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
+    """Runs a benchmark, or finds it finished.
+
+    Args:
+      config: what is asked for.
+      say: is given the lines for the user.
+
+    Returns:
+      The report, which also lies in ``config.output_dir`` as report.json, report.md, metrics.txt and report.html.
+
+    Raises:
+      InputError: see :func:`prepare`.
+    """
+    plan = prepare(config)
+    settings = _settings(config, plan)
+    report = written.find_report(plan.folder, settings["fingerprint"])
+    if report:
+        say(f"{plan.folder / written.JSON}: the report of these features and rerankers is already complete.")
+    else:
+        report = _run(plan, settings, say)
+    written.show(plan.folder, report, say)
+    return report
+
+
+def _settings(config: Config, plan: Plan) -> JsonObject:
+    """What is recorded in the report."""
+    chosen = plan.benchmark
+    return {
+        "benchmark": config.benchmark,
+        "data_dir": config.data_dir,
+        "queries_dir": config.queries_dir or config.data_dir,
+        "queries": len(chosen.queries),
+        "database": len(chosen.database),
+        "queries_cropped": any(query.crop is not None for query in chosen.queries),
+        "leave_one_out": chosen.leave_one_out,
+        "queries_without_positives": {
+            protocol: sum(len(truth.positives) == 0 for truth in truths)
+            for protocol, truths in chosen.protocols.items()
+        },
+        "junk": "removed before reranking, per protocol",
+        "model": config.model or config.index_features_dir,
+        "rerank": {name: hyper_parameters(text) for name, text in plan.rerankers.items()},
+        "features": {method.name: method.database.settings for method in plan.methods},
+        "fingerprint": digest([ledger.keys for ledger in plan.ledgers]),
+    }
+
+
+def hyper_parameters(text: str) -> JsonObject:
+    """A reranker's arguments, defaults included, without those that leave the choice to the machine."""
+    name, arguments = spec.parse(text)
+    defaults = {key: parameter.default for key, parameter in inspect.signature(RERANKERS[name]).parameters.items()}
+    chosen = {"name": name, **defaults, **arguments}
+    return {key: value for key, value in chosen.items() if key != "threads" or value is not None}
+
+
+def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report:
+    """Searches, reranks, scores and writes."""
+    chosen = plan.benchmark
+    outcomes: list[Outcome] = []
+    accuracy: dict[str, dict[str, float]] = {}
+    homographies = load_homographies(chosen.homographies) if chosen.homographies else None
+    for method, ledger in zip(plan.methods, plan.ledgers):
+        rerankers = plan.build_rerankers()
+        say(f"{method.name}: {len(chosen.queries)} queries, {len(chosen.database)} database images.")
+
+        def finished(outcome: Outcome, ledger: Ledger = ledger) -> None:
+            ledger.keep(outcome)
+            say(f"{outcome.method}: {_summary(outcome)}")
+
+        outcomes += run(chosen, method, rerankers, ledger.recall, finished)
+        for name, reranker in rerankers.items():
+            if homographies is not None and matches_locally(method, reranker):
+                accuracy[method.row_name(name)] = inlier_accuracy(chosen, method, reranker, homographies)
+    report = make_report(plan, outcomes, settings, accuracy)
+    shown = zip(outcomes, [None, *plan.build_rerankers().values()])
+    written.write(plan.folder, report, chosen, plan.methods[0], list(shown))
+    return report
+
+
+def _summary(outcome: Outcome) -> str:
+    return "mAP " + ", ".join(f"{protocol} {100 * scores.map:.2f}" for protocol, scores in outcome.scores.items())
+
+
+def make_report(
+    plan: Plan, outcomes: Sequence[Outcome], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+) -> Report:
+    """Puts the outcomes into a report, in percent."""
+    rows = [
+        Row(o.method, {p: s.percent() for p, s in o.scores.items()}, o.ms_per_query, o.bytes_per_image)
+        for o in outcomes
+    ]
+    names = [query.name for query in plan.benchmark.queries]
+    first = plan.methods[0]
+    skipped = {"database": first.database.skipped}
+    if first.queries is not first.database:
+        skipped = {"query": first.queries.skipped} | skipped
+    return Report(
+        benchmark=plan.benchmark.name,
+        rows=rows,
+        settings=settings,
+        versions=versions(),
+        queries={
+            "names": names,
+            "ap": {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes},
+        },
+        recalls={o.method: {p: s.percent_recalls() for p, s in o.scores.items()} for o in outcomes},
+        inlier_accuracy=accuracy,
+        skipped=skipped,
+    )

@@ -1,0 +1,148 @@
+"""What the page shows of single queries: ranking strips, and inlier matches; worst queries first."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.protocols import Truth
+from evaluation.report.thumbs import picture, thumbnail
+from evaluation.runner import Outcome
+
+MAX_QUERIES, STRIP_BYTES = 24, 2_200_000
+KINDS = {"positive": "✓", "negative": "✗", "junk": "–"}
+DrawMatches = Callable[[int, int], tuple[NDArray[np.uint8], int] | None]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One result: its picture (None when it cannot be shown), and whether it is right."""
+
+    src: str | None
+    name: str
+    kind: str
+    rank: int
+
+    @property
+    def mark(self) -> str:
+        """A sign for those who do not see the colour."""
+        return KINDS[self.kind]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """First results of one method, with the query's average precision in percent."""
+
+    method: str
+    ap: float
+    tiles: list[Tile]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One query with a strip for each method."""
+
+    name: str
+    src: str | None
+    cropped: bool
+    strips: list[Strip]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture of the inlier matches between a query and a result."""
+
+    src: str
+    query: str
+    result: str
+    kind: str
+    inliers: int
+
+
+def worst_first(outcome: Outcome, protocol: str) -> list[int]:
+    """Queries by increasing average precision of a method; those without a value are left out."""
+    ap = outcome.scores[protocol].ap
+    return [int(q) for q in np.argsort(ap, kind="stable") if not math.isnan(ap[q])]
+
+
+def kind_of(row: int, truth: Truth) -> str:
+    """``"positive"``, ``"junk"`` or ``"negative"``."""
+    if row in truth.positives:
+        return "positive"
+    return "junk" if row in truth.junk else "negative"
+
+
+def cards(benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP_BYTES) -> list[Card]:
+    """Ranking strips of the queries that the first method answers worst, as many as the page has room for.
+
+    Args:
+      benchmark: images and truths.
+      outcomes: the first stage, then its rerankers.
+      budget: bytes of all pictures together.
+
+    Returns:
+      A card for each query shown, at least one where a query has a value.
+    """
+    protocol = benchmark.main_protocol
+    found: list[Card] = []
+    used = 0
+    for q in worst_first(outcomes[0], protocol)[:MAX_QUERIES]:
+        card = _card(benchmark, outcomes, q)
+        used += sum(len(src) for src in _pictures(card))
+        if found and used > budget:
+            break
+        found.append(card)
+    return found
+
+
+def _pictures(card: Card) -> Iterator[str]:
+    yield card.src or ""
+    for strip in card.strips:
+        yield from (tile.src or "" for tile in strip.tiles)
+
+
+def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int) -> Card:
+    protocol, query = benchmark.main_protocol, benchmark.queries[q]
+    truth = benchmark.protocols[protocol][q]
+    shown: dict[int, str | None] = {}
+    strips = []
+    for outcome in outcomes:
+        rows = [int(row) for row in outcome.top[protocol][q] if row >= 0]
+        for row in rows:
+            if row not in shown:
+                shown[row] = thumbnail(benchmark.database[row])
+        tiles = [
+            Tile(shown[row], benchmark.database[row].name, kind_of(row, truth), rank)
+            for rank, row in enumerate(rows, start=1)
+        ]
+        strips.append(Strip(outcome.method, 100 * float(outcome.scores[protocol].ap[q]), tiles))
+    return Card(query.name, thumbnail(query), query.crop is not None, strips)
+
+
+def overlays(benchmark: Benchmark, outcome: Outcome, draw: DrawMatches, queries: int = 4) -> list[Overlay]:
+    """Inlier matches of the worst queries: with the first right result, and with the first wrong one.
+
+    Args:
+      benchmark: images and truths.
+      outcome: of the reranker that matched them.
+      draw: ``(query, database row) -> (picture, number of inliers)``, None when an image cannot be read.
+      queries: how many queries.
+
+    Returns:
+      At most two pictures for each query.
+    """
+    protocol = benchmark.main_protocol
+    found = []
+    for q in worst_first(outcome, protocol)[:queries]:
+        truth, rows = benchmark.protocols[protocol][q], [int(row) for row in outcome.top[protocol][q] if row >= 0]
+        right = [row for row in rows if row in truth.positives] or [int(row) for row in truth.positives]
+        wrong = [row for row in rows if kind_of(row, truth) == "negative"]
+        for row in right[:1] + wrong[:1]:
+            drawn = draw(q, row)
+            if drawn is not None:
+                names = benchmark.queries[q].name, benchmark.database[row].name
+                found.append(Overlay(picture(drawn[0]), *names, kind_of(row, truth), drawn[1]))
+    return found

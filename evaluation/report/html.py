@@ -1,0 +1,127 @@
+"""The report as one page that opens from disk: no network, no script, pictures inside."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from evaluation.report import charts, text
+from evaluation.report.gallery import Card, Overlay
+from evaluation.report.model import Report
+
+HERE = Path(__file__).parent
+BYTES = ("B", "kB", "MB", "GB")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the results table."""
+
+    text: str
+    best: bool = False
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Average precision per query before and after one reranker."""
+
+    method: str
+    svg: Markup
+    change: charts.Change
+
+
+def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: Sequence[Overlay] = ()) -> str:
+    """The page.
+
+    Args:
+      report: the numbers.
+      protocol: the one that charts and strips show.
+      cards: ranking strips, worst query first.
+      overlays: pictures of inlier matches.
+
+    Returns:
+      An HTML document.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = text.number
+    return environment.get_template("template.html").render(
+        report=report,
+        protocol=protocol,
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        lead=_lead(report),
+        table=results(report),
+        metrics=list(report.rows[0].metrics[protocol]),
+        charts=ap_charts(report, protocol),
+        cards=cards,
+        overlays=overlays,
+        notes=text.notes(report),
+        settings={key: text.flat(value) for key, value in report.settings.items()},
+    )
+
+
+def _lead(report: Report) -> str:
+    """How many images, and of which folder."""
+    counts = report.settings.get("queries"), report.settings.get("database")
+    folder = Path(str(report.settings.get("data_dir", ""))).name
+    return f"{counts[0]} queries against {counts[1]} database images" + (f" of {folder}." if folder else ".")
+
+
+def size(number: float) -> str:
+    """Bytes for reading: ``512 B``, ``8.2 kB``, ``1.4 MB`` (decimal)."""
+    step = 0
+    while number >= 1000 and step < len(BYTES) - 1:
+        number, step = number / 1000, step + 1
+    return f"{number:.0f} {BYTES[step]}" if step == 0 else f"{number:.1f} {BYTES[step]}"
+
+
+def results(report: Report) -> list[list[Cell]]:
+    """The table's body: for each row its method, quality, times and sizes; the best of each quality column marked."""
+    columns = [(protocol, metric) for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
+    best = {
+        (protocol, metric): max((text.number(row.metrics[protocol][metric]) for row in report.rows), key=_value)
+        for protocol, metric in columns
+    }
+    body = []
+    for row in report.rows:
+        cells = [Cell(row.method)]
+        for protocol, metric in columns:
+            shown = text.number(row.metrics[protocol][metric])
+            first = metric == next(iter(row.metrics[protocol]))
+            cells.append(Cell(shown, shown == best[protocol, metric] and len(report.rows) > 1, first))
+        cells.append(Cell(text.number(row.ms_per_query["search"]), first=True))
+        cells.append(Cell(text.number(row.ms_per_query["rerank"]) if "+" in row.method else "–"))
+        cells += [Cell(size(row.bytes_per_image["global"]), first=True), Cell(size(row.bytes_per_image["local"]))]
+        body.append(cells)
+    return body
+
+
+def _value(shown: str) -> float:
+    try:
+        return float(shown)
+    except ValueError:
+        return -math.inf
+
+
+def ap_charts(report: Report, protocol: str) -> list[Chart]:
+    """A chart for each reranker of the model under test."""
+    ap = report.queries["ap"]
+    found = []
+    for row in report.rows:
+        first, _, reranker = row.method.partition("+")
+        if first != text.FIRST_STAGE or not reranker:
+            continue
+        before, after = ap[first][protocol], ap[row.method][protocol]
+        moved = charts.change(before, after)
+        title = (
+            f"Average precision per query ({protocol}), {first} and {row.method}: {moved.better} better, "
+            f"{moved.equal} equal, {moved.worse} worse"
+        )
+        svg = Markup(charts.ap_chart(report.queries["names"], before, after, title))
+        found.append(Chart(row.method, svg, moved))
+    return found

@@ -1,0 +1,115 @@
+"""The report as data: what was reached, how long it took, with what settings. Rebuilt from its JSON."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from protos.errors import InputError
+
+JsonObject = dict[str, Any]
+Metrics = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+      method: ``"global"``, ``"global+ransac"``, ``"rootsift"``, ...
+      metrics: ``{protocol: {"mAP", "mP@1", "mP@5", "mP@10"}}`` in percent, full precision.
+      ms_per_query: milliseconds of the stages ``search`` and ``rerank``.
+      bytes_per_image: of the database's ``global`` and ``local`` features.
+    """
+
+    method: str
+    metrics: Metrics
+    ms_per_query: dict[str, float]
+    bytes_per_image: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is known of a finished benchmark.
+
+    Attributes:
+      benchmark: its name.
+      rows: the methods, the model under test first.
+      settings: what was asked for and how the features were made.
+      versions: of Python and the packages that have a part in the numbers.
+      queries: ``{"names": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN without positives.
+      recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
+      inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.
+      skipped: images that could not be read, by role.
+    """
+
+    benchmark: str
+    rows: list[Row]
+    settings: JsonObject
+    versions: dict[str, str]
+    queries: JsonObject = field(default_factory=lambda: {"names": [], "ap": {}})
+    recalls: dict[str, Metrics] = field(default_factory=dict)
+    inlier_accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
+    skipped: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    @property
+    def protocols(self) -> list[str]:
+        """The protocols, in the benchmark's order."""
+        return list(self.rows[0].metrics) if self.rows else []
+
+    def row(self, method: str) -> Row:
+        """The row of a method.
+
+        Raises:
+          InputError: there is none of that name.
+        """
+        for row in self.rows:
+            if row.method == method:
+                return row
+        raise InputError(f"The report has no row {method!r}; its rows are {', '.join(r.method for r in self.rows)}.")
+
+    def to_json(self) -> JsonObject:
+        """A JSON document; NaN becomes null."""
+        document: JsonObject = _with_null(asdict(self))
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Report":
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+          InputError: a part is missing or of another form.
+        """
+        try:
+            parts = _with_nan(dict(document))
+            parts["rows"] = [Row(**row) for row in parts["rows"]]
+            return cls(**parts)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"Expected a benchmark report with benchmark, rows, settings and versions: {error}"
+            ) from error
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(document: JsonObject) -> JsonObject:
+    """Gives the numbers that were not finite back their NaN, in the parts that hold numbers only."""
+
+    def numbers(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: numbers(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [numbers(item) for item in value]
+        return math.nan if value is None else value
+
+    rows = [{**row, "metrics": numbers(row["metrics"])} for row in document["rows"]]
+    restored: JsonObject = {
+        key: numbers(document[key]) for key in ("queries", "recalls", "inlier_accuracy") if key in document
+    }
+    return {**document, "rows": rows, **restored}

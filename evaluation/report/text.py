@@ -1,0 +1,157 @@
+"""The report as text: an aligned table, a Markdown page, and the released ``metrics.txt``."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evaluation.report.model import Report, Row
+from evaluation.runner import FIRST_STAGE
+
+COST = ("search ms", "rerank ms", "global B", "local B")  # per query, per database image
+MIN_WIDTH = 6  # of a column: 100.00
+
+
+def header(report: Report) -> list[str]:
+    """Column names: the method, each protocol's metrics, time and size."""
+    quality = [f"{metric} {protocol}" for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
+    return ["method", *quality, *COST]
+
+
+def cells(row: Row) -> list[str]:
+    """One row's cells, rounded for reading."""
+    quality = [number(value) for metrics in row.metrics.values() for value in metrics.values()]
+    times = [number(row.ms_per_query[stage]) for stage in ("search", "rerank")]
+    return [row.method, *quality, *times, *(f"{row.bytes_per_image[kind]:.0f}" for kind in ("global", "local"))]
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with fixed digits; a dash where there is none."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def plain(report: Report, columns: int | None = None) -> str:
+    """The results in aligned columns, for a terminal.
+
+    Args:
+      report: the results.
+      columns: width of the terminal; where the table is wider, its protocols stand one below the other. None for no
+        limit.
+
+    Returns:
+      The text, each line ended.
+    """
+    first = [["", "method"], *(["", row.method] for row in report.rows)]
+    groups = [
+        [[protocol, *report.rows[0].metrics[protocol]]]
+        + [["", *map(number, row.metrics[protocol].values())] for row in report.rows]
+        for protocol in report.protocols
+    ]
+    cost = [["", *COST], *(["", *cells(row)[-len(COST) :]] for row in report.rows)]
+    whole = _beside(first, *groups, cost)
+    if columns is None or max(map(len, whole)) <= columns:
+        return "\n".join(whole) + "\n"
+    return "\n\n".join("\n".join(_beside(first, group)) for group in (*groups, cost)) + "\n"
+
+
+def _beside(*groups: Sequence[Sequence[str]]) -> list[str]:
+    """Joins groups of columns; the first cell of a group's first line is its title, the column names follow it."""
+    left = max(len(line[1]) for line in groups[0])
+    titles, lines = [" " * left], [line[1].ljust(left) for line in groups[0]]
+    for group in groups[1:]:
+        width = max(MIN_WIDTH, *(len(cell) for line in group for cell in line[1:]))
+        size = (width + 2) * (len(group[0]) - 1) - 2
+        titles.append(group[0][0].ljust(size))
+        lines = [f"{line}   {'  '.join(cell.rjust(width) for cell in row[1:])}" for line, row in zip(lines, group)]
+    title = "   ".join(titles).rstrip()
+    return [title, *lines] if title else lines
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False) -> list[str]:
+    rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
+    clean = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (head, rule, *rows))
+    return [f"| {' | '.join(line)} |" for line in clean]
+
+
+def markdown(report: Report) -> str:
+    """``report.md``: the results, what they rest on, settings and versions."""
+    lines = [
+        f"# {report.benchmark}",
+        "",
+        *_table(header(report), [cells(row) for row in report.rows], numbers=True),
+        "",
+    ]
+    lines += ["Quality in percent. Times are milliseconds per query; sizes are bytes per database image.", ""]
+    lines += [f"- {note}" for note in notes(report)]
+    lines += ["", "## Settings", "", *_table(["setting", "value"], flat(report.settings))]
+    lines += ["", "## Versions", "", *_table(["part", "version"], [[k, v] for k, v in report.versions.items()])]
+    return "\n".join(lines) + "\n"
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A setting as lines ``(key, value)``; nested settings get dotted keys.
+
+    >>> flat({"rerank": {"k": 9}, "scales": [1, 2]})
+    [('rerank.k', '9'), ('scales', '1, 2')]
+    """
+    if isinstance(value, dict):
+        return [line for key, item in value.items() for line in flat(item, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader has to know about the numbers, a sentence each."""
+    said = [
+        "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
+        "positives have no part in the means.",
+        "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
+    ]
+    if any(row.ms_per_query["rerank"] for row in report.rows):
+        said.append(
+            "Rerank time is measured on the first protocol, with nothing remembered from an earlier one; it includes "
+            "reading the local features."
+        )
+    without = report.settings.get("queries_without_positives", {})
+    said += [
+        f"{count} queries have no positives under the protocol {name}." for name, count in without.items() if count
+    ]
+    for method, found in report.inlier_accuracy.items():
+        said.append(
+            f"{method}: {number(found['percent'])} % of {found['inliers']:.0f} inliers, over {found['pairs']:.0f} "
+            f"relevant pairs, agree with the true homographies within {found['tolerance_px']:g} px."
+        )
+    for role, images in report.skipped.items():
+        if images:
+            listed = ", ".join(f"{image['name']} ({image['reason']})" for image in images[:5])
+            more = f" and {len(images) - 5} more" if len(images) > 5 else ""
+            said.append(f"{len(images)} {role} images could not be read and count as not found: {listed}{more}.")
+    return said
+
+
+def metrics_txt(report: Report) -> str:
+    """The released ``metrics.txt`` of the model under test.
+
+    Blocks are sorted by name: ``hard`` for the first stage, ``hard_after_gv`` after geometric verification (RANSAC),
+    ``hard_after_NAME`` after another reranker. Baselines stand in ``report.json``.
+    """
+    blocks = {}
+    for row in report.rows:
+        method, _, reranker = row.method.partition("+")
+        if method != FIRST_STAGE:
+            continue
+        suffix = f"_after_{'gv' if reranker == 'ransac' else reranker}" if reranker else ""
+        for protocol, values in row.metrics.items():
+            blocks[protocol + suffix] = _released_block(values, report.recalls.get(row.method, {}).get(protocol, {}))
+    return "".join(f"{name}\n{blocks[name]}" for name in sorted(blocks))
+
+
+def _released_block(values: dict[str, float], recalls: dict[str, float]) -> str:
+    """mAP, precisions and recalls as NumPy prints them, which is the released form."""
+    lines = [f"  mAP={np.around(values['mAP'], decimals=2)}\n"]
+    for kind, found in (("mP", values), ("mR", recalls)):
+        ranks = [int(name.partition("@")[2]) for name in found if name.startswith(f"{kind}@")]
+        if ranks:
+            percent = np.around([found[f"{kind}@{k}"] for k in ranks], decimals=2)
+            lines.append(f"  {kind}@k{np.array(ranks)} {percent}\n")
+    return "".join(lines)

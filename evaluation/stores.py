@@ -1,0 +1,127 @@
+"""The feature stores that a benchmark runs on: opened where they exist, extracted where they do not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.runner import FIRST_STAGE, Method
+from extraction.extractors import EXTRACTORS, build_extractor
+from extraction.pipeline import Extractor, extract
+from extraction.store import FeatureStore
+from protos import spec
+from protos.errors import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the features of one method come from.
+
+    Attributes:
+      name: the method's name.
+      extractor: text of the extractor, a model folder or ``name(argument=value)``.
+    """
+
+    name: str
+    extractor: str
+
+
+def sources(model: str | None, baselines: Sequence[str]) -> list[Source]:
+    """The methods that are to be extracted: the model under test, then the baselines.
+
+    Args:
+      model: a model folder or an extractor's text; None when the features are there already.
+      baselines: extractors' texts; ``untrained`` is the model under test with fresh weights.
+
+    Returns:
+      A source for each, with different names.
+
+    Raises:
+      InputError: an unknown baseline, one twice, or ``untrained`` without a model.
+    """
+    found = [Source(FIRST_STAGE, model)] if model else []
+    for text in baselines:
+        name, _ = spec.parse(text)
+        if name not in EXTRACTORS or name == "delg":
+            choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
+            raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
+        found.append(Source(name, _untrained(text, model) if name == "untrained" else text))
+    names = [source.name for source in found]
+    if len(set(names)) < len(names):
+        raise InputError(f"A baseline is named twice: {', '.join(baselines)}.")
+    return found
+
+
+def _untrained(text: str, model: str | None) -> str:
+    """Completes ``untrained`` by the model under test and the options it is run with."""
+    name, arguments = spec.parse(text)
+    if "model" not in arguments:
+        given: dict[str, object] = {}
+        if model and Path(model).is_dir():
+            given = {"model": model}
+        elif model and model.startswith("delg("):
+            given = spec.parse(model)[1]
+        if "model" not in given:
+            raise InputError(f"The baseline untrained expects --model to be a model folder. Received: {model}")
+        arguments = {"seed": 0} | given | arguments
+    return spec.render(name, arguments)
+
+
+def build(found: Sequence[Source]) -> dict[str, Extractor]:
+    """The extractors, all of them before any is run, so that a mistake costs nothing.
+
+    Raises:
+      InputError: a model folder is missing or broken, or an argument is wrong.
+    """
+    return {source.name: build_extractor(source.extractor) for source in found}
+
+
+def extracted(name: str, extractor: Extractor, benchmark: Benchmark, folder: Path) -> Method:
+    """Features of a benchmark by one extractor; what is on disk already is not made again.
+
+    Args:
+      name: the method's name.
+      extractor: what describes an image.
+      benchmark: whose images.
+      folder: holds the stores ``database`` and, unless the queries are the database, ``queries``.
+
+    Returns:
+      The method.
+
+    Raises:
+      InputError: the stores on disk were made with other settings.
+    """
+    database = extract(extractor, benchmark.database, folder / "database")
+    same = benchmark.leave_one_out
+    return Method(name, database if same else extract(extractor, benchmark.queries, folder / "queries"), database)
+
+
+def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str) -> Method:
+    """The model under test from stores that exist.
+
+    Args:
+      benchmark: what they are checked against.
+      query_dir: store of the queries; may be None where every database image is a query.
+      index_dir: store of the database.
+
+    Returns:
+      The method.
+
+    Raises:
+      InputError: a store is missing, the two were made with different settings, or queries were not cropped as the
+        benchmark asks.
+    """
+    if not query_dir and not benchmark.leave_one_out:
+        raise InputError("Expected --query_features_dir beside --index_features_dir.")
+    database = FeatureStore.open(index_dir)
+    queries = FeatureStore.open(query_dir) if query_dir else database
+    queries.check_compatible(database)
+    for role, store, images in (("query", queries, benchmark.queries), ("database", database, benchmark.database)):
+        wanted = any(image.crop is not None for image in images)
+        if bool(store.settings.get("crop", False)) != wanted:
+            state = "cropped to their boxes" if wanted else "whole photos"
+            raise InputError(
+                f"The benchmark {benchmark.name} expects {role} images to be {state}; the feature store "
+                f"{store.folder} records crop={store.settings.get('crop', False)}."
+            )
+    return Method(FIRST_STAGE, queries, database)

@@ -1,0 +1,24 @@
+#!/bin/sh
+# The whole job on a procedural landmark set: make it, train, extract, retrieve in two stages, report.
+# Usage: sh scripts/demo.sh [OUTPUT_DIR] [SEED]     (default: out, 0). Interrupted, the same command continues.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/environment.sh ""
+output=${1:-out}
+seed=${2:-0}
+export TF_CPP_MIN_LOG_LEVEL=2
+
+delg() {
+  echo
+  echo "delg-$*"
+  command=$1
+  shift
+  "$PYTHON" -m delg "$command" "$@"
+}
+
+delg landmarks --output_dir="$output/landmarks" --seed="$seed"
+delg records --images_dir="$output/landmarks/train" --output_dir="$output/records" --max_image_size=160
+delg train --preset=delg_small --train_file_pattern="$output/records/train*" --logdir="$output/training" \
+  --max_iters=1100 --batch_size=32 --image_size=96 --initial_lr=0.002 --optimizer='adamw(weight_decay=0.01)' --schedule='cosine(warmup=55)'
+delg benchmark --benchmark=landmarks --data_dir="$output/landmarks" --model="$output/training/model" \
+  --baselines=untrained,rootsift --rerank='ransac(residual=5.0),superglobal' --output_dir="$output/report"

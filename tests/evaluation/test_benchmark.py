@@ -1,0 +1,178 @@
+"""The whole benchmark: from photos to report, interrupted and continued, and what a mistake is answered with."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation import job, stores
+from evaluation.job import Config
+from protos.errors import InputError
+from tests.evaluation.tiny import revisited_set
+
+FILES = ["metrics.txt", "report.html", "report.json", "report.md"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Three instances, three views each: a texture of its own, shifted, with noise."""
+    folder = tmp_path_factory.mktemp("world") / "photos"
+    for instance in range(3):
+        random = np.random.default_rng(instance)
+        texture = np.kron(random.integers(0, 255, (24, 24, 3)), np.ones((8, 8, 1)))
+        for view in range(3):
+            part = texture[4 * view : 4 * view + 144, 6 * view : 6 * view + 160]
+            noisy = np.clip(part + random.normal(0, 4, part.shape), 0, 255).astype(np.uint8)
+            path = folder / f"object{instance}" / f"{view}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noisy).save(path)
+    return folder
+
+
+@pytest.fixture
+def config(photos, tmp_path):
+    model = "rootsift(max_feature_num=60)"
+    return Config("folders", str(photos), str(tmp_path / "out"), model, rerank=("ransac", "superglobal(m=5, k=2)"))
+
+
+def run(config):
+    said = []
+    return job.benchmark(config, said.append), "\n".join(said)
+
+
+def delg(*arguments, cwd):
+    command = [sys.executable, "-m", "delg", "benchmark", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_command_goes_from_photos_to_a_report(photos, tmp_path):
+    arguments = ("--benchmark=folders", f"--data_dir={photos}", "--model=rootsift(max_feature_num=60)")
+    done = delg(*arguments, "--baselines=histogram", "--output_dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(FILES) <= {path.name for path in (tmp_path / "out").iterdir()}
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    methods = ["global", "global+ransac", "global+superglobal"]
+    methods += ["histogram", "histogram+ransac", "histogram+superglobal"]
+    assert [row["method"] for row in report["rows"]] == methods
+    for row in report["rows"]:
+        assert list(row["metrics"]) == ["all"] and list(row["metrics"]["all"]) == ["mAP", "mP@1", "mP@5", "mP@10"]
+        assert all(0 <= value <= 100 for value in row["metrics"]["all"].values())
+        assert list(row["ms_per_query"]) == ["search", "rerank"] and list(row["bytes_per_image"]) == ["global", "local"]
+    assert report["rows"][1]["metrics"]["all"]["mAP"] == 100.0
+    assert report["settings"]["leave_one_out"] and not (tmp_path / "out" / "features" / "global" / "queries").exists()
+    assert "global+ransac" in done.stdout and done.stdout.rstrip().endswith(str(tmp_path / "out" / "report.html"))
+    assert (tmp_path / "out" / "report.html").stat().st_size < 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data_dir=x", "--model=rootsift", "--output_dir=out"], "Expected --benchmark."),
+        (["--benchmark=oxford", "--data_dir=x", "--model=rootsift", "--output_dir=out"], "choices are folders"),
+    ],
+)
+def test_the_command_ends_in_one_sentence(tmp_path, arguments, message):
+    done = delg(*arguments, cwd=tmp_path)
+    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_report_is_found_and_repeats_nothing(config, monkeypatch):
+    first, said = run(config)
+    assert "already complete" not in said and "mAP all" in said
+    monkeypatch.setattr(job, "run", lambda *_: pytest.fail("a finished stage was repeated"))
+    again, said = run(config)
+    assert "report.json: the report of these features and rerankers is already complete." in said
+    assert again == first or again.to_json() == first.to_json()
+    assert "global+ransac" in said and "report.html" in said
+
+
+def test_an_interrupted_run_keeps_its_rows(config, tmp_path, monkeypatch):
+    first, _ = run(config)
+    (tmp_path / "out" / "report.json").unlink()
+    next((tmp_path / "out" / "results").glob("global+superglobal-*")).unlink()
+    ran = []
+    evaluate = job.run.__globals__["evaluate"]
+    monkeypatch.setitem(job.run.__globals__, "evaluate", lambda *given: ran.append(given[3]) or evaluate(*given))
+    again, _ = run(config)
+    assert len(ran) == 1 and ran[0].head == 5
+    assert again.rows[:2] == first.rows[:2]
+    assert again.rows[2].metrics == first.rows[2].metrics
+
+
+def test_other_rerankers_give_another_report(config):
+    first, _ = run(config)
+    other, said = run(replace(config, rerank=("superglobal(m=3, k=1)", "superglobal(m=4, k=1)")))
+    assert "already complete." not in said
+    assert [r.method for r in other.rows] == ["global", "global+superglobal(m=3, k=1)", "global+superglobal(m=4, k=1)"]
+    assert other.settings["rerank"]["superglobal(m=3, k=1)"]["beta"] == 0.15
+    assert other.rows[0] == first.rows[0]
+
+
+def test_queries_are_cropped_and_inliers_measured(tmp_path):
+    folder = revisited_set(tmp_path / "set")
+    np.savez(folder / "homographies.npz", **{name: np.eye(3) for name in ("q0", "q1", *"abcde")})
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", baselines=("rootsift",))
+    report, _ = run(replace(config, rerank=("superglobal(m=3, k=1)", "ransac")))
+    methods = ["global", "global+superglobal", "global+ransac", "rootsift", "rootsift+superglobal", "rootsift+ransac"]
+    assert [row.method for row in report.rows] == methods
+    assert report.protocols == ["easy", "medium", "hard"]
+    assert report.rows[0].metrics["easy"]["mAP"] == 100.0, "the query was not cropped to its red half"
+    assert report.settings["queries_cropped"] and report.settings["queries_without_positives"]["hard"] == 1
+    assert np.isnan(report.queries["ap"]["global"]["hard"][1])
+    assert report.queries["names"] == ["q0", "q1"] and report.queries["ap"]["global"]["easy"] == [100.0, 100.0]
+
+
+def test_existing_stores_are_used_and_checked(tmp_path):
+    folder = revisited_set(tmp_path / "set")
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=())
+    first, _ = run(config)
+    made = tmp_path / "out" / "features" / "global"
+    from_stores = replace(
+        config, model=None, output_dir=str(tmp_path / "two"), index_features_dir=str(made / "database")
+    )
+    with pytest.raises(InputError, match="--query_features_dir"):
+        run(from_stores)
+    with pytest.raises(InputError, match=r"query images to be cropped to their boxes.*crop=False"):
+        run(replace(from_stores, query_features_dir=str(made / "database")))
+    second, _ = run(replace(from_stores, query_features_dir=str(made / "queries")))
+    assert [row.metrics["easy"] for row in second.rows] == [row.metrics["easy"] for row in first.rows]
+    assert not (tmp_path / "two" / "features").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rerank": ("ransak",)}, "choices are ransac, superglobal"),
+        ({"rerank": ("ransac(top=3)",)}, "its arguments are"),
+        ({"rerank": ("ransac", "ransac")}, "named twice"),
+        ({"baselines": ("sift",)}, "choices are histogram, rootsift, untrained"),
+        ({"baselines": ("untrained",)}, "expects --model to be a model folder"),
+        ({"baselines": ("rootsift", "rootsift")}, "named twice"),
+        ({"model": None}, "either --model, or --index_features_dir"),
+        ({"index_features_dir": "x"}, "either --model, or --index_features_dir"),
+        ({"model": "no_such_folder"}, "neither a model folder nor an extractor"),
+    ],
+)
+def test_mistakes_are_answered_before_any_work(config, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        run(replace(config, **change))
+    assert not (tmp_path / "out" / "features").exists()
+
+
+def test_an_output_folder_that_cannot_be_written(config, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written"):
+        run(replace(config, output_dir=str(tmp_path / "file" / "out")))
+
+
+def test_untrained_is_the_model_with_fresh_weights(tmp_path):
+    assert stores.sources(str(tmp_path), ["untrained"])[1].extractor == f"untrained(seed=0, model={str(tmp_path)!r})"
+    model = "delg(model='m', max_image_size=64)"
+    assert stores.sources(model, ["untrained(seed=3)"])[1].extractor == (
+        "untrained(seed=3, model='m', max_image_size=64)"
+    )

@@ -1,0 +1,152 @@
+"""The runner: junk before reranking, rows by name, skipped images, memory of finished rows."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation import runner
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.ledger import Ledger, identify_benchmark, identify_store
+from evaluation.protocols import Truth
+from evaluation.runner import Method
+from extraction.pipeline import extract
+from matching.ranking import Ranking
+from protos.errors import InputError
+from tests.evaluation.tiny import MeanColour, refs, revisited_set
+
+
+def rows(*values):
+    return np.array(values, np.int64)
+
+
+@pytest.fixture
+def world(tmp_path):
+    benchmark = build_benchmark("landmarks", str(revisited_set(tmp_path / "set")))
+    stores = [
+        extract(MeanColour(), images, tmp_path / name, progress=False)
+        for name, images in (("queries", benchmark.queries), ("database", benchmark.database))
+    ]
+    return benchmark, Method("global", *stores)
+
+
+class Reverse:
+    """A reranker that turns the order around and keeps what it was given."""
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, queries, database, ranking):
+        self.given.append([[database.names[i] for i in ranking.row(q)] for q in range(len(ranking))])
+        indices = np.full_like(ranking.indices, -1)
+        for q in range(len(ranking)):
+            row = ranking.row(q)
+            indices[q, : len(row)] = row[::-1]
+        return Ranking(indices, np.zeros_like(ranking.scores))
+
+
+def test_first_stage_uses_the_crop_and_ranks_by_similarity(world):
+    benchmark, method = world
+    ranking, milliseconds = runner.search(method)
+    assert [method.database.names[i] for i in ranking.row(0)][:3] == ["a", "c", "b"]
+    assert method.database.names[ranking.row(1)[0]] == "d"
+    assert milliseconds > 0
+    scores, top, reranked = runner.evaluate(benchmark, method, ranking)
+    assert {p: s.ap.tolist() for p, s in scores.items() if p != "hard"} == {"easy": [1.0, 1.0], "medium": [1.0, 1.0]}
+    assert scores["hard"].ap[0] == 1.0 and np.isnan(scores["hard"].ap[1])
+    assert top["medium"][0][:2].tolist() == [0, 1] and top["medium"].shape == (2, 10)
+    assert reranked == 0.0
+
+
+def test_junk_of_each_protocol_is_taken_out_before_reranking(world):
+    benchmark, method = world
+    reranker = Reverse()
+    _, top, milliseconds = runner.evaluate(benchmark, method, runner.search(method)[0], reranker)
+    first = [[row for row in given[0] if row in "abc"] for given in reranker.given]
+    assert first == [["a"], ["a", "b"], ["b"]]  # easy: b, c are junk; medium: c; hard: a, c
+    assert sorted(reranker.given[0][1]) == list("abcde")
+    assert top["easy"][0].tolist()[:4] == [4, 3, 0, -1] or top["easy"][0].tolist()[:4] == [3, 4, 0, -1]
+    assert milliseconds > 0
+
+
+def test_time_is_that_of_the_first_protocol(world):
+    benchmark, method = world
+
+    class Remembers(Reverse):
+        def __call__(self, *given):
+            if not self.given:
+                time.sleep(0.1)
+            return super().__call__(*given)
+
+    ranking = runner.search(method)[0]
+    assert runner.evaluate(benchmark, method, ranking, Remembers())[2] >= 50  # 100 ms over two queries
+
+
+def test_scores_follow_the_reranked_order(world):
+    benchmark, method = world
+    scores, _, _ = runner.evaluate(benchmark, method, runner.search(method)[0], Reverse())
+    assert scores["easy"].ap[0] == pytest.approx((0 + 1 / 3) / 2)
+    # medium without c: e, d, b, a -> ranks 2 and 3
+    assert scores["medium"].ap[0] == pytest.approx(((0 / 2 + 1 / 3) / 2 + (1 / 3 + 2 / 4) / 2) / 2)
+
+
+def test_unreadable_images_count_as_not_found(tmp_path):
+    database = refs(tmp_path / "d", {"a": (250, 0, 0), "b": (240, 5, 0), "c": (0, 250, 0)})
+    queries = refs(tmp_path / "q", {"p": (250, 0, 0), "q": (245, 0, 0)})
+    for broken in (database[0], queries[0]):
+        Path(broken.path).write_text("this is text")
+    truths = [Truth(rows(0, 1), rows()), Truth(rows(0, 1), rows(2))]
+    benchmark = Benchmark("x", queries, database, {"all": truths})
+    method = Method(
+        "global",
+        extract(MeanColour(), queries, tmp_path / "sq", progress=False),
+        extract(MeanColour(), database, tmp_path / "sd", progress=False),
+    )
+    assert len(method.queries) == 1 and len(method.database) == 2
+    scores, top, _ = runner.evaluate(benchmark, method, runner.search(method)[0])
+    assert scores["all"].ap.tolist() == [0.0, 0.5]
+    assert top["all"][0].tolist() == [-1] * 10
+    assert top["all"][1][:2].tolist() == [1, -1]
+
+
+def test_stores_of_other_images_or_settings_are_refused(world, tmp_path):
+    benchmark, method = world
+    other = Method("global", method.queries, method.queries)
+    with pytest.raises(InputError, match="not of this benchmark: 5 of its 5 images are missing and 2 are unknown"):
+        runner.evaluate(benchmark, other, runner.search(method)[0])
+    changed = extract(MeanColour(scale=2), benchmark.database, tmp_path / "other", progress=False)
+    with pytest.raises(InputError, match="different settings"):
+        runner.search(Method("global", method.queries, changed))
+
+
+def test_rows_are_named_and_remembered(world, tmp_path):
+    benchmark, method = world
+    reranker = Reverse()
+    ledger = Ledger(tmp_path / "results", benchmark, method, {"reverse": "reverse()"})
+    outcomes = runner.run(benchmark, method, {"reverse": reranker}, ledger.recall, ledger.keep)
+    assert [o.method for o in outcomes] == ["global", "global+reverse"]
+    assert outcomes[0].ms_per_query["rerank"] == 0.0 and outcomes[1].ms_per_query["rerank"] > 0
+    assert outcomes[0].ms_per_query["search"] == outcomes[1].ms_per_query["search"] > 0
+    assert outcomes[0].bytes_per_image == {"global": 12.0, "local": pytest.approx(0.0, abs=64)}
+    again = runner.run(benchmark, method, {"reverse": reranker}, ledger.recall, ledger.keep)
+    assert len(reranker.given) == 3, "the rows were run once more"
+    for first, second in zip(outcomes, again):
+        assert first.ms_per_query == second.ms_per_query
+        for protocol in benchmark.protocols:
+            np.testing.assert_array_equal(first.scores[protocol].ap, second.scores[protocol].ap)
+            np.testing.assert_array_equal(first.top[protocol], second.top[protocol])
+    other = Ledger(tmp_path / "results", benchmark, method, {"reverse": "reverse(k=2)"})
+    assert other.recall("global") is not None and other.recall("global+reverse") is None
+
+
+def test_identities_change_with_what_they_stand_for(world, tmp_path):
+    benchmark, method = world
+    truths = dict(benchmark.protocols)
+    truths["easy"] = list(reversed(truths["easy"]))
+    changed = Benchmark(benchmark.name, benchmark.queries, benchmark.database, truths)
+    assert identify_benchmark(changed) != identify_benchmark(benchmark)
+    assert identify_store(method.queries) != identify_store(method.database)
+    again = extract(MeanColour(), benchmark.database, tmp_path / "again", progress=False)
+    assert identify_store(again) == identify_store(method.database)
