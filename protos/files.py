@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,19 +25,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
       path: the final place; its folder is made if absent.
 
     Yields:
-      The temporary path, in the same folder, with the same suffix.
+      The temporary path, in the same folder, its name ending in the final name.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    room = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    token = f".{os.getpid():x}{secrets.token_hex(4)}."
+    temporary = final.with_name(token + final.name)
     try:
-        temporary = room / final.name
         yield temporary
         if final.is_dir():
-            final.replace(room / "previous")
-        temporary.replace(final)
+            previous = final.with_name(f"{token}previous.{final.name}")
+            final.replace(previous)
+            temporary.replace(final)
+            shutil.rmtree(previous, ignore_errors=True)
+        else:
+            temporary.replace(final)
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -60,9 +60,9 @@ def _pavement(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def _neighbours(canvas: np.ndarray, rng: np.random.Generator, horizon: int) -> None:
-    """Pastes up to four tilted building fragments that stand on the ground."""
+    """Pastes up to three tilted building fragments that stand on the ground."""
     height, width = canvas.shape[:2]
-    for _ in range(int(rng.integers(0, 5))):
+    for _ in range(int(rng.integers(0, 4))):
         style = draw_style(rng)
         wide, high = int(rng.integers(width // 6, width // 2)), int(rng.integers(height // 4, int(0.8 * height)))
         fragment = _fragment(rng, style, wide, high)
@@ -83,9 +83,10 @@ def _trees(canvas: np.ndarray, rng: np.random.Generator, horizon: int) -> None:
         reach, x = height * rng.uniform(0.06, 0.18), rng.uniform(0, width)
         y = horizon - reach * rng.uniform(0.6, 1.6)
         cv2.line(canvas, (int(x), int(y)), (int(x), horizon + 4), (82, 66, 52), max(2, int(reach / 6)))
-        for dx, dy in rng.normal(0, 0.45 * reach, (30, 2)):
-            tone = shade(green, float(rng.uniform(0.6, 1.35)))
-            cv2.circle(canvas, (int(x + dx), int(y + dy)), int(reach * rng.uniform(0.12, 0.35)), tone, -1)
+        leaves = rng.normal((x, y), 0.45 * reach, (24, 2)).astype(int).tolist()
+        sizes, tones = (reach * rng.uniform(0.14, 0.38, 24)).astype(int).tolist(), rng.uniform(0.6, 1.35, 24).tolist()
+        for at, size, tone in zip(leaves, sizes, tones):
+            cv2.circle(canvas, at, size, shade(green, tone), -1)
 
 
 def _wires(canvas: np.ndarray, rng: np.random.Generator) -> None:

@@ -131,11 +131,16 @@ ON_GROUND = ("person", "vehicle")
 MIXTURE = (*OCCLUDERS, "pole", "sign", "tree", "tree", "person", "person", "vehicle")
 
 
+def _fixed(points: np.ndarray) -> np.ndarray:
+    """Points in sixteenths of a pixel, int32, as OpenCV draws them."""
+    return (points * 16).astype(np.int32)
+
+
 def cover(occluders: list[Occluder], size: tuple[int, int]) -> np.ndarray:
     """Mask of what the occluders hide: (H, W) uint8, 0 or 255; ``size`` is (width, height)."""
     mask = np.zeros((size[1], size[0]), np.uint8)
     for patch in (patch for occluder in occluders for patch in occluder):
-        cv2.fillPoly(mask, [np.round(patch.points * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
+        cv2.fillPoly(mask, [_fixed(patch.points)], 255, cv2.LINE_8, 4)
     return mask
 
 
@@ -178,4 +183,4 @@ def paint(canvas: np.ndarray, occluders: list[Occluder], factor: int) -> None:
     """Draws the occluders onto a canvas that is ``factor`` times larger than the view, in place."""
     for patch in (patch for occluder in occluders for patch in occluder):
         points = (patch.points + 0.5) * factor - 0.5
-        cv2.fillPoly(canvas, [np.round(points * 16).astype(np.int32)], patch.colour, cv2.LINE_8, 4)
+        cv2.fillPoly(canvas, [_fixed(points)], patch.colour, cv2.LINE_8, 4)
