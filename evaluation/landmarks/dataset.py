@@ -14,7 +14,7 @@ from protos.errors import InputError
 VERSION = 1  # of the drawing: a change of any pixel raises it, so that a half-written older set is not continued
 SPLITS = {"train": 1, "query": 2, "distractor": 3}
 STREAMS = {"style": 1, "member": 2, "outline": 3, "facade": 4, "geometry": 5, "appearance": 6, "order": 7}
-LOOKALIKES = 0.5  # part of the distractors that share the style of a query landmark
+LOOKALIKE_EVERY = 5  # of so many distractors one shares the style of a query landmark
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def draw_landmark(seed: int, landmark: Landmark) -> Facade:
 
 
 def landmarks(config: Config) -> Iterator[Landmark]:
-    """Every landmark of the set. Training classes come in families of two; half of the distractors are look-alikes."""
+    """Every landmark of the set. Training classes come in families of two; every fifth distractor is a look-alike."""
     for number in range(config.num_classes):
         folder = f"train/{number:04d}"
         shots = (Shot(f"{folder}/{v:02d}", f"{folder}/{v:02d}.jpg", v, "mixed") for v in range(config.views_per_class))
@@ -92,8 +92,8 @@ def landmarks(config: Config) -> Iterator[Landmark]:
     for number in range(config.num_queries):
         yield Landmark(f"query_{number:04d}", "query", number, ("query", number), _query_shots(config, number))
     for number in range(config.num_distractors):
-        alike = number % 2 == 0
-        family = ("query", number // 2 % config.num_queries) if alike else ("distractor", number)
+        alike = number % LOOKALIKE_EVERY == 0
+        family = ("query", number // LOOKALIKE_EVERY % config.num_queries) if alike else ("distractor", number)
         name = f"distractor_{number:04d}"
         yield Landmark(name, "distractor", number, family, (Shot(name, f"jpg/{name}.jpg", 0, "mixed"),))
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from evaluation.landmarks.style import PALETTES, Colour, pick, shade
+from evaluation.landmarks.style import Colour, draw_palette, pick, shade
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _shape(rng: np.random.Generator, at: np.ndarray, unit: float) -> Occluder:
 
 def _wall(rng: np.random.Generator, at: np.ndarray, unit: float) -> Occluder:
     """The corner of a nearer building at one side: courses of differing shade, a few windows."""
-    side, colour = int(rng.choice((-1, 1))), shade(PALETTES[int(rng.integers(len(PALETTES)))][0], rng.uniform(0.5, 1))
+    side, colour = int(rng.choice((-1, 1))), shade(draw_palette(rng)[0], rng.uniform(0.5, 1))
     edge, far = at[0] + side * unit * 0.15, at[0] + side * 6 * unit
     borders = np.cumsum(rng.uniform(0.05, 0.3, 30)) * unit - unit
     parts = [

@@ -1,24 +1,12 @@
 """The style that a family of look-alike landmarks shares: palette, masonry, roof, window shape and proportions."""
 
+import colorsys
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 Colour = tuple[int, int, int]
-
-# wall, trim, accent, roof, glass (RGB). Few and close to one another: colour alone does not tell landmarks apart.
-PALETTES: tuple[tuple[Colour, Colour, Colour, Colour, Colour], ...] = (
-    ((204, 180, 136), (236, 222, 190), (142, 92, 52), (112, 82, 70), (52, 60, 74)),  # sandstone
-    ((158, 84, 62), (230, 214, 192), (92, 48, 42), (82, 76, 80), (46, 54, 66)),  # red brick
-    ((152, 150, 144), (208, 206, 200), (98, 94, 98), (72, 76, 86), (42, 50, 60)),  # grey stone
-    ((212, 166, 88), (244, 230, 200), (148, 78, 44), (146, 82, 58), (58, 56, 60)),  # ochre plaster
-    ((202, 146, 128), (240, 226, 210), (120, 66, 62), (96, 72, 72), (50, 52, 68)),  # rose plaster
-    ((150, 166, 142), (222, 226, 206), (82, 98, 76), (88, 84, 80), (46, 58, 58)),  # pale green
-    ((128, 144, 162), (216, 220, 224), (74, 82, 104), (70, 72, 84), (40, 48, 62)),  # blue grey
-    ((224, 220, 208), (174, 162, 146), (124, 66, 54), (128, 76, 62), (54, 58, 66)),  # white plaster
-    ((184, 110, 74), (234, 206, 170), (96, 56, 44), (90, 66, 62), (48, 46, 54)),  # terracotta
-    ((112, 82, 68), (202, 186, 164), (66, 48, 46), (74, 70, 76), (40, 42, 52)),  # dark brick
-)
+Range = tuple[float, float]
 
 WALL_KINDS = ("brick", "ashlar", "plaster", "diaper", "timber", "banded", "rubble")
 ROOF_KINDS = ("gable", "stepped", "battlement", "dome", "mansard", "towers", "dutch", "sawtooth", "cornice")
@@ -74,9 +62,27 @@ def pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
     return choices[int(rng.integers(len(choices)))]
 
 
+def colour(rng: np.random.Generator, hue: Range, saturation: Range, value: Range) -> Colour:
+    """A colour of random hue, saturation and value, each from its range within 0..1."""
+    red, green, blue = colorsys.hsv_to_rgb(*(rng.uniform(*span) for span in (hue, saturation, value)))
+    return int(255 * red + 0.5), int(255 * green + 0.5), int(255 * blue + 0.5)
+
+
+def draw_palette(rng: np.random.Generator) -> tuple[Colour, Colour, Colour, Colour, Colour]:
+    """Colours of wall, trim, accent, roof and glass; the trim is light or, for one landmark in three, dark."""
+    trim = (0.8, 0.97) if rng.random() < 0.7 else (0.3, 0.5)
+    return (
+        colour(rng, (0, 1), (0.1, 0.6), (0.5, 0.92)),
+        colour(rng, (0, 1), (0.02, 0.3), trim),
+        colour(rng, (0, 1), (0.3, 0.8), (0.3, 0.7)),
+        colour(rng, (0, 1), (0.1, 0.65), (0.25, 0.65)),
+        colour(rng, (0.45, 0.75), (0.05, 0.4), (0.2, 0.35)),
+    )
+
+
 def draw_style(rng: np.random.Generator) -> Style:
     """Draws the style of a family."""
-    wall, trim, accent, roof, glass = (jitter(c, rng, 12) for c in PALETTES[int(rng.integers(len(PALETTES)))])
+    wall, trim, accent, roof, glass = draw_palette(rng)
     width = int(rng.integers(288, 401)) // 2 * 2
     height = int(np.clip(118000 / width, 280, 400)) // 2 * 2
     return Style(
