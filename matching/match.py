@@ -1,0 +1,79 @@
+"""Matches the local features of two images, prints how many agree on one transform, and draws them.
+
+delg-match query.jpg database.jpg --model=rootsift --output=matches.jpg
+"""
+
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+if TYPE_CHECKING:
+    from extraction.images import ImageRef
+    from extraction.pipeline import Loaded
+
+FLAGS = flags.FLAGS
+POSITIONAL = "A.jpg B.jpg"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+flags.DEFINE_string("model", "rootsift", "A model folder, or an extractor such as rootsift.")
+flags.DEFINE_string("output", None, "Picture of the two images with a line for each inlier (.jpg, .png or .webp).")
+flags.DEFINE_enum("geometry", "affine", ["affine", "homography", "similarity"], "The transform that must agree.")
+flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descriptors.", lower_bound=0.0)
+flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
+
+
+def main(arguments: list[str]) -> None:
+    """Describes both images, matches, prints, draws.
+
+    Args:
+      arguments: the two image files; the first is the query.
+
+    Raises:
+      InputError: an image, the model, the output or a flag cannot be used.
+    """
+    from pathlib import Path
+
+    from extraction.extractors import build_extractor
+    from extraction.pipeline import describe
+    from matching.draw import draw_matches, write_picture
+    from matching.local import match
+    from protos.errors import InputError
+    from protos.files import check_writable
+
+    if len(arguments) != 2:
+        raise InputError(f"Expected two image files ({POSITIONAL}). Received: {len(arguments)}")
+    if FLAGS.output is not None:
+        if Path(FLAGS.output).suffix.lower() not in SUFFIXES:
+            raise InputError(f"--output expects a file ending in {' '.join(SUFFIXES)}. Received: {FLAGS.output!r}")
+        check_writable(Path(FLAGS.output).parent)
+    loaded = [_load(path) for path in arguments]
+    extractor = build_extractor(FLAGS.model)
+    query, index = (describe(extractor, *image) for image in loaded)
+    options = {"model": FLAGS.geometry, "residual": FLAGS.residual}
+    inliers = match(query, index, matching_threshold=FLAGS.matching_threshold, **options)
+    print(f"local features: {len(query)} and {len(index)}")
+    print(f"tentative matches: {inliers.tentative}")
+    print(f"inliers: {len(inliers)}")
+    if FLAGS.output is not None:
+        points = query.keypoints[inliers.pairs[:, 0]], index.keypoints[inliers.pairs[:, 1]]
+        image_a, image_b = (pixels for _, (pixels, _, _) in loaded)
+        write_picture(FLAGS.output, draw_matches(image_a, image_b, *points))
+        print(f"picture: {FLAGS.output}")
+
+
+def _load(path: str) -> "tuple[ImageRef, Loaded]":
+    """Reads an image.
+
+    Raises:
+      InputError: it cannot be used.
+    """
+    from pathlib import Path
+
+    from extraction.images import BadImageError, ImageRef, load_image
+    from protos.errors import InputError
+
+    ref = ImageRef(Path(path).stem, path)
+    try:
+        return ref, load_image(ref)
+    except BadImageError as error:
+        raise InputError(f"The image {path} cannot be used: {error}.") from error

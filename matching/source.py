@@ -1,0 +1,99 @@
+"""Where the matching room reads features from: a feature store on disk, or images held in memory."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extraction.features import Features, Floats
+from protos.errors import InputError
+
+
+class Source(Protocol):
+    """Features of many images; :class:`extraction.store.FeatureStore` is one.
+
+    ``features`` is called from several threads at once.
+    """
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the images; row ``i`` everywhere belongs to ``names[i]``."""
+        ...
+
+    @property
+    def global_descriptors(self) -> Floats:
+        """``(N, D)`` float32, rows of unit norm, possibly memory-mapped."""
+        ...
+
+    def features(self, i: int) -> Features:
+        """All features of image ``i``."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+
+class MemorySource:
+    """A source of images held in memory, such as the one query of ``delg-search``.
+
+    Attributes:
+      names: of the images.
+      global_descriptors: ``(N, D)`` float32; ``D`` is 0 when the images have none.
+    """
+
+    def __init__(self, images: Sequence[Features]):
+        """Takes the images.
+
+        Raises:
+          InputError: their global descriptors differ in dimension.
+        """
+        dimensions = sorted({image.global_descriptor.size for image in images})
+        if len(dimensions) > 1:
+            raise InputError(f"Expected global descriptors of one dimension. Received: {dimensions}")
+        self._images = list(images)
+        self.names = [image.name for image in images]
+        self.global_descriptors = np.array([image.global_descriptor for image in images], np.float32).reshape(
+            len(self._images), dimensions[0] if dimensions else 0
+        )
+
+    def features(self, i: int) -> Features:
+        """All features of image ``i``."""
+        return self._images[i]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+
+def matrix(descriptors: NDArray[np.floating], name: str) -> NDArray[np.floating]:
+    """Checks a set of global descriptors, without reading it.
+
+    Args:
+      descriptors: should be ``(N, D)`` with ``D`` above 0.
+      name: whose they are, for the message.
+
+    Returns:
+      The same array.
+
+    Raises:
+      InputError: it is not a matrix, or has no columns.
+    """
+    if descriptors.ndim != 2 or descriptors.shape[1] == 0:
+        raise InputError(
+            f"Expected {name} global descriptors of shape (N, D) with D > 0. Received: {descriptors.shape}"
+            + ("; the features hold no global descriptor" if descriptors.ndim == 2 else "")
+        )
+    return descriptors
+
+
+def check_dimensions(queries: NDArray[np.floating], database: NDArray[np.floating]) -> None:
+    """Checks that global descriptors of queries and database can be compared.
+
+    Raises:
+      InputError: one is no matrix ``(N, D)``, has no columns, or the two differ in ``D``.
+    """
+    q, d = matrix(queries, "query").shape[1], matrix(database, "database").shape[1]
+    if q != d:
+        raise InputError(f"Query and database global descriptors differ in dimension: {q} and {d}.")

@@ -1,0 +1,45 @@
+"""Real photos of a painted wall from six places, with true homographies (Mikolajczyk and Schmid)."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from extraction.extractors import build_extractor
+from extraction.images import ImageRef
+from extraction.pipeline import describe
+from matching import geometry, reference
+from matching.local import match
+from tests.matching.helpers import GOLDEN
+
+GRAF = GOLDEN.parent / "pairs" / "graf"
+pytestmark = pytest.mark.skipif(not GRAF.exists(), reason="the photos are not here")
+
+
+@cache
+def features(i):
+    return describe(build_extractor("rootsift"), ImageRef(f"img{i}", str(GRAF / f"img{i}.png")))
+
+
+def right(found, i):
+    """Inliers within 5 pixels of the truth."""
+    truth = np.loadtxt(GRAF / f"H1to{i}p")
+    expected = geometry.apply(truth, features(1).keypoints[found.pairs[:, 1]])
+    return int((np.linalg.norm(expected - features(i).keypoints[found.pairs[:, 0]], axis=1) < 5).sum())
+
+
+@pytest.mark.parametrize("i", [2, 3, 4])
+def test_affine_finds_as_many_right_matches_as_the_released_code(i):
+    ours, released = match(features(i), features(1)), reference.match(features(i), features(1))
+    assert ours.tentative == released.tentative
+    assert right(ours, i) >= 0.95 * right(released, i) > 50
+
+
+@pytest.mark.parametrize(("i", "least"), [(2, 0.97), (3, 0.8), (4, 0.8)])
+def test_homography_finds_the_truth(i, least):
+    found = match(features(i), features(1), model="homography", residual=5.0)
+    assert len(found) > 100
+    assert right(found, i) >= least * len(found)
+    corners = np.array([[0, 0], [799, 0], [799, 639], [0, 639]]) * 0.5 + [200, 160]
+    truth = np.loadtxt(GRAF / f"H1to{i}p")
+    np.testing.assert_allclose(geometry.apply(found.transform, corners), geometry.apply(truth, corners), atol=8)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from matching.lookup import check_settings, find, parse_crop
+from matching.rerankers import build_reranker
+from matching.source import MemorySource
+from protos.errors import InputError
+from tests.matching.helpers import global_source, local, scene, view
+
+
+def test_crop():
+    assert parse_crop(None) is None
+    assert parse_crop(["1", "2.5", "30", "40"]) == (1.0, 2.5, 30.0, 40.0)
+    for text in (["1", "2", "3"], ["1", "2", "a", "4"], ["5", "2", "5", "9"], ["1", "9", "5", "9"], ["nan"] * 4):
+        with pytest.raises(InputError, match="--crop expects x1,y1,x2,y2"):
+            parse_crop(text)
+
+
+def test_settings_must_agree_but_for_the_crop():
+    model = {"extractor": "delg", "image_scales": [1.0]}
+    check_settings(model, model | {"crop": True})
+    with pytest.raises(InputError, match=r"image_scales \(\[1.0\] and \[2.0\]\)") as error:
+        check_settings(model, model | {"image_scales": [2.0], "crop": False})
+    assert "extractor" not in str(error.value)
+    with pytest.raises(InputError, match=r"extractor \('delg' and 'rootsift'\)\.$"):
+        check_settings(model, {"extractor": "rootsift", "resize": 1})
+
+
+def test_the_best_by_global_descriptor():
+    store = global_source([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    query = global_source([[1.0, 0.0]]).features(0)
+    found = find(query, store, 3)
+    assert [name for name, _ in found] == ["1", "3", "2"]
+    np.testing.assert_allclose([score for _, score in found], [1.0, 0.8, 0.6], atol=1e-6)
+    assert len(find(query, store, 10)) == 4
+    with pytest.raises(InputError, match="differ in dimension: 3 and 2"):
+        find(global_source([[1.0, 0.0, 0.0]]).features(0), store, 3)
+
+
+def photos(global_descriptors):
+    keypoints, descriptors = scene()
+    transform = [[1, 0, 5], [0, 1, 9]]
+    images = []
+    for i, (agreeing, vector) in enumerate(zip((0, 10, 30), global_descriptors)):
+        seen = view(keypoints, descriptors, transform, agreeing)
+        images.append(local(seen.keypoints, seen.descriptors, f"image{i}", vector))
+    return local(keypoints, descriptors, "query", global_descriptors[0]), MemorySource(images)
+
+
+def test_the_reranker_sees_its_whole_head_however_few_are_asked_for():
+    query, store = photos([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    assert find(query, store, 1) == [("image0", 1.0)]
+    assert find(query, store, 1, build_reranker("ransac")) == [("image2", 30.0)]
+    assert find(query, store, 1, build_reranker("ransac(top_k=2)")) == [("image1", 10.0)]
+    assert [name for name, _ in find(query, store, 3, build_reranker("ransac(top_k=1)"))] == [
+        "image0",
+        "image1",
+        "image2",
+    ]
+
+
+def test_without_global_descriptors_a_reranker_of_all_images_decides():
+    query, store = photos([[], [], []])
+    found = find(query, store, 2, build_reranker("ransac"))
+    assert found == [("image2", 30.0), ("image1", 10.0)]
+    for reranker in (None, build_reranker("ransac(top_k=2)")):
+        with pytest.raises(InputError, match=r"'ransac\(top_k=3\)'"):
+            find(query, store, 2, reranker)

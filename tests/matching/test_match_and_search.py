@@ -1,0 +1,117 @@
+"""The commands delg-match and delg-search, run as a user runs them, on RootSIFT (no TensorFlow)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from extraction.extractors import build_extractor
+from extraction.images import list_images
+from extraction.pipeline import extract
+
+ROOT = Path(__file__).parents[2]
+MODEL = "rootsift(max_feature_num=150)"
+
+
+def picture(seed, turned=False):
+    """Discs and bars drawn by a seed; the same scene turned by some degrees and shrunk."""
+    rng = np.random.default_rng(seed)
+    image = np.full((240, 320, 3), 200, np.uint8)
+    for _ in range(60):
+        x, y, size = (int(v) for v in rng.integers((0, 0, 4), (320, 240, 25)))
+        colour = [int(c) for c in rng.integers(0, 256, 3)]
+        cv2.circle(image, (x, y), size, colour, -1)
+        cv2.rectangle(image, (y, x), (y + size, x + 7), colour[::-1], -1)
+    if turned:
+        image = cv2.warpAffine(image, cv2.getRotationMatrix2D((160, 120), 12, 0.9), (320, 240))
+    return image
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Six database images, a query that shows the fourth from elsewhere, and the store of the six."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "jpg").mkdir()
+    for i in range(6):
+        cv2.imwrite(str(folder / "jpg" / f"image{i}.png"), picture(i))
+    cv2.imwrite(str(folder / "query.png"), picture(3, turned=True))
+    (folder / "text.jpg").write_text("no image")
+    extract(build_extractor(MODEL), list_images(folder / "jpg"), folder / "store", progress=False)
+    return folder
+
+
+def delg(place, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "delg", *arguments],
+        cwd=place,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(done, *words):
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_match_prints_the_counts_and_draws(place):
+    done = delg(place, "match", "query.png", "jpg/image3.png", "--output=out/picture.png")
+    assert done.returncode == 0, done.stderr
+    numbers = {line.split(":")[0]: line.split(":")[1].strip() for line in done.stdout.splitlines()}
+    assert int(numbers["inliers"]) > 25
+    assert int(numbers["tentative matches"]) > int(numbers["inliers"])
+    image = cv2.imread(str(place / "out" / "picture.png"))
+    assert image.shape == (240, 320 + 8 + 320, 3)
+    other = delg(place, "match", "query.png", "jpg/image0.png")
+    assert int(other.stdout.split("inliers:")[1].split()[0]) < 15
+
+
+def test_match_refuses_in_one_sentence(place):
+    refused(delg(place, "match", "query.png"), "two image files", "Received: 1")
+    refused(delg(place, "match", "query.png", "text.jpg"), "text.jpg", "not an image")
+    refused(delg(place, "match", "query.png", "query.png", "--output=picture.txt"), "--output expects", "picture.txt")
+    refused(delg(place, "match", "query.png", "query.png", "--model=surf"), "surf", "rootsift")
+
+
+def search(place, *arguments):
+    return delg(place, "search", "--query=query.png", f"--model={MODEL}", "--features_dir=store", *arguments)
+
+
+def test_search_prints_rank_score_and_name(place):
+    done = search(place, "--top_k=3", "--rerank=ransac")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [line[0] for line in lines] == ["1", "2", "3"]
+    assert lines[0][2] == "image3"
+    assert float(lines[0][1]) > 25
+    scores = [float(line[1]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+    cropped = search(place, "--top_k=1", "--rerank=ransac(residual=5.0)", "--crop=80,60,240,180")
+    _, score, name = cropped.stdout.splitlines()[1].split()
+    assert name == "image3"
+    assert float(score) < float(lines[0][1])
+
+
+def test_search_without_reranking_prints_cosines(place):
+    done = search(place)
+    scores = [float(line.split()[1]) for line in done.stdout.splitlines()[1:]]
+    assert len(scores) == 6
+    assert max(scores) <= 1
+
+
+def test_search_refuses_in_one_sentence(place):
+    refused(delg(place, "search", "--query=query.png"), "--model is required")
+    refused(search(place, "--model=rootsift(max_feature_num=99)"), "max_feature_num (99 and 150)")
+    refused(search(place, "--rerank=asmk"), "ransac, superglobal")
+    refused(search(place, "--crop=5,5,1"), "--crop expects")
+    refused(search(place, "--crop=900,900,999,999"), "query.png", "crop")
+    refused(search(place, "--features_dir=jpg"), "not a feature store")
+    refused(search(place, "--query=text.jpg"), "text.jpg", "not an image")
