@@ -28,7 +28,7 @@ def resnet101(convention: str = "released", block3_strides: bool = False) -> Bac
 
 def resnet_small(
     depths: tuple[int, int, int, int] = (1, 2, 2, 2),
-    widths: tuple[int, int, int, int] = (24, 48, 96, 192),
+    widths: tuple[int, int, int, int] = (24, 48, 64, 128),
     block3_strides: bool = False,
 ) -> Backbone:
     """A thin ResNet of 7 basic units for small images on a CPU: ``block3`` at stride 8, ``block4`` at stride 16."""

@@ -19,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "delg_r101": {"backbone": "resnet101", "extraction": RELEASED_EXTRACTION},
     "delg_small": {
         "backbone": "resnet_small",
+        "block3_strides": False,
         "embedding_dim": 256,
         "local_dim": 64,
         "attention_channels": 96,

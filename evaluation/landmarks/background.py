@@ -60,9 +60,9 @@ def _pavement(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def _neighbours(canvas: np.ndarray, rng: np.random.Generator, horizon: int) -> None:
-    """Pastes up to three tilted building fragments that stand on the ground."""
+    """Pastes up to two tilted building fragments that stand on the ground."""
     height, width = canvas.shape[:2]
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(int(rng.integers(0, 3))):
         style = draw_style(rng)
         wide, high = int(rng.integers(width // 6, width // 2)), int(rng.integers(height // 4, int(0.8 * height)))
         fragment = _fragment(rng, style, wide, high)

@@ -45,12 +45,12 @@ class Difficulty:
 
 
 EASY = Difficulty(
-    yaw=24, pitch=8, roll=8, extent=(0.8, 1.1), shift=0.08, in_frame=(0.85, 1.0), occlusion=(0.0, 0.1),
-    gain=(0.85, 1.15), gamma=(0.85, 1.18), cast=0.06, shadow=0.25, blur=(0, 0.002), noise=(1.0, 4.0), quality=(75, 95),
+    yaw=20, pitch=6, roll=5, extent=(0.85, 1.1), shift=0.06, in_frame=(0.88, 1.0), occlusion=(0.0, 0.06),
+    gain=(0.88, 1.12), gamma=(0.88, 1.14), cast=0.04, shadow=0.15, blur=(0, 0.002), noise=(1.0, 4.0), quality=(75, 95),
 )  # fmt: skip
 HARD = Difficulty(
-    yaw=42, pitch=16, roll=18, extent=(0.6, 1.3), shift=0.2, in_frame=(0.55, 1.0), occlusion=(0.05, 0.3),
-    gain=(0.65, 1.35), gamma=(0.7, 1.4), cast=0.12, shadow=0.5, blur=(0.0, 0.004), noise=(2.0, 8.0), quality=(55, 90),
+    yaw=38, pitch=14, roll=14, extent=(0.65, 1.2), shift=0.16, in_frame=(0.6, 1.0), occlusion=(0.03, 0.24),
+    gain=(0.7, 1.3), gamma=(0.75, 1.33), cast=0.08, shadow=0.4, blur=(0, 0.003), noise=(2.0, 7.0), quality=(55, 90),
 )  # fmt: skip
 TINY = Difficulty(
     yaw=52, pitch=24, roll=25, extent=(0.1, 0.17), shift=0.4, in_frame=(0.5, 1.0), occlusion=(0.0, 0.3),

@@ -32,7 +32,7 @@ class Config:
     easy_per_query: int = 4
     hard_per_query: int = 6
     junk_per_query: int = 2
-    num_distractors: int = 600
+    num_distractors: int = 400
     image_size: int = 256
 
     def __post_init__(self) -> None:

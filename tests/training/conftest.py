@@ -1,0 +1,17 @@
+"""A tiny set of records shared by the tests: 8 classes of 4 training and 1 validation image."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.pictures import write_folders
+from training.shards import RecordsConfig, write_records
+from training.sources import from_folders
+
+
+@pytest.fixture(scope="session")
+def records_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiny")
+    source = from_folders(write_folders(root / "images", classes=8, images=5))
+    write_records(source, root / "records", RecordsConfig(validation_split_size=0.2, num_shards=2), workers=2)
+    return root / "records"

@@ -1,0 +1,189 @@
+"""``delg-records`` and ``delg-train`` as a user meets them: checks, a whole run, a kill, a second start."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from keras import ops
+
+import delg
+from protos.errors import InputError
+from tests.training.pictures import write_folders
+from tests.training.tiny import tiny_model
+from training.job import _check_model, augmentation_text, model_overrides, run
+from training.options import TrainOptions
+from training.pretrained import load_imagenet
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "delg", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def finished(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), env=environment(), capture_output=True, text=True, check=False)
+
+
+def options(records_dir: Path, logdir: Path, **settings) -> TrainOptions:
+    defaults = {"preset": "delg_small", "image_size": 32, "batch_size": 8, "max_iters": 3}
+    return TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(logdir), **defaults | settings)
+
+
+def test_released_defaults():
+    default = TrainOptions()
+    assert default.initial_lr == 0.01 and default.batch_size == 32 and default.max_iters == 500_000
+    assert default.optimizer == "sgd(momentum=0.9)" and default.schedule == "linear" and default.clip_norm == 10.0
+    assert default.attention_loss_weight == 1.0 and default.reconstruction_loss_weight == 10.0
+    assert default.image_size == 321 and default.use_augmentation and default.use_autoencoder and default.seed == 0
+    assert default.train_file_pattern is default.logdir is default.validation_file_pattern is None
+    assert augmentation_text(default) == "crop"
+    released = model_overrides(default)
+    assert released == {"block3_strides": True}
+
+
+def test_flags_overrule_the_preset():
+    given = TrainOptions(
+        block3_strides=False,
+        delg_gem_power=4.5,
+        delg_embedding_layer_dim=100,
+        delg_scale_factor_init=30.0,
+        delg_arcface_margin=0.2,
+        autoencoder_dimensions=40,
+    )
+    expected = {
+        "block3_strides": False,
+        "pooling": "gem(p=4.5)",
+        "embedding_dim": 100,
+        "arcface_scale": 30.0,
+        "arcface_margin": 0.2,
+        "local_dim": 40,
+    }
+    assert model_overrides(given) == expected
+    assert model_overrides(replace(given, use_autoencoder=False)) == expected | {"local_dim": None}
+    assert augmentation_text(TrainOptions(use_augmentation=False)) == ""
+    assert augmentation_text(TrainOptions(augment="crop, flip")) == "crop, flip"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_file_pattern": None}, "--train_file_pattern is required"),
+        ({"logdir": None}, "--logdir is required"),
+        ({"train_file_pattern": "nothing*"}, "No file matches"),
+        ({"validation_file_pattern": "nothing*"}, "No file matches"),
+        ({"delg_global_features": False}, "not supported"),
+        ({"preset": "delg_r18"}, "Unknown preset 'delg_r18'"),
+        ({"augment": "crop", "use_augmentation": False}, "contradict"),
+        ({"augment": "mirror"}, "Unknown augmentation"),
+        ({"optimizer": "adam"}, "Unknown optimizer"),
+        ({"schedule": "linear(warmup=3)"}, "from 0 to below 3"),
+        ({"local_feature_map_channels": 1024}, r"has \d+ channels"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(tmp_path, records_dir, settings, message):
+    given = replace(options(records_dir, tmp_path / "run"), **settings)
+    with pytest.raises(InputError, match=message):
+        run(given)
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_the_input_pipeline_is_measured_alone(records_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("training.pipeline.measure_input", lambda dataset, size: float(len(next(iter(dataset))[1])))
+    run(replace(options(records_dir, tmp_path), logdir=None, benchmark_input=True))
+    assert "input pipeline alone: 8 images/s (cached, 32 px)" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_must_not_be_smaller_than_the_model_s_least(records_dir):
+    model = SimpleNamespace(min_side=33, local_head=SimpleNamespace(channels=96))
+    with pytest.raises(InputError, match=r"--image_size must be at least 33 for this model\. Received: 32"):
+        _check_model(options(records_dir, Path("x")), model)
+    model.min_side = 32
+    _check_model(options(records_dir, Path("x"), local_feature_map_channels=96), model)
+
+
+@pytest.mark.slow
+def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path):
+    write_folders(tmp_path / "photos", 3, 6)
+    made = finished(
+        "records", f"--train_directory={tmp_path}/photos", f"--output_directory={tmp_path}/records",
+        "--generate_train_validation_splits", "--num_shards=2",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert "15 training and 3 validation images, 3 classes" in made.stdout
+    train = (
+        "train", f"--train_file_pattern={tmp_path}/records/train*", f"--logdir={tmp_path}/run",
+        f"--validation_file_pattern={tmp_path}/records/validation*", "--preset=delg_small", "--image_size=32",
+        "--batch_size=8", "--max_iters=120", "--save_interval=10", "--report_interval=50", "--optimizer=adamw",
+        "--initial_lr=0.001", "--delg_embedding_layer_dim=32",
+    )  # fmt: skip
+    with subprocess.Popen(command(*train), env=environment(), stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "run" / "checkpoints" / "checkpoint").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "run" / "model").exists()
+    again = finished(*train)
+    assert again.returncode == 0, again.stderr
+    start = int(again.stdout.split("continuing from step ")[1].split()[0])
+    assert 10 <= start < 120 and start % 10 == 0
+    assert "step 120/120" in again.stdout and "validation at step 120" in again.stdout
+    model = delg.load(tmp_path / "run" / "model")
+    assert (model.num_classes, model.embedding_dim) == (3, 32)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    third = finished(*train)
+    assert third.returncode == 0 and "already complete" in third.stdout
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    other = finished(*train, "--seed=1")
+    assert other.returncode != 0 and "seed: 0 there, 1 now" in other.stderr and "Traceback" not in other.stderr
+
+
+def write_imagenet(path: Path, model, skip: str = "") -> None:
+    with h5py.File(path, "w") as file:
+        for layer in model.backbone.layers:
+            if layer.weights and layer.name != skip:
+                group = file.create_group(layer.name)
+                names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+                for name, weight in zip(names, layer.weights):
+                    group[name] = ops.convert_to_numpy(weight)
+                group.attrs["weight_names"] = [name.encode() for name in names]
+
+
+def test_imagenet_weights_are_rewritten_for_our_input(tmp_path):
+    shape = {"backbone": "resnet50", "embedding_dim": 8, "local_dim": 8}
+    source, model = tiny_model(1, **shape), tiny_model(2, **shape)
+    source.backbone.get_layer("conv1").bias.assign(np.linspace(-1, 1, 64))
+    write_imagenet(tmp_path / "weights.h5", source)
+    load_imagenet(model, tmp_path / "weights.h5")
+    rgb = np.random.default_rng(0).uniform(0, 255, (1, 21, 21, 3)).astype(np.float32)
+    theirs = source.backbone.get_layer("conv1")(rgb[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32))
+    ours = model.backbone.get_layer("conv1")(model.normalize(rgb))
+    inside = (slice(None), slice(2, -2), slice(2, -2))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(ours)[inside], ops.convert_to_numpy(theirs)[inside], rtol=1e-3, atol=2e-3
+    )
+    for name in ("bn_conv1", "res5c_branch2c", "bn4f_branch2b"):
+        for a, b in zip(model.backbone.get_layer(name).weights, source.backbone.get_layer(name).weights):
+            assert np.array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b)), name
+    write_imagenet(tmp_path / "part.h5", source, skip="bn5c_branch2c")
+    with pytest.raises(InputError, match=r"bn5c_branch2c needs .* the file has no such layer"):
+        load_imagenet(model, tmp_path / "part.h5")
+    (tmp_path / "text.h5").write_text("no weights")
+    with pytest.raises(InputError, match="not a Keras HDF5 weight file"):
+        load_imagenet(model, tmp_path / "text.h5")
+    with pytest.raises(InputError, match="do not exist"):
+        load_imagenet(model, tmp_path / "none.h5")

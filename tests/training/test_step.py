@@ -1,0 +1,137 @@
+"""The training step: its losses, its gradients, its update, and what happens at NaN."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from tests.training.pictures import picture
+from tests.training.tiny import SIZE, step_config, tiny_model
+from training.diagnosis import first_not_finite
+from training.optimizers import build_optimizer
+from training.step import BLOCKS, METRICS, TrainStep, compile_validation_step, compute, forward
+
+LABELS = tf.constant([0, 3, 3, 7], tf.int64)
+IMAGES = tf.constant(np.stack([picture(int(label), i, (SIZE, SIZE)) for i, label in enumerate(LABELS)]), tf.float32)
+
+
+def numbers(tensor) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(tensor))
+
+
+def cross_entropy(logits: np.ndarray) -> float:
+    shifted = logits - logits.max(1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[range(4), LABELS]).mean())
+
+
+def test_forward_gives_what_the_model_gives():
+    model = tiny_model()
+    maps, outputs = forward(model, IMAGES, training=False)
+    expected = model(model.normalize(IMAGES), training=False)
+    assert sorted(outputs) == sorted(expected) and sorted(maps) == sorted(BLOCKS)
+    for name, value in expected.items():
+        np.testing.assert_allclose(numbers(outputs[name]), numbers(value), rtol=1e-5, atol=1e-6)
+
+
+def test_losses_and_accuracies_of_a_batch():
+    model = tiny_model()
+    result = compute(model, IMAGES, LABELS, step_config(4, attention_loss_weight=0.5, reconstruction_loss_weight=3.0))
+    means = {name: float(value) for name, value in result.means.items()}
+    out = {name: numbers(value) for name, value in result.outputs.items()}
+    desc = numbers(model.arcface_logits(out["global_descriptor"], LABELS))
+    attn = numbers(model.attention_logits(out["attention_pooled"]))
+    assert means["desc"] == pytest.approx(cross_entropy(desc), rel=1e-5)
+    assert means["attn"] == pytest.approx(cross_entropy(attn), rel=1e-5)
+    assert means["recon"] == pytest.approx(np.mean((out["local_target"] - out["reconstruction"]) ** 2), rel=1e-5)
+    assert means["loss"] == pytest.approx(means["desc"] + 0.5 * means["attn"] + 3.0 * means["recon"], rel=1e-6)
+    assert means["desc_accuracy"] == np.mean(desc.argmax(1) == LABELS.numpy())
+    assert means["attn_accuracy"] == np.mean(attn.argmax(1) == LABELS.numpy())
+
+
+def test_a_replica_s_part_of_the_global_batch_is_divided_by_the_global_batch():
+    model = tiny_model()
+    whole = compute(model, IMAGES, LABELS, step_config(4)).means
+    part = compute(model, IMAGES, LABELS, step_config(8)).means
+    for name in ("loss", "desc", "attn", "recon", "desc_accuracy"):
+        assert float(part[name]) == pytest.approx(float(whole[name]) / 2, rel=1e-5)
+
+
+def test_the_local_losses_leave_the_backbone_s_gradients_alone():
+    model = tiny_model()
+    both = compute(model, IMAGES, LABELS, step_config(4)).gradients
+    alone = step_config(4, attention_loss_weight=0.0, reconstruction_loss_weight=0.0)
+    descriptor_only = compute(model, IMAGES, LABELS, alone).gradients
+    local = [variable.path.startswith(("local_head", "att_fc")) for variable in model.trainable_variables]
+    assert 0 < sum(local) < len(local)
+    for variable, is_local, with_local, without in zip(model.trainable_variables, local, both, descriptor_only):
+        if is_local:
+            assert not numbers(without).any(), variable.path
+        else:
+            np.testing.assert_allclose(numbers(with_local), numbers(without), rtol=1e-5, atol=1e-6)
+            assert numbers(with_local).any() or variable.path.endswith("bias"), variable.path
+
+
+def test_an_update_is_a_step_against_the_clipped_gradient():
+    model = tiny_model()
+    config = step_config(4, clip_norm=0.5)
+    reference = tiny_model()
+    gradients = [numbers(g) for g in compute(reference, IMAGES, LABELS, config).gradients]
+    norm = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients))
+    before = [numbers(v) for v in model.trainable_variables]
+    optimizer = build_optimizer("sgd")
+    optimizer.build(model.trainable_variables)
+    result = TrainStep(model, optimizer, config)(IMAGES, LABELS, 0.1, summarize=True)
+    metrics = dict(zip(METRICS, numbers(result.metrics).tolist()))
+    assert norm > 0.5
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-3)
+    for variable, old, gradient in zip(model.trainable_variables, before, gradients):
+        change = numbers(variable) - old
+        np.testing.assert_allclose(change, -0.1 * 0.5 / norm * gradient, rtol=1e-2, atol=2e-5, err_msg=variable.path)
+    assert not np.array_equal(numbers(model.backbone.get_layer("bn_conv1").moving_mean), np.zeros(8))
+    maps, _ = forward(reference, IMAGES, training=True)
+    expected = [np.mean(numbers(maps[block]) == 0) for block in BLOCKS]
+    np.testing.assert_allclose(numbers(result.sparsity), expected, atol=2e-3)
+    assert max(expected) > 0.1
+    assert result.attention.shape == (4, 4, 4)
+
+
+def test_a_step_on_nan_keeps_the_weights():
+    model, optimizer = tiny_model(), build_optimizer("sgd")
+    optimizer.build(model.trainable_variables)
+    before = [numbers(v) for v in model.trainable_variables]
+    result = TrainStep(model, optimizer, step_config(4))(IMAGES * np.nan, LABELS, 0.1)
+    assert not numbers(result.sparsity).any()  # not asked for
+    assert not np.isfinite(numbers(result.metrics)).all()
+    for variable, old in zip(model.trainable_variables, before):
+        assert np.array_equal(numbers(variable), old), variable.path
+
+
+def named(model: keras.Model, images=IMAGES) -> str:
+    return first_not_finite(model, images, LABELS, step_config(4))
+
+
+def test_the_first_tensor_that_is_not_finite_is_named():
+    model = tiny_model()
+    assert named(model, IMAGES + np.inf) == "the images"
+    assert named(model) == "the gradient norm"
+    kernel = model.backbone.get_layer("res4a_branch2a").kernel
+    old = numbers(kernel)
+    kernel.assign(np.full_like(old, np.nan))
+    assert named(model) == "the weight res4a_branch2a/kernel"
+    kernel.assign(np.full_like(old, 3e38))
+    assert named(model) == "the feature map block3"
+    kernel.assign(old)
+    model.embedding_layer.bias.assign(np.full(16, 3e38, np.float32))
+    assert named(model).startswith("the gradient of ")
+
+
+def test_validation_counts_what_is_right_without_margin_or_batch_statistics():
+    model = tiny_model(arcface_margin=1.0)
+    step = compile_validation_step(model, SIZE)
+    _, outputs = forward(model, IMAGES, training=False)
+    logits = (model.arcface_logits(outputs["global_descriptor"]), model.attention_logits(outputs["attention_pooled"]))
+    answers = [tf.constant(numbers(values).argmax(1)) for values in logits]
+    assert numbers(step(IMAGES, answers[0]))[0] == 4.0
+    assert numbers(step(IMAGES[:3], answers[1][:3]))[1] == 3.0
+    assert numbers(step(IMAGES, (answers[0] + 1) % 8))[0] == 0.0

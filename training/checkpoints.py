@@ -1,0 +1,96 @@
+"""Checkpoints of a training run: model, optimizer and step, written by steps and by time, found again at the start."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from protos.errors import InputError
+
+PREFIX = "ckpt"
+TIME_SHARE = 20
+
+
+class Checkpoints:
+    """The last checkpoints of a run in one folder.
+
+    A checkpoint counts only once the folder's ``checkpoint`` file names it, and that file is replaced in one piece:
+    a run that is killed while writing continues from the one before.
+
+    Args:
+      folder: made if absent.
+      model: a Keras model.
+      optimizer: a Keras optimizer built for the model's trainable variables.
+      save_interval: steps between checkpoints.
+      save_seconds: seconds after which one is written between these; stretched so that writing takes at most a
+        twentieth of the time.
+      keep: how many are kept; besides, one for every three hours (released).
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        model: Any,
+        optimizer: Any,
+        *,
+        save_interval: int,
+        save_seconds: float = 30.0,
+        keep: int = 3,
+    ) -> None:
+        self._folder = Path(folder)
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._save_interval, self._save_seconds = save_interval, save_seconds
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(folder), keep, keep_checkpoint_every_n_hours=3, checkpoint_name=PREFIX
+        )
+        self._saved_at, self._cost, self._last = time.monotonic(), 0.0, -1
+
+    def restore(self) -> int:
+        """Reads the last checkpoint, if there is one.
+
+        Returns:
+          The number of steps that were done, 0 for a fresh run.
+
+        Raises:
+          InputError: the checkpoint does not fit the model and the optimizer, or its files are broken.
+        """
+        for leftover in self._folder.glob(f"{PREFIX}-*_temp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        latest = self._manager.latest_checkpoint
+        if latest is None:
+            return 0
+        try:
+            self._checkpoint.restore(latest).assert_consumed()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"The checkpoint {latest} cannot be restored: {reason}") from error
+        self._last = int(self._step.numpy())
+        return self._last
+
+    def save(self, step: int) -> None:
+        """Writes a checkpoint of the state after ``step`` steps, unless that one is there."""
+        if step == self._last:
+            return
+        started = time.monotonic()
+        self._step.assign(step)
+        try:
+            self._manager.save(checkpoint_number=step)
+        except tf.errors.OpError as error:
+            raise InputError(f"A checkpoint cannot be written in {self._folder}: {error.message}") from error
+        self._saved_at, self._last = time.monotonic(), step
+        self._cost = self._saved_at - started
+
+    def save_if_due(self, step: int) -> None:
+        """Writes a checkpoint when ``save_interval`` divides ``step`` or enough time has passed."""
+        waited = time.monotonic() - self._saved_at
+        if step % self._save_interval == 0 or waited >= max(self._save_seconds, TIME_SHARE * self._cost):
+            self.save(step)
+
+    @property
+    def latest(self) -> str | None:
+        """The last checkpoint's path without suffix."""
+        return self._manager.latest_checkpoint

@@ -1,0 +1,93 @@
+"""The three losses of DELG (arXiv 2001.05027, section 3.3) as values per example, and their sum.
+
+``total = descriptor + attention_weight * attention + reconstruction_weight * reconstruction``, each a mean over the
+global batch. The released code divides the reconstruction term by the batch of one replica only, which multiplies its
+weight by the number of replicas; here the number of replicas does not change the result.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+RECONSTRUCTION_WEIGHT = 10.0
+ATTENTION_WEIGHT = 1.0
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """``-log softmax(logits)[label]``, in float32 at least.
+
+    Args:
+      logits: ``(B, C)``, such as those of :meth:`delg.model.Delg.arcface_logits`.
+      labels: ``(B,)`` integers in ``0 .. C-1``.
+
+    Returns:
+      ``(B,)`` losses.
+    """
+    return ops.sparse_categorical_crossentropy(labels, _float32_at_least(logits), from_logits=True)
+
+
+def reconstruction_error(target: Tensor, reconstruction: Tensor) -> Tensor:
+    """Mean squared error of a feature map per example, in float32 at least.
+
+    Args:
+      target: ``(B, h, w, C)``, without gradient.
+      reconstruction: ``(B, h, w, C)``.
+
+    Returns:
+      ``(B,)``; its mean over the batch is the mean over all elements.
+    """
+    difference = _float32_at_least(target) - _float32_at_least(reconstruction)
+    return ops.mean(ops.square(difference), axis=(1, 2, 3))
+
+
+def batch_mean(values: Tensor, global_batch_size: int) -> Tensor:
+    """``sum(values) / global_batch_size``: the sum of this over replicas is the mean over the global batch."""
+    return ops.sum(values) / global_batch_size
+
+
+def delg_losses(model: Any, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """The unweighted losses of a batch.
+
+    Args:
+      model: a :class:`delg.model.Delg` with classifiers.
+      outputs: what the model gave for the batch.
+      labels: ``(B,)`` integers.
+
+    Returns:
+      ``desc`` and ``attn`` (cross entropies), with an autoencoder ``recon``; each ``(B,)``. Beside them the logits
+      ``desc_logits`` (with the margin) and ``attn_logits``, ``(B, C)``.
+    """
+    desc_logits = model.arcface_logits(outputs["global_descriptor"], labels)
+    attn_logits = model.attention_logits(outputs["attention_pooled"])
+    losses = {
+        "desc": cross_entropy(desc_logits, labels),
+        "attn": cross_entropy(attn_logits, labels),
+        "desc_logits": desc_logits,
+        "attn_logits": attn_logits,
+    }
+    if "reconstruction" in outputs:
+        losses["recon"] = reconstruction_error(outputs["local_target"], outputs["reconstruction"])
+    return losses
+
+
+def total_loss(
+    desc: Tensor,
+    attn: Tensor,
+    recon: Tensor = 0.0,
+    *,
+    attention_weight: float = ATTENTION_WEIGHT,
+    reconstruction_weight: float = RECONSTRUCTION_WEIGHT,
+) -> Tensor:
+    """The weighted sum that is minimised; of scalars or of values per example."""
+    return desc + attention_weight * attn + reconstruction_weight * recon
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """1.0 where the largest logit is the label's, else 0.0; ``(B,)`` float32."""
+    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
+
+
+def _float32_at_least(x: Tensor) -> Tensor:
+    return ops.cast(x, "float32") if x.dtype in ("float16", "bfloat16") else x

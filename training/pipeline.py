@@ -1,0 +1,283 @@
+"""Training records to batches of images: read, shuffle, decode, crop, augment, batch, prefetch.
+
+Two ways to the same batches. A set that fits in memory is decoded once and then drawn by index, so that the order and
+every crop are a function of ``(seed, position)`` alone. A larger one is streamed from its shards through a shuffle
+buffer. Photos stay uint8 until they are resized.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from protos.errors import InputError
+from training.augment import Augmentation, Crop
+from training.examples import parse_example
+from training.recordset import RecordSet
+
+Tensor = Any
+CACHE_LIMIT = 2 << 30
+READ_BYTES = 1 << 20
+PREFETCH = 2
+CONTRADICTION = "The training records do not hold the images that their manifest.json tells of."
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How batches are made.
+
+    Attributes:
+      batch_size: images per batch.
+      image_size: side ``S`` of the square images in pixels.
+      augmentation: what is done to training images.
+      seed: of the order and of the augmentation.
+      cache: keep the decoded images in memory; None decides by their size.
+      shuffle_buffer: records that are shuffled at once when streaming (released: 100).
+      threads: images prepared at once; None for the number of CPU cores.
+    """
+
+    batch_size: int
+    image_size: int
+    augmentation: Augmentation
+    seed: int = 0
+    cache: bool | None = None
+    shuffle_buffer: int = 1024
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Decoded photos of different sizes in one array.
+
+    Attributes:
+      pixels: ``(sum of H * W * 3,)`` uint8.
+      offsets: ``(N,)`` int64, where a photo begins.
+      sizes: ``(N, 2)`` int32, height and width.
+      labels: ``(N,)`` int64.
+    """
+
+    pixels: Tensor
+    offsets: Tensor
+    sizes: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def photo(self, index: Tensor) -> Tensor:
+        """One photo ``(H, W, 3)`` uint8."""
+        size = self.sizes[index]
+        length = tf.cast(size[0] * size[1] * 3, tf.int64)
+        return tf.reshape(tf.slice(self.pixels, [self.offsets[index]], [length]), [size[0], size[1], 3])
+
+
+def is_cached(records: RecordSet, config: InputConfig) -> bool:
+    """Whether the photos are kept in memory: as asked, or when they take 2 GiB at most."""
+    return records.decoded_bytes <= CACHE_LIMIT if config.cache is None else config.cache
+
+
+def training_batches(
+    records: RecordSet, config: InputConfig, start_step: int = 0, cache: Cache | None = None
+) -> tf.data.Dataset:
+    """An endless stream of augmented batches.
+
+    Args:
+      records: the training shards.
+      config: the settings.
+      start_step: the batch to begin with. From a cache the stream is that of an uninterrupted run; when streaming, a
+        new order is drawn from ``(seed, start_step)``.
+      cache: the decoded photos, see :func:`load_cache`; None streams from the shards.
+
+    Returns:
+      Batches of images ``(B, S, S, 3)`` float32 in 0..255 and labels ``(B,)`` int64.
+    """
+    start = start_step * config.batch_size
+    if cache is None:
+        dataset = _stream(records, config, start_step)
+        positions = tf.data.Dataset.counter(start, dtype=tf.int64)
+        dataset = tf.data.Dataset.zip(positions, dataset)
+    else:
+        dataset = tf.data.Dataset.counter(start, dtype=tf.int64)
+    prepare = _prepare_record(records.num_classes, config) if cache is None else _prepare_cached(cache, config)
+    dataset = dataset.map(prepare, num_parallel_calls=_threads(config), deterministic=True)
+    return dataset.batch(config.batch_size, drop_remainder=True).prefetch(PREFETCH).with_options(_options(config))
+
+
+def validation_batches(records: RecordSet, config: InputConfig, max_batches: int) -> tf.data.Dataset:
+    """Every validation image once, whole, resized to the square without augmentation; the last batch may be smaller."""
+
+    def prepare(serialized: Tensor) -> tuple[Tensor, Tensor]:
+        example = parse_example(serialized)
+        image = _resize_bilinear(_decode(example.encoded), config.image_size)
+        return image, _checked_label(example.label, records.num_classes)
+
+    dataset = tf.data.TFRecordDataset(list(records.files), buffer_size=READ_BYTES)
+    dataset = dataset.map(prepare, num_parallel_calls=_threads(config), deterministic=True)
+    return dataset.batch(config.batch_size).take(max_batches).prefetch(PREFETCH).with_options(_options(config))
+
+
+def load_cache(records: RecordSet, config: InputConfig) -> Cache:
+    """Decodes every record once.
+
+    Raises:
+      InputError: a label is out of range, or a record is broken.
+    """
+
+    def decode(serialized: Tensor) -> tuple[Tensor, Tensor]:
+        example = parse_example(serialized)
+        return _decode(example.encoded), _checked_label(example.label, records.num_classes)
+
+    dataset = tf.data.TFRecordDataset(list(records.files), buffer_size=READ_BYTES).map(
+        decode, num_parallel_calls=_threads(config)
+    )
+    pixels = np.empty(records.decoded_bytes, np.uint8)
+    offsets, sizes, labels, end = [], [], [], 0
+    try:
+        for image, label in dataset.with_options(_options(config)).as_numpy_iterator():
+            if end + image.size > pixels.size:
+                raise InputError(CONTRADICTION)
+            pixels[end : end + image.size] = image.ravel()
+            offsets.append(end)
+            sizes.append(image.shape[:2])
+            labels.append(label)
+            end += image.size
+    except tf.errors.OpError as error:
+        raise InputError(input_failure(error)) from error
+    if end != pixels.size or len(labels) != records.num_images:
+        raise InputError(CONTRADICTION)
+    with tf.device("CPU:0"):
+        return Cache(
+            tf.convert_to_tensor(pixels),
+            tf.constant(offsets, tf.int64),
+            tf.constant(sizes, tf.int32),
+            tf.constant(labels, tf.int64),
+        )
+
+
+def measure_input(dataset: tf.data.Dataset, batch_size: int, seconds: float = 5.0) -> float:
+    """Images per second of the input pipeline alone, after its first batches."""
+    iterator = iter(dataset)
+    for _ in range(PREFETCH + 1):
+        next(iterator)
+    images, started = 0, time.monotonic()
+    while time.monotonic() - started < seconds:
+        next(iterator)
+        images += batch_size
+    return images / (time.monotonic() - started)
+
+
+def input_failure(error: tf.errors.OpError) -> str:
+    """The sentence of a failure inside the pipeline."""
+    text = str(error.message)
+    marker = "Label out of range: "
+    if marker in text:
+        return text[text.index(marker) :].partition(" classes")[0] + " classes."
+    return f"A training record cannot be read: {text.splitlines()[0]}"
+
+
+def _stream(records: RecordSet, config: InputConfig, start_step: int) -> tf.data.Dataset:
+    """Serialised records: shuffled shards, interleaved, through a shuffle buffer, repeated."""
+    order = np.random.SeedSequence([config.seed, start_step]).generate_state(2).astype(np.int64)
+    files = tf.data.Dataset.from_tensor_slices(list(records.files))
+    files = files.shuffle(len(records.files), seed=int(order[0])).repeat()
+    cycle = min(16, len(records.files))
+    dataset = files.interleave(
+        lambda file: tf.data.TFRecordDataset(file, buffer_size=READ_BYTES),
+        cycle_length=cycle,
+        num_parallel_calls=min(2, cycle),
+        deterministic=True,
+    )
+    return dataset.shuffle(min(config.shuffle_buffer, records.num_images), seed=int(order[1]))
+
+
+def _prepare_record(num_classes: int, config: InputConfig) -> Callable[..., tuple[Tensor, Tensor]]:
+    crop = config.augmentation.crop
+
+    def prepare(position: Tensor, serialized: Tensor) -> tuple[Tensor, Tensor]:
+        example = parse_example(serialized)
+        label = _checked_label(example.label, num_classes)
+        seed = _seed(config.seed, position)
+        if crop is None:
+            image = _resize_bilinear(_decode(example.encoded), config.image_size)
+        else:
+            image = _resize_area(_decode_crop(example.encoded, crop, seed), config.image_size)
+        return config.augmentation.apply(image, seed), label
+
+    return prepare
+
+
+def _prepare_cached(cache: Cache, config: InputConfig) -> Callable[..., tuple[Tensor, Tensor]]:
+    crop, count = config.augmentation.crop, len(cache)
+
+    def prepare(position: Tensor) -> tuple[Tensor, Tensor]:
+        epoch_seed = tf.stack([tf.constant(config.seed, tf.int64), position // count])
+        index = tf.random.experimental.index_shuffle(position % count, epoch_seed, max_index=count - 1)
+        photo, seed = cache.photo(index), _seed(config.seed, position)
+        if crop is None:
+            image = _resize_bilinear(photo, config.image_size)
+        else:
+            window = crop.window(tf.shape(photo), seed)
+            cut = tf.slice(photo, [window[0], window[1], 0], [window[2], window[3], 3])
+            image = _resize_area(cut, config.image_size)
+        return config.augmentation.apply(image, seed), cache.labels[index]
+
+    return prepare
+
+
+def _seed(seed: int, position: Tensor) -> Tensor:
+    return tf.stack([tf.constant(seed, tf.int64), position])
+
+
+def _decode(encoded: Tensor) -> Tensor:
+    """``(H, W, 3)`` uint8; grey and CMYK files become RGB. PNG files are recognised too."""
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_crop(encoded: Tensor, crop: Crop, seed: Tensor) -> Tensor:
+    """A random window of the photo; of a JPEG no more than the window is decoded."""
+
+    def jpeg() -> Tensor:
+        window = crop.window(tf.io.extract_jpeg_shape(encoded), seed)
+        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def other() -> Tensor:
+        photo = _decode(encoded)
+        window = crop.window(tf.shape(photo), seed)
+        return tf.slice(photo, [window[0], window[1], 0], [window[2], window[3], 3])
+
+    return tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+
+
+def _resize_area(image: Tensor, side: int) -> Tensor:
+    """Each output pixel is the mean of the area it covers (released training); float32."""
+    resized = tf.raw_ops.ResizeArea(images=image[None], size=(side, side))[0]
+    return tf.ensure_shape(resized, (side, side, 3))
+
+
+def _resize_bilinear(image: Tensor, side: int) -> Tensor:
+    """Bilinear, without antialiasing, aspect not kept (released validation); float32."""
+    return tf.ensure_shape(tf.image.resize(image, (side, side)), (side, side, 3))
+
+
+def _checked_label(label: Tensor, num_classes: int) -> Tensor:
+    message = tf.strings.format(
+        f"Label out of range: a record has the label {{}}, and its manifest.json tells of {num_classes} classes.", label
+    )
+    valid = tf.debugging.Assert((label >= 0) & (label < num_classes), [message])
+    with tf.control_dependencies([valid] if valid is not None else []):
+        return tf.identity(label)
+
+
+def _threads(config: InputConfig) -> int:
+    return config.threads or os.cpu_count() or 1
+
+
+def _options(config: InputConfig) -> tf.data.Options:
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = _threads(config)
+    return options

@@ -1,0 +1,51 @@
+"""What a training folder remembers of its run: the settings it was started with, and that it is finished."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from protos.errors import InputError
+from protos.files import check_writable, read_json, write_json
+
+SETTINGS = "settings.json"
+DONE = "done.json"
+CHECKPOINTS = "checkpoints"
+
+
+def check_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    """Looks whether a folder can be used for a run: it is writable and holds no checkpoint of other settings.
+
+    Args:
+      logdir: folder of the run; made if absent.
+      settings: everything that the result depends on; JSON values.
+
+    Raises:
+      InputError: it cannot be used.
+    """
+    folder = check_writable(logdir)
+    if not (folder / SETTINGS).is_file() or not (folder / CHECKPOINTS / "checkpoint").is_file():
+        return
+    there = read_json(folder / SETTINGS)
+    different = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
+    if different:
+        listed = "; ".join(f"{key}: {there.get(key)!r} there, {settings.get(key)!r} now" for key in different)
+        raise InputError(f"{logdir} holds a run with other settings ({listed}); choose another --logdir.")
+
+
+def start_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    """Records the settings."""
+    write_json(Path(logdir) / SETTINGS, dict(settings))
+
+
+def finish_run(logdir: str | os.PathLike[str], step: int, output_model: str | os.PathLike[str]) -> None:
+    """Records that the run is over and where its model is."""
+    write_json(Path(logdir) / DONE, {"step": step, "model": str(Path(output_model).resolve())})
+
+
+def is_finished(logdir: str | os.PathLike[str], output_model: str | os.PathLike[str]) -> bool:
+    """Whether the run is over and its model still lies in ``output_model``."""
+    path = Path(logdir) / DONE
+    if not path.is_file() or not (Path(output_model) / "config.json").is_file():
+        return False
+    return bool(read_json(path).get("model") == str(Path(output_model).resolve()))

@@ -1,0 +1,113 @@
+"""Trains a DELG model on records made by delg-records and writes it as a model folder.
+
+The flags carry the names and defaults of the released training; the number of classes comes from the records. An
+interrupted run is continued by the same command; a finished one is not repeated.
+
+delg-train --train_file_pattern='records/train*' --validation_file_pattern='records/validation*' --logdir=run
+"""
+
+from typing import Any
+
+from absl import flags
+
+from training.options import TrainOptions
+
+FLAGS = flags.FLAGS
+_DEFAULT = TrainOptions()
+
+
+def _define(kind: str, name: str, help_text: str, **bounds: float) -> None:
+    """Defines a flag of an option; the option holds the default."""
+    getattr(flags, f"DEFINE_{kind}")(name, getattr(_DEFAULT, name), help_text, **bounds)
+
+
+# Data and places.
+_define("string", "train_file_pattern", "Training shards, such as records/train*. Required.")
+_define("string", "validation_file_pattern", "Validation shards, such as records/validation*.")
+_define("string", "logdir", "Folder of checkpoints and TensorBoard summaries. Required.")
+_define("string", "output_model", "Folder of the trained model. Default: LOGDIR/model.")
+
+# Optimisation.
+_define("float", "initial_lr", "Highest learning rate.", lower_bound=0.0)
+_define("integer", "batch_size", "Images per step.", lower_bound=1)
+_define("integer", "max_iters", "Steps.", lower_bound=1)
+_define("string", "optimizer", "sgd(momentum=, nesterov=) or adamw(weight_decay=, beta_1=, beta_2=, epsilon=).")
+_define("string", "schedule", "linear(warmup=) (released), cosine(warmup=) or constant(warmup=); warm-up in steps.")
+_define("float", "clip_norm", "Largest global norm of the gradients.", lower_bound=1e-12)
+_define("float", "attention_loss_weight", "Weight of the attention loss.", lower_bound=0.0)
+_define("float", "reconstruction_loss_weight", "Weight of the reconstruction loss.", lower_bound=0.0)
+_define("integer", "seed", "Seed of the weights, the order and the augmentation.", lower_bound=0)
+
+# Images.
+_define("integer", "image_size", "Side of the training images in pixels.", lower_bound=1)
+_define("bool", "use_augmentation", "Augment the training images.")
+_define(
+    "string",
+    "augment",
+    "The augmentation: crop(min_area=, ...), flip(p=), color_jitter(...), random_erasing(p=, ...), joined by commas. "
+    "Default: crop, the released one.",
+)
+_define("bool", "cache", "Decode every photo once and keep it in memory. Default: when 2 GiB are enough.")
+_define("integer", "shuffle_buffer", "Records shuffled at once when not cached (released: 100).", lower_bound=1)
+_define("bool", "benchmark_input", "Measure the input pipeline alone and exit.")
+
+# Model: what is not given is the preset's choice.
+_define("string", "preset", "Model: delg_r50, delg_r101 or delg_small.")
+_define("bool", "block3_strides", "Thin the local feature map by 2. Default: the preset's, else true (released).")
+_define("bool", "delg_global_features", "Train the global head (released: false); only true is supported.")
+_define("float", "delg_gem_power", "Power of GeM pooling. Default: the preset's (released: 3.0).", lower_bound=1e-3)
+_define(
+    "integer",
+    "delg_embedding_layer_dim",
+    "Length of the global descriptor. Default: the preset's (released: 2048).",
+    lower_bound=1,
+)
+_define(
+    "float",
+    "delg_scale_factor_init",
+    "Factor of the cosines. Default: the preset's (released: 45.25).",
+    lower_bound=1e-3,
+)
+_define(
+    "float",
+    "delg_arcface_margin",
+    "Angular margin in radians. Default: the preset's (released: 0.1).",
+    lower_bound=0.0,
+    upper_bound=3.1,
+)
+_define("bool", "use_autoencoder", "Learn short local descriptors with an autoencoder.")
+_define(
+    "integer",
+    "autoencoder_dimensions",
+    "Length of the local descriptors. Default: the preset's (released: 128).",
+    lower_bound=1,
+)
+_define(
+    "integer",
+    "local_feature_map_channels",
+    "Channels of the local feature map. The backbone decides; a given value is checked (released: 1024).",
+)
+_define("string", "imagenet_checkpoint", "Keras .h5 file of ImageNet weights for the backbone (ResNet-50).")
+flags.DEFINE_enum(
+    "whitening_init",
+    _DEFAULT.whitening_init,
+    ["random", "pca"],
+    "Start of the whitening layer: random (released), or the PCA whitening of the first images, which learns faster.",
+)
+
+# Reports.
+_define("integer", "report_interval", "Steps between TensorBoard summaries.", lower_bound=1)
+_define("integer", "eval_interval", "Steps between validations.", lower_bound=1)
+_define("integer", "save_interval", "Steps between checkpoints.", lower_bound=1)
+_define("float", "save_seconds", "A checkpoint at least so often, in seconds.", lower_bound=0.0)
+_define("bool", "debug", "Eager, batch of 4, 100 steps, one validation batch, a checkpoint at every step.")
+
+
+def main() -> None:
+    """Turns the flags into options and trains."""
+    from dataclasses import fields
+
+    from training.job import run
+
+    values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}
+    run(TrainOptions(**values))

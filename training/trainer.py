@@ -1,0 +1,173 @@
+"""The training loop: steps, reports, validation, checkpoints; it knows neither flags nor files of records."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from protos.errors import InputError
+from training.checkpoints import Checkpoints
+from training.diagnosis import NotFiniteError, first_not_finite
+from training.fused import fuse_batch_normalization
+from training.pipeline import input_failure
+from training.progress import Progress
+from training.schedules import Schedule
+from training.step import METRICS, StepConfig, StepResult, TrainStep, compile_validation_step
+from training.summaries import Summaries
+
+Batches = Callable[[int], tf.data.Dataset]
+Evaluate = Callable[[Any], dict[str, float]]
+LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Settings of the loop.
+
+    Attributes:
+      max_iters: steps of the whole training.
+      step: sizes, loss weights, clipping.
+      report_interval: steps between summaries (released: 100).
+      eval_interval: steps between validations (released: 1000).
+      save_interval: steps between checkpoints (released: 1000).
+      save_seconds: and at least one in so many seconds.
+    """
+
+    max_iters: int
+    step: StepConfig
+    report_interval: int = 100
+    eval_interval: int = 1000
+    save_interval: int = 1000
+    save_seconds: float = 30.0
+
+
+@dataclass
+class Trainer:
+    """Trains a model; started again in the same folder it continues.
+
+    Attributes:
+      model: a :class:`delg.model.Delg` with classifiers.
+      optimizer: a Keras optimizer.
+      schedule: step to learning rate.
+      config: settings.
+      logdir: folder of checkpoints and summaries.
+      evaluate: called with the model at every validation; what it gives is reported under ``retrieval/``.
+      log: prints a line.
+    """
+
+    model: Any
+    optimizer: Any
+    schedule: Schedule
+    config: TrainerConfig
+    logdir: str | os.PathLike[str]
+    evaluate: Evaluate | None = None
+    log: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
+
+    def __post_init__(self) -> None:
+        self.optimizer.build(self.model.trainable_variables)
+        fuse_batch_normalization(self.model.backbone.layers)
+        c = self.config
+        self.checkpoints = Checkpoints(
+            Path(self.logdir) / "checkpoints",
+            self.model,
+            self.optimizer,
+            save_interval=c.save_interval,
+            save_seconds=c.save_seconds,
+        )
+        self._step = TrainStep(self.model, self.optimizer, c.step)
+        self._validation_step = compile_validation_step(self.model, c.step.image_size)
+
+    def restore(self) -> int:
+        """Continues from the last checkpoint; returns the number of steps done."""
+        return self.checkpoints.restore()
+
+    def fit(self, batches: Batches, validation: tf.data.Dataset | None = None, start: int = 0) -> None:
+        """Trains from step ``start`` to ``max_iters`` and leaves a checkpoint of the end.
+
+        Args:
+          batches: gives the training batches from a step on: images ``(B, S, S, 3)`` in 0..255, labels ``(B,)``.
+          validation: batches of the same form, or None.
+          start: what :meth:`restore` returned.
+
+        Raises:
+          NotFiniteError: a loss or a gradient became NaN or infinite; it names the tensor.
+          InputError: a record cannot be read, or has a label out of range.
+        """
+        self.summaries = Summaries(self.logdir, self.model)
+        progress = Progress(self.config.max_iters, self.config.step.batch_size)
+        iterator = iter(batches(start))
+        try:
+            for step in range(start, self.config.max_iters):
+                self._advance(step, iterator, progress)
+                done = step + 1
+                if done % self.config.eval_interval == 0 or done == self.config.max_iters:
+                    self._validate(done, validation)
+                    progress.restart_clock()
+                self.checkpoints.save_if_due(done)
+            self.checkpoints.save(self.config.max_iters)
+        finally:
+            self.summaries.close()
+
+    def _advance(self, step: int, iterator: Any, progress: Progress) -> None:
+        """One step, its check, and what is due to be reported."""
+        images, labels = _next(iterator)
+        rate, done = self.schedule(step), step + 1
+        report = done % self.config.report_interval == 0 or done == self.config.max_iters
+        result = self._step(images, labels, rate, summarize=report)
+        metrics = np.asarray(result.metrics)
+        if not np.isfinite(metrics).all():
+            self._stop(step, metrics, images, labels)
+        progress.add(metrics)
+        if report:
+            self._report(done, progress, images, result)
+        elif progress.silence >= LINE_SECONDS:
+            self.log(progress.line(done))
+
+    def _report(self, done: int, progress: Progress, images: Any, result: StepResult) -> None:
+        self.log(progress.line(done))
+        means, speed = progress.means()
+        self.summaries.training(done, means, images, result, rate=self.schedule(done - 1), speed=speed)
+        progress.restart()
+
+    def _stop(self, step: int, metrics: np.ndarray, images: Any, labels: Any) -> None:
+        name = first_not_finite(self.model, images, labels, self.config.step)
+        values = ", ".join(f"{key} {value:.4g}" for key, value in zip(METRICS, metrics))
+        raise NotFiniteError(
+            f"Training stopped at step {step + 1}: {name} is not finite ({values}; learning rate "
+            f"{self.schedule(step):.4g}). The last checkpoint is {self.checkpoints.latest or 'none'}; a lower "
+            "--initial_lr, a warm-up in --schedule or a smaller --clip_norm may help."
+        )
+
+    def _validate(self, done: int, validation: tf.data.Dataset | None) -> None:
+        """Accuracies of both heads on the validation images, and what ``evaluate`` finds."""
+        started = time.monotonic()
+        if validation is not None:
+            right, count = np.zeros(2), 0
+            iterator = iter(validation)
+            while (batch := _next(iterator)) is not None:
+                images, labels = batch
+                right += np.asarray(self._validation_step(images, labels))
+                count += len(labels)
+            accuracy = dict(zip(("desc", "attn"), (right / max(count, 1)).tolist()))
+            self.summaries.scalars(done, "validation", accuracy)
+            self.log(
+                f"validation at step {done}: accuracy {100 * accuracy['desc']:.1f} % (attention head "
+                f"{100 * accuracy['attn']:.1f} %) of {count} images in {time.monotonic() - started:.1f} s"
+            )
+        if self.evaluate is not None:
+            values = self.evaluate(self.model)
+            self.summaries.scalars(done, "retrieval", values)
+            self.log(f"retrieval at step {done}: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()))
+
+
+def _next(iterator: Any) -> Any:
+    """The next batch, None at the end; a broken record becomes one sentence."""
+    try:
+        return next(iterator, None)
+    except tf.errors.InvalidArgumentError as error:
+        raise InputError(input_failure(error)) from error

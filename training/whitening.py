@@ -1,0 +1,52 @@
+"""A start for the whitening layer: the PCA whitening of what the fresh network pools.
+
+The released training starts the layer at random. Pooled activations are positive, so all first descriptors then point
+the same way and the first epochs go into undoing that; with few images it pays to start from zero mean and equal
+variances. The same initialisation is used for GeM networks in arXiv 1711.02512, section 3.3.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+DAMPING = 0.01  # of the largest variance, added to all, so that empty directions are not blown up
+
+
+def whitening(pooled: NDArray[np.float32], dim: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Kernel and bias that whiten a sample, in randomly turned axes.
+
+    Args:
+      pooled: ``(N, C)`` pooled activations.
+      dim: length ``D`` of the descriptor.
+      seed: of the turn.
+
+    Returns:
+      ``(C, D)`` kernel and ``(D,)`` bias: ``pooled @ kernel + bias`` has mean 0, and the variances that were not damped
+      are equal in the ``min(C, D)`` leading axes before the turn.
+    """
+    mean = pooled.mean(axis=0)
+    _, singular, axes = np.linalg.svd(pooled - mean, full_matrices=False)
+    variance = np.square(singular) / len(pooled)
+    rank = min(dim, len(variance))
+    scaled = axes[:rank].T / np.sqrt(variance[:rank] + DAMPING * variance[0] + 1e-12)
+    side = max(dim, rank)
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(side, side)))[0][:rank, :dim]
+    kernel = (scaled @ turn).astype(np.float32)
+    return kernel, (-mean @ kernel).astype(np.float32)
+
+
+def start_from_pca(model: Any, batches: Iterable[Any], seed: int) -> None:
+    """Sets the whitening layer of a fresh model from some batches, with the statistics of each batch as in training.
+
+    Args:
+      model: a :class:`delg.model.Delg`.
+      batches: normalised images ``(B, S, S, 3)``; a few hundred images are enough.
+      seed: of the turn of the axes.
+    """
+    pooled = [ops.convert_to_numpy(model.pooling(model.backbone(x, training=True)["block4"])) for x in batches]
+    kernel, bias = whitening(np.concatenate(pooled), model.embedding_dim, seed)
+    model.embedding_layer.kernel.assign(kernel)
+    model.embedding_layer.bias.assign(bias)
