@@ -42,7 +42,9 @@ class Convention:
 
 RELEASED = Convention("same", stride_on_3x3=False, use_bias=True, epsilon=1e-3, momentum=0.99)
 SYMMETRIC = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-5, momentum=0.9, pool="symmetric")
-SMALL = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool="symmetric")
+SMALL = Convention(
+    "symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool="symmetric"
+)
 
 
 @dataclass(frozen=True)

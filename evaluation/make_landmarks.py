@@ -24,9 +24,9 @@ flags.DEFINE_integer("easy_per_query", 4, "Easy database views of each query lan
 flags.DEFINE_integer("hard_per_query", 6, "Hard database views of each query landmark.", lower_bound=1)
 flags.DEFINE_integer("junk_per_query", 2, "Junk views of each query landmark: tiny, or cut off.", lower_bound=0)
 flags.DEFINE_integer(
-    "num_distractors", 400, "Database images of other landmarks, one in five a look-alike.", lower_bound=0
+    "num_distractors", 300, "Database images of other landmarks, one in five a look-alike.", lower_bound=0
 )
-flags.DEFINE_integer("image_size", 256, "Longer side of the images in pixels.", lower_bound=64, upper_bound=2048)
+flags.DEFINE_integer("image_size", 224, "Longer side of the images in pixels.", lower_bound=64, upper_bound=2048)
 flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Worker processes.", lower_bound=1)
 
 

@@ -78,7 +78,14 @@ def extract(
     todo = [ref for shard in shards for ref in writer.shard_images(shard)]
     done = len(images) - len(todo)
     with (
-        tqdm(total=len(images), initial=done, unit="image", desc=writer.folder.name, disable=not progress) as bar,
+        tqdm(
+            total=len(images),
+            initial=done,
+            unit="image",
+            desc="/".join(writer.folder.parts[-2:]),
+            disable=not progress,
+            mininterval=0.2 if sys.stderr.isatty() else 10,
+        ) as bar,
         ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool,
     ):
         loaded = _ahead(pool, todo, 2 * num_threads)

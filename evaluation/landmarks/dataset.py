@@ -32,8 +32,8 @@ class Config:
     easy_per_query: int = 4
     hard_per_query: int = 6
     junk_per_query: int = 2
-    num_distractors: int = 400
-    image_size: int = 256
+    num_distractors: int = 300
+    image_size: int = 224
 
     def __post_init__(self) -> None:
         least = {"seed": 0, "junk_per_query": 0, "num_distractors": 0, "image_size": 64}

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -136,7 +137,10 @@ def write_set(
     marks = list(landmarks(config))
     records: dict[str, Record] = {}
     with _results(config, folder, marks, workers) as results:
-        for found in tqdm(results, total=len(marks), desc="landmarks", unit="landmark", disable=not progress):
+        seconds = 0.2 if sys.stderr.isatty() else 10
+        for found in tqdm(
+            results, total=len(marks), desc="landmarks", unit="landmark", disable=not progress, mininterval=seconds
+        ):
             records.update(found)
     return _finish(config, folder, records)
 

@@ -19,8 +19,8 @@ SMALL = Config(
 def test_defaults():
     marks = list(landmarks(Config()))
     counts = {split: sum(m.split == split for m in marks) for split in ("train", "query", "distractor")}
-    assert counts == {"train": 500, "query": 60, "distractor": 600}
-    assert sum(len(m.shots) for m in marks) == 500 * 14 + 60 * (1 + 4 + 6 + 2) + 600
+    assert counts == {"train": 500, "query": 60, "distractor": 300}
+    assert sum(len(m.shots) for m in marks) == 500 * 14 + 60 * (1 + 4 + 6 + 2) + 300
 
 
 @pytest.mark.parametrize(
