@@ -3,7 +3,8 @@
 # Usage: sh scripts/demo.sh [OUTPUT_DIR] [SEED]     (default: out, 0). Interrupted, the same command continues.
 set -eu
 cd "$(dirname "$0")/.."
-. scripts/environment.sh ""
+extras=""
+. scripts/environment.sh
 output=${1:-out}
 seed=${2:-0}
 export TF_CPP_MIN_LOG_LEVEL=2

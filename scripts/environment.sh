@@ -1,5 +1,5 @@
 # Makes .venv beside the project when there is none, and installs the project into it. Sourced by the other scripts.
-# Usage: . scripts/environment.sh EXTRAS   (EXTRAS such as "" or "[dev]"; sets PYTHON)
+# Usage: extras="[dev]"; . scripts/environment.sh   (extras may be empty; sets PYTHON)
 
 choose_python() {
   for candidate in "${DELG_PYTHON:-}" python3 python3.13 python3.12 python3.11; do
@@ -12,7 +12,6 @@ choose_python() {
   return 1
 }
 
-extras=$1
 stamp=.venv/installed$extras
 if [ ! -e "$stamp" ] || [ -n "$(find setup.py pyproject.toml -newer "$stamp")" ]; then
   if [ ! -x .venv/bin/python ]; then
