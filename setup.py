@@ -20,21 +20,18 @@ setup(
     package_data={"evaluation": ["report/*.html", "report/*.css", "report/*.js"], "delg": ["py.typed"]},
     install_requires=[
         "absl-py>=2.1",
-        "faiss-cpu>=1.9",
         "jinja2>=3.1",
         "keras>=3.10",
-        "matplotlib>=3.9",
         "numpy>=1.26",
         "opencv-python-headless>=4.10",
         "pillow>=10.3",
-        "protobuf>=6.31.1,<8",
         "scipy>=1.13",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["grpcio-tools>=1.73", "mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
+        "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-tqdm"],
     },
     entry_points={"console_scripts": [f"delg-{name} = delg.commands:{name}" for name in COMMANDS]},
     classifiers=[

@@ -45,12 +45,14 @@ def run(command: str) -> None:
         sys.exit(f"delg-{command}: {complaint}")
     from absl import app, flags
 
+    from delg.quiet import silence_tensorflow
+
     module = importlib.import_module(MODULES[command])
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = module.__doc__
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    silence_tensorflow()
 
     def guarded(arguments: Sequence[str]) -> None:
         from protos.errors import InputError

@@ -10,7 +10,6 @@ PACKAGES = (
     "scipy",
     "opencv-python-headless",
     "pillow",
-    "faiss-cpu",
     "keras",
     "tensorflow",
 )

@@ -2,12 +2,11 @@
 # The whole job on a procedural landmark set: make it, train, extract, retrieve in two stages, report.
 # Usage: sh scripts/demo.sh [OUTPUT_DIR] [SEED]     (default: out, 0). Interrupted, the same command continues.
 set -eu
+output=$(realpath -m "${1:-out}")
+seed=${2:-0}
 cd "$(dirname "$0")/.."
 extras=""
 . scripts/environment.sh
-output=${1:-out}
-seed=${2:-0}
-export TF_CPP_MIN_LOG_LEVEL=2
 
 delg() {
   echo
