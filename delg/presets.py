@@ -26,8 +26,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arcface_margin": 0.05,
         "arcface_scale": 24.0,
         "extraction": {
-            "image_scales": [0.5, 0.70710677, 1.0, 1.4142135],
-            "global_scales_ind": [0, 1, 2],
+            "image_scales": [0.8408964, 1.1892071, 1.6817929],
+            "global_scales_ind": [0, 1],
             "max_image_size": 384,
             "max_feature_num": 500,
         },

@@ -5,6 +5,7 @@ Source: DELG, arXiv 2001.05027, section 3.3, and the released extractor.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import keras
@@ -119,6 +120,7 @@ class DelgExtractor:
         """
         self.model, self.config = model, config
         self._networks: dict[tuple[str, ...], keras.Model] = {}
+        self._building = Lock()
         self.settings: dict[str, Any] = common_settings(
             extractor="delg",
             weights_sha256=weights,
@@ -178,11 +180,13 @@ class DelgExtractor:
 
     def _network(self, heads: tuple[str, ...]) -> keras.Model:
         """The network of these heads; without XLA in TensorFlow, which would compile for every image size."""
-        if heads not in self._networks:
-            network = self.model.inference_model(heads)
-            if keras.backend.backend() == "tensorflow":
-                network.jit_compile = False
-            self._networks[heads] = network
+        with self._building:
+            if heads not in self._networks:
+                network = self.model.inference_model(heads)
+                if keras.backend.backend() == "tensorflow":
+                    network.jit_compile = False
+                network.make_predict_function()
+                self._networks[heads] = network
         return self._networks[heads]
 
     def _add_local(self, joined: _Joined, outputs: dict[str, Any], one: Pass, base: Size, source: Size) -> None:

@@ -58,7 +58,7 @@ def extract(
       images: in the order of the store; names are unique.
       store_dir: folder of the store.
       progress: show a line with images/s and the time left.
-      num_threads: of the decoder.
+      num_threads: images described at once; the features do not depend on it.
       local_dtype: of the local descriptors on disk, ``float32`` or ``float16``.
 
     Raises:
@@ -86,14 +86,14 @@ def extract(
             disable=not progress,
             mininterval=0.2 if sys.stderr.isatty() else 10,
         ) as bar,
-        ThreadPoolExecutor(num_threads, thread_name_prefix="decode") as pool,
+        ThreadPoolExecutor(num_threads, thread_name_prefix="extract") as pool,
     ):
-        loaded = _ahead(pool, todo, 2 * num_threads)
+        described = _ahead(pool, extractor, todo, 2 * num_threads)
         for shard in shards:
             features, skipped = [], []
             for ref in writer.shard_images(shard):
                 try:
-                    features.append(describe(extractor, ref, next(loaded).result()))
+                    features.append(next(described).result())
                 except BadImageError as error:
                     skipped.append({"name": ref.name, "reason": str(error)})
                 bar.update()
@@ -118,11 +118,13 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
     return replace(features, image_size=whole, keypoints=features.keypoints + np.array(offset, np.float32))
 
 
-def _ahead(pool: ThreadPoolExecutor, images: Sequence[ImageRef], window: int) -> Iterator[Future[Loaded]]:
-    """Decoded images in order, at most ``window`` of them ahead of the reader."""
+def _ahead(
+    pool: ThreadPoolExecutor, extractor: Extractor, images: Sequence[ImageRef], window: int
+) -> Iterator[Future[Features]]:
+    """Features in order, at most ``window`` images ahead of the reader."""
     waiting = iter(images)
-    running = deque(pool.submit(load_image, ref) for ref in islice(waiting, window))
+    running = deque(pool.submit(describe, extractor, ref) for ref in islice(waiting, window))
     while running:
         ready = running.popleft()
-        running.extend(pool.submit(load_image, ref) for ref in islice(waiting, 1))
+        running.extend(pool.submit(describe, extractor, ref) for ref in islice(waiting, 1))
         yield ready

@@ -19,7 +19,7 @@ delg() {
 delg landmarks --output_dir="$output/landmarks" --seed="$seed"
 delg records --images_dir="$output/landmarks/train" --output_dir="$output/records"
 delg train --preset=delg_small --train_file_pattern="$output/records/train*" --logdir="$output/training" \
-  --max_iters=1150 --batch_size=32 --image_size=96 --augment='crop(min_area=0.5)' --whitening_init=pca \
+  --max_iters=1100 --batch_size=32 --image_size=96 --augment='crop(min_area=0.5)' --whitening_init=pca \
   --optimizer='adamw(weight_decay=0.01)' --initial_lr=0.0015 --schedule='cosine(warmup=60)'
 delg benchmark --benchmark=landmarks --data_dir="$output/landmarks" --model="$output/training/model" \
   --baselines=untrained,rootsift --rerank='ransac(residual=4.0),superglobal' --output_dir="$output/report"
