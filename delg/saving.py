@@ -17,9 +17,10 @@ FORMAT = 1
 
 
 def save(model: "Delg", folder: str | os.PathLike[str]) -> None:
-    """Writes a model folder. The configuration is written last, so that a folder with one is whole."""
+    """Writes a model folder. The configuration goes first and comes last, so that a folder with one is whole."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
+    (place / CONFIG).unlink(missing_ok=True)
     with atomic_path(place / WEIGHTS) as temporary:
         model.save_weights(temporary)
     write_json(place / CONFIG, {"format": FORMAT, "class": "Delg", "model": model.get_config()})

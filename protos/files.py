@@ -13,6 +13,8 @@ from typing import Any
 
 from protos.errors import InputError
 
+TOKEN = 12  # hexadecimal digits in the name of a temporary
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -29,12 +31,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    token = f".{os.getpid():x}{secrets.token_hex(4)}."
-    temporary = final.with_name(token + final.name)
+    temporary = final.with_name(f".{secrets.token_hex(TOKEN // 2)}.{final.name}")
     try:
         yield temporary
         if final.is_dir():
-            previous = final.with_name(f"{token}previous.{final.name}")
+            previous = final.with_name(f".{secrets.token_hex(TOKEN // 2)}.{final.name}")
             final.replace(previous)
             temporary.replace(final)
             shutil.rmtree(previous, ignore_errors=True)
@@ -45,6 +46,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
+    """Removes what :func:`atomic_path` left behind in runs that were killed.
+
+    Args:
+      folder: the folder of the final files or directories; it may be absent.
+      pattern: glob of the final names, such as ``"shard-*"``.
+    """
+    for stray in Path(folder).glob(f".{'[0-9a-f]' * TOKEN}.{pattern}"):
+        if stray.is_dir() and not stray.is_symlink():
+            shutil.rmtree(stray, ignore_errors=True)
+        else:
+            stray.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -91,4 +91,9 @@ def build(text: str, table: Mapping[str, Callable[..., Any]], kind: str, **conte
     except TypeError as error:
         known = [p for p in inspect.signature(factory).parameters if p not in context]
         raise InputError(f"{kind} {text!r}: {error}; its arguments are {', '.join(known) or 'none'}.") from error
-    return factory(**arguments, **context)
+    try:
+        return factory(**arguments, **context)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{kind} {text!r}: {error}") from error

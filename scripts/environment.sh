@@ -14,14 +14,18 @@ choose_python() {
 
 stamp=.venv/installed$extras
 if [ ! -e "$stamp" ] || [ -n "$(find setup.py pyproject.toml -newer "$stamp")" ]; then
-  if [ ! -x .venv/bin/python ]; then
+  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     system_python=$(choose_python) || {
-      echo "delg needs Python 3.11, 3.12 or 3.13; found $(python3 --version 2>&1 || echo none)." >&2
+      found=$(command -v python3 >/dev/null 2>&1 && python3 --version 2>&1 || echo "no python3")
+      echo "delg needs Python 3.11, 3.12 or 3.13; found $found." >&2
       exit 1
     }
-    "$system_python" -m venv .venv || {
-      rm -rf .venv
+    "$system_python" -c 'import ensurepip, venv' 2>/dev/null || {
       echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv." >&2
+      exit 1
+    }
+    "$system_python" -m venv --clear .venv || {
+      echo "The virtual environment .venv could not be made; see the message above." >&2
       exit 1
     }
   fi

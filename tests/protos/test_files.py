@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, sha256, write_json, write_text
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sha256, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path):
@@ -44,3 +44,17 @@ def test_check_writable_makes_the_folder_or_says_why(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         check_writable(tmp_path / "file/inside")
+
+
+def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path: Path):
+    killed = [atomic_path(tmp_path / name) for name in ("shard-00000", "shard-00001", "other")]
+    strays = [context.__enter__() for context in killed]
+    strays[0].mkdir()
+    (strays[0] / "x").touch()
+    strays[1].touch()
+    strays[2].touch()
+    (tmp_path / "shard-00002").touch()
+    (tmp_path / ".hidden.shard-00003").touch()
+    remove_leftovers(tmp_path, "shard-*")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([".hidden.shard-00003", "shard-00002", strays[2].name])
+    remove_leftovers(tmp_path / "absent", "*")

@@ -30,3 +30,16 @@ def test_build_passes_arguments_and_context():
         spec.build("pear", table, "thing", c=3)
     with pytest.raises(InputError, match="its arguments are a, b"):
         spec.build("pair(d=1)", table, "thing", c=3)
+
+
+def test_an_argument_of_the_wrong_kind_is_the_users_mistake():
+    with pytest.raises(InputError, match=r"thing \"half\(a='x'\)\""):
+        spec.build("half(a='x')", {"half": lambda a: a / 2}, "thing")
+    with pytest.raises(InputError, match="too small"):
+        spec.build("less(a=0)", {"less": _positive}, "thing")
+
+
+def _positive(a: int) -> int:
+    if a < 1:
+        raise InputError("too small")
+    return a
