@@ -1,6 +1,7 @@
 """Keeps the lines that TensorFlow prints while it is imported off the terminal; no setting of its own does."""
 
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -50,6 +51,7 @@ class QuietTensorFlow(MetaPathFinder):
             with _stderr_held():
                 run(module)
                 module.config.list_physical_devices()  # the complaint about a missing GPU comes here
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)  # or each new image size is a warning
 
         loader.exec_module = exec_module
         return spec

@@ -1,53 +1,21 @@
 """How many of the inliers of local matching are right, where the true homographies are known."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.landmarks.truth import transfer
 from evaluation.runner import Alignment, Method
 from extraction.features import Features
-from protos.errors import InputError
+from matching.threads import available, single_threaded
 
 TOLERANCE = 5.0  # pixels
 Matrix = NDArray[np.float64]
 Pairs = NDArray[np.int64]
-
-
-def load_homographies(path: str | Path) -> dict[str, Matrix]:
-    """True homographies of a benchmark.
-
-    Args:
-      path: an ``.npz`` of ``name -> (3, 3)``, from the landmark's plane to the image's pixels ``(x, y)``.
-
-    Returns:
-      The matrices by image name.
-
-    Raises:
-      InputError: the file cannot be read.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], np.float64).reshape(3, 3) for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f"The homographies {path} cannot be read: {error}") from error
-
-
-def transfer(homography: Matrix, points: NDArray[np.floating]) -> Matrix:
-    """Maps points by a homography.
-
-    Args:
-      homography: ``(3, 3)``.
-      points: ``(N, 2)`` as ``(x, y)``.
-
-    Returns:
-      ``(N, 2)`` float64.
-    """
-    mapped = np.column_stack([points, np.ones(len(points))]) @ homography.T
-    return mapped[:, :2] / mapped[:, 2:]
 
 
 def agreeing(query: Features, result: Features, pairs: Pairs, query_plane: Matrix, result_plane: Matrix) -> int:
@@ -64,8 +32,7 @@ def agreeing(query: Features, result: Features, pairs: Pairs, query_plane: Matri
       How many of the database keypoints, carried over into the query photo, lie within 5 pixels of the query
       keypoint that they are matched with (the residual of the released RANSAC is measured in the query, too).
     """
-    to_query = query_plane @ np.linalg.inv(result_plane)
-    expected = transfer(to_query, result.keypoints[pairs[:, 1]].astype(np.float64))
+    expected = transfer(result.keypoints[pairs[:, 1]], result_plane, query_plane)
     distance = np.linalg.norm(expected - query.keypoints[pairs[:, 0]], axis=1)
     return int(np.count_nonzero(distance <= TOLERANCE))
 
@@ -86,17 +53,22 @@ def inlier_accuracy(
       ``tolerance_px``.
     """
     alignment = Alignment(benchmark, method)
-    inliers = agree = images = 0
-    for q, truth in enumerate(benchmark.protocols[benchmark.main_protocol]):
-        for d in truth.positives:
-            rows = int(alignment.query_rows[q]), int(alignment.database_rows[d])
-            names = benchmark.queries[q].name, benchmark.database[d].name
-            if min(rows) < 0 or any(name not in homographies for name in names):
-                continue
-            query, result = method.queries.features(rows[0]), method.database.features(rows[1])
-            pairs = reranker.inliers(query, result).pairs
-            agree += agreeing(query, result, pairs, *(homographies[name] for name in names))
-            inliers += len(pairs)
-            images += 1
+    wanted = [
+        (benchmark.queries[q].name, int(alignment.query_rows[q]), benchmark.database[d].name, row)
+        for q, truth in enumerate(benchmark.protocols[benchmark.main_protocol])
+        for d, row in zip(truth.positives, alignment.database_rows[truth.positives].tolist())
+    ]
+    wanted = [
+        pair for pair in wanted if min(pair[1], pair[3]) >= 0 and pair[0] in homographies and pair[2] in homographies
+    ]
+
+    def count(pair: tuple[str, int, str, int]) -> tuple[int, int]:
+        query, result = method.queries.features(pair[1]), method.database.features(pair[3])
+        pairs = reranker.inliers(query, result).pairs
+        return agreeing(query, result, pairs, homographies[pair[0]], homographies[pair[2]]), len(pairs)
+
+    with single_threaded(), ThreadPoolExecutor(available(getattr(reranker, "threads", None))) as pool:
+        counts = list(pool.map(count, wanted))
+    agree, inliers = (sum(column) for column in zip((0, 0), *counts))
     percent = 100 * agree / inliers if inliers else float("nan")
-    return {"percent": percent, "inliers": inliers, "pairs": images, "tolerance_px": TOLERANCE}
+    return {"percent": percent, "inliers": inliers, "pairs": len(wanted), "tolerance_px": TOLERANCE}

@@ -4,14 +4,18 @@ Each stage lies on disk when it is done: feature stores in ``features/``, rows i
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evaluation import stores, written
-from evaluation.accuracy import inlier_accuracy, load_homographies
+from evaluation.accuracy import inlier_accuracy
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger, digest
 from evaluation.overlays import matches_locally
 from evaluation.report.model import JsonObject, Report, Row
@@ -20,7 +24,7 @@ from evaluation.versions import versions
 from matching.rerankers import RERANKERS, build_reranker
 from protos import spec
 from protos.errors import InputError
-from protos.files import check_writable
+from protos.files import check_writable, sha256
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Plan:
       rerankers: row suffix to the reranker's text.
       ledgers: the finished rows of each method.
       folder: output.
+      homographies: the true ones by image name; empty where the benchmark has none.
+      homographies_sha256: of their file.
     """
 
     benchmark: Benchmark
@@ -84,6 +90,8 @@ class Plan:
     rerankers: dict[str, str]
     ledgers: list[Ledger]
     folder: Path
+    homographies: Mapping[str, NDArray[np.float64]]
+    homographies_sha256: str | None
 
     def build_rerankers(self) -> dict[str, Reranker]:
         """Fresh rerankers, which remember nothing."""
@@ -107,6 +115,11 @@ def prepare(config: Config) -> Plan:
     sources = stores.sources(config.model, config.baselines)
     if bool(config.index_features_dir) == bool(config.model):
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
+    if config.query_features_dir and not config.index_features_dir:
+        raise InputError("--query_features_dir goes with --index_features_dir, not with --model.")
+    truth = chosen.homographies
+    homographies = load_homographies(truth.parent) if truth else {}
+    known = sha256(truth) if truth else None
     if sources:
         chosen.check_images()
     folder = check_writable(config.output_dir)
@@ -116,8 +129,8 @@ def prepare(config: Config) -> Plan:
         methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
     for name, extractor in extractors.items():
         methods.append(stores.extracted(name, extractor, chosen, folder / "features" / name))
-    ledgers = [Ledger(folder / "results", chosen, method, rerankers) for method in methods]
-    return Plan(chosen, methods, rerankers, ledgers, folder)
+    ledgers = [Ledger(folder / "results", chosen, method, rerankers, known) for method in methods]
+    return Plan(chosen, methods, rerankers, ledgers, folder, homographies, known)
 
 
 def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
@@ -163,7 +176,7 @@ def _settings(config: Config, plan: Plan) -> JsonObject:
         "model": config.model or config.index_features_dir,
         "rerank": {name: hyper_parameters(text) for name, text in plan.rerankers.items()},
         "features": {method.name: method.database.settings for method in plan.methods},
-        "fingerprint": digest([ledger.keys for ledger in plan.ledgers]),
+        "fingerprint": digest([[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]),
     }
 
 
@@ -180,7 +193,6 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
     chosen = plan.benchmark
     outcomes: list[Outcome] = []
     accuracy: dict[str, dict[str, float]] = {}
-    homographies = load_homographies(chosen.homographies) if chosen.homographies else None
     for method, ledger in zip(plan.methods, plan.ledgers):
         rerankers = plan.build_rerankers()
         say(f"{method.name}: {len(chosen.queries)} queries, {len(chosen.database)} database images.")
@@ -190,13 +202,26 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
             say(f"{outcome.method}: {_summary(outcome)}")
 
         outcomes += run(chosen, method, rerankers, ledger.recall, finished)
-        for name, reranker in rerankers.items():
-            if homographies is not None and matches_locally(method, reranker):
-                accuracy[method.row_name(name)] = inlier_accuracy(chosen, method, reranker, homographies)
+        accuracy |= _measured(plan, method, ledger, rerankers)
     report = make_report(plan, outcomes, settings, accuracy)
     shown = zip(outcomes, [None, *plan.build_rerankers().values()])
     written.write(plan.folder, report, chosen, plan.methods[0], list(shown))
     return report
+
+
+def _measured(
+    plan: Plan, method: Method, ledger: Ledger, rerankers: Mapping[str, Reranker]
+) -> dict[str, dict[str, float]]:
+    """Inlier accuracy of the rows that match locally; what an earlier run has measured is not measured again."""
+    found = {}
+    for suffix, reranker in rerankers.items():
+        if plan.homographies and matches_locally(method, reranker):
+            name = method.row_name(suffix)
+            found[name] = ledger.recall_accuracy(name) or inlier_accuracy(
+                plan.benchmark, method, reranker, plan.homographies
+            )
+            ledger.keep_accuracy(name, found[name])
+    return found
 
 
 def _summary(outcome: Outcome) -> str:

@@ -45,7 +45,12 @@ class Ledger:
     """A folder with a JSON file for each finished row."""
 
     def __init__(
-        self, folder: str | os.PathLike[str], benchmark: Benchmark, method: Method, rerankers: Mapping[str, str]
+        self,
+        folder: str | os.PathLike[str],
+        benchmark: Benchmark,
+        method: Method,
+        rerankers: Mapping[str, str],
+        homographies: str | None = None,
     ):
         """Names what the rows depend on.
 
@@ -54,12 +59,14 @@ class Ledger:
           benchmark: what is run.
           method: whose rows they are.
           rerankers: row suffix to the reranker's full text.
+          homographies: SHA-256 of the file of the true ones, where there is one.
         """
         stores = [identify_store(method.queries), identify_store(method.database)]
         basis = [identify_benchmark(benchmark), *stores]
         self.folder = Path(folder)
         self.keys = {method.row_name(): digest(basis)}
         self.keys |= {method.row_name(suffix): digest([*basis, text]) for suffix, text in rerankers.items()}
+        self.accuracy_keys = {name: digest([key, homographies]) for name, key in self.keys.items()}
 
     def _path(self, name: str) -> Path:
         safe = "".join(character if character.isalnum() or character in "+-_." else "_" for character in name)
@@ -76,6 +83,18 @@ class Ledger:
     def keep(self, outcome: Outcome) -> None:
         """Writes a finished row."""
         write_json(self._path(outcome.method), {"key": self.keys[outcome.method], "outcome": _to_json(outcome)})
+
+    def recall_accuracy(self, name: str) -> dict[str, float] | None:
+        """A row's inlier accuracy that was measured with the same homographies; None where there is none."""
+        try:
+            document = read_json(self._path(f"{name} inliers"))
+            return dict(document["accuracy"]) if document["key"] == self.accuracy_keys[name] else None
+        except (InputError, KeyError, TypeError, ValueError):
+            return None
+
+    def keep_accuracy(self, name: str, accuracy: Mapping[str, float]) -> None:
+        """Writes a row's inlier accuracy."""
+        write_json(self._path(f"{name} inliers"), {"key": self.accuracy_keys[name], "accuracy": dict(accuracy)})
 
 
 def _to_json(outcome: Outcome) -> dict[str, Any]:

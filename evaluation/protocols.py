@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from evaluation.groundtruth import Labels
 
-PROTOCOLS = ("easy", "medium", "hard")
-
 
 @dataclass(frozen=True, eq=False)
 class Truth:

@@ -3,7 +3,9 @@
 Source: DELG, arXiv 2001.05027, section 3.3, and the released extractor.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -124,6 +126,7 @@ class DelgExtractor:
         self.settings: dict[str, Any] = common_settings(
             extractor="delg",
             weights_sha256=weights,
+            model_sha256=model_digest(model.get_config()),
             image_scales=list(config.image_scales),
             global_scales_ind=list(config.global_scales_ind),
             max_image_size=config.max_image_size,
@@ -145,10 +148,12 @@ class DelgExtractor:
           **options: fields of :class:`ExtractionConfig` that replace the model's own.
 
         Raises:
-          InputError: not a model folder, or an option out of range.
+          InputError: not a model folder, or the seed or an option out of range.
         """
         from delg.saving import CONFIG, WEIGHTS, load
 
+        if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
+            raise InputError(f"seed expects a whole number from 0 to 4294967295. Received: {seed!r}")
         if seed is not None:
             keras.utils.set_random_seed(seed)
         model = load(folder, weights=seed is None)
@@ -218,6 +223,17 @@ class DelgExtractor:
             scores=scores[rows],
             scales=np.concatenate(joined.scales)[rows],
         )
+
+
+def model_digest(config: Mapping[str, Any]) -> str:
+    """Hexadecimal SHA-256 of the part of a model's configuration that its features depend on.
+
+    Args:
+      config: JSON values; left out are ``extraction``, which the store records as it was used, and ``num_classes``,
+        which only the training heads know.
+    """
+    part = {key: value for key, value in config.items() if key not in ("extraction", "num_classes")}
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[Any]:

@@ -106,19 +106,13 @@ def _dataset_images(path: str, images_dir: str, image_set: str) -> "list[ImageRe
     """Queries (cropped) or index images of a benchmark's ground truth."""
     from pathlib import Path
 
-    from evaluation.groundtruth import load
-    from extraction.images import ImageRef
+    from evaluation.benchmarks.revisited import from_file
     from protos.errors import InputError
 
-    truth = load(path)
+    benchmark = from_file(Path(path).stem, path, images_dir)
     if not Path(images_dir).is_dir():
         raise InputError(f"The image folder {images_dir} does not exist or is not a folder.")
-    folder = Path(images_dir)
-    if image_set == "index":
-        return [ImageRef(name, str(folder / f"{name}.jpg")) for name in truth.database]
-    return [
-        ImageRef(name, str(folder / f"{name}.jpg"), labels.bbx) for name, labels in zip(truth.queries, truth.labels)
-    ]
+    return benchmark.database if image_set == "index" else benchmark.queries
 
 
 def _numbers(flag: "flags.FlagHolder", kind: type) -> list | None:

@@ -28,7 +28,7 @@ def check_limits(max_image_size: int, max_feature_num: int) -> None:
     Raises:
       InputError: one is not a whole number, or out of range.
     """
-    if not isinstance(max_image_size, int) or (max_image_size < 1 and max_image_size != -1):
+    if type(max_image_size) is not int or (max_image_size < 1 and max_image_size != -1):
         raise InputError(f"max_image_size expects 1 or more, or -1 for no limit. Received: {max_image_size!r}")
-    if not isinstance(max_feature_num, int) or max_feature_num < 1:
+    if type(max_feature_num) is not int or max_feature_num < 1:
         raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")

@@ -62,6 +62,25 @@ def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     ]
 
 
+def check_settings(left: dict[str, Any], right: dict[str, Any], what: str) -> None:
+    """Proves that features of two settings may be compared: that they agree in all but the crop.
+
+    Args:
+      left: settings of an extractor or a store.
+      right: the same.
+      what: the two in words, which the message starts with.
+
+    Raises:
+      InputError: names each setting that differs; of different extractors, the kinds.
+    """
+    left, right = ({k: v for k, v in settings.items() if k not in MAY_DIFFER} for settings in (left, right))
+    if left.get("extractor") != right.get("extractor"):
+        left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
+    differences = differing(left, right)
+    if differences:
+        raise InputError(f"{what} were made with different settings and cannot be compared: {'; '.join(differences)}.")
+
+
 class FeatureStore:
     """Features of many images, read from disk as they are needed.
 
@@ -165,13 +184,7 @@ class FeatureStore:
         Raises:
           InputError: names each setting that differs.
         """
-        mine, theirs = ({k: v for k, v in s.settings.items() if k not in MAY_DIFFER} for s in (self, other))
-        differences = differing(mine, theirs)
-        if differences:
-            raise InputError(
-                f"The feature stores {self.folder} and {other.folder} were made with different settings and cannot "
-                f"be compared: {'; '.join(differences)}."
-            )
+        check_settings(self.settings, other.settings, f"The feature stores {self.folder} and {other.folder}")
 
     def _open_shard(self, number: int) -> Shard:
         place = self.folder / shard_name(number)

@@ -16,7 +16,7 @@ from extraction.features import Features, Floats
 from extraction.images import ImageRef
 from extraction.store import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, write_json
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, write_json
 
 LOCAL_DTYPES = ("float32", "float16")
 SHARD_SIZE = 64
@@ -143,8 +143,9 @@ class StoreWriter:
                 "skipped": skipped,
                 "counts": {"images": len(names), "skipped": len(skipped), **local_bytes},
             }
-            for leftover in self.folder.glob(f".{shard_name(0)[:6]}*"):
-                shutil.rmtree(leftover, ignore_errors=True)  # of runs that were killed while writing a shard
+            remove_leftovers(self.folder, "shard-*")
+            for name in (GLOBAL, PLAN, MANIFEST):
+                remove_leftovers(self.folder, name)
             write_json(self.folder / MANIFEST, manifest)
         return FeatureStore.open(self.folder)
 

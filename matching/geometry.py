@@ -1,5 +1,6 @@
 """Robust geometry: the transform that most matched points agree on, with OpenCV's USAC."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -139,7 +140,7 @@ def check(model: str, residual: float, trials: int, seed: int) -> None:
     """
     if model not in MODELS:
         raise InputError(f"Unknown geometric model {model!r}; the choices are {', '.join(MODELS)}.")
-    if not isinstance(residual, int | float) or not residual > 0:
+    if not isinstance(residual, int | float) or isinstance(residual, bool) or not 0 < residual < math.inf:
         raise InputError(f"residual expects pixels above 0. Received: {residual!r}")
     if not isinstance(trials, int) or trials < 1:
         raise InputError(f"trials expects 1 or more. Received: {trials!r}")

@@ -1,9 +1,6 @@
 """One query image against a database: what ``delg-search`` does once the query is described."""
 
-from typing import Any
-
 from extraction.features import Features
-from extraction.store import MAY_DIFFER, differing
 from matching.index import search, unranked
 from matching.rerankers import Reranker
 from matching.source import MemorySource, Source
@@ -26,20 +23,6 @@ def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | No
     if not (x1 < x2 and y1 < y2):
         raise InputError(message)
     return x1, y1, x2, y2
-
-
-def check_settings(model: dict[str, Any], store: dict[str, Any]) -> None:
-    """Proves that the query will be described as the store's images were, but for the crop.
-
-    Raises:
-      InputError: names each setting that differs; of different extractors, the kinds.
-    """
-    ours, theirs = ({k: v for k, v in settings.items() if k not in MAY_DIFFER} for settings in (model, store))
-    if ours.get("extractor") != theirs.get("extractor"):
-        ours, theirs = ({"extractor": settings.get("extractor")} for settings in (model, store))
-    differences = differing(ours, theirs)
-    if differences:
-        raise InputError(f"The model and the feature store differ in their settings: {'; '.join(differences)}.")
 
 
 def find(query: Features, store: Source, top_k: int, reranker: Reranker | None = None) -> list[tuple[str, float]]:

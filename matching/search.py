@@ -26,8 +26,8 @@ def main() -> None:
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError, ImageRef
     from extraction.pipeline import describe
-    from extraction.store import FeatureStore
-    from matching.lookup import check_settings, find, parse_crop
+    from extraction.store import FeatureStore, check_settings
+    from matching.lookup import find, parse_crop
     from matching.rerankers import build_reranker
     from protos.errors import InputError
 
@@ -38,7 +38,7 @@ def main() -> None:
     reranker = build_reranker(FLAGS.rerank) if FLAGS.rerank else None
     store = FeatureStore.open(FLAGS.features_dir)
     extractor = build_extractor(FLAGS.model)
-    check_settings(extractor.settings, store.settings)
+    check_settings(extractor.settings, store.settings, f"Features by {FLAGS.model} and those in {FLAGS.features_dir}")
     try:
         query = describe(extractor, ref)
     except BadImageError as error:

@@ -1,11 +1,11 @@
 """One training from its options to the model folder: checks first, then the building, then the loop."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from protos.errors import InputError
+from protos.files import sha256
 from training.options import TrainOptions
 from training.recordset import RecordSet, check_same_classes, open_records
 
@@ -21,19 +21,19 @@ RESULT_SETTINGS = (
     "clip_norm",
     "seed",
     "image_size",
+    "cache",
+    "shuffle_buffer",
     "attention_loss_weight",
     "reconstruction_loss_weight",
-    "imagenet_checkpoint",
     "whitening_init",
 )
 
 
-def run(options: TrainOptions, evaluate: Callable[[Any], dict[str, float]] | None = None) -> None:
+def run(options: TrainOptions) -> None:
     """Trains, or continues, or finds that all is done.
 
     Args:
       options: the settings.
-      evaluate: called with the model at every validation, see :class:`training.trainer.Trainer`.
 
     Raises:
       InputError: a setting or the data cannot be used; said before long work wherever it can be.
@@ -51,6 +51,7 @@ def run(options: TrainOptions, evaluate: Callable[[Any], dict[str, float]] | Non
     from training.runs import check_run, is_finished
 
     settings = {name: getattr(options, name) for name in RESULT_SETTINGS} | {
+        "imagenet_checkpoint": _imagenet_sha256(options.imagenet_checkpoint),
         "model": overrides,
         "augment": augmentation,
         "num_classes": records.num_classes,
@@ -60,7 +61,16 @@ def run(options: TrainOptions, evaluate: Callable[[Any], dict[str, float]] | Non
     if is_finished(str(options.logdir), str(options.output_model)):
         print(f"The training in {options.logdir} is already complete; its model is {options.output_model}.")
         return
-    _train(options, records, validation, settings, evaluate)
+    _train(options, records, validation, settings)
+
+
+def _imagenet_sha256(path: str | None) -> str | None:
+    """What the file of ImageNet weights holds, wherever it lies."""
+    if not path:
+        return None
+    if not Path(path).is_file():
+        raise InputError(f"The ImageNet weights {path} do not exist.")
+    return sha256(path)
 
 
 def _checked(options: TrainOptions) -> TrainOptions:
@@ -131,13 +141,7 @@ def _benchmark_input(options: TrainOptions, records: RecordSet, augmentation: st
     print(f"input pipeline alone: {speed:.0f} images/s ({'cached' if cache else 'streamed'}, {config.image_size} px)")
 
 
-def _train(
-    options: TrainOptions,
-    records: RecordSet,
-    validation: RecordSet | None,
-    settings: dict[str, Any],
-    evaluate: Callable[[Any], dict[str, float]] | None,
-) -> None:
+def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | None, settings: dict[str, Any]) -> None:
     """Builds everything, trains, saves."""
     import tensorflow as tf
     from absl import logging
@@ -150,7 +154,6 @@ def _train(
     tf.config.run_functions_eagerly(options.debug)
     config = _input_config(options, settings["augment"])
     trainer = _build_trainer(options, records, settings["model"])
-    trainer.evaluate = evaluate
     start_run(str(options.logdir), settings)
     start = trainer.restore()
     if start:

@@ -1,7 +1,10 @@
 """What ``delg-records`` leaves in a folder, seen from the reader's side: shards, counts and the number of classes."""
 
 import glob
+import hashlib
+import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ class RecordSet:
       num_classes: classes of the whole set; labels are below it.
       num_images: records in these shards.
       decoded_bytes: size of all images as uint8 RGB.
-      fingerprint: identifies the images, labels and settings that the set was made from.
+      fingerprint: identifies the images, labels and settings that the set was made from, and which shards these are.
     """
 
     files: tuple[str, ...]
@@ -35,13 +38,14 @@ def open_records(pattern: str) -> RecordSet:
     """Finds the shards that a pattern names and reads the manifests beside them.
 
     Args:
-      pattern: as in ``--train_file_pattern``: ``DIR/train*``; several patterns are separated by commas.
+      pattern: as in ``--train_file_pattern``: ``DIR/train*``; several patterns are separated by commas. A folder
+        that exists is taken as it is written; a comma separates only where the whole matches nothing.
 
     Raises:
       InputError: no file matches, a manifest is missing or does not know a file, a shard has another size than
         recorded, or two folders disagree about the number of classes.
     """
-    names = [name for part in pattern.split(",") for name in glob.glob(os.path.expanduser(part.strip()))]  # noqa: PTH111, PTH207
+    names = _matches(pattern) or [name for part in pattern.split(",") for name in _matches(part)]
     files = sorted({name for name in names if Path(name).is_file() and Path(name).name != MANIFEST})
     if not files:
         raise InputError(
@@ -58,8 +62,19 @@ def open_records(pattern: str) -> RecordSet:
         num_classes=next(iter(counts.values())),
         num_images=sum(entry["images"] for entry in entries),
         decoded_bytes=sum(entry["decoded_bytes"] for entry in entries),
-        fingerprint="+".join(str(manifest["fingerprint"]) for manifest in manifests.values()),
+        fingerprint=_fingerprint((str(manifests[Path(file).parent]["fingerprint"]), Path(file).name) for file in files),
     )
+
+
+def _matches(pattern: str) -> list[str]:
+    """What a pattern matches; wildcards in the name of its folder count only when there is no such folder."""
+    folder, name = os.path.split(os.path.expanduser(pattern.strip()))  # noqa: PTH111
+    return glob.glob(os.path.join(glob.escape(folder) if Path(folder).is_dir() else folder, name))  # noqa: PTH118, PTH207
+
+
+def _fingerprint(shards: Iterable[tuple[str, str]]) -> str:
+    """Identifies shards by what their set was made from and by their names, wherever they lie."""
+    return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()[:32]
 
 
 def check_same_classes(train: RecordSet, validation: RecordSet) -> None:

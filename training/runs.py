@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from delg.saving import WEIGHTS
 from protos.errors import InputError
-from protos.files import check_writable, read_json, write_json
+from protos.files import check_writable, read_json, sha256, write_json
 
 SETTINGS = "settings.json"
 DONE = "done.json"
@@ -14,7 +15,7 @@ CHECKPOINTS = "checkpoints"
 
 
 def check_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
-    """Looks whether a folder can be used for a run: it is writable and holds no checkpoint of other settings.
+    """Looks whether a folder can be used for a run: it is writable and holds no run of other settings.
 
     Args:
       logdir: folder of the run; made if absent.
@@ -24,7 +25,8 @@ def check_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> No
       InputError: it cannot be used.
     """
     folder = check_writable(logdir)
-    if not (folder / SETTINGS).is_file() or not (folder / CHECKPOINTS / "checkpoint").is_file():
+    begun = (folder / CHECKPOINTS / "checkpoint").is_file() or (folder / DONE).is_file()
+    if not begun or not (folder / SETTINGS).is_file():
         return
     there = read_json(folder / SETTINGS)
     different = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
@@ -39,13 +41,15 @@ def start_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> No
 
 
 def finish_run(logdir: str | os.PathLike[str], step: int, output_model: str | os.PathLike[str]) -> None:
-    """Records that the run is over and where its model is."""
-    write_json(Path(logdir) / DONE, {"step": step, "model": str(Path(output_model).resolve())})
+    """Records that the run is over, where its model is, and the SHA-256 of the model's weights."""
+    model = Path(output_model).resolve()
+    write_json(Path(logdir) / DONE, {"step": step, "model": str(model), "weights": sha256(model / WEIGHTS)})
 
 
 def is_finished(logdir: str | os.PathLike[str], output_model: str | os.PathLike[str]) -> bool:
-    """Whether the run is over and its model still lies in ``output_model``."""
-    path = Path(logdir) / DONE
-    if not path.is_file() or not (Path(output_model) / "config.json").is_file():
+    """Whether the run is over and the weights that it wrote still lie in ``output_model``."""
+    path, model = Path(logdir) / DONE, Path(output_model)
+    if not path.is_file() or not (model / "config.json").is_file() or not (model / WEIGHTS).is_file():
         return False
-    return bool(read_json(path).get("model") == str(Path(output_model).resolve()))
+    done = read_json(path)
+    return bool(done.get("model") == str(model.resolve()) and done.get("weights") == sha256(model / WEIGHTS))

@@ -16,15 +16,17 @@ import numpy as np
 import tensorflow as tf
 
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, write_json, write_text
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, write_json, write_text
 from training.examples import write_example
 from training.photos import BadImageError, EncodedPhoto, read_photo
 from training.recordset import FORMAT, MANIFEST
-from training.sources import Photo, Source
+from training.sources import Photo, Source, as_utf8
 from training.split import split_and_shuffle
 
 PARTS = "parts"
 PLAN = "plan.json"
+LABELS = "labels.json"
+RELABELING = "relabeling.csv"
 IMAGES_PER_SHARD = 256
 MAX_SHARDS = 128
 CHUNK = 64
@@ -68,7 +70,8 @@ def write_records(source: Source, output_dir: Path, config: RecordsConfig, *, wo
       The manifest.
 
     Raises:
-      InputError: the folder holds records of other images or settings, or no image could be read.
+      InputError: the folder holds records of other images or settings, no image could be read, or the disk
+        is full.
     """
     check_writable(output_dir)
     fingerprint = _fingerprint(source, config)
@@ -123,20 +126,32 @@ def _write_missing(shards: Sequence[Shard], output_dir: Path, workers: int) -> d
 
 
 def _write_shard(shard: Shard, output_dir: Path, executor: ThreadPoolExecutor) -> dict[str, Any]:
-    """Writes one shard and returns what the manifest says of it."""
+    """Writes one shard and returns what the manifest says of it.
+
+    Raises:
+      InputError: it cannot be written, such as on a full disk.
+    """
+    try:
+        with atomic_path(output_dir / shard.name) as temporary:
+            return _write_file(shard.photos, temporary, executor)
+    except tf.errors.OpError as error:
+        raise InputError(f"The shard {output_dir / shard.name} cannot be written: {error.message}.") from error
+
+
+def _write_file(photos: Sequence[Photo], path: Path, executor: ThreadPoolExecutor) -> dict[str, Any]:
+    """Writes the records of one shard to a file."""
     images, decoded, skipped = 0, 0, []
     labels: dict[int, int] = {}
-    with atomic_path(output_dir / shard.name) as temporary:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for photo, result in _read_all(shard.photos, executor):
-                if isinstance(result, BadImageError):
-                    skipped.append({"id": photo.id, "path": str(photo.path), "reason": str(result)})
-                    continue
-                writer.write(write_example(result, photo.label, photo.id))
-                images += 1
-                decoded += result.height * result.width * 3
-                labels[photo.label] = labels.get(photo.label, 0) + 1
-        size = temporary.stat().st_size
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for photo, result in _read_all(photos, executor):
+            if isinstance(result, BadImageError):
+                skipped.append({"id": photo.id, "path": as_utf8(str(photo.path)), "reason": str(result)})
+                continue
+            writer.write(write_example(result, photo.label, photo.id))
+            images += 1
+            decoded += result.height * result.width * 3
+            labels[photo.label] = labels.get(photo.label, 0) + 1
+    size = path.stat().st_size
     return {"images": images, "bytes": size, "decoded_bytes": decoded, "labels": labels, "skipped": skipped}
 
 
@@ -171,12 +186,15 @@ def _finish(source: Source, config: RecordsConfig, output_dir: Path, done: dict[
             if name.startswith("train-"):
                 trained[str(label)] = trained.get(str(label), 0) + count
     if not trained:
+        for name in done["parts"]:  # so that the same command reads the images anew
+            (output_dir / name).unlink(missing_ok=True)
+        _tidy(output_dir)
         raise InputError(
             f"None of the {len(source.photos)} images could be read; first reason: {skipped[0]['reason']}."
         )
     empty = [name for label, name in enumerate(source.class_names) if str(label) not in trained]
-    write_json(output_dir / "labels.json", list(source.class_names))
-    write_text(output_dir / "relabeling.csv", _relabeling(source.class_names))
+    write_json(output_dir / LABELS, list(source.class_names))
+    write_text(output_dir / RELABELING, _relabeling(source.class_names))
     manifest = {
         "format": FORMAT,
         "num_classes": len(source.class_names),
@@ -197,8 +215,9 @@ def _finish(source: Source, config: RecordsConfig, output_dir: Path, done: dict[
 
 def _tidy(output_dir: Path) -> None:
     """Removes the notes of the run and what killed runs left half-written."""
-    for folder in (output_dir / PARTS, *output_dir.glob(".*-of-*")):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(output_dir / PARTS, ignore_errors=True)
+    for pattern in ("*-of-*", LABELS, RELABELING, MANIFEST):
+        remove_leftovers(output_dir, pattern)
 
 
 def _relabeling(class_names: Sequence[str]) -> str:
@@ -211,11 +230,19 @@ def _relabeling(class_names: Sequence[str]) -> str:
 
 
 def _fingerprint(source: Source, config: RecordsConfig) -> str:
-    """Identifies ids, labels, class names and settings; the images' bytes are not read."""
+    """Identifies ids, labels, sizes of the files, class names and settings; the images' bytes are not read."""
     digest = hashlib.sha256(json.dumps([asdict(config), source.class_names]).encode())
     for photo in source.photos:
-        digest.update(f"{photo.id}\0{photo.label}\n".encode())
+        digest.update(f"{photo.id}\0{photo.label}\0{_size(photo.path)}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _check_fingerprint(document: dict[str, Any], fingerprint: str, output_dir: Path) -> None:

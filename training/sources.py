@@ -20,7 +20,8 @@ class Photo:
     """One labelled image that has not been read yet.
 
     Attributes:
-      id: its name in the records and in every list: the path relative to the source's folder, or the GLDv2 id.
+      id: its name in the records and in every list: the path relative to the source's folder, or the GLDv2 id;
+        bytes of a file name that are not UTF-8 are written as escapes.
       path: the file.
       label: class in ``0 .. C-1``.
     """
@@ -46,6 +47,8 @@ class Source:
 def from_folders(images_dir: str | os.PathLike[str]) -> Source:
     """Reads a folder whose sub-folders are the classes; images may lie at any depth below a class's folder.
 
+    Hidden files and folders are left out; links are followed, each folder once in a class.
+
     Raises:
       InputError: the folder is missing, or has no sub-folder with images.
     """
@@ -53,7 +56,7 @@ def from_folders(images_dir: str | os.PathLike[str]) -> Source:
     pairs = []
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and not folder.name.startswith("."):
-            pairs += [(path, folder.name) for path in _images_below(folder)]
+            pairs += [(path, folder.name) for path in _images_below(folder, root)]
     if not pairs:
         raise InputError(
             f"{root} holds no training images: expected one sub-folder per class with images ({', '.join(SUFFIXES)})."
@@ -132,7 +135,7 @@ def _is_nested(root: Path, images: Iterable[str], csv_path: str | os.PathLike[st
 
 def _labelled(items: Iterable[tuple[str, Path, str]]) -> Source:
     """Turns ``(id, path, class name)`` into photos with contiguous labels."""
-    listed = list(items)
+    listed = [(as_utf8(identity), path, as_utf8(name)) for identity, path, name in items]
     names = {name for _, _, name in listed}
     ordered = sorted(names, key=int) if all(map(_is_number, names)) else sorted(names)
     if len(ordered) < 2:
@@ -140,6 +143,11 @@ def _labelled(items: Iterable[tuple[str, Path, str]]) -> Source:
     labels = {name: label for label, name in enumerate(ordered)}
     photos = tuple(Photo(identity, path, labels[name]) for identity, path, name in listed)
     return Source(photos, tuple(ordered))
+
+
+def as_utf8(name: str) -> str:
+    r"""A file name that can be written as UTF-8: bytes that are not UTF-8 become escapes such as ``\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_number(text: str) -> bool:
@@ -153,9 +161,16 @@ def _folder(path: str | os.PathLike[str]) -> Path:
     return place
 
 
-def _images_below(folder: Path) -> list[Path]:
-    found = []
-    for place, _, files in os.walk(folder, followlinks=True):
+def _images_below(folder: Path, root: Path) -> list[Path]:
+    """Image files below a class's folder, sorted; links that lead back, also to the root, are not followed."""
+    found, visited = [], {os.path.realpath(root)}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(place, file) for file in files if is_image_name(file)]
     return sorted(found)
 

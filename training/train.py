@@ -6,6 +6,7 @@ interrupted run is continued by the same command; a finished one is not repeated
 delg-train --train_file_pattern='records/train*' --validation_file_pattern='records/validation*' --logdir=run
 """
 
+import os
 from typing import Any
 
 from absl import flags
@@ -107,6 +108,11 @@ def main() -> None:
     """Turns the flags into options and trains."""
     from dataclasses import fields
 
+    from protos.errors import InputError
+
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise InputError(f"Training needs the TensorFlow backend of Keras; KERAS_BACKEND is {backend!r}.")
     from training.job import run
 
     values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}

@@ -41,12 +41,17 @@ def whitening(pooled: NDArray[np.float32], dim: int, seed: int) -> tuple[NDArray
 def start_from_pca(model: Any, batches: Iterable[Any], seed: int) -> None:
     """Sets the whitening layer of a fresh model from some batches, with the statistics of each batch as in training.
 
+    Nothing else of the model changes; the moving averages of its normalisations are put back.
+
     Args:
       model: a :class:`delg.model.Delg`.
       batches: normalised images ``(B, S, S, 3)``; a few hundred images are enough.
       seed: of the turn of the axes.
     """
+    state = [(variable, np.array(variable)) for variable in model.backbone.non_trainable_variables]
     pooled = [ops.convert_to_numpy(model.pooling(model.backbone(x, training=True)["block4"])) for x in batches]
+    for variable, value in state:
+        variable.assign(value)
     kernel, bias = whitening(np.concatenate(pooled), model.embedding_dim, seed)
     model.embedding_layer.kernel.assign(kernel)
     model.embedding_layer.bias.assign(bias)

@@ -30,11 +30,28 @@ def read(name: str, data_dir: str | os.PathLike[str], queries_dir: str | os.Path
     if queries_dir:
         raise InputError(f"The benchmark {name} has its queries in data_dir; a query folder is not used with it.")
     folder = Path(data_dir)
-    truth = groundtruth.load(folder / f"gnd_{name}.pkl")
+    return from_file(name, folder / f"gnd_{name}.pkl", folder / "jpg")
+
+
+def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> Benchmark:
+    """A benchmark of a ground truth in the revisited form, wherever its images lie.
+
+    Args:
+      name: the benchmark's name.
+      path: the ground truth.
+      images_dir: the folder of ``NAME.jpg``.
+
+    Returns:
+      The benchmark, with each query cropped to its box.
+
+    Raises:
+      InputError: the ground truth is missing or wrong.
+    """
+    truth = groundtruth.load(path)
 
     def image(image_name: str, crop: groundtruth.Box | None = None) -> ImageRef:
-        path = os.fspath(folder / "jpg" / f"{image_name}.jpg")
-        return ImageRef(image_name, path, (crop.x1, crop.y1, crop.x2, crop.y2) if crop else None)
+        place = os.fspath(Path(images_dir) / f"{image_name}.jpg")
+        return ImageRef(image_name, place, (crop.x1, crop.y1, crop.x2, crop.y2) if crop else None)
 
     return Benchmark(
         name,

@@ -39,6 +39,14 @@ def transfer(points: np.ndarray, homography_from: np.ndarray, homography_to: np.
     return project(points, np.asarray(homography_to, np.float64) @ np.linalg.inv(homography_from))
 
 
+def _homography(name: str, matrix: np.ndarray) -> np.ndarray:
+    """``(3, 3)`` float64, proven to have an inverse."""
+    matrix = np.asarray(matrix, np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < 3:
+        raise ValueError(f"{name!r} is no homography")
+    return matrix
+
+
 def load_homographies(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """Reads the homographies of a set.
 
@@ -51,7 +59,7 @@ def load_homographies(folder: str | os.PathLike[str], names: Iterable[str] | Non
       are those of imlist and qimlist, and ``train/CLASS/VIEW`` for training views.
 
     Raises:
-      InputError: the folder holds no readable homographies, or a name is not among them.
+      InputError: the folder holds no readable homographies, one cannot be inverted, or a name is not among them.
     """
     path = Path(folder) / "homographies.npz"
     try:
@@ -60,8 +68,8 @@ def load_homographies(folder: str | os.PathLike[str], names: Iterable[str] | Non
             unknown = set(wanted) - set(archive.files)
             if unknown:
                 raise InputError(f"{path} holds no homography of {min(unknown)!r} ({len(unknown)} such names).")
-            return {name: archive[name] for name in wanted}
+            return {name: _homography(name, archive[name]) for name in wanted}
     except InputError:
         raise
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:
         raise InputError(f"{path} cannot be read as the homographies of a landmark set: {error}") from error

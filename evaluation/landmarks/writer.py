@@ -4,7 +4,6 @@ import io
 import multiprocessing
 import os
 import pickle
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from evaluation.landmarks.dataset import VERSION, Config, Landmark, draw_landmark, ground_truth, landmarks, look, stream
 from evaluation.landmarks.view import plan_view, render_view
 from protos.errors import InputError
-from protos.files import check_writable, read_json, write_bytes, write_json
+from protos.files import check_writable, read_json, remove_leftovers, write_bytes, write_json
 
 CONFIG, MANIFEST = "config.json", "manifest.json"
 
@@ -132,8 +131,8 @@ def write_set(
     folder, complete = _check_folder(config, output_dir)
     if complete:
         return {**read_json(folder / MANIFEST), "written": 0}
-    for leftover in folder.rglob(".*.jpg.*"):  # of a run that was killed while it wrote
-        shutil.rmtree(leftover, ignore_errors=True)
+    for place in (folder, folder / "jpg", *(folder / "train").glob("*")):
+        remove_leftovers(place, "*")
     marks = list(landmarks(config))
     records: dict[str, Record] = {}
     with _results(config, folder, marks, workers) as results:

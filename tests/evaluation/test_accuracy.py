@@ -3,14 +3,12 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from evaluation import accuracy
 from evaluation.benchmarks.base import Benchmark
 from evaluation.protocols import Truth
 from extraction.features import Features
 from extraction.images import ImageRef
-from protos.errors import InputError
 
 # plane -> query doubles, plane -> result shifts by (10, 0): a result point (x, y) is (2 (x - 10), 2 y) in the query
 QUERY, RESULT = np.diag([2.0, 2.0, 1.0]), np.array([[1.0, 0, 10], [0, 1, 0], [0, 0, 1]])
@@ -20,11 +18,6 @@ def features(name, points):
     points = np.array(points, np.float32)
     n = len(points)
     return Features(name, (99, 99), np.ones(1), points, np.ones((n, 1)), np.zeros(n), np.ones(n))
-
-
-def test_points_are_transferred():
-    projective = np.array([[1.0, 0, 0], [0, 1, 0], [0.5, 0, 1]])
-    np.testing.assert_allclose(accuracy.transfer(projective, np.array([[2.0, 4.0]])), [[1.0, 2.0]])
 
 
 def test_matches_within_five_pixels_of_the_query_agree():
@@ -62,13 +55,3 @@ def test_all_relevant_pairs_are_counted():
     assert found == {"percent": 50.0, "inliers": 4, "pairs": 2, "tolerance_px": 5.0}
     del planes["c"]
     assert accuracy.inlier_accuracy(benchmark, method, reranker, planes)["pairs"] == 1
-
-
-def test_homographies_are_read(tmp_path):
-    np.savez(tmp_path / "h.npz", **{"a": QUERY, "b/c": RESULT})
-    read = accuracy.load_homographies(tmp_path / "h.npz")
-    np.testing.assert_array_equal(read["b/c"], RESULT)
-    np.savez(tmp_path / "o.npz", a=np.array([object()]))
-    for name in ("o.npz", "none.npz"):
-        with pytest.raises(InputError, match="cannot be read"):
-            accuracy.load_homographies(tmp_path / name)

@@ -127,6 +127,32 @@ def test_queries_are_cropped_and_inliers_measured(tmp_path):
     assert report.queries["names"] == ["q0", "q1"] and report.queries["ap"]["global"]["easy"] == [100.0, 100.0]
 
 
+def test_inliers_are_measured_once(tmp_path, monkeypatch):
+    folder = revisited_set(tmp_path / "set")
+    planes = {name: np.eye(3) for name in ("q0", "q1", *"abcde")}
+    np.savez(folder / "homographies.npz", **planes)
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), "rootsift", rerank=("ransac",))
+    measured, accuracy = [], {"percent": 1.0, "inliers": 9, "pairs": 3, "tolerance_px": 5.0}
+    monkeypatch.setattr(job, "matches_locally", lambda *_: True)
+    monkeypatch.setattr(job, "inlier_accuracy", lambda *given: measured.append(given[3]["q0"][0, 0]) or accuracy)
+    first, _ = run(config)
+    (tmp_path / "out" / "report.json").unlink()
+    again, _ = run(config)
+    assert measured == [1.0], "measured once more"
+    assert first.inlier_accuracy == again.inlier_accuracy == {"global+ransac": accuracy}
+    np.savez(folder / "homographies.npz", **planes | {"q0": 2 * np.eye(3)})
+    _, said = run(config)
+    assert measured == [1.0, 2.0] and "already complete" not in said
+
+
+def test_damaged_homographies_are_named_before_any_work(tmp_path):
+    folder = revisited_set(tmp_path / "set")
+    (folder / "homographies.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"homographies\.npz cannot be read"):
+        run(Config("landmarks", str(folder), str(tmp_path / "out"), "histogram"))
+    assert not (tmp_path / "out" / "features").exists()
+
+
 def test_existing_stores_are_used_and_checked(tmp_path):
     folder = revisited_set(tmp_path / "set")
     config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=())
@@ -155,6 +181,7 @@ def test_existing_stores_are_used_and_checked(tmp_path):
         ({"baselines": ("rootsift", "rootsift")}, "named twice"),
         ({"model": None}, "either --model, or --index_features_dir"),
         ({"index_features_dir": "x"}, "either --model, or --index_features_dir"),
+        ({"query_features_dir": "x"}, "--query_features_dir goes with --index_features_dir"),
         ({"model": "no_such_folder"}, "neither a model folder nor an extractor"),
     ],
 )

@@ -220,6 +220,15 @@ def test_missing_homographies_are_an_input_error(tmp_path):
     with pytest.raises(InputError, match="'b'"):
         load_homographies(tmp_path, ["b"])
     assert list(load_homographies(tmp_path)) == ["a"]
+    flat = np.outer([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+    for matrix in (flat, np.full((3, 3), np.nan), np.eye(2), np.array([object()]), np.array("x")):
+        np.savez(tmp_path / "homographies.npz", a=matrix)
+        with pytest.raises(InputError, match=r"homographies\.npz cannot be read"):
+            load_homographies(tmp_path)
+    for content in (b"", b"PK\x03\x04", (tmp_path / "homographies.npz").read_bytes()[:-30]):
+        (tmp_path / "homographies.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"homographies\.npz cannot be read"):
+            load_homographies(tmp_path)
 
 
 def test_outlines_lie_in_the_texture():

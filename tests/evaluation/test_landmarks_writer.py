@@ -17,6 +17,7 @@ from evaluation.landmarks.dataset import Config
 from evaluation.landmarks.truth import load_homographies
 from evaluation.landmarks.writer import write_set
 from protos.errors import InputError
+from protos.files import atomic_path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Config(
@@ -91,11 +92,13 @@ def test_resumes_with_the_same_bytes_and_repeats_nothing(tmp_path):
     gone = ["train/0001/01.jpg", "jpg/0001_hard_1.jpg"]
     for name in [*gone, "manifest.json", "homographies.npz"]:
         (tmp_path / name).unlink()
-    stray = tmp_path / "jpg" / ".0001_hard_1.jpg.abc"
-    stray.mkdir()
-    (stray / "0001_hard_1.jpg").write_bytes(b"half")
+    killed = [atomic_path(tmp_path / name) for name in (*gone, "homographies.npz")]
+    strays = [one.__enter__() for one in killed]
+    for stray in strays:
+        stray.write_bytes(b"half")
     assert write_set(TINY, tmp_path, progress=False)["written"] == 2
     assert files(tmp_path) == before
+    assert not any(stray.exists() for stray in strays)
     assert all((tmp_path / n).stat().st_mtime_ns == times[n] for n in before if n not in gone)
     assert len(load_homographies(tmp_path)) == IMAGES
     assert write_set(TINY, tmp_path, progress=False)["written"] == 0

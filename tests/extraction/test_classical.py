@@ -128,6 +128,8 @@ def test_settings_record_what_matters():
         ("rootsift(size=3)", "max_image_size, max_feature_num"),
         ("rootsift(max_feature_num=0)", "max_feature_num expects 1 or more"),
         ("rootsift(max_feature_num='many')", "max_feature_num expects 1 or more"),
+        ("rootsift(max_image_size=True)", "max_image_size expects 1 or more.*True"),
+        ("histogram(max_feature_num=True)", "max_feature_num expects 1 or more.*True"),
         ("rootsift(max_image_size=0)", "max_image_size expects 1 or more"),
         ("histogram(bins=(0, 1, 1))", "three whole numbers"),
         ("histogram(bins=(4, 4))", "three whole numbers"),

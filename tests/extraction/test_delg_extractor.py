@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import delg
-from extraction.delg_extractor import DelgExtractor, ExtractionConfig, Pass, plan_passes, unit
+from extraction.delg_extractor import DelgExtractor, ExtractionConfig, Pass, model_digest, plan_passes, unit
 from extraction.extractors import build_extractor
+from extraction.store import differing
 from protos.errors import InputError
-from protos.files import sha256
+from protos.files import read_json, sha256, write_json
 from tests.extraction.pictures import picture
 
 SCALES = (0.5, 1.0, 1.5)
@@ -190,6 +191,23 @@ def test_a_model_folder_with_its_defaults_and_overrides(folder, model):
     np.testing.assert_allclose(other(IMAGE, "x").global_descriptor, same, atol=1e-6)
 
 
+def test_the_model_behind_the_weights_is_recorded(folder, tmp_path):
+    document = read_json(folder / "config.json")
+    (tmp_path / "model.weights.h5").write_bytes((folder / "model.weights.h5").read_bytes())
+
+    def settings(**change):
+        write_json(tmp_path / "config.json", document | {"model": document["model"] | change})
+        return build_extractor(str(tmp_path), image_scales=[1.0], global_scales_ind=[0]).settings
+
+    first = settings()
+    other = settings(pooling="gem(p=2.0)")
+    assert differing(first, other) == [f"model_sha256 ({first['model_sha256']!r} and {other['model_sha256']!r})"], (
+        "the same weights with another pooling"
+    )
+    assert model_digest({"a": 1, "b": [2]}) == model_digest({"b": (2,), "a": 1, "num_classes": 3, "extraction": {}})
+    assert model_digest({"a": 1}) != model_digest({"a": 2})
+
+
 def test_untrained_is_fresh_and_repeatable_by_seed(folder):
     text = f'untrained(model="{folder}", seed={{}})'
     first, again, other = (build_extractor(text.format(seed)) for seed in (1, 1, 2))
@@ -200,6 +218,9 @@ def test_untrained_is_fresh_and_repeatable_by_seed(folder):
     assert np.abs(a - d).max() > 1e-3
     assert first.settings["weights_sha256"] == f"untrained:seed=1:{sha256(folder / 'config.json')}"
     assert first.settings != other.settings
+    for seed in ("'x'", -1, 2**32, True, 1.0):
+        with pytest.raises(InputError, match="seed expects a whole number"):
+            build_extractor(text.format(seed))
 
 
 @pytest.mark.parametrize(

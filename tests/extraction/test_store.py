@@ -8,6 +8,7 @@ from extraction.images import ImageRef
 from extraction.store import FeatureStore
 from extraction.store_writer import StoreWriter, fingerprint
 from protos.errors import InputError
+from protos.files import atomic_path
 from tests.extraction.pictures import features, tree
 
 SETTINGS = {"extractor": "test", "image_scales": (0.5, 1.0), "crop": False}
@@ -92,13 +93,19 @@ def test_missing_shards_are_continued_with_the_same_bytes(tmp_path):
     build(tmp_path / "whole", counts)
     writer = StoreWriter(tmp_path / "part", SETTINGS, refs(8), shard_size=3)
     assert writer.missing() == [0, 1, 2]
+    strays = []
     writer.write(1, [features(f"im{i}", counts[i], i) for i in (3, 4, 5)], [])
     again = StoreWriter(tmp_path / "part", SETTINGS, refs(8), shard_size=3)
     assert again.missing() == [0, 2]
     assert not again.complete
     with pytest.raises(InputError, match="not finished"):
         FeatureStore.open(tmp_path / "part")
-    (tmp_path / "part" / ".shard-00002.abc").mkdir()  # left by a run that was killed
+    for name in ("shard-00002", "global.npy"):  # left by a run that was killed
+        killed = atomic_path(tmp_path / "part" / name)
+        place = killed.__enter__()
+        place.mkdir() if name.startswith("shard") else place.write_bytes(b"half")
+        strays.append((killed, place))
+    assert all(place.exists() for _, place in strays)
     build(tmp_path / "part", counts)
     assert tree(tmp_path / "part") == tree(tmp_path / "whole")
     assert not list((tmp_path / "part").glob(".*"))
@@ -190,8 +197,14 @@ def test_damage_is_a_sentence(tmp_path):
 def test_compatible_but_for_the_crop(tmp_path):
     database = build(tmp_path / "d", [1, 1])
     build(tmp_path / "q", [1], settings=SETTINGS | {"crop": True}).check_compatible(database)
-    other = build(tmp_path / "o", [1], settings=SETTINGS | {"extractor": "else", "more": 1})
-    with pytest.raises(InputError, match=r"extractor \('else' and 'test'\); more \(1 and 'absent'\)"):
+    other = build(tmp_path / "o", [1], settings=SETTINGS | {"image_scales": [2.0], "more": 1})
+    with pytest.raises(
+        InputError, match=r"image_scales \(\[2.0\] and \[0.5, 1.0\]\); more \(1 and 'absent'\)\.$"
+    ) as error:
+        other.check_compatible(database)
+    assert "extractor" not in str(error.value)
+    other = build(tmp_path / "e", [1], settings=SETTINGS | {"extractor": "else", "more": 1})
+    with pytest.raises(InputError, match=r"The feature stores .*: extractor \('else' and 'test'\)\.$"):
         other.check_compatible(database)
 
 

@@ -173,6 +173,9 @@ def test_arguments_out_of_range_are_named():
     for options, message in (
         ({"model": "projective"}, "'projective'; the choices are affine, homography, similarity"),
         ({"residual": 0}, "residual expects"),
+        ({"residual": float("inf")}, "residual expects"),
+        ({"residual": float("nan")}, "residual expects"),
+        ({"residual": True}, "residual expects"),
         ({"residual": "1"}, "residual expects"),
         ({"trials": 0}, "trials expects"),
         ({"seed": -1}, "seed expects"),

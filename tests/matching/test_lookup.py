@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from matching.lookup import check_settings, find, parse_crop
+from matching.lookup import find, parse_crop
 from matching.rerankers import build_reranker
 from matching.source import MemorySource
 from protos.errors import InputError
@@ -14,16 +14,6 @@ def test_crop():
     for text in (["1", "2", "3"], ["1", "2", "a", "4"], ["5", "2", "5", "9"], ["1", "9", "5", "9"], ["nan"] * 4):
         with pytest.raises(InputError, match="--crop expects x1,y1,x2,y2"):
             parse_crop(text)
-
-
-def test_settings_must_agree_but_for_the_crop():
-    model = {"extractor": "delg", "image_scales": [1.0]}
-    check_settings(model, model | {"crop": True})
-    with pytest.raises(InputError, match=r"image_scales \(\[1.0\] and \[2.0\]\)") as error:
-        check_settings(model, model | {"image_scales": [2.0], "crop": False})
-    assert "extractor" not in str(error.value)
-    with pytest.raises(InputError, match=r"extractor \('delg' and 'rootsift'\)\.$"):
-        check_settings(model, {"extractor": "rootsift", "resize": 1})
 
 
 def test_the_best_by_global_descriptor():

@@ -1,5 +1,6 @@
 """``delg-records`` and ``delg-train`` as a user meets them: checks, a whole run, a kill, a second start."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.training.tiny import tiny_model
 from training.job import _check_model, augmentation_text, model_overrides, run
 from training.options import TrainOptions
 from training.pretrained import load_imagenet
+from training.runs import check_run, finish_run, is_finished, start_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,6 +92,7 @@ def test_flags_overrule_the_preset():
         ({"augment": "mirror"}, "Unknown augmentation"),
         ({"optimizer": "adam"}, "Unknown optimizer"),
         ({"schedule": "linear(warmup=3)"}, "from 0 to below 3"),
+        ({"imagenet_checkpoint": "nothing.h5"}, "ImageNet weights nothing.h5 do not exist"),
         ({"local_feature_map_channels": 1024}, r"has \d+ channels"),
     ],
 )
@@ -98,6 +101,60 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, records_dir, set
     with pytest.raises(InputError, match=message):
         run(given)
     assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_a_run_is_known_by_its_settings_even_when_only_its_end_is_left(tmp_path):
+    check_run(tmp_path, {"seed": 0})
+    start_run(tmp_path, {"seed": 0})
+    check_run(tmp_path, {"seed": 1})
+    (tmp_path / "done.json").write_text("{}")
+    check_run(tmp_path, {"seed": 0})
+    with pytest.raises(InputError, match="seed: 0 there, 1 now"):
+        check_run(tmp_path, {"seed": 1})
+    (tmp_path / "done.json").unlink()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint").write_text("")
+    with pytest.raises(InputError, match="seed: 0 there, 1 now"):
+        check_run(tmp_path, {"seed": 1})
+
+
+def test_a_run_takes_no_other_run_s_weights_for_its_own(tmp_path):
+    first, second, model = tmp_path / "first", tmp_path / "second", tmp_path / "model"
+    for folder in (first, second, model):
+        folder.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.weights.h5").write_bytes(b"first")
+    finish_run(first, 3, model)
+    assert is_finished(first, model) and not is_finished(second, model) and not is_finished(first, second)
+    (model / "model.weights.h5").write_bytes(b"other")
+    finish_run(second, 3, model)
+    assert is_finished(second, model) and not is_finished(first, model)
+    (model / "model.weights.h5").unlink()
+    assert not is_finished(second, model)
+
+
+def test_all_that_decides_the_result_is_recorded(tmp_path, records_dir, monkeypatch):
+    taken = []
+    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
+    for name in ("one.h5", "same.h5"):
+        (tmp_path / name).write_bytes(b"weights")
+        run(options(records_dir, tmp_path / "run", imagenet_checkpoint=str(tmp_path / name)))
+    run(options(records_dir, tmp_path / "run", cache=False, shuffle_buffer=7))
+    assert taken[0] == taken[1] and taken[0]["imagenet_checkpoint"] == hashlib.sha256(b"weights").hexdigest()
+    assert taken[2]["imagenet_checkpoint"] is None
+    assert (taken[0]["cache"], taken[0]["shuffle_buffer"]) == (None, 1024)
+    assert (taken[2]["cache"], taken[2]["shuffle_buffer"]) == (False, 7)
+
+
+def test_another_backend_is_refused():
+    told = subprocess.run(
+        command("train", "--train_file_pattern=x", "--logdir=y"),
+        env=environment() | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode != 0
+    assert told.stderr.strip() == (
+        "delg-train: Training needs the TensorFlow backend of Keras; KERAS_BACKEND is 'jax'."
+    )
 
 
 def test_the_input_pipeline_is_measured_alone(records_dir, tmp_path, capsys, monkeypatch):

@@ -28,6 +28,16 @@ def test_folders_are_classes_in_sorted_order_at_any_depth(tmp_path):
     assert source.photos[2].path == tmp_path / "b" / "1.jpg"
 
 
+def test_links_are_followed_but_not_in_circles_and_hidden_folders_are_left_out(tmp_path):
+    for name in ("images/a/0.png", "images/b/1.jpg", "images/b/.thumbs/1.jpg", "elsewhere/2.jpg"):
+        touch(tmp_path / name)
+    (tmp_path / "images" / "a" / "round").symlink_to(tmp_path / "images" / "a")
+    (tmp_path / "images" / "a" / "up").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "b" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "b" / "twice").symlink_to(tmp_path / "elsewhere")
+    assert [photo.id for photo in from_folders(tmp_path / "images").photos] == ["a/0.png", "b/1.jpg", "b/more/2.jpg"]
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

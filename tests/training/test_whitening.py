@@ -36,3 +36,12 @@ def test_a_fresh_model_starts_with_descriptors_in_all_directions():
     start_from_pca(model, [images], seed=0)
     assert before > 0.8
     assert abs(mean_cosine()) < 0.1
+
+
+def test_the_backbone_s_averages_stay_as_they_were():
+    model = delg.from_preset("delg_small", backbone="resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))")
+    images = np.random.default_rng(2).uniform(-1, 1, (8, 48, 48, 3)).astype(np.float32)
+    before = [np.array(weight) for weight in model.backbone.weights]
+    start_from_pca(model, [images, images], seed=0)
+    assert len(before) > 10
+    assert all(np.array_equal(a, np.array(b)) for a, b in zip(before, model.backbone.weights))
