@@ -214,9 +214,12 @@ def test_a_folder_remembers_its_run(tmp_path):
         check_run(tmp_path / "run", settings | {"seed": 1})
     model = tmp_path / "model"
     assert not is_finished(tmp_path / "run", model)
-    finish_run(tmp_path / "run", 5, model)
-    assert not is_finished(tmp_path / "run", model)
     model.mkdir()
+    (model / "model.weights.h5").write_bytes(b"weights")
+    finish_run(tmp_path / "run", 5, model)
+    assert not is_finished(tmp_path / "run", model), "the configuration, written last, is missing"
     (model / "config.json").touch()
     assert is_finished(tmp_path / "run", model)
     assert not is_finished(tmp_path / "run", tmp_path / "other")
+    (model / "model.weights.h5").write_bytes(b"another run's")
+    assert not is_finished(tmp_path / "run", model)
