@@ -37,7 +37,6 @@ setup(
     },
     entry_points={"console_scripts": [f"delg-{name} = delg.commands:{name}" for name in COMMANDS]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",

@@ -61,7 +61,7 @@ class Delg(keras.Model):
         name: str = "delg",
     ) -> None:
         super().__init__(name=name)
-        self.config = {
+        self.config: dict[str, Any] = {
             "backbone": backbone,
             "pooling": pooling,
             "embedding_dim": embedding_dim,
@@ -83,17 +83,22 @@ class Delg(keras.Model):
         self.pooling = build(pooling, POOLINGS, "pooling")
         self.embedding_layer = layers.Dense(embedding_dim, name="embedding_layer")
         self.local_head = LocalHead(channels, local_dim, attention_channels, name="local_head")
-        self.classifier = self.attention_classifier = None
+        self.classifier: ArcFace | None = None
+        self.attention_classifier: keras.layers.Layer | None = None
         if num_classes:
-            self.classifier = ArcFace(num_classes, arcface_margin, arcface_scale, name="classifier")
-            self.attention_classifier = layers.Dense(num_classes, dtype="float32", name="att_fc")
-            self.classifier.build((None, embedding_dim))
-            self.attention_classifier.build((None, channels))
+            self._build_classifiers(num_classes, channels)
         self.embedding_layer.build((None, shapes["block4"][-1]))
         self.local_head.build(shapes["block3"])
         self.local_dim: int = local_dim or channels
         self.embedding_dim, self.num_classes = embedding_dim, num_classes
         self.built = True
+
+    def _build_classifiers(self, num_classes: int, channels: int) -> None:
+        margin, scale = self.config["arcface_margin"], self.config["arcface_scale"]
+        self.classifier = ArcFace(num_classes, margin, scale, name="classifier")
+        self.classifier.build((None, self.config["embedding_dim"]))
+        self.attention_classifier = layers.Dense(num_classes, dtype="float32", name="att_fc")
+        self.attention_classifier.build((None, channels))
 
     def _check_sizes(self) -> None:
         for key in ("embedding_dim", "local_dim", "attention_channels", "num_classes"):

@@ -8,14 +8,6 @@ cd "$(dirname "$0")/.."
 extras=""
 . scripts/environment.sh
 
-delg() {
-  echo
-  echo "delg-$*"
-  command=$1
-  shift
-  "$PYTHON" -m delg "$command" "$@"
-}
-
 delg landmarks --output_dir="$output/landmarks" --seed="$seed"
 delg records --images_dir="$output/landmarks/train" --output_dir="$output/records"
 delg train --preset=delg_small --train_file_pattern="$output/records/train*" --logdir="$output/training" \

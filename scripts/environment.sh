@@ -1,5 +1,5 @@
 # Makes .venv beside the project when there is none, and installs the project into it. Sourced by the other scripts.
-# Usage: extras="[dev]"; . scripts/environment.sh   (extras may be empty; sets PYTHON)
+# Usage: extras="[dev]"; . scripts/environment.sh   (extras may be empty; sets PYTHON, defines delg)
 
 choose_python() {
   for candidate in "${DELG_PYTHON:-}" python3 python3.13 python3.12 python3.11; do
@@ -37,3 +37,12 @@ if [ ! -e "$stamp" ] || [ -n "$(find setup.py pyproject.toml -newer "$stamp")" ]
   touch "$stamp"
 fi
 PYTHON=$PWD/.venv/bin/python
+
+# Prints a command and runs it.
+delg() {
+  echo
+  echo "delg-$*"
+  command=$1
+  shift
+  "$PYTHON" -m delg "$command" "$@"
+}

@@ -16,14 +16,6 @@ cd "$(dirname "$0")/.."
 extras=""
 . scripts/environment.sh
 
-delg() {
-  echo
-  echo "delg-$*"
-  command=$1
-  shift
-  "$PYTHON" -m delg "$command" "$@"
-}
-
 delg records --images_dir="$train" --output_dir="$output/records"
 delg train --preset=delg_small --train_file_pattern="$output/records/train*" --logdir="$output/training" \
   --max_iters=1000 --batch_size=32 --image_size=128 --augment='crop(min_area=0.3), color_jitter' --whitening_init=pca \
