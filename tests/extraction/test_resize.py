@@ -24,6 +24,13 @@ def test_limited_size(arguments, expected):
     assert limited_size(*arguments) == expected
 
 
+def test_both_sides_are_rounded_half_to_even():
+    assert limited_size(103, 200, 100) == (52, 100)
+    assert limited_size(200, 103, 100) == (100, 52)
+    assert limited_size(101, 200, 100) == (50, 100)
+    assert limited_size(200, 101, 100) == (100, 50)
+
+
 def test_resize_is_antialiased_and_leaves_the_right_size_alone():
     image = np.zeros((8, 8, 3), np.uint8)
     image[:, ::2] = 200
