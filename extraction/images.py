@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from protos.errors import InputError
+from protos.files import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 DECODER = f"pillow {PIL.__version__}"
@@ -88,15 +89,7 @@ def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[
 
 def _walk(root: Path) -> list[Path]:
     """Image files below a folder, sorted."""
-    found, visited = [], set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place) / name for name in files if name.lower().endswith(SUFFIXES) and name[0] != "."]
+    found = [path for path in files_below(root) if path.name.lower().endswith(SUFFIXES)]
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 

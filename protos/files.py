@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,25 @@ def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
             shutil.rmtree(stray, ignore_errors=True)
         else:
             stray.unlink(missing_ok=True)
+
+
+def files_below(folder: str | os.PathLike[str], above: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
+    """Files below a folder, in no set order, without hidden ones; links are followed, but no real folder twice.
+
+    Args:
+      folder: where to look.
+      above: folders that a link must not lead back to.
+    """
+    found, visited = [], {os.path.realpath(place) for place in above}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place) / name for name in files if not name.startswith(".")]
+    return found
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protos.errors import InputError
+from protos.files import files_below
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -163,16 +164,7 @@ def _folder(path: str | os.PathLike[str]) -> Path:
 
 def _images_below(folder: Path, root: Path) -> list[Path]:
     """Image files below a class's folder, sorted; links that lead back, also to the root, are not followed."""
-    found, visited = [], {os.path.realpath(root)}
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, file) for file in files if is_image_name(file)]
-    return sorted(found)
+    return sorted(path for path in files_below(folder, above=[root]) if is_image_name(path.name))
 
 
 def is_image_name(name: str) -> bool:
