@@ -116,7 +116,10 @@ class Delg(keras.Model):
         Returns:
           ``global_descriptor`` ``(B, D)``, not normalised, and the outputs of :class:`delg.local_head.LocalHead`.
         """
-        maps = self.backbone(images, training=training)
+        return self.heads(self.backbone(images, training=training), training=training)
+
+    def heads(self, maps: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """Both heads on the backbone's feature maps ``block3`` and ``block4``; returns what :meth:`call` returns."""
         return {
             "global_descriptor": self.global_head(maps["block4"]),
             **self.local_head(maps["block3"], training=training),

@@ -26,7 +26,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("query_features_dir", None, "Feature store of the queries, instead of --model.")
 flags.DEFINE_string("index_features_dir", None, "Feature store of the database, instead of --model.")
-flags.DEFINE_string("output_dir", None, "Folder for features, rows and the report.")
+flags.DEFINE_string(
+    "features_dir",
+    None,
+    "Folder for the features, which several reports may share; without it they go to features in --output_dir.",
+)
+flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless --features_dir is given, features.")
 
 
 def main() -> None:
@@ -49,5 +54,6 @@ def main() -> None:
             rerank=tuple(split(FLAGS.rerank)),
             query_features_dir=FLAGS.query_features_dir or None,
             index_features_dir=FLAGS.index_features_dir or None,
+            features_dir=FLAGS.features_dir or None,
         )
     )

@@ -41,6 +41,7 @@ class Config:
       rerank: texts of the rerankers.
       query_features_dir: existing store of the queries.
       index_features_dir: existing store of the database.
+      features_dir: where features are kept, so that several reports share them; None for ``features`` in the output.
     """
 
     benchmark: str
@@ -52,6 +53,7 @@ class Config:
     rerank: tuple[str, ...] = ("ransac", "superglobal")
     query_features_dir: str | None = None
     index_features_dir: str | None = None
+    features_dir: str | None = None
 
 
 def reranker_names(texts: Sequence[str]) -> dict[str, str]:
@@ -123,12 +125,13 @@ def prepare(config: Config) -> Plan:
     if sources:
         chosen.check_images()
     folder = check_writable(config.output_dir)
+    features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources)
     methods = []
     if config.index_features_dir:
         methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
     for name, extractor in extractors.items():
-        methods.append(stores.extracted(name, extractor, chosen, folder / "features" / name))
+        methods.append(stores.extracted(name, extractor, chosen, features / name))
     ledgers = [Ledger(folder / "results", chosen, method, rerankers, known) for method in methods]
     return Plan(chosen, methods, rerankers, ledgers, folder, homographies, known)
 

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.store import FeatureStore
 from extraction.store_writer import StoreWriter
 from protos.errors import InputError
+from protos.progress import progress_bar
 
 Loaded = tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]
 
@@ -78,13 +78,12 @@ def extract(
     todo = [ref for shard in shards for ref in writer.shard_images(shard)]
     done = len(images) - len(todo)
     with (
-        tqdm(
+        progress_bar(
             total=len(images),
             initial=done,
             unit="image",
             desc="/".join(writer.folder.parts[-2:]),
             disable=not progress,
-            mininterval=0.2 if sys.stderr.isatty() else 10,
         ) as bar,
         ThreadPoolExecutor(num_threads, thread_name_prefix="extract") as pool,
     ):

@@ -14,8 +14,10 @@ from matching.ranking import Ranking
 from matching.source import Source
 from matching.threads import available, single_threaded
 from protos.errors import InputError
+from protos.progress import progress_bar
 
 REMEMBERED = 500_000  # inlier counts
+PATIENCE = 5.0  # seconds without a progress line
 
 
 class Ransac:
@@ -111,7 +113,8 @@ class Ransac:
         if self._sources is None or self._sources[0] is not queries or self._sources[1] is not database:
             self._counts, self._sources = {}, (queries, database)
         with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix="ransac") as pool:
-            heads = [self._head(pool, queries, database, q, ranking.row(q)[: self.head]) for q in range(len(ranking))]
+            bar = progress_bar(range(len(ranking)), desc="ransac", unit="query", delay=PATIENCE)
+            heads = [self._head(pool, queries, database, q, ranking.row(q)[: self.head]) for q in bar]
         return with_heads(ranking, heads)
 
     def _head(

@@ -20,9 +20,16 @@ delg records --images_dir="$train" --output_dir="$output/records"
 delg train --preset=delg_small --train_file_pattern="$output/records/train*" --logdir="$output/training" \
   --max_iters=1000 --batch_size=32 --image_size=128 --augment='crop(min_area=0.3), color_jitter' --whitening_init=pca \
   --optimizer='adamw(weight_decay=0.01)' --initial_lr=0.0015 --schedule='cosine(warmup=50)'
+
+# Usage: benchmark OUTPUT [FLAG ...]
+benchmark() {
+  report=$1
+  shift
+  delg benchmark --benchmark=folders --data_dir="$database" --model="$output/training/model" "$@" \
+    --baselines=untrained,rootsift,histogram --rerank='ransac(residual=8.0),superglobal' \
+    --features_dir="$output/features" --output_dir="$report"
+}
 if [ -n "$queries" ]; then
-  delg benchmark --benchmark=folders --data_dir="$database" --queries_dir="$queries" --model="$output/training/model" \
-    --baselines=untrained,rootsift,histogram --rerank='ransac(residual=8.0),superglobal' --output_dir="$output/queries"
+  benchmark "$output/queries" --queries_dir="$queries"
 fi
-delg benchmark --benchmark=folders --data_dir="$database" --model="$output/training/model" \
-  --baselines=untrained,rootsift,histogram --rerank='ransac(residual=8.0),superglobal' --output_dir="$output/report"
+benchmark "$output/report"

@@ -78,11 +78,7 @@ def forward(model: Any, images: Tensor, training: bool) -> tuple[dict[str, Tenso
       The feature maps ``block0`` .. ``block4`` and the outputs of ``model(...)``.
     """
     maps = model.backbone(model.normalize(images), training=training)
-    outputs = {
-        "global_descriptor": model.global_head(maps["block4"]),
-        **model.local_head(maps["block3"], training=training),
-    }
-    return maps, outputs
+    return maps, model.heads(maps, training=training)
 
 
 def compute(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> Computation:

@@ -4,7 +4,6 @@ import io
 import multiprocessing
 import os
 import pickle
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,12 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.landmarks.dataset import VERSION, Config, Landmark, draw_landmark, ground_truth, landmarks, look, stream
 from evaluation.landmarks.view import plan_view, render_view
 from protos.errors import InputError
 from protos.files import check_writable, read_json, remove_leftovers, write_bytes, write_json
+from protos.progress import progress_bar
 
 CONFIG, MANIFEST = "config.json", "manifest.json"
 
@@ -136,10 +135,7 @@ def write_set(
     marks = list(landmarks(config))
     records: dict[str, Record] = {}
     with _results(config, folder, marks, workers) as results:
-        seconds = 0.2 if sys.stderr.isatty() else 10
-        for found in tqdm(
-            results, total=len(marks), desc="landmarks", unit="landmark", disable=not progress, mininterval=seconds
-        ):
+        for found in progress_bar(results, total=len(marks), desc="landmarks", unit="landmark", disable=not progress):
             records.update(found)
     return _finish(config, folder, records)
 
