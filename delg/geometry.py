@@ -56,9 +56,9 @@ def cell_centres(windows: Sequence[Window], size: int) -> NDArray[np.float64]:
     return first + spacing * np.arange(count, dtype=np.float64)
 
 
-def smallest_side(windows: Sequence[Window]) -> int:
-    """The smallest input side, in pixels, that leaves at least one cell."""
+def smallest_side(windows: Sequence[Window], cells: int = 1) -> int:
+    """The smallest input side, in pixels, that leaves at least so many cells."""
     side = 1
-    while len(cell_centres(windows, side)) == 0:
+    while len(cell_centres(windows, side)) < cells:
         side += 1
     return side

@@ -91,6 +91,16 @@ class LocalHead(keras.layers.Layer):
         self.autoencoder = Autoencoder(dim, channels, name="autoencoder") if dim else None
         self.attention = Attention(attention_channels, name="attention")
 
+    @property
+    def descriptor_dim(self) -> int:
+        """Length of the local descriptors."""
+        return self.dim or self.channels
+
+    @property
+    def pooled_dim(self) -> int:
+        """Length of ``attention_pooled``."""
+        return self.channels
+
     def build(self, input_shape: tuple) -> None:
         """Builds the parts."""
         if self.autoencoder is not None:

@@ -5,14 +5,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 from numpy.typing import NDArray
 
 from delg.arcface import ArcFace
 from delg.backbones import BACKBONES
 from delg.geometry import cell_centres
-from delg.local_head import LocalHead
-from delg.pooling import POOLINGS
+from delg.local_heads import LOCAL_HEADS
+from delg.normalization import NORMALIZATIONS
+from delg.numerics import TORCH_EPSILON, l2_normalize
+from delg.pooling import build_pooling
 from protos.errors import InputError
 from protos.spec import build
 
@@ -23,21 +25,26 @@ HEADS = ("global", "local")
 class Delg(keras.Model):
     """Global and local features from one pass.
 
-    ``block4 -> pooling -> embedding_layer`` is the global head; ``block3 -> stop gradient -> LocalHead`` the local one.
+    ``block4 -> pooling -> embedding_layer`` is the global head; ``block3 -> stop gradient -> local_head`` the other.
     The classifiers exist when ``num_classes`` is given and take part in training only.
 
     Args:
       backbone: a choice of :data:`delg.backbones.BACKBONES`, such as ``"resnet50"``.
-      pooling: a choice of :data:`delg.pooling.POOLINGS`, such as ``"gem(p=3.0)"``.
+      pooling: a choice of :data:`delg.pooling.POOLINGS`, such as ``"gem(p=3.0)"``, after filters of the feature map
+        where wanted, such as ``"regional_gem, gem(p=4.6)"``.
       embedding_dim: length ``D`` of the global descriptor, the output of the whitening layer.
-      local_dim: length of the local descriptor; None for no autoencoder.
-      attention_channels: hidden width of the attention.
+      local_dim: length of the local descriptor; None for no autoencoder. Of the local head ``"delg"``.
+      attention_channels: hidden width of the attention; with ``"delg_pytorch"`` also length of the local descriptor.
       num_classes: classes of the training set, or None.
       arcface_margin: angular margin in radians.
       arcface_scale: factor of the cosines.
       block3_strides: thin the local map by 2, as in the released training.
       extraction: how features are extracted unless the user says otherwise: ``image_scales``, ``global_scales_ind``
-        (indices into them), ``max_image_size``, ``max_feature_num``.
+        (indices into them), ``max_image_size``, ``max_feature_num`` and the other fields of
+        ``extraction.config.ExtractionConfig``.
+      normalization: a choice of :data:`delg.normalization.NORMALIZATIONS`.
+      normalize_pooled: L2-normalise the pooled vector before the whitening layer (SuperGlobal).
+      local_head: a choice of :data:`delg.local_heads.LOCAL_HEADS`; None for a global descriptor only.
 
     Example:
       >>> model = Delg("resnet_small", embedding_dim=64, local_dim=32, num_classes=10)
@@ -58,6 +65,9 @@ class Delg(keras.Model):
         arcface_scale: float = 45.25,
         block3_strides: bool = False,
         extraction: dict[str, Any] | None = None,
+        normalization: str = "delg",
+        normalize_pooled: bool = False,
+        local_head: str | None = "delg",
         name: str = "delg",
     ) -> None:
         super().__init__(name=name)
@@ -72,39 +82,56 @@ class Delg(keras.Model):
             "arcface_scale": arcface_scale,
             "block3_strides": block3_strides,
             "extraction": extraction,
+            "normalization": normalization,
+            "normalize_pooled": normalize_pooled,
+            "local_head": local_head,
         }
-        self._check_sizes()
+        self._check()
         self.extraction = dict(extraction or {})
         trunk = build(backbone, BACKBONES, "backbone", block3_strides=block3_strides)
         self._trunk = trunk
         self.backbone: keras.Model = trunk.model
         shapes = {key: tensor.shape for key, tensor in trunk.model.output.items()}
-        channels = shapes["block3"][-1]
-        self.pooling = build(pooling, POOLINGS, "pooling")
+        self.map_filters, self.pooling = build_pooling(pooling)
+        self.pooling.build(shapes["block4"])
         self.embedding_layer = layers.Dense(embedding_dim, name="embedding_layer")
-        self.local_head = LocalHead(channels, local_dim, attention_channels, name="local_head")
+        self.embedding_layer.build((None, shapes["block4"][-1]))
+        self.local_head: Any = self._build_local_head(shapes["block3"])
+        self.local_dim: int = self.local_head.descriptor_dim if self.local_head else 0
         self.classifier: ArcFace | None = None
         self.attention_classifier: keras.layers.Layer | None = None
         if num_classes:
-            self._build_classifiers(num_classes, channels)
-        self.embedding_layer.build((None, shapes["block4"][-1]))
-        self.local_head.build(shapes["block3"])
-        self.local_dim: int = local_dim or channels
+            self._build_classifiers(num_classes)
         self.embedding_dim, self.num_classes = embedding_dim, num_classes
         self.built = True
 
-    def _build_classifiers(self, num_classes: int, channels: int) -> None:
+    def _build_local_head(self, shape: tuple[int | None, ...]) -> keras.layers.Layer | None:
+        if self.config["local_head"] is None:
+            return None
+        sizes = {key: self.config[key] for key in ("local_dim", "attention_channels")}
+        head = build(self.config["local_head"], LOCAL_HEADS, "local_head", channels=shape[-1], **sizes)
+        head.build(shape)
+        return head
+
+    def _build_classifiers(self, num_classes: int) -> None:
         margin, scale = self.config["arcface_margin"], self.config["arcface_scale"]
         self.classifier = ArcFace(num_classes, margin, scale, name="classifier")
         self.classifier.build((None, self.config["embedding_dim"]))
-        self.attention_classifier = layers.Dense(num_classes, dtype="float32", name="att_fc")
-        self.attention_classifier.build((None, channels))
+        if self.local_head is not None:
+            self.attention_classifier = layers.Dense(num_classes, dtype="float32", name="att_fc")
+            self.attention_classifier.build((None, self.local_head.pooled_dim))
 
-    def _check_sizes(self) -> None:
+    def _check(self) -> None:
         for key in ("embedding_dim", "local_dim", "attention_channels", "num_classes"):
             value = self.config[key]
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"The model's {key} must be a positive whole number. Received: {value!r}")
+        if self.config["normalization"] not in NORMALIZATIONS:
+            raise InputError(
+                f"Unknown normalization {self.config['normalization']!r}; the choices are {', '.join(NORMALIZATIONS)}."
+            )
+        if type(self.config["normalize_pooled"]) is not bool:
+            raise InputError(f"normalize_pooled expects True or False. Received: {self.config['normalize_pooled']!r}")
 
     def call(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
         """Runs both heads.
@@ -114,20 +141,28 @@ class Delg(keras.Model):
           training: batch statistics in the normalisation layers.
 
         Returns:
-          ``global_descriptor`` ``(B, D)``, not normalised, and the outputs of :class:`delg.local_head.LocalHead`.
+          ``global_descriptor`` ``(B, D)``, not normalised, and the outputs of the local head (see
+          :class:`delg.local_head.LocalHead`) where the model has one.
         """
         return self.heads(self.backbone(images, training=training), training=training)
 
     def heads(self, maps: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Both heads on the backbone's feature maps ``block3`` and ``block4``; returns what :meth:`call` returns."""
-        return {
-            "global_descriptor": self.global_head(maps["block4"]),
-            **self.local_head(maps["block3"], training=training),
-        }
+        outputs = {"global_descriptor": self.global_head(maps["block4"])}
+        if self.local_head is not None:
+            outputs |= self.local_head(maps["block3"], training=training)
+        return outputs
 
     def global_head(self, block4: Tensor) -> Tensor:
         """Pooling and whitening layer: ``(B, h, w, C)`` to ``(B, D)``."""
-        return self.embedding_layer(self.pooling(block4))
+        return self.embedding_layer(self.pooled(block4))
+
+    def pooled(self, block4: Tensor) -> Tensor:
+        """What the whitening layer reads: ``(B, h, w, C)`` to ``(B, C)``."""
+        for map_filter in self.map_filters:
+            block4 = map_filter(block4)
+        vectors = self.pooling(block4)
+        return l2_normalize(vectors, epsilon=TORCH_EPSILON) if self.config["normalize_pooled"] else vectors
 
     def arcface_logits(self, global_descriptor: Tensor, labels: Tensor | None = None) -> Tensor:
         """Scaled cosines ``(B, num_classes)``, with the margin at ``labels`` when they are given."""
@@ -140,25 +175,32 @@ class Delg(keras.Model):
     @staticmethod
     def _required(layer: Any) -> Any:
         if layer is None:
-            raise ValueError("This model was built without num_classes and has no classifier.")
+            raise ValueError("This model was built without num_classes or without a local head: no such classifier.")
         return layer
 
     def normalize(self, images: Tensor) -> Tensor:
-        """RGB values in 0..255 to the network's input, ``(x - 128) / 128``, float32 (released code)."""
-        return (ops.cast(images, "float32") - 128.0) / 128.0
+        """RGB values ``(..., 3)`` in 0..255 to the network's input, float32; see :mod:`delg.normalization`."""
+        return NORMALIZATIONS[self.config["normalization"]](images)
 
-    def inference_model(self, heads: Sequence[str] = HEADS) -> keras.Model:
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """``("global", "local")``, or ``("global",)`` for a model without a local head."""
+        return HEADS if self.local_head is not None else HEADS[:1]
+
+    def inference_model(self, heads: Sequence[str] | None = None) -> keras.Model:
         """A functional model that computes the given heads and no more.
 
         Args:
-          heads: ``"global"``, ``"local"`` or both. Without the global head the last stage is not computed.
+          heads: ``"global"``, ``"local"`` or both; None for all that the model has. Without the global head the last
+            stage is not computed.
 
         Returns:
           A model from normalised images ``(B, H, W, 3)`` to a dict of ``global_descriptor`` ``(B, D)``, and
           ``local_descriptors`` ``(B, h, w, d)`` with ``attention`` ``(B, h, w)``; nothing is L2-normalised.
         """
-        if not heads or set(heads) - set(HEADS):
-            raise ValueError(f"inference_model expects heads among {HEADS}. Received: heads={heads}")
+        heads = self.head_names if heads is None else heads
+        if not heads or set(heads) - set(self.head_names):
+            raise ValueError(f"inference_model expects heads among {self.head_names}. Received: heads={heads}")
         images, maps = self.backbone.input, self.backbone.output
         outputs = {}
         if "global" in heads:
@@ -182,9 +224,16 @@ class Delg(keras.Model):
         return int(np.prod([window.stride for window in self._trunk.local_windows]))
 
     @property
+    def min_sides(self) -> dict[str, int]:
+        """Smallest image side in pixels that each head accepts."""
+        cells = max([1, *(map_filter.cells for map_filter in self.map_filters)])
+        sides = {"global": self._trunk.min_side(cells), "local": self._trunk.min_side()}
+        return {head: sides[head] for head in self.head_names}
+
+    @property
     def min_side(self) -> int:
-        """Smallest accepted image side in pixels."""
-        return self._trunk.min_side
+        """Smallest image side in pixels that all heads accept."""
+        return max(self.min_sides.values())
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""

@@ -5,6 +5,7 @@ from typing import Any
 from keras import ops
 
 Tensor = Any
+TORCH_EPSILON = 1e-24  # makes l2_normalize divide by max(|x|, 1e-12), as PyTorch's F.normalize
 
 
 def l2_normalize(x: Tensor, axis: int = -1, epsilon: float = 1e-12) -> Tensor:

@@ -1,10 +1,13 @@
-"""Poolings of a feature map to one vector, chosen by name."""
+"""Poolings of a feature map to one vector, chosen by name, after filters of the map where those are asked for."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from delg.regional import RegionalGeM
+from protos.spec import build, split
 
 Tensor = Any
 
@@ -17,22 +20,30 @@ class GeM(keras.layers.Layer):
     Args:
       p: the exponent; 1 is the mean, large values approach the maximum. The released DELG value is 3.
       epsilon: floor of the activations.
+      learned: the exponent is a weight of shape ``(1,)`` that starts at ``p`` (released CVNet).
 
     Example:
       >>> GeM(p=3.0)(keras.ops.ones((2, 7, 7, 16))).shape
       (2, 16)
     """
 
-    def __init__(self, p: float = 3.0, epsilon: float = 1e-6, **kwargs: Any) -> None:
+    def __init__(self, p: float = 3.0, epsilon: float = 1e-6, learned: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if p <= 0:
             raise ValueError(f"GeM expects p > 0. Received: p={p}")
-        self.p, self.epsilon = float(p), float(epsilon)
+        self.p, self.epsilon, self.learned = float(p), float(epsilon), bool(learned)
+        self.exponent: Any = self.p
+
+    def build(self, input_shape: tuple) -> None:
+        """Makes the exponent's weight where it is learned."""
+        if self.learned:
+            start = keras.initializers.Constant(self.p)
+            self.exponent = self.add_weight(shape=(1,), initializer=start, dtype="float32", autocast=False, name="p")
 
     def call(self, x: Tensor) -> Tensor:
         """Pools ``(B, h, w, C)`` to ``(B, C)``."""
         x = ops.maximum(ops.cast(x, "float32"), self.epsilon)
-        return ops.power(ops.mean(ops.power(x, self.p), axis=(1, 2)), 1.0 / self.p)
+        return ops.power(ops.mean(ops.power(x, self.exponent), axis=(1, 2)), 1.0 / self.exponent)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """``(B, C)``."""
@@ -40,11 +51,16 @@ class GeM(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
-        return {**super().get_config(), "p": self.p, "epsilon": self.epsilon}
+        return {**super().get_config(), "p": self.p, "epsilon": self.epsilon, "learned": self.learned}
 
 
-def gem(p: float = 3.0, epsilon: float = 1e-6) -> keras.layers.Layer:
+def gem(p: float = 3.0, epsilon: float = 1e-6, learned: bool = False) -> keras.layers.Layer:
     """:class:`GeM`."""
+    return GeM(p, epsilon, learned, name="pooling")
+
+
+def gem_plus(p: float = 4.6, epsilon: float = 1e-8) -> keras.layers.Layer:
+    """:class:`GeM` with the exponent that SuperGlobal puts in place of the learned one (arXiv 2308.06954)."""
     return GeM(p, epsilon, name="pooling")
 
 
@@ -53,4 +69,26 @@ def average() -> keras.layers.Layer:
     return keras.layers.GlobalAveragePooling2D(name="pooling")
 
 
-POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {"gem": gem, "average": average}
+def regional_gem(p: float = 2.5, window: int = 5) -> RegionalGeM:
+    """:class:`delg.regional.RegionalGeM`."""
+    return RegionalGeM(p, window, name="regional_gem")
+
+
+POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {"average": average, "gem": gem, "gem_plus": gem_plus}
+MAP_FILTERS: dict[str, Callable[..., keras.layers.Layer]] = {"regional_gem": regional_gem}
+
+
+def build_pooling(text: str) -> tuple[list[keras.layers.Layer], keras.layers.Layer]:
+    """Builds a chain such as ``"regional_gem, gem(p=4.6)"``: filters of the map, then one pooling.
+
+    Args:
+      text: names of :data:`MAP_FILTERS`, none as a rule, and at the end one of :data:`POOLINGS`.
+
+    Returns:
+      The filters, which keep the shape ``(B, h, w, C)``, and the pooling to ``(B, C)``.
+
+    Raises:
+      InputError: an unknown name or a bad argument.
+    """
+    *filters, last = split(text) or [text]
+    return [build(part, MAP_FILTERS, "filter of the feature map") for part in filters], build(last, POOLINGS, "pooling")

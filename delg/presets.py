@@ -1,4 +1,8 @@
-"""Named models: the released sizes and one small enough for a CPU."""
+"""Named models: the released sizes of DELG, CVNet, SuperGlobal and DELG in PyTorch, and one small enough for a CPU.
+
+A ``superglobal_*`` model is the ``cvnet_*`` model of the same weights with SuperGlobal's extraction. The scales of the
+global descriptor of ``delg_pytorch_*`` are DELG's: its released extractor is for local features.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +18,56 @@ RELEASED_EXTRACTION = {
     "max_feature_num": 1000,
 }
 
+_THREE_SCALES = {
+    "image_scales": [0.7071, 1.0, 1.4142],
+    "global_scales_ind": [0, 1, 2],
+    "max_image_size": -1,
+    "crop_rule": "truncate",
+}
+CVNET_EXTRACTION = _THREE_SCALES | {"scale_rule": "cvnet", "scale_pooling": "sum"}
+SUPERGLOBAL_EXTRACTION = _THREE_SCALES | {
+    "scale_rule": "superglobal",
+    "scale_pooling": "scale_gem",
+    "gem_plus": True,
+    "regional_gem": True,
+    "relup": True,
+    "normalize_pooled": True,
+}
+_PYTORCH = {
+    "local_head": "delg_pytorch",
+    "embedding_dim": 512,
+    "arcface_margin": 0.15,
+    "arcface_scale": 30.0,
+    "extraction": {
+        "image_scales": [0.25, 0.3535, 0.5, 0.7071, 1.0, 1.4142, 2.0],
+        "global_scales_ind": [3, 4, 5],
+        "max_image_size": -1,
+        "max_feature_num": 1000,
+    },
+}
+
+
+def _symmetric(depth: int, **others: Any) -> dict[str, Any]:
+    """What the models trained with PyTorch share."""
+    return {
+        "backbone": f"resnet{depth}(convention='symmetric')",
+        "pooling": "gem(p=3.0, learned=True)",
+        "normalization": "imagenet_bgr",
+        "block3_strides": False,
+        "local_dim": None,
+        **others,
+    }
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "delg_r50": {"backbone": "resnet50", "extraction": RELEASED_EXTRACTION},
     "delg_r101": {"backbone": "resnet101", "extraction": RELEASED_EXTRACTION},
+    "cvnet_r50": _symmetric(50, local_head=None, extraction=CVNET_EXTRACTION),
+    "cvnet_r101": _symmetric(101, local_head=None, extraction=CVNET_EXTRACTION),
+    "superglobal_r50": _symmetric(50, local_head=None, extraction=SUPERGLOBAL_EXTRACTION),
+    "superglobal_r101": _symmetric(101, local_head=None, extraction=SUPERGLOBAL_EXTRACTION),
+    "delg_pytorch_r50": _symmetric(50, **_PYTORCH),
+    "delg_pytorch_r101": _symmetric(101, **_PYTORCH),
     "delg_small": {
         "backbone": "resnet_small",
         "block3_strides": False,

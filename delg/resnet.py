@@ -2,7 +2,7 @@
 
 References:
   He et al., Deep Residual Learning, arXiv 1512.03385; released DELG code (`delf/python/training/model/resnet50.py`)
-  for the ``"released"`` convention; CVNet's `resnet.py` for ``"symmetric"``.
+  for the ``"released"`` convention; CVNet's `resnet.py` for ``"symmetric"``; SuperGlobal, arXiv 2308.06954, for ReLUP.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from delg.activations import ALPHA, ReLUP
 from delg.geometry import Window, smallest_side
 
 Tensor = Any
@@ -61,18 +62,21 @@ class Backbone:
     local_windows: tuple[Window, ...]
     windows: tuple[Window, ...] = field(repr=False)
 
-    @property
-    def min_side(self) -> int:
-        """Smallest accepted image side in pixels."""
-        return smallest_side(self.windows)
+    def min_side(self, cells: int = 1) -> int:
+        """Smallest image side, in pixels, that leaves so many cells of ``block4``."""
+        return smallest_side(self.windows, cells)
 
 
 class _Builder:
-    """Adds layers with the released names and keeps the windows that move or thin the grid."""
+    """Adds layers with the released names and keeps the windows that move or thin the grid.
+
+    ``inner_floor`` and ``output_floor`` are what the activations inside a unit and at its end cannot fall below.
+    """
 
     def __init__(self, convention: Convention, width_factor: int) -> None:
         self.convention, self.expansion = convention, width_factor
         self.windows: list[Window] = []
+        self.inner_floor = self.output_floor = 0.0
 
     def convolution(self, x: Tensor, filters: int, kernel: int, stride: int, name: str) -> Tensor:
         padding = self.convention.padding if kernel > 1 else "valid"
@@ -85,6 +89,10 @@ class _Builder:
     def normalization(self, x: Tensor, name: str) -> Tensor:
         c = self.convention
         return layers.BatchNormalization(epsilon=c.epsilon, momentum=c.momentum, name=name)(x)
+
+    def inner(self, x: Tensor, name: str) -> Tensor:
+        """Normalisation and activation after a convolution inside a unit."""
+        return _activation(self.normalization(x, f"bn{name}"), self.inner_floor, f"res{name}_relu")
 
     def stem(self, x: Tensor, filters: int) -> Tensor:
         c = self.convention
@@ -101,16 +109,16 @@ class _Builder:
         """1x1, 3x3, 1x1 with a skip connection (arXiv 1512.03385, figure 5 right)."""
         first, second = (1, stride) if self.convention.stride_on_3x3 else (stride, 1)
         y = self.convolution(x, width, 1, first, f"res{name}_branch2a")
-        y = layers.ReLU(name=f"res{name}_branch2a_relu")(self.normalization(y, f"bn{name}_branch2a"))
+        y = self.inner(y, f"{name}_branch2a")
         y = self.convolution(y, width, 3, second, f"res{name}_branch2b")
-        y = layers.ReLU(name=f"res{name}_branch2b_relu")(self.normalization(y, f"bn{name}_branch2b"))
+        y = self.inner(y, f"{name}_branch2b")
         y = self.convolution(y, width * self.expansion, 1, 1, f"res{name}_branch2c")
         return self._joined(x, self.normalization(y, f"bn{name}_branch2c"), stride, name, project)
 
     def basic(self, x: Tensor, width: int, stride: int, name: str, project: bool) -> Tensor:
         """Two 3x3 convolutions with a skip connection (arXiv 1512.03385, figure 5 left)."""
         y = self.convolution(x, width, 3, stride, f"res{name}_branch2a")
-        y = layers.ReLU(name=f"res{name}_branch2a_relu")(self.normalization(y, f"bn{name}_branch2a"))
+        y = self.inner(y, f"{name}_branch2a")
         y = self.convolution(y, width, 3, 1, f"res{name}_branch2b")
         return self._joined(x, self.normalization(y, f"bn{name}_branch2b"), stride, name, project)
 
@@ -118,7 +126,7 @@ class _Builder:
         if project:
             x = self.convolution(x, y.shape[-1], 1, stride, f"res{name}_branch1")
             x = self.normalization(x, f"bn{name}_branch1")
-        return layers.ReLU(name=f"res{name}_relu")(layers.Add(name=f"res{name}_add")([y, x]))
+        return _activation(layers.Add(name=f"res{name}_add")([y, x]), self.output_floor, f"res{name}_relu")
 
     def stage(self, x: Tensor, index: int, *, depth: int, width: int, stride: int, basic: bool) -> Tensor:
         unit = self.basic if basic else self.bottleneck
@@ -130,6 +138,10 @@ class _Builder:
         return x
 
 
+def _activation(x: Tensor, floor: float, name: str) -> Tensor:
+    return (ReLUP(floor, name=name) if floor else layers.ReLU(name=name))(x)
+
+
 def resnet(
     depths: Sequence[int],
     widths: Sequence[int],
@@ -138,6 +150,8 @@ def resnet(
     strides: Sequence[int] = (1, 2, 2, 2),
     block3_strides: bool = False,
     basic: bool = False,
+    relup: bool = False,
+    stage1_inner_leak: bool = False,
 ) -> Backbone:
     """Builds a four-stage ResNet of version 1.
 
@@ -149,6 +163,10 @@ def resnet(
       block3_strides: thin ``block3`` by 2 before it is handed to the heads, and take the stride of the last stage
         away in exchange; ``block4`` is the same either way for 1x1 strides.
       basic: units of two 3x3 convolutions instead of bottlenecks.
+      relup: ReLUP in place of ReLU inside the units of the first stage and at the end of the units of the first
+        three, as SuperGlobal has it. The weights stay the same; ``block1`` to ``block4`` all change.
+      stage1_inner_leak: ReLUP inside the units of the first stage also without ``relup``: what the released
+        SuperGlobal code does when its switch is off.
 
     Returns:
       The backbone; ``model`` maps float32 images ``(B, H, W, 3)`` to ``block0`` (after the stem) ... ``block4``.
@@ -161,6 +179,8 @@ def resnet(
     for index, (depth, width, stride) in enumerate(zip(depths, widths, strides, strict=True), start=1):
         if index == 4 and block3_strides:
             stride = 1  # noqa: PLW2901
+        builder.inner_floor = ALPHA if index == 1 and (relup or stage1_inner_leak) else 0.0
+        builder.output_floor = ALPHA if index < 4 and relup else 0.0
         x = builder.stage(x, index, depth=depth, width=width, stride=stride, basic=basic)
         if index == 3:
             if block3_strides:

@@ -1,57 +1,45 @@
 """The extractors by name, and how one is built from text."""
 
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
+from extraction.config import OPTIONS
 from extraction.histogram import Histogram
 from extraction.pipeline import Extractor
 from extraction.rootsift import RootSift
+from extraction.saved_model import SavedModelExtractor
+from extraction.saved_model_runner import is_saved_model
 from protos.errors import InputError
 from protos.spec import build, parse, render
 
 
-def _delg(
-    model: str,
-    *,
-    image_scales: list[float] | None = None,
-    global_scales_ind: list[int] | None = None,
-    max_image_size: int | None = None,
-    max_feature_num: int | None = None,
-    score_threshold: float | None = None,
-    keypoints: str | None = None,
-) -> Extractor:
-    """The model of a folder, with its weights; what is None is the model's own."""
-    return _from_folder(locals())
+class _FromFolder:
+    """Extractor of a model folder; its arguments are the folder, what is given here, and the extraction's options.
 
+    An option that is None is the model's own.
+    """
 
-def _untrained(
-    model: str,
-    seed: int = 0,
-    *,
-    image_scales: list[float] | None = None,
-    global_scales_ind: list[int] | None = None,
-    max_image_size: int | None = None,
-    max_feature_num: int | None = None,
-    score_threshold: float | None = None,
-    keypoints: str | None = None,
-) -> Extractor:
-    """The same model with fresh weights drawn from a seed."""
-    return _from_folder(locals())
+    def __init__(self, **own: Any) -> None:
+        options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in OPTIONS]
+        parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
+        self.__signature__ = Signature([Parameter("model", Parameter.KEYWORD_ONLY), *parameters, *options])
+        self._own = own
 
+    def __call__(self, model: str, **arguments: Any) -> Extractor:
+        from extraction.delg_extractor import DelgExtractor  # imports Keras
 
-def _from_folder(arguments: dict[str, Any]) -> Extractor:
-    from extraction.delg_extractor import DelgExtractor  # imports Keras
-
-    options = {key: value for key, value in arguments.items() if value is not None}
-    return DelgExtractor.from_folder(options.pop("model"), **options)
+        options = {key: value for key, value in (self._own | arguments).items() if value is not None}
+        return DelgExtractor.from_folder(model, **options)
 
 
 EXTRACTORS: dict[str, Callable[..., Extractor]] = {
-    "delg": _delg,
+    "delg": _FromFolder(),
     "histogram": Histogram,
     "rootsift": RootSift,
-    "untrained": _untrained,
+    "saved_model": SavedModelExtractor,
+    "untrained": _FromFolder(seed=0),
 }
 
 
@@ -59,8 +47,10 @@ def build_extractor(text: str, **overrides: Any) -> Extractor:
     """Builds an extractor.
 
     Args:
-      text: a model folder, or ``name(argument=value)`` with a name of :data:`EXTRACTORS`, such as ``rootsift``,
-        ``histogram(pyramid=True)`` or ``untrained(model="DIR", seed=0)``.
+      text: a model folder, a folder with a released SavedModel, or ``name(argument=value)`` with a name of
+        :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)`` or
+        ``untrained(model="DIR", seed=0)``; the options of the last two are the fields of
+        :class:`extraction.config.ExtractionConfig`.
       **overrides: arguments that go before those of the text; None stands for "not given".
 
     Raises:
@@ -68,7 +58,7 @@ def build_extractor(text: str, **overrides: Any) -> Extractor:
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     if text not in EXTRACTORS and Path(text).is_dir():
-        name, arguments = "delg", {"model": text}
+        name, arguments = "saved_model" if is_saved_model(text) else "delg", {"model": text}
     else:
         try:
             name, arguments = parse(text)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -17,6 +17,7 @@ from protos.files import files_below
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 DECODER = f"pillow {PIL.__version__}"
 EXIF_POLICY = "orientation ignored"
+CROP_RULES: dict[str, Callable[[float], int]] = {"round": round, "truncate": int}
 
 Crop = tuple[float, float, float, float]
 
@@ -110,14 +111,16 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def load_image(ref: ImageRef) -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
+def load_image(ref: ImageRef, crop_rule: str = "round") -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
     """Decodes an image and cuts its crop.
 
-    The crop is rounded to whole pixels (halves to even, as released) and cut at the border of the photo.
-    Grey, CMYK and palette images become RGB, transparency is dropped, 16-bit grey is brought to 8 bits.
+    The crop is brought to whole pixels and cut at the border of the photo. Grey, CMYK and palette images become RGB,
+    transparency is dropped, 16-bit grey is brought to 8 bits.
 
     Args:
       ref: which image.
+      crop_rule: ``"round"`` rounds the sides of the crop, halves to even (released DELG); ``"truncate"`` cuts their
+        fractions off (released CVNet and SuperGlobal).
 
     Returns:
       ``(H, W, 3)`` uint8 RGB of the crop or the whole; ``(width, height)`` of the whole photo; ``(x, y)`` of the
@@ -129,7 +132,7 @@ def load_image(ref: ImageRef) -> tuple[NDArray[np.uint8], tuple[int, int], tuple
     try:
         with Image.open(ref.path) as image:
             size = image.size
-            box = _box(ref.crop, size)
+            box = _box(ref.crop, size, CROP_RULES[crop_rule])
             rgb = _rgb(image)
             return np.array(rgb if ref.crop is None else rgb.crop(box), np.uint8), size, box[:2]
     except BadImageError:
@@ -143,12 +146,12 @@ def load_image(ref: ImageRef) -> tuple[NDArray[np.uint8], tuple[int, int], tuple
         raise BadImageError(f"not decodable: {error}") from error
 
 
-def _box(crop: Crop | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _box(crop: Crop | None, size: tuple[int, int], whole: Callable[[float], int]) -> tuple[int, int, int, int]:
     """Whole-pixel crop ``(left, top, right, bottom)`` inside the photo."""
     width, height = size
     if crop is None:
         return 0, 0, width, height
-    x1, y1, x2, y2 = (round(float(side)) for side in crop)
+    x1, y1, x2, y2 = (whole(float(side)) for side in crop)
     box = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     if box[0] >= box[2] or box[1] >= box[3]:
         raise BadImageError(f"the crop {tuple(crop)} holds no pixel of the {width} x {height} photo")

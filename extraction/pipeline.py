@@ -26,7 +26,8 @@ class Extractor(Protocol):
     """What describes one image.
 
     Attributes:
-      settings: all that its features depend on, as JSON values.
+      settings: all that its features depend on, as JSON values; ``crop_rule`` among them decides how a crop is brought
+        to whole pixels (see :func:`extraction.images.load_image`).
     """
 
     settings: dict[str, Any]
@@ -106,12 +107,13 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
     Args:
       extractor: what describes it.
       ref: the image.
-      loaded: what ``load_image(ref)`` gave, where it was called already.
+      loaded: what ``load_image`` gave, where it was called already.
 
     Raises:
       BadImageError: the image cannot be used.
     """
-    image, whole, offset = load_image(ref) if loaded is None else loaded
+    rule = extractor.settings.get("crop_rule", "round")
+    image, whole, offset = load_image(ref, rule) if loaded is None else loaded
     factor = max(image.shape[:2]) / max(whole)
     features = extractor(image, ref.name, resize_factor=factor)
     return replace(features, image_size=whole, keypoints=features.keypoints + np.array(offset, np.float32))

@@ -22,13 +22,16 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
     return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": package}
 
 
-def check_limits(max_image_size: int, max_feature_num: int) -> None:
-    """Checks the two limits that all extractors have.
+def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:
+    """Checks the limits that extractors have.
 
     Raises:
-      InputError: one is not a whole number, or out of range.
+      InputError: one is not a whole number, or out of range, or no size lies between the two of the image.
     """
-    if type(max_image_size) is not int or (max_image_size < 1 and max_image_size != -1):
-        raise InputError(f"max_image_size expects 1 or more, or -1 for no limit. Received: {max_image_size!r}")
+    for name, side in (("max_image_size", max_image_size), ("min_image_size", min_image_size)):
+        if type(side) is not int or (side < 1 and side != -1):
+            raise InputError(f"{name} expects 1 or more, or -1 for no limit. Received: {side!r}")
+    if 0 < max_image_size < min_image_size:
+        raise InputError(f"min_image_size {min_image_size} is above max_image_size {max_image_size}.")
     if type(max_feature_num) is not int or max_feature_num < 1:
         raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")

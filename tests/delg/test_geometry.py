@@ -51,14 +51,11 @@ def test_centres_are_the_middle_of_the_measured_receptive_field(convention, side
     cell = len(centres) // 2
     rng = np.random.default_rng(0)
     image = rng.uniform(1, 2, (1, side, side, 3)).astype("float32")
-    base = ops.convert_to_numpy(trunk.model(image, training=False)["block3"])[0, cell, cell].sum()
-    reached = []
-    for x in range(side):
-        changed = image.copy()
-        changed[:, :, x] += 10
-        value = ops.convert_to_numpy(trunk.model(changed, training=False)["block3"])[0, cell, cell].sum()
-        if value > base + 1e-6 * abs(base):
-            reached.append(x)
+    changed = np.repeat(image, side + 1, axis=0)  # the last one stays as it is
+    changed[np.arange(side), :, np.arange(side)] += 10
+    maps = trunk.model.predict(changed, batch_size=43, verbose=0)["block3"]
+    values = maps[:, cell, cell].sum(-1)
+    reached = np.flatnonzero(values[:-1] > values[-1] + 1e-6 * abs(values[-1]))
     # with a max-pool in the chain the reach is wide, but symmetric about the centre
     assert reached[0] > 2
     assert reached[-1] < side - 3

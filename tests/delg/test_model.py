@@ -10,6 +10,7 @@ import delg
 from delg.arcface import ArcFace
 from delg.numerics import l2_normalize
 from delg.pooling import GeM
+from delg.presets import PRESETS
 from protos.errors import InputError
 
 SMALL = {"backbone": "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))", "embedding_dim": 24, "local_dim": 8}
@@ -128,6 +129,38 @@ def test_normalize():
     np.testing.assert_array_equal(numpy_of(tiny().normalize(np.array([0, 128, 255], "uint8"))), [-1, 0, 127 / 128])
 
 
+def test_normalize_to_bgr():
+    model = tiny(normalization="imagenet_bgr")
+    rgb = np.array([[[0, 102, 255]]], "uint8")
+    expected = [(1 - 0.406) / 0.225, (0.4 - 0.456) / 0.224, (0 - 0.485) / 0.229]
+    np.testing.assert_allclose(numpy_of(model.normalize(rgb))[0, 0], expected, rtol=1e-6)
+
+
+def test_normalize_pooled_is_between_pooling_and_whitening():
+    x = np.random.default_rng(3).uniform(-1, 1, (1, 40, 40, 3)).astype("float32")
+    plain, unit = tiny(seed=4), tiny(seed=4, normalize_pooled=True)
+    pooled = numpy_of(plain.pooled(plain.backbone(x)["block4"]))
+    assert abs(np.linalg.norm(pooled) - 1) > 1e-2
+    np.testing.assert_allclose(
+        numpy_of(unit.pooled(unit.backbone(x)["block4"])), pooled / np.linalg.norm(pooled), rtol=1e-5
+    )
+    expected = numpy_of(unit.embedding_layer(pooled / np.linalg.norm(pooled)))
+    np.testing.assert_allclose(numpy_of(unit(x)["global_descriptor"]), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_folder_of_the_first_version_still_loads(tmp_path):
+    model = tiny()
+    delg.save(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for key in ("normalization", "normalize_pooled", "local_head"):
+        del config["model"][key]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    again = delg.load(tmp_path)
+    assert again.get_config() == json.loads(json.dumps(model.get_config()))
+    x = np.random.default_rng(2).uniform(-1, 1, (1, 33, 47, 3)).astype("float32")
+    np.testing.assert_array_equal(numpy_of(model(x)["attention"]), numpy_of(again(x)["attention"]))
+
+
 def test_save_and_load_give_the_same_outputs(tmp_path):
     model = tiny()
     delg.save(model, tmp_path / "m")
@@ -171,7 +204,7 @@ def test_bad_choices_answer_with_the_choices(arguments, message):
 
 
 def test_unknown_preset():
-    with pytest.raises(InputError, match="delg_r101, delg_small"):
+    with pytest.raises(InputError, match=r"delg_r101, .*superglobal_r50, .*delg_small"):
         delg.from_preset("delg_r51")
 
 
@@ -189,6 +222,32 @@ def test_r101_has_23_units_in_stage_four():
     assert "res4w_branch2a" in names
     assert "res4x_branch2a" not in names
     assert keras.__version__
+
+
+@pytest.mark.parametrize(
+    ("preset", "backbone", "head"),
+    [  # weights of the bottleneck networks with moving averages, and those of the heads
+        ("cvnet_r50", 23_508_032 + 53_120, 1 + 2048 * 2048 + 2048),
+        ("superglobal_r101", 42_500_160 + 105_344, 1 + 2048 * 2048 + 2048),
+        ("delg_pytorch_r50", 23_508_032 + 53_120, 1 + 2048 * 512 + 512 + 1024 * 512 + 512 + 4 * 512 + 512 + 1),
+    ],
+)
+def test_symmetric_presets_have_the_released_number_of_weights(preset, backbone, head):
+    model = delg.from_preset(preset)
+    assert model.backbone.count_params() == backbone
+    assert model.count_params() == backbone + head
+    assert len(model.backbone.weights) == 5 * (53 if preset.endswith("r50") else 104)
+    assert (model.min_side, model.local_stride) == (1, 16)
+    units = {layer.name for layer in model.backbone.layers}
+    assert ("res4w_branch2a" in units, "res4x_branch2a" in units) == (preset.endswith("r101"), False)
+
+
+@pytest.mark.parametrize("depth", [50, 101])
+def test_superglobal_is_cvnet_but_for_its_extraction(depth):
+    ours, theirs = (dict(PRESETS[f"{name}_r{depth}"]) for name in ("superglobal", "cvnet"))
+    assert ours.pop("extraction") != theirs.pop("extraction")
+    assert ours == theirs
+    assert ours["backbone"] == f"resnet{depth}(convention='symmetric')"
 
 
 def test_seed_decides_the_weights():

@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 
 import delg
-from extraction.delg_extractor import DelgExtractor, ExtractionConfig, Pass, model_digest, plan_passes, unit
+from extraction.config import ExtractionConfig
+from extraction.delg_extractor import DelgExtractor, model_digest
 from extraction.extractors import build_extractor
+from extraction.images import list_images
+from extraction.pipeline import extract
+from extraction.scale_pooling import unit
 from extraction.store import differing
 from protos.errors import InputError
 from protos.files import read_json, sha256, write_json
-from tests.extraction.pictures import picture
+from tests.extraction.pictures import picture, write_picture
 
 SCALES = (0.5, 1.0, 1.5)
 IMAGE = picture(90, 120, seed=3)
@@ -40,37 +44,6 @@ def outputs(model, scale):
     size = (round(90 * scale), round(120 * scale))
     x = keras.ops.image.resize(x, size, interpolation="bilinear", antialias=False)
     return {key: np.asarray(value)[0] for key, value in model(x, training=False).items()}, size
-
-
-def test_plan_runs_only_what_is_wanted_in_the_order_of_the_scales():
-    assert plan_passes((2.0, 0.5, 1.0), (2, 0, 2), (100, 60), 10) == [
-        Pass(2.0, (200, 120), ("global", "local")),
-        Pass(0.5, (50, 30), ("local",)),
-        Pass(1.0, (100, 60), ("global", "local")),
-    ]
-
-
-def test_plan_rounds_halves_to_even():
-    assert [p.size for p in plan_passes((0.5,), (0,), (25, 27), 2)] == [(12, 14)]
-
-
-def test_plan_leaves_out_scales_below_the_smallest_side():
-    passes = plan_passes((0.25, 0.5, 1.0), (0, 1), (100, 40), 20)
-    assert passes == [Pass(0.5, (50, 20), ("global", "local")), Pass(1.0, (100, 40), ("local",))]
-
-
-def test_plan_raises_the_sides_where_no_scale_is_left():
-    assert plan_passes((0.5, 1.0), (1,), (500, 3), 20) == [Pass(1.0, (500, 20), ("global", "local"))]
-    assert plan_passes((0.5, 1.0), (0, 1), (1, 1), 20) == [Pass(1.0, (20, 20), ("global", "local"))]
-    assert plan_passes((0.5, 2.0), (0,), (30, 12), 20) == [  # the global scale is too small, the local one is not
-        Pass(0.5, (20, 20), ("global",)),
-        Pass(2.0, (60, 24), ("local",)),
-    ]
-
-
-def test_unit_norm():
-    np.testing.assert_allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
-    np.testing.assert_allclose(unit(np.array([1e-7, 0.0])), [0.1, 0.0])  # the released floor: 1e-12 on the squared norm
 
 
 def test_global_descriptor_is_the_unit_sum_of_unit_descriptors(model):
@@ -223,29 +196,17 @@ def test_untrained_is_fresh_and_repeatable_by_seed(folder):
             build_extractor(text.format(seed))
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"image_scales": []}, "image_scales"),
-        ({"image_scales": [0.0]}, "image_scales"),
-        ({"image_scales": 1.0}, "not of numbers"),
-        ({"global_scales_ind": [4]}, "indices from 0 to 3"),
-        ({"global_scales_ind": [-1]}, "indices from 0 to 3"),
-        ({"global_scales_ind": []}, "indices from 0 to 3"),
-        ({"max_image_size": 0}, "max_image_size"),
-        ({"max_feature_num": 0}, "max_feature_num"),
-        ({"keypoints": "left"}, "centre, released"),
-        ({"score_threshold": "much"}, "not of numbers"),
-    ],
-)
-def test_options_out_of_range_are_a_sentence(options, said):
-    with pytest.raises(InputError, match=said):
-        ExtractionConfig(**({"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]} | options))
+@pytest.mark.parametrize("text", ["{}", 'delg(model="{}")', 'untrained(model="{}")'])
+def test_an_unknown_option_is_answered_with_the_choices(folder, text):
+    with pytest.raises(
+        InputError, match=r"size.*its arguments are model,.* image_scales, global_scales_ind,.*gem_plus"
+    ):
+        build_extractor(text.format(folder), size=3)
 
 
-def test_an_unknown_option_is_a_sentence(folder):
-    with pytest.raises(InputError, match="image_scales, global_scales_ind"):
-        build_extractor(str(folder), size=3)
+def test_the_folder_is_required():
+    with pytest.raises(InputError, match="'model'"):
+        build_extractor("delg(gem_plus=True)")
 
 
 def test_a_folder_without_a_model_is_a_sentence(tmp_path):
@@ -253,3 +214,99 @@ def test_a_folder_without_a_model_is_a_sentence(tmp_path):
         build_extractor(str(tmp_path))
     with pytest.raises(InputError, match="not a model folder"):
         build_extractor('untrained(model="nowhere")')
+
+
+ALL_ON = {"gem_plus": True, "regional_gem": True, "relup": True, "normalize_pooled": True}
+
+
+def test_every_switch_changes_the_descriptor_and_is_recorded():
+    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
+    model = delg.from_preset("delg_small", backbone=small, embedding_dim=12, local_head=None)
+    model.embedding_layer.bias.assign(np.linspace(-0.2, 0.2, 12))  # so that the length of the pooled vector matters
+    model.inference_model = cache(model.inference_model)
+    plain = extractor(model, (0.7, 1.0))
+    descriptors = [plain(IMAGE, "x").global_descriptor]
+    for change in (
+        {"gem_plus": True},
+        {"regional_gem": True},
+        {"relup": True},
+        {"stage1_inner_leak": True},
+        {"normalize_pooled": True},
+        {"scale_pooling": "mean"},
+        {"scale_pooling": "scale_gem"},
+        {"scale_pooling": "scale_gem(p=10)"},
+        {"scale_rule": "superglobal"},
+        {"scale_rule": "cvnet"},
+        {"antialias": True},
+    ):
+        one = extractor(model, (0.7, 1.0), **change)
+        changed = {line.split(" ")[0] for line in differing(plain.settings, one.settings)}
+        assert changed - {"scale_resize"} == set(change)
+        descriptors.append(one(IMAGE, "x").global_descriptor)
+    for i, left in enumerate(descriptors):
+        assert all(np.abs(left - right).max() > 1e-6 for right in descriptors[:i]), i
+
+
+def test_switches_are_arguments_of_the_text(folder):
+    options = "gem_plus=True, relup=True, scale_pooling='scale_gem(p=10)', scale_rule='superglobal', min_image_size=90"
+    for text in (f'delg(model="{folder}", {options})', f'untrained(model="{folder}", {options})'):
+        one = build_extractor(text, regional_gem=True, antialias=None)
+        names = ("gem_plus", "regional_gem", "relup", "scale_pooling", "scale_rule", "min_image_size", "antialias")
+        recorded = [one.settings[name] for name in names]
+        assert recorded == [True, True, True, "scale_gem(p=10)", "superglobal", 90, False]
+        assert one.model.config["pooling"] == "regional_gem, gem_plus"
+        assert one.settings["model_sha256"] == build_extractor(str(folder)).settings["model_sha256"]
+
+
+def test_the_same_image_size_by_minimum_and_by_scale(model):
+    small = extractor(model, (1.0,), (0,), min_image_size=240)(IMAGE, "x")
+    assert len(small) > len(extractor(model, (1.0,), (0,))(IMAGE, "x"))
+    again = extractor(model, (1.0,), (0,), min_image_size=100)(IMAGE, "x")
+    np.testing.assert_array_equal(again.scores, extractor(model, (1.0,), (0,))(IMAGE, "x").scores)
+
+
+def test_the_largest_component_of_the_scales(model):
+    alone = [extractor(model, chosen=(i,))(IMAGE, "x").global_descriptor for i in (0, 1, 2)]
+    joined = extractor(model, chosen=(2, 0, 1), scale_pooling="scale_gem")(IMAGE, "x").global_descriptor
+    np.testing.assert_allclose(joined, unit(np.max(alone, axis=0)), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 300), (5, 7), (19, 18), (40, 60)])
+@pytest.mark.parametrize("rule", ["delg", "superglobal", "cvnet"])
+def test_images_of_any_size_with_all_switches(superglobal, size, rule):
+    features = superglobal(rule)(picture(*size), "x")
+    assert abs(np.linalg.norm(features.global_descriptor) - 1) < 1e-6
+    assert np.isfinite(features.global_descriptor).all()
+    assert len(features) >= 1
+
+
+@pytest.fixture(scope="module")
+def superglobal(model):
+    return cache(lambda rule: extractor(model, chosen=(0, 1, 2), scale_rule=rule, scale_pooling="scale_gem", **ALL_ON))
+
+
+def test_a_model_without_a_local_head_gives_no_local_features(tmp_path):
+    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
+    delg.save(delg.from_preset("superglobal_r50", backbone=small, embedding_dim=12), tmp_path)
+    features = build_extractor(str(tmp_path))(IMAGE, "x")
+    assert (features.global_descriptor.shape, len(features), features.keypoints.shape) == ((12,), 0, (0, 2))
+    refs = list_images(write_picture(tmp_path / "photos" / "a.png").parent)
+    store = extract(build_extractor(str(tmp_path)), refs, tmp_path / "store", progress=False)
+    assert (len(store.features(0)), store.settings["scale_pooling"]) == (0, "scale_gem")
+
+
+def test_an_unknown_setting_of_extraction_in_the_folder_is_a_sentence(folder, tmp_path):
+    document = read_json(folder / "config.json")
+    document["model"]["extraction"]["colour"] = 1
+    write_json(tmp_path / "config.json", document)
+    (tmp_path / "model.weights.h5").write_bytes((folder / "model.weights.h5").read_bytes())
+    with pytest.raises(InputError, match="unknown settings of extraction: colour"):
+        build_extractor(str(tmp_path))
+
+
+def test_a_backbone_that_lacks_a_switch_is_a_sentence(model, monkeypatch):
+    from delg import backbones
+
+    monkeypatch.setitem(backbones.BACKBONES, "plain", lambda block3_strides=False: backbones.resnet_small((1, 1, 1, 1)))
+    with pytest.raises(InputError, match="relup"):
+        extractor(delg.from_preset("delg_small", backbone="plain"), relup=True)

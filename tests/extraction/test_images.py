@@ -93,6 +93,18 @@ def test_crop_is_rounded_half_to_even_and_cut_at_the_border(tmp_path):
         load_image(ImageRef("x", str(path), (80.0, 0.0, 90.0, 10.0)))
 
 
+def test_a_truncated_crop_loses_its_fractions(tmp_path):
+    path = write_picture(tmp_path / "x.png", 60, 80)
+    image, size, offset = load_image(ImageRef("x", str(path), (10.9, 3.5, 30.6, 20.4)), "truncate")
+    np.testing.assert_array_equal(image, picture(60, 80)[3:20, 10:30])
+    assert (size, offset) == ((80, 60), (10, 3))
+    image, _, offset = load_image(ImageRef("x", str(path), (-0.9, -7.0, 200.0, 10.9)), "truncate")
+    np.testing.assert_array_equal(image, picture(60, 80)[:10])
+    assert offset == (0, 0)
+    with pytest.raises(BadImageError, match="holds no pixel"):
+        load_image(ImageRef("x", str(path), (10.1, 0.0, 10.9, 10.0)), "truncate")
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "LA", "1"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
     path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")

@@ -38,6 +38,16 @@ def test_crops_are_in_pixels_of_the_whole_photo(tmp_path):
     assert store.settings["crop"] is True
 
 
+def test_the_extractor_decides_how_a_crop_becomes_whole_pixels(tmp_path):
+    ref = ImageRef("q", str(write_picture(tmp_path / "q.png", 60, 80)), (10.6, 5.0, 30.6, 25.0))
+    shapes = []
+    for settings in ({}, {"crop_rule": "round"}, {"crop_rule": "truncate"}):
+        extractor = Counting(**settings)
+        features = describe(extractor, ref)
+        shapes.append((extractor.calls[0][1], features.keypoints[0].tolist()))
+    assert shapes == [((20, 20, 3), [12, 7]), ((20, 20, 3), [12, 7]), ((20, 20, 3), [11, 7])]
+
+
 def test_a_finished_store_is_not_made_again(tmp_path):
     for i in range(5):
         write_picture(tmp_path / "photos" / f"{i}.jpg", seed=i)

@@ -1,0 +1,100 @@
+"""How a model is applied to an image: the hyper-parameters of extraction, checked."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from extraction.images import CROP_RULES
+from extraction.scale_pooling import build_scale_pooling
+from extraction.scaling import SCALE_RULES
+from extraction.settings import check_limits
+from protos.errors import InputError
+
+KEYPOINTS = ("centre", "released")
+MAX_SCALE = 16
+SWITCHES = ("gem_plus", "regional_gem", "relup", "stage1_inner_leak", "normalize_pooled")
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """How a model is applied to an image.
+
+    Attributes:
+      image_scales: factors on the sides of the image; local features come from all of them.
+      global_scales_ind: which of them (indices, any order) the global descriptor is joined from.
+      max_image_size: longest side in pixels before scaling; -1 for no limit.
+      max_feature_num: local features kept of an image.
+      score_threshold: least attention of a local feature; None for no threshold.
+      keypoints: ``"centre"`` puts a keypoint at the centre of what its cell sees; ``"released"`` at the released
+        ``stride * index / scale``, which is 2 to 3 pixels of the scaled image up and to the left of it.
+      min_image_size: a longest side below it is enlarged to it before scaling; -1 for no limit.
+      gem_plus, regional_gem, relup, stage1_inner_leak, normalize_pooled: see :class:`delg.superglobal.Switches`; what
+        the model has built in stays on.
+      scale_pooling: how the scales are joined, a choice of :data:`extraction.scale_pooling.SCALE_POOLINGS`.
+      scale_rule: how an image is brought to a scale, a choice of :data:`extraction.scaling.SCALE_RULES`.
+      antialias: low-pass filter before shrinking, of the rules that resize the network's input.
+      crop_rule: how a crop becomes whole pixels, a choice of :data:`extraction.images.CROP_RULES`.
+
+    Raises:
+      InputError: a value is of the wrong kind, out of range, or no choice.
+    """
+
+    image_scales: tuple[float, ...]
+    global_scales_ind: tuple[int, ...]
+    max_image_size: int = 1024
+    max_feature_num: int = 1000
+    score_threshold: float | None = None
+    keypoints: Literal["centre", "released"] = "centre"
+    min_image_size: int = -1
+    gem_plus: bool = False
+    regional_gem: bool = False
+    relup: bool = False
+    stage1_inner_leak: bool = False
+    normalize_pooled: bool | None = None
+    scale_pooling: str = "sum"
+    scale_rule: str = "delg"
+    antialias: bool = False
+    crop_rule: str = "round"
+
+    def __post_init__(self) -> None:
+        self._take_numbers()
+        check_limits(self.max_image_size, self.max_feature_num, self.min_image_size)
+        for name in (*SWITCHES, "antialias"):
+            value = getattr(self, name)
+            if type(value) is not bool and not (name == "normalize_pooled" and value is None):
+                raise InputError(f"{name} expects True or False. Received: {value!r}")
+        for name, choices in (("keypoints", KEYPOINTS), ("scale_rule", SCALE_RULES), ("crop_rule", CROP_RULES)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"Unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}.")
+        build_scale_pooling(self.scale_pooling)
+        if self.antialias and SCALE_RULES[self.scale_rule].on_pixels:
+            raise InputError(
+                f"antialias=True does not go with scale_rule={self.scale_rule!r}, where OpenCV's interpolation decides."
+            )
+
+    def _take_numbers(self) -> None:
+        try:
+            scales = tuple(float(scale) for scale in self.image_scales)
+            chosen = tuple(sorted({int(i) for i in self.global_scales_ind}))
+            threshold = None if self.score_threshold is None else float(self.score_threshold)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"image_scales, global_scales_ind or score_threshold is not of numbers: {error}"
+            ) from error
+        object.__setattr__(self, "image_scales", scales)
+        object.__setattr__(self, "global_scales_ind", chosen)
+        object.__setattr__(self, "score_threshold", threshold)
+        if not scales or not all(0 < scale < MAX_SCALE for scale in scales):
+            raise InputError(f"image_scales expects factors between 0 and {MAX_SCALE}. Received: {list(scales)}")
+        if not chosen or not all(0 <= i < len(scales) for i in chosen):
+            raise InputError(
+                f"global_scales_ind expects indices from 0 to {len(scales) - 1} into image_scales. "
+                f"Received: {list(chosen)}"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Every field as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+OPTIONS = tuple(field.name for field in fields(ExtractionConfig))

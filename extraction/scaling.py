@@ -1,0 +1,88 @@
+"""How an image is brought to a scale: the rules of the released extractors, chosen by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Size = tuple[int, int]
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class ScaleRule:
+    """The size of a scaled image, and what is interpolated.
+
+    Attributes:
+      side: a side in pixels times the factor to whole pixels.
+      on_pixels: OpenCV resizes the uint8 image; otherwise the network's float32 input is resized.
+      text: the rule in words, for the settings of a store.
+    """
+
+    side: Callable[[float], int]
+    on_pixels: bool
+    text: str
+
+    def size(self, base: Size, scale: float) -> Size:
+        """``(width, height)`` of an image at a scale; a side may become 0."""
+        return self.side(base[0] * scale), self.side(base[1] * scale)
+
+
+SCALE_RULES = {
+    "delg": ScaleRule(round, False, "bilinear, half-pixel centres"),
+    "superglobal": ScaleRule(int, False, "bilinear, half-pixel centres, sides cut down to whole pixels"),
+    "cvnet": ScaleRule(round, True, "opencv on the pixels, area below 1 and bilinear above"),
+}
+"""``delg`` (and DELG in PyTorch): sides rounded half to even; ``superglobal``: sides cut down; ``cvnet``: OpenCV on the
+pixels, area interpolation below 1, bilinear above 1, sides rounded half to even."""
+
+
+class Pyramid:
+    """One image at any scale, as the network's input."""
+
+    def __init__(
+        self, image: NDArray[np.uint8], rule: ScaleRule, antialias: bool, normalize: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Keeps the image.
+
+        Args:
+          image: ``(H, W, 3)`` uint8 RGB at scale 1.
+          rule: see there.
+          antialias: low-pass filter before shrinking; of the rules that resize the network's input.
+          normalize: ``(1, h, w, 3)`` RGB values in 0..255 to the network's input.
+        """
+        self._image, self._rule, self._antialias, self._normalize = image, rule, antialias, normalize
+        self._input = None if rule.on_pixels else normalize(image[None])
+
+    @property
+    def base(self) -> Size:
+        """``(width, height)`` at scale 1."""
+        return self._image.shape[1], self._image.shape[0]
+
+    def __call__(self, scale: float, size: Size) -> Tensor:
+        """The network's input ``(1, h, w, 3)`` float32.
+
+        Args:
+          scale: nominal factor.
+          size: ``(width, height)`` to come out, the rule's own or a larger one.
+        """
+        if self._rule.on_pixels:
+            return self._normalize(self._resized_pixels(scale, size)[None])
+        if size == self.base:
+            return self._input
+        from keras import ops  # only here, so that the rules can be named without it
+
+        shape = (size[1], size[0])
+        return ops.image.resize(self._input, shape, interpolation="bilinear", antialias=self._antialias)
+
+    def _resized_pixels(self, scale: float, size: Size) -> NDArray[np.uint8]:
+        if size == self.base:
+            return self._image
+        if size != self._rule.size(self.base, scale):
+            return np.asarray(cv2.resize(self._image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        pixels = cv2.resize(self._image, None, fx=scale, fy=scale, interpolation=method)  # by factor, as released
+        return np.asarray(pixels, np.uint8)

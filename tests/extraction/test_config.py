@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from delg.presets import PRESETS
+from extraction.config import OPTIONS, ExtractionConfig
+from protos.errors import InputError
+
+GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_scales": []}, "image_scales"),
+        ({"image_scales": [0.0]}, "image_scales"),
+        ({"image_scales": 1.0}, "not of numbers"),
+        ({"global_scales_ind": [4]}, "indices from 0 to 3"),
+        ({"global_scales_ind": [-1]}, "indices from 0 to 3"),
+        ({"global_scales_ind": []}, "indices from 0 to 3"),
+        ({"max_image_size": 0}, "max_image_size"),
+        ({"min_image_size": 0}, "min_image_size"),
+        ({"min_image_size": 2000}, "min_image_size 2000 is above max_image_size 1024"),
+        ({"max_feature_num": 0}, "max_feature_num"),
+        ({"keypoints": "left"}, "centre, released"),
+        ({"score_threshold": "much"}, "not of numbers"),
+        ({"gem_plus": 1}, "gem_plus expects True or False"),
+        ({"relup": None}, "relup expects True or False"),
+        ({"antialias": "yes"}, "antialias expects True or False"),
+        ({"scale_rule": "torch"}, "delg, superglobal, cvnet"),
+        ({"crop_rule": "ceil"}, "round, truncate"),
+        ({"scale_pooling": "max"}, "mean, scale_gem, sum"),
+        ({"scale_pooling": "scale_gem(p=0.5)"}, "p of 1 or more"),
+        ({"scale_rule": "cvnet", "antialias": True}, "antialias=True does not go with scale_rule='cvnet'"),
+    ],
+)
+def test_options_out_of_range_are_a_sentence(options, said):
+    with pytest.raises(InputError, match=said):
+        ExtractionConfig(**GIVEN | options)
+
+
+def test_settings_are_every_option_as_json():
+    config = ExtractionConfig(**GIVEN | {"global_scales_ind": [2, 0, 2], "max_image_size": -1, "min_image_size": 300})
+    assert tuple(config.settings()) == OPTIONS
+    again = json.loads(json.dumps(config.settings()))
+    assert again["global_scales_ind"] == [0, 2]
+    assert again["normalize_pooled"] is None
+    assert ExtractionConfig(**again) == config
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_extraction_of_every_preset_is_valid(preset):
+    config = ExtractionConfig(**PRESETS[preset]["extraction"])
+    superglobal = (config.gem_plus, config.regional_gem, config.relup, config.normalize_pooled)
+    assert superglobal == (
+        (True, True, True, True) if preset.startswith("superglobal") else (False, False, False, None)
+    )
+    rules = {"cvnet": ("cvnet", "sum", "truncate"), "superglobal": ("superglobal", "scale_gem", "truncate")}
+    expected = rules.get(preset.split("_")[0], ("delg", "sum", "round"))
+    assert (config.scale_rule, config.scale_pooling, config.crop_rule) == expected
