@@ -1,4 +1,4 @@
-"""The revisited Oxford/Paris ground truth: a pickle of ``imlist``, ``qimlist`` and ``gnd``.
+"""The revisited Oxford/Paris ground truth, a pickle or a MATLAB file of ``imlist``, ``qimlist`` and ``gnd``.
 
 A pickle can name any function and have it called while it is read. The files of this form need none of that, so
 they are read by an unpickler that admits containers, text, numbers and NumPy arrays, and nothing else.
@@ -19,6 +19,7 @@ from protos.errors import InputError
 
 Indices = NDArray[np.int64]
 SETS = ("easy", "hard", "junk")
+KEYS = ("imlist", "qimlist", "gnd")
 
 
 class Box(NamedTuple):
@@ -123,6 +124,53 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+def read_mat(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a ground truth in MATLAB's form, where rows count from 1, and gives it the form of the pickles.
+
+    Args:
+      path: a file of MATLAB version 4 to 7, with the cell arrays of names ``imlist`` and ``qimlist``, and the struct
+        array ``gnd`` with the fields ``bbx``, ``easy``, ``hard`` and ``junk``.
+
+    Returns:
+      What :func:`load` checks; rows count from 0, boxes are as they stand.
+
+    Raises:
+      InputError: the file is missing, damaged, or not of this form.
+    """
+    from scipy.io import loadmat
+
+    where = os.fspath(path)
+    try:
+        data = loadmat(where, simplify_cells=True, appendmat=False)
+    except FileNotFoundError as error:
+        raise InputError(f"The ground truth {where} cannot be read: {error.strerror}.") from error
+    except Exception as error:  # SciPy ends in exceptions of many kinds on files that are damaged
+        raise InputError(f"{where} cannot be read as a MATLAB file of version 7 or lower: {error}.") from error
+    if any(key not in data for key in KEYS):
+        found = ", ".join(key for key in data if not key.startswith("__")) or "nothing"
+        raise InputError(f"{where} expects the variables imlist, qimlist and gnd. Received: {found}.")
+    entries = data["gnd"] if isinstance(data["gnd"], (list, np.ndarray)) else [data["gnd"]]
+    return {
+        "imlist": np.atleast_1d(data["imlist"]),
+        "qimlist": np.atleast_1d(data["qimlist"]),
+        "gnd": [_from_one(entry) for entry in entries],
+    }
+
+
+def _from_one(entry: Any) -> Any:
+    """One query's entry, its rows brought to count from 0; what is no entry stays, for the checks to name."""
+    if not isinstance(entry, Mapping):
+        return entry
+    return {
+        name: np.asarray(value, np.float64).ravel() - 1 if name in SETS and _numeric(value) else value
+        for name, value in entry.items()
+    }
+
+
+def _numeric(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "iuf"
+
+
 def _indices(value: Any, size: int, where: str) -> Indices:
     """One set of a query as sorted-as-given int64 rows of the database."""
     array = np.asarray(value)
@@ -166,7 +214,8 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
     """Reads and checks a ground truth of the revisited form (Radenovic et al., 2018), as released by its authors.
 
     Args:
-      path: a pickle ``{"imlist", "qimlist", "gnd": [{"bbx", "easy", "hard", "junk"}, ...]}``, rows 0-based.
+      path: a pickle ``{"imlist", "qimlist", "gnd": [{"bbx", "easy", "hard", "junk"}, ...]}``, rows 0-based; or, ending
+        in ``.mat``, the same in MATLAB's form, rows 1-based.
 
     Returns:
       The ground truth.
@@ -174,8 +223,9 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
     Raises:
       InputError: the file is missing, holds more than plain data, or is not of this form.
     """
-    data, where = read_plain_pickle(path), os.fspath(path)
-    if not isinstance(data, Mapping) or any(key not in data for key in ("imlist", "qimlist", "gnd")):
+    where = os.fspath(path)
+    data = read_mat(path) if where.lower().endswith(".mat") else read_plain_pickle(path)
+    if not isinstance(data, Mapping) or any(key not in data for key in KEYS):
         found = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
         raise InputError(f"{where} expects a dictionary with imlist, qimlist and gnd. Received: {found or 'nothing'}.")
     database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]

@@ -3,7 +3,6 @@
 Each stage lies on disk when it is done: feature stores in ``features/``, rows in ``results/``, the report last.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,16 @@ from numpy.typing import NDArray
 from evaluation import stores, written
 from evaluation.accuracy import inlier_accuracy
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger, digest
 from evaluation.overlays import matches_locally
 from evaluation.report.model import JsonObject, Report, Row
+from evaluation.rerank_rows import DEFAULT_RERANK, hyper_parameters, reranker_names, without_local
 from evaluation.runner import Method, Outcome, Reranker, run
 from evaluation.versions import versions
-from matching.rerankers import RERANKERS, build_reranker
-from protos import spec
+from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import check_writable, sha256
 
@@ -32,45 +32,31 @@ class Config:
     """What is asked for.
 
     Attributes:
-      benchmark: text of the benchmark, ``landmarks`` or ``name(argument=value)``.
-      data_dir: its images and ground truth.
+      benchmark: text of the benchmark, ``landmarks`` or ``name(argument=value)``; may be None with a ground truth file.
+      data_dir: its images and ground truth; with a ground truth file only the images, None for ``jpg`` beside it.
       output_dir: features, rows and report.
       model: model folder, or text of an extractor; None with existing stores.
       queries_dir: queries of a ``folders`` benchmark, if they lie apart.
       baselines: texts of extractors that are run beside the model.
-      rerank: texts of the rerankers.
-      query_features_dir: existing store of the queries.
-      index_features_dir: existing store of the database.
+      rerank: texts of the rerankers; None for :data:`evaluation.rerank_rows.DEFAULT_RERANK`, without those that
+        match local features where the model under test has none.
+      query_features_dir: existing features of the queries, a store or official files.
+      index_features_dir: existing features of the database, likewise.
       features_dir: where features are kept, so that several reports share them; None for ``features`` in the output.
+      dataset_file_path: ground truth of the revisited form, ``.pkl`` or ``.mat``, wherever it lies.
     """
 
-    benchmark: str
-    data_dir: str
+    benchmark: str | None
+    data_dir: str | None
     output_dir: str
     model: str | None = None
     queries_dir: str | None = None
     baselines: tuple[str, ...] = ()
-    rerank: tuple[str, ...] = ("ransac", "superglobal")
+    rerank: tuple[str, ...] | None = None
     query_features_dir: str | None = None
     index_features_dir: str | None = None
     features_dir: str | None = None
-
-
-def reranker_names(texts: Sequence[str]) -> dict[str, str]:
-    """Row suffix to the reranker's text: the name alone, or the text where a name is used more than once.
-
-    Raises:
-      InputError: an unknown reranker, a wrong argument, or the same text twice.
-    """
-    for text in texts:
-        build_reranker(text)
-    names = [spec.parse(text)[0] for text in texts]
-    found = {
-        name if names.count(name) == 1 else spec.render(*spec.parse(text)): text for name, text in zip(names, texts)
-    }
-    if len(found) < len(texts):
-        raise InputError(f"A reranker is named twice: {', '.join(texts)}.")
-    return found
+    dataset_file_path: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +86,25 @@ class Plan:
         return {name: build_reranker(text) for name, text in self.rerankers.items()}
 
 
+def find_benchmark(config: Config) -> Benchmark:
+    """The benchmark that is asked for, by its name and folder or by its ground truth file.
+
+    Raises:
+      InputError: neither or too much is given, an unknown name, or a ground truth that is missing or wrong.
+    """
+    path, text = config.dataset_file_path, config.benchmark
+    if not path:
+        for name in ("benchmark", "data_dir"):
+            if not getattr(config, name):
+                raise InputError(f"Expected --{name}, or --dataset_file_path.")
+        return build_benchmark(str(text), str(config.data_dir), config.queries_dir)
+    if text not in (None, *REVISITED) or config.queries_dir:
+        raise InputError(
+            f"--dataset_file_path goes with no --queries_dir, and with no --benchmark but {', '.join(REVISITED)}."
+        )
+    return from_dataset(path, config.data_dir, text)
+
+
 def prepare(config: Config) -> Plan:
     """Checks what is asked for and extracts the features that are missing.
 
@@ -112,8 +117,8 @@ def prepare(config: Config) -> Plan:
     Raises:
       InputError: a wrong name, argument, folder or file; before any work where it can be known then.
     """
-    chosen = build_benchmark(config.benchmark, config.data_dir, config.queries_dir)
-    rerankers = reranker_names(config.rerank)
+    chosen = find_benchmark(config)
+    rerankers = reranker_names(DEFAULT_RERANK if config.rerank is None else config.rerank)
     sources = stores.sources(config.model, config.baselines)
     if bool(config.index_features_dir) == bool(config.model):
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
@@ -132,6 +137,8 @@ def prepare(config: Config) -> Plan:
         methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
     for name, extractor in extractors.items():
         methods.append(stores.extracted(name, extractor, chosen, features / name))
+    if config.rerank is None and methods[0].database.bytes_per_image()["local"] == 0:
+        rerankers = without_local(rerankers)
     ledgers = [Ledger(folder / "results", chosen, method, rerankers, known) for method in methods]
     return Plan(chosen, methods, rerankers, ledgers, folder, homographies, known)
 
@@ -163,10 +170,15 @@ def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
 def _settings(config: Config, plan: Plan) -> JsonObject:
     """What is recorded in the report."""
     chosen = plan.benchmark
-    return {
-        "benchmark": config.benchmark,
+    places = {
+        "dataset_file_path": config.dataset_file_path,
         "data_dir": config.data_dir,
         "queries_dir": config.queries_dir or config.data_dir,
+    }
+    return {
+        "benchmark": config.benchmark or chosen.name,
+        **{name: place for name, place in places.items() if place},
+        **_pictures(chosen),
         "queries": len(chosen.queries),
         "database": len(chosen.database),
         "queries_cropped": any(query.crop is not None for query in chosen.queries),
@@ -183,12 +195,13 @@ def _settings(config: Config, plan: Plan) -> JsonObject:
     }
 
 
-def hyper_parameters(text: str) -> JsonObject:
-    """A reranker's arguments, defaults included, without those that leave the choice to the machine."""
-    name, arguments = spec.parse(text)
-    defaults = {key: parameter.default for key, parameter in inspect.signature(RERANKERS[name]).parameters.items()}
-    chosen = {"name": name, **defaults, **arguments}
-    return {key: value for key, value in chosen.items() if key != "threads" or value is not None}
+def _pictures(benchmark: Benchmark) -> JsonObject:
+    """Says in the report why it shows no pictures, where image files are missing."""
+    try:
+        benchmark.check_images()
+    except InputError as error:
+        return {"pictures": f"Missing images are not shown. {error}"}
+    return {}
 
 
 def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report:

@@ -7,8 +7,8 @@ from pathlib import Path
 from evaluation.benchmarks.base import Benchmark
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.extractors import EXTRACTORS, build_extractor
+from extraction.official import UNKNOWN, open_features
 from extraction.pipeline import Extractor, extract
-from extraction.store import FeatureStore
 from protos import spec
 from protos.errors import InputError
 
@@ -97,28 +97,28 @@ def extracted(name: str, extractor: Extractor, benchmark: Benchmark, folder: Pat
 
 
 def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str) -> Method:
-    """The model under test from stores that exist.
+    """The model under test from features that exist: stores, or files as the released programs write them.
 
     Args:
       benchmark: what they are checked against.
-      query_dir: store of the queries; may be None where every database image is a query.
-      index_dir: store of the database.
+      query_dir: features of the queries; may be None where every database image is a query.
+      index_dir: features of the database.
 
     Returns:
       The method.
 
     Raises:
-      InputError: a store is missing, the two were made with different settings, or queries were not cropped as the
-        benchmark asks.
+      InputError: features are missing, the two were made with different settings, or queries were not cropped as the
+        benchmark asks (of files of other programs this is not known).
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
-    database = FeatureStore.open(index_dir)
-    queries = FeatureStore.open(query_dir) if query_dir else database
+    database = open_features(index_dir, [image.name for image in benchmark.database])
+    queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
     queries.check_compatible(database)
     for role, store, images in (("query", queries, benchmark.queries), ("database", database, benchmark.database)):
         wanted = any(image.crop is not None for image in images)
-        if bool(store.settings.get("crop", False)) != wanted:
+        if store.settings["extractor"] != UNKNOWN and bool(store.settings.get("crop", False)) != wanted:
             state = "cropped to their boxes" if wanted else "whole photos"
             raise InputError(
                 f"The benchmark {benchmark.name} expects {role} images to be {state}; the feature store "

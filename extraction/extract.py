@@ -1,42 +1,62 @@
-"""delg-extract: describes images and writes a feature store.
+r"""delg-extract: describes images and writes a feature store, or the files of the released programs.
 
 The model is a trained model's folder, or a baseline: rootsift, histogram, untrained(model="DIR", seed=0). A run that
 was stopped continues with the same command; images that cannot be read are skipped and listed.
 
 Example:
   delg-extract --images_dir=photos --model=my_model --output_dir=features
+  delg-extract --delf_config_path=delg_gld_config.pbtxt --dataset_file_path=gnd_roxford5k.mat --images_dir=jpg \
+    --image_set=query --feature_files=official --output_dir=query_features
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 if TYPE_CHECKING:
     from extraction.images import ImageRef
-    from extraction.store import FeatureStore
+    from extraction.official_config import Asked
+    from extraction.pipeline import Extractor
 
 _IMAGES_DIR = flags.DEFINE_string(
     "images_dir",
     None,
     "Folder of the images, searched with its subfolders; where relative paths of --image_list start.",
 )
-_IMAGE_LIST = flags.DEFINE_string("image_list", None, "Text file with the path of one image a line.")
+_IMAGE_LIST = flags.DEFINE_string(
+    "image_list", None, "Text file with the path of one image a line. (Released name: --list_images_path.)"
+)
 _DATASET = flags.DEFINE_string(
     "dataset_file_path",
     None,
-    "Ground truth of a benchmark (a revisited .pkl); with --image_set, images are {images_dir}/{name}.jpg.",
+    "Ground truth of a benchmark (a revisited .pkl or .mat); with --image_set, images are {images_dir}/{name}.jpg.",
 )
 _IMAGE_SET = flags.DEFINE_enum(
     "image_set", None, ["query", "index"], "Which images of --dataset_file_path; queries are cropped to their box."
 )
 _MODEL = flags.DEFINE_string("model", None, "A model folder, or an extractor such as rootsift.")
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder of the feature store.")
+_CONFIG = flags.DEFINE_string(
+    "delf_config_path", None, "Extraction configuration of the released programs (.pbtxt); other flags go before it."
+)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder of the features. (Released name: --output_features_dir.)")
+_FEATURE_FILES = flags.DEFINE_enum(
+    "feature_files",
+    "store",
+    ["store", "official"],
+    "What is written: a feature store, or files NAME.delg_global and NAME.delg_local as the released programs write.",
+)
 _IMAGE_SCALES = flags.DEFINE_list("image_scales", None, "Image scales; default: the model's.")
 _GLOBAL_SCALES = flags.DEFINE_list(
     "global_scales_ind", None, "Indices of the scales of the global descriptor; default: the model's."
 )
 _MAX_IMAGE_SIZE = flags.DEFINE_integer(
     "max_image_size", None, "Longest side in pixels, -1 for no limit; default: the model's.", lower_bound=-1
+)
+_MIN_IMAGE_SIZE = flags.DEFINE_integer(
+    "min_image_size", None, "Least longest side in pixels, -1 for none; default: the model's.", lower_bound=-1
 )
 _MAX_FEATURE_NUM = flags.DEFINE_integer(
     "max_feature_num", None, "Most local features of an image; default: the model's.", lower_bound=1
@@ -52,36 +72,86 @@ _LOCAL_DTYPE = flags.DEFINE_enum("local_dtype", "float32", ["float32", "float16"
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
 
 
+flags.DEFINE_alias("list_images_path", "image_list")
+flags.DEFINE_alias("output_features_dir", "output_dir")
+
+
 def main() -> None:
     """Runs the command."""
-    from extraction.extractors import build_extractor
     from extraction.pipeline import extract
     from protos.errors import InputError
     from protos.files import check_writable
 
-    model, output_dir = _MODEL.value, _OUTPUT_DIR.value
+    asked = _asked()
+    model, output_dir = _MODEL.value or asked.model, _OUTPUT_DIR.value
     if not model or not output_dir:
         raise InputError(f"The flag --{'output_dir' if model else 'model'} is required.")
+    official = _FEATURE_FILES.value == "official"
+    if official and _LOCAL_DTYPE.value != "float32":
+        raise InputError("--local_dtype goes with --feature_files=store; official files hold float32.")
     images = _images()
-    overrides = {
+    check_writable(output_dir)
+    extractor = _extractor(model, asked)
+    if official:
+        _write_official(extractor, images, output_dir, model, asked)
+        return
+    store = extract(extractor, images, output_dir, num_threads=_NUM_THREADS.value, local_dtype=_LOCAL_DTYPE.value)
+    print(summary(store.folder, len(store), store.skipped))
+
+
+def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:
+    """``features: 12 images, 1 skipped: name (reason)``."""
+    text = f"{folder}: {described} images, {len(skipped)} skipped"
+    names = ", ".join(f"{entry['name']} ({entry['reason']})" for entry in skipped)
+    return f"{text}: {names}" if names else text
+
+
+def _asked() -> "Asked":
+    """What the configuration file asks for; nothing special without one."""
+    from extraction.official_config import Asked, read_asked
+    from extraction.official_writer import BOTH
+    from extraction.pca import NO_PCA
+
+    return read_asked(_CONFIG.value) if _CONFIG.value else Asked("", {}, NO_PCA, BOTH)
+
+
+def _extractor(model: str, asked: "Asked") -> "Extractor":
+    """The extractor, with the options of the flags, or else of the configuration, or else its own."""
+    from extraction.extractors import build_extractor
+    from extraction.official_config import selected
+    from extraction.pca import attach
+
+    given = {
         "image_scales": _numbers(_IMAGE_SCALES, float),
         "global_scales_ind": _numbers(_GLOBAL_SCALES, int),
         "max_image_size": _MAX_IMAGE_SIZE.value,
+        "min_image_size": _MIN_IMAGE_SIZE.value,
         "max_feature_num": _MAX_FEATURE_NUM.value,
         "keypoints": _KEYPOINTS.value,
         "score_threshold": _SCORE_THRESHOLD.value,
     }
-    check_writable(output_dir)
-    extractor = build_extractor(model, **overrides)
-    store = extract(extractor, images, output_dir, num_threads=_NUM_THREADS.value, local_dtype=_LOCAL_DTYPE.value)
-    print(summary(store))
+    options = asked.options | {name: value for name, value in given.items() if value is not None}
+    extractor = build_extractor(model, **options)
+    attach(extractor, asked.projections)
+    return selected(extractor, asked.kinds)
 
 
-def summary(store: "FeatureStore") -> str:
-    """``12 images, 1 skipped: name (reason)``."""
-    text = f"{store.folder}: {len(store)} images, {len(store.skipped)} skipped"
-    names = ", ".join(f"{entry['name']} ({entry['reason']})" for entry in store.skipped)
-    return f"{text}: {names}" if names else text
+def _write_official(
+    extractor: "Extractor", images: "list[ImageRef]", output_dir: str, model: str, asked: "Asked"
+) -> None:
+    """Writes official files, and beside them the configuration by which a released program would make them."""
+    from pathlib import Path
+
+    from extraction.official_config import to_config
+    from extraction.official_writer import extract_official
+    from protos.configs import write_config
+    from protos.errors import InputError
+
+    skipped = extract_official(extractor, images, output_dir, kinds=asked.kinds, num_threads=_NUM_THREADS.value)
+    with suppress(InputError):  # not every extractor can be told by such a file
+        config = to_config(extractor.settings, model, asked.kinds, asked.projections)
+        write_config(Path(output_dir) / "delf_config.pbtxt", config)
+    print(summary(output_dir, len(images) - len(skipped), skipped))
 
 
 def _images() -> "list[ImageRef]":

@@ -12,6 +12,8 @@ from evaluation.benchmarks.base import Benchmark
 from extraction.images import ImageRef
 from protos.errors import InputError
 
+REVISITED = ("roxford5k", "rparis6k")
+
 
 def read(name: str, data_dir: str | os.PathLike[str], queries_dir: str | os.PathLike[str] | None = None) -> Benchmark:
     """A benchmark of the revisited layout, ``gnd_NAME.pkl`` and ``jpg/``.
@@ -31,6 +33,27 @@ def read(name: str, data_dir: str | os.PathLike[str], queries_dir: str | os.Path
         raise InputError(f"The benchmark {name} has its queries in data_dir; a query folder is not used with it.")
     folder = Path(data_dir)
     return from_file(name, folder / f"gnd_{name}.pkl", folder / "jpg")
+
+
+def from_dataset(path: str, data_dir: str | None = None, name: str | None = None) -> Benchmark:
+    """A benchmark of a ground truth file of any place, as the released programs are given it.
+
+    Args:
+      path: the ground truth, ``.pkl`` or ``.mat``.
+      data_dir: the folder of the images, or of their folder ``jpg``; None for the folder ``jpg`` beside the file. They
+        need not be there where the features are.
+      name: the benchmark's name; None takes it from the file, ``gnd_NAME.pkl``.
+
+    Returns:
+      The benchmark.
+
+    Raises:
+      InputError: the ground truth is missing or wrong.
+    """
+    file = Path(path)
+    folder = Path(data_dir) if data_dir else file.parent
+    images = folder / "jpg" if not data_dir or (folder / "jpg").is_dir() else folder
+    return from_file(name or file.stem.removeprefix("gnd_"), file, images)
 
 
 def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> Benchmark:

@@ -112,6 +112,8 @@ def notes(report: Report) -> list[str]:
             "Rerank time is measured on the first protocol, with nothing remembered from an earlier one; it includes "
             "reading the local features."
         )
+    if "pictures" in report.settings:
+        said.append(report.settings["pictures"])
     without = report.settings.get("queries_without_positives", {})
     said += [
         f"{count} queries have no positives under the protocol {name}." for name, count in without.items() if count

@@ -1,0 +1,53 @@
+"""Configurations of the released programs: text files (``.pbtxt``) of ``DelfConfig`` and ``AggregationConfig``."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from protos.aggregation_config_pb2 import AggregationConfig
+from protos.delf_config_pb2 import DelfConfig
+from protos.errors import InputError
+from protos.files import write_text
+
+Place = str | os.PathLike[str]
+M = TypeVar("M", bound=Message)
+
+
+def _read(path: Place, kind: type[M]) -> M:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"The configuration {os.fspath(path)} cannot be read as UTF-8 text: {error}") from error
+    try:
+        return text_format.Parse(text, kind())
+    except text_format.ParseError as error:
+        why = str(error).splitlines()[0].rstrip(" .")
+        raise InputError(f"{os.fspath(path)} is not the text of a {kind.DESCRIPTOR.name}: {why}.") from error
+
+
+def read_delf_config(path: Place) -> DelfConfig:
+    """Reads a configuration of an extraction.
+
+    Args:
+      path: a text file such as ``delf_config_example.pbtxt``.
+
+    Returns:
+      The message; fields that the file leaves out read as their released defaults (``use_pca`` is true).
+
+    Raises:
+      InputError: the file cannot be read, or a field is unknown or of a wrong type; names the line.
+    """
+    return _read(path, DelfConfig)
+
+
+def read_aggregation_config(path: Place) -> AggregationConfig:
+    """Reads a configuration of an aggregation; see :func:`read_delf_config`."""
+    return _read(path, AggregationConfig)
+
+
+def write_config(path: Place, config: DelfConfig | AggregationConfig) -> None:
+    """Writes a configuration as text, atomically; the fields that are set and no others."""
+    write_text(path, text_format.MessageToString(config))
