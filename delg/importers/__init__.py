@@ -1,0 +1,1 @@
+"""Readers of published weight files, and their names in our model."""

@@ -1,0 +1,164 @@
+"""The conversion of one weight file to a model folder."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from delg.importers.detect import detect
+from delg.importers.formats import FORMATS
+from delg.importers.keras_h5 import keras_applications
+from delg.importers.own_weights import OWN_CONFIGURATION, delg_weights, load_own
+from delg.importers.source import Source
+from delg.importers.strict import assign
+from delg.importers.tensorflow_weights import delg_checkpoint, delg_saved_model
+from delg.importers.torch_weights import cvnet, delg_pytorch, superglobal
+from delg.presets import preset_config
+from protos.errors import InputError
+from protos.files import atomic_path, check_writable, read_json, sha256, write_json
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+TORCH: dict[str, Callable[[Path], Source]] = {
+    "cvnet": cvnet,
+    "superglobal": superglobal,
+    "delg_pytorch": delg_pytorch,
+}
+KERAS: dict[str, Callable[[Path, bool | None], Source]] = {
+    "delg_checkpoint": delg_checkpoint,
+    "delg_saved_model": delg_saved_model,
+    "keras_applications": keras_applications,
+}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What to convert.
+
+    Attributes:
+      input: file, folder or checkpoint prefix.
+      output_dir: the model folder to make.
+      format: one of :data:`delg.importers.formats.FORMATS`; None to tell it from the file.
+      preset: the model, where the file does not tell or should be overruled.
+      block3_strides: of a model in the released convention; None for the format's default.
+      seed: of weights that the file does not hold.
+    """
+
+    input: str
+    output_dir: str
+    format: str | None = None
+    preset: str | None = None
+    block3_strides: bool | None = None
+    seed: int = 0
+
+
+def convert(options: ConvertOptions) -> list[str]:
+    """Makes a model folder of a weight file, whole or not at all.
+
+    Args:
+      options: what to convert.
+
+    Returns:
+      Sentences on what was done, for the user.
+
+    Raises:
+      InputError: a wrong option, a file that cannot be read or does not fit; nothing is written then.
+    """
+    output = Path(options.output_dir)
+    source = read_source(options)
+    provenance = _provenance(source, options)
+    if _is_there(output, provenance):
+        return [f"{output} already holds this conversion."]
+    check_writable(output.absolute().parent)
+    from delg.saving import CONFIG, save
+
+    model = build(source, options.seed)
+    count = load_own(source, model) if source.format == "delg_weights" else assign(source, model)
+    with atomic_path(output) as temporary:
+        save(model, temporary)
+        document = read_json(temporary / CONFIG)
+        write_json(temporary / CONFIG, document | {"provenance": provenance | {"weights": count}})
+    return [_summary(source, model, count, output), *source.notes]
+
+
+def build(source: Source, seed: int) -> "Delg":
+    """The model that a file belongs to, with fresh weights.
+
+    Raises:
+      InputError: the file's configuration has an argument that the model does not know or take.
+    """
+    import keras
+
+    from delg.model import Delg
+
+    preset = {} if source.preset == OWN_CONFIGURATION else preset_config(source.preset)
+    keras.utils.set_random_seed(seed)
+    try:
+        return Delg(**preset | source.overrides)
+    except TypeError as error:
+        raise InputError(f"The configuration beside {source.files[0]} does not fit the model: {error}.") from error
+
+
+def read_source(options: ConvertOptions) -> Source:
+    """Opens the input in its format and applies the preset that was asked for.
+
+    Raises:
+      InputError: as :func:`convert`.
+    """
+    path = Path(options.input)
+    if options.preset:
+        preset_config(options.preset)
+    form = options.format or detect(path)
+    if form not in FORMATS:
+        raise InputError(f"Unknown format {form!r}; the choices are {', '.join(FORMATS)}.")
+    if options.format and not path.exists() and not Path(f"{path}.index").is_file():
+        raise InputError(f"The input {path} does not exist.")
+    if form in TORCH:
+        if options.block3_strides is not None:
+            raise InputError(f"--block3_strides is a choice of the released DELG; a {form} network has none.")
+        source = TORCH[form](_file(path))
+    elif form == "delg_weights":
+        source = delg_weights(_file(path), options.preset, options.block3_strides)
+    else:
+        source = KERAS[form](path, options.block3_strides)
+    return replace(source, preset=options.preset) if options.preset else source
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"The input {path} is not a file.")
+    return path
+
+
+def _provenance(source: Source, options: ConvertOptions) -> dict[str, Any]:
+    return {
+        "format": source.format,
+        "preset": source.preset,
+        "block3_strides": options.block3_strides,
+        "seed": options.seed,
+        "files": {file.name: sha256(file) for file in source.files},
+    }
+
+
+def _is_there(output: Path, provenance: dict[str, Any]) -> bool:
+    """Whether the output folder holds the result already.
+
+    Raises:
+      InputError: it holds something else, which is not overwritten.
+    """
+    if not output.exists() or (output.is_dir() and not any(os.scandir(output))):
+        return False
+    document = read_json(output / "config.json") if (output / "config.json").is_file() else {}
+    there = document.get("provenance") if isinstance(document, dict) else None
+    if isinstance(there, dict) and {key: there.get(key) for key in provenance} == provenance:
+        return True
+    raise InputError(f"The output {output} is not empty and holds something else; give a new folder.")
+
+
+def _summary(source: Source, model: "Delg", count: int, output: Path) -> str:
+    total = len(model.weights)
+    kept = f", {total - count} keep fresh values" if count < total else ""
+    names = ", ".join(file.name for file in source.files)
+    return f"{names} ({source.format}) -> {output}: {source.preset}, {count} of {total} weights read{kept}."
