@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOMS = ("delg", "training", "extraction", "matching", "evaluation", "protos")
-COMMANDS = ("landmarks", "records", "train", "extract", "match", "search", "benchmark")
+COMMANDS = ("landmarks", "records", "train", "extract", "match", "search", "benchmark", "convert", "export")
 
 setup(
     name="delg",
@@ -17,7 +17,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
-    package_data={"evaluation": ["report/*.html", "report/*.css"], "delg": ["py.typed"]},
+    package_data={
+        "evaluation": ["report/*.html", "report/*.css"],
+        "delg": ["py.typed"],
+        "protos": ["*.proto", "*.pyi"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "h5py>=3.11",
@@ -27,13 +31,15 @@ setup(
         "numpy>=1.26",
         "opencv-python-headless>=4.10",
         "pillow>=10.3",
+        "protobuf>=6.31.1,<8",
         "scipy>=1.13",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-tqdm"],
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
+        "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
     },
     entry_points={"console_scripts": [f"delg-{name} = delg.commands:{name}" for name in COMMANDS]},
     classifiers=[

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOMS = ("training", "extraction", "matching", "evaluation", "protos")
+BACKENDS = ("tensorflow", "jax", "torch")
 MODULES = {
     "landmarks": "evaluation.make_landmarks",
     "records": "training.records",
@@ -20,6 +21,8 @@ MODULES = {
     "match": "matching.match",
     "search": "matching.search",
     "benchmark": "evaluation.benchmark",
+    "convert": "delg.convert",
+    "export": "delg.export",
 }
 
 
@@ -38,6 +41,11 @@ def shadowed_room() -> str | None:
     return None
 
 
+def default_backend() -> str:
+    """The first of Keras' backends that is installed; TensorFlow where none is, whose absence Keras then reports."""
+    return next((name for name in BACKENDS if importlib.util.find_spec(name)), BACKENDS[0])
+
+
 def run(command: str) -> None:
     """Runs one command: its flags, its ``main``, and one sentence instead of a traceback for a user's mistake."""
     complaint = shadowed_room()
@@ -51,7 +59,7 @@ def run(command: str) -> None:
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = module.__doc__
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("KERAS_BACKEND", default_backend())
     silence_tensorflow()
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -105,3 +113,13 @@ def search() -> None:
 def benchmark() -> None:
     """``delg-benchmark``."""
     run("benchmark")
+
+
+def convert() -> None:
+    """``delg-convert``."""
+    run("convert")
+
+
+def export() -> None:
+    """``delg-export``."""
+    run("export")

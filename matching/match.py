@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
     from pathlib import Path
 
     from extraction.extractors import build_extractor
+    from extraction.images import BadImageError
     from extraction.pipeline import describe
     from matching.draw import draw_matches, write_picture
     from matching.local import match
@@ -48,7 +49,10 @@ def main(arguments: list[str]) -> None:
         check_writable(Path(FLAGS.output).parent)
     loaded = [_load(path) for path in arguments]
     extractor = build_extractor(FLAGS.model)
-    query, index = (describe(extractor, *image) for image in loaded)
+    try:
+        query, index = (describe(extractor, *image) for image in loaded)
+    except BadImageError as error:
+        raise InputError(f"An image cannot be used: {error}.") from error
     options = {"model": FLAGS.geometry, "residual": FLAGS.residual}
     inliers = match(query, index, matching_threshold=FLAGS.matching_threshold, **options)
     print(f"local features: {len(query)} and {len(index)}")

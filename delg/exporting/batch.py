@@ -1,0 +1,49 @@
+"""Signatures for images of one size in a batch, as a model server calls them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+Tensor = Any
+Outputs = dict[str, Tensor]
+
+
+def batch_function(model: "Delg", heads: tuple[str, ...], normalize: bool = False) -> Callable[[Tensor], Outputs]:
+    """The network from pixels on.
+
+    Args:
+      model: see :class:`delg.model.Delg`.
+      heads: what is computed.
+      normalize: L2-normalise the global descriptor.
+
+    Returns:
+      A function of images ``(B, H, W, 3)`` RGB with values 0..255, uint8 or float32, that gives the outputs of
+      :meth:`delg.model.Delg.inference_model`: ``global_descriptor`` ``(B, D)``, ``local_descriptors``
+      ``(B, h, w, d)`` and ``attention`` ``(B, h, w)``, float32.
+    """
+    from delg.numerics import l2_normalize
+
+    network = model.inference_model(heads)
+
+    def describe(images: Tensor) -> Outputs:
+        outputs = dict(network(model.normalize(images), training=False))
+        if normalize:
+            outputs["global_descriptor"] = l2_normalize(outputs["global_descriptor"])
+        return outputs
+
+    return describe
+
+
+def batch_signatures(model: "Delg", heads: tuple[str, ...], normalize: bool = False) -> dict[str, Callable]:
+    """``serving_default`` for uint8 and ``serving_float`` for float32 ``images``; see :func:`batch_function`."""
+    import tensorflow as tf
+
+    describe = batch_function(model, heads, normalize)
+
+    def signature(dtype: Any) -> Callable:
+        spec = tf.TensorSpec([None, None, None, 3], dtype, name="images")
+        return tf.function(describe, input_signature=[spec], autograph=False)
+
+    return {"serving_default": signature(tf.uint8), "serving_float": signature(tf.float32)}
