@@ -4,6 +4,7 @@ Every step draws its numbers from a ``(2,)`` int64 seed, so that the same seed g
 whenever it is computed. The table holds a factory per step; a flag names a chain of them: ``"crop, flip(p=0.5)"``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from protos.errors import InputError
 from protos.spec import build, split
+from training import image_ops
 
 Tensor = Any
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -118,11 +120,129 @@ def random_erasing(
     return step
 
 
+def rotate(
+    degrees: float = 15.0,
+    p: float = 1.0,
+    interpolation: str = "bilinear",
+    fill_mode: str = "constant",
+    fill_value: float = 128.0,
+) -> Step:
+    """Turns the image about its centre by a random angle, with the numbers of ``tfa.image.rotate``.
+
+    Args:
+      degrees: largest angle, to either side.
+      p: probability.
+      interpolation: ``"nearest"`` or ``"bilinear"``.
+      fill_mode: what is seen beyond the border: ``"constant"``, ``"reflect"``, ``"wrap"`` or ``"nearest"``.
+      fill_value: the constant; 128 is 0 for the network.
+    """
+    _check_probability("rotate", p)
+    if not 0 <= degrees <= 180:
+        raise InputError(f"rotate expects degrees in 0..180. Received: {degrees}")
+    for name, value, choices in (
+        ("interpolation", interpolation, image_ops.INTERPOLATIONS),
+        ("fill_mode", fill_mode, image_ops.FILL_MODES),
+    ):
+        if value not in choices:
+            raise InputError(f"rotate expects {name} among {', '.join(choices)}. Received: {value!r}")
+
+    def step(image: Tensor, seed: Tensor) -> Tensor:
+        u = _uniform(seed, (2,))
+        angle = (2.0 * u[1] - 1.0) * math.radians(degrees)
+        return tf.cond(
+            u[0] < p, lambda: image_ops.rotate(image, angle, interpolation, fill_mode, fill_value), lambda: image
+        )
+
+    return step
+
+
+def cutout(size: int | tuple[int, int] = 64, p: float = 1.0, value: float = 128.0) -> Step:
+    """Paints a rectangle at a random place wholly inside the image, with the numbers of ``tfa.image.random_cutout``.
+
+    Args:
+      size: even side in pixels, or height and width; from the side of the image on, all of that side is painted.
+      p: probability.
+      value: the paint; 128 is 0 for the network.
+    """
+    _check_probability("cutout", p)
+    sides = size if isinstance(size, tuple) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 and side % 2 == 0 for side in sides):
+        raise InputError(f"cutout expects a size of even whole numbers above 0. Received: {size!r}")
+
+    def step(image: Tensor, seed: Tensor) -> Tensor:
+        u = _uniform(seed, (3,))
+        shape, half = tf.shape(image)[:2], tf.constant(sides) // 2
+        free = tf.cast(tf.maximum(shape - 2 * half, 0), tf.float32)
+        drawn = tf.cast(tf.floor(u[1:] * free), tf.int32)
+        centre = tf.where(2 * half >= shape, shape // 2, half + drawn)
+        return tf.cond(u[0] < p, lambda: image_ops.cut_out(image, sides, centre, value), lambda: image)
+
+    return step
+
+
+def gaussian_blur(size: int = 9, min_sigma: float = 0.1, max_sigma: float = 2.0, p: float = 0.5) -> Step:
+    """Blurs with a Gaussian of random width, with the numbers of ``tfa.image.gaussian_filter2d``.
+
+    Args:
+      size: side of the kernel in pixels; the image must be more than half as large.
+      min_sigma: smallest standard deviation in pixels.
+      max_sigma: largest.
+      p: probability.
+    """
+    _check_probability("gaussian_blur", p)
+    if not isinstance(size, int) or not 2 <= size <= 63 or not 0 < min_sigma <= max_sigma:
+        raise InputError(
+            "gaussian_blur expects a whole size in 2..63 and 0 < min_sigma <= max_sigma. Received: "
+            f"size={size}, min_sigma={min_sigma}, max_sigma={max_sigma}"
+        )
+
+    def step(image: Tensor, seed: Tensor) -> Tensor:
+        u = _uniform(seed, (2,))
+        sigma = min_sigma + u[1] * (max_sigma - min_sigma)
+        return tf.cond(u[0] < p, lambda: image_ops.gaussian_blur(image, size, sigma), lambda: image)
+
+    return step
+
+
+def hsv_jitter(
+    max_delta_hue: float = 0.1,
+    lower_saturation: float = 0.8,
+    upper_saturation: float = 1.2,
+    lower_value: float = 0.8,
+    upper_value: float = 1.2,
+) -> Step:
+    """Changes hue, saturation and value at random in YIQ, with the numbers of ``tfa.image.random_hsv_in_yiq``.
+
+    Args:
+      max_delta_hue: largest turn of the hue in radians, to either side.
+      lower_saturation: smallest factor of the saturation.
+      upper_saturation: largest.
+      lower_value: smallest factor of the value.
+      upper_value: largest.
+    """
+    factors_ordered = 0 <= lower_saturation <= upper_saturation and 0 <= lower_value <= upper_value
+    if not 0 <= max_delta_hue <= math.pi or not factors_ordered:
+        raise InputError("hsv_jitter expects 0 <= max_delta_hue <= pi and 0 <= lower <= upper for both factors.")
+
+    def step(image: Tensor, seed: Tensor) -> Tensor:
+        u = _uniform(seed, (3,))
+        hue = (2.0 * u[0] - 1.0) * max_delta_hue
+        saturation = lower_saturation + u[1] * (upper_saturation - lower_saturation)
+        value = lower_value + u[2] * (upper_value - lower_value)
+        return tf.clip_by_value(image_ops.adjust_hsv(image, hue, saturation, value), 0.0, 255.0)
+
+    return step
+
+
 AUGMENTATIONS: dict[str, Callable[..., Crop | Step]] = {
     "crop": Crop,
     "flip": flip,
     "color_jitter": color_jitter,
     "random_erasing": random_erasing,
+    "rotate": rotate,
+    "cutout": cutout,
+    "gaussian_blur": gaussian_blur,
+    "hsv_jitter": hsv_jitter,
 }
 RELEASED = "crop"
 

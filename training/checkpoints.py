@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: model, optimizer and step, written by steps and by time, found again at the start."""
+"""Checkpoints of a training run (model, optimizer, step, averaged weights), written by steps and by time, and read."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from protos.errors import InputError
+from training.averaging import MovingAverage
 
 PREFIX = "ckpt"
 TIME_SHARE = 20
@@ -28,6 +29,7 @@ class Checkpoints:
       save_seconds: seconds after which one is written between these; stretched so that writing takes at most a
         twentieth of the time.
       keep: how many are kept; besides, one for every three hours (released).
+      average: the moving average of the weights, kept beside them; or None.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Checkpoints:
         save_interval: int,
         save_seconds: float = 30.0,
         keep: int = 3,
+        average: MovingAverage | None = None,
     ) -> None:
         self._folder = Path(folder)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._save_interval, self._save_seconds = save_interval, save_seconds
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step)
+        averages = {} if average is None else {"average": average}
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step, **averages)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), keep, keep_checkpoint_every_n_hours=3, checkpoint_name=PREFIX
         )

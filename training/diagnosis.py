@@ -44,9 +44,10 @@ def _tensors(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> 
         yield f"the feature map {name}", value
     for name, value in outputs.items():
         yield f"the output {name}", value
-    values = delg_losses(model, outputs, labels)
+    values = delg_losses(model, outputs, labels, config.global_loss)
     for name in ("desc_logits", "attn_logits"):
-        yield f"the {name}", values.pop(name)
+        if name in values:
+            yield f"the {name}", values.pop(name)
     for name, value in values.items():
         yield f"the loss {name}", value
     gradients = compute(model, images, labels, config).gradients

@@ -27,6 +27,7 @@ RESULT_SETTINGS = (
     "reconstruction_loss_weight",
     "whitening_init",
 )
+LATER_SETTINGS = ("global_loss", "moving_average_decay", "moving_average_start", "moving_average_dynamic")
 
 
 def run(options: TrainOptions) -> None:
@@ -56,12 +57,19 @@ def run(options: TrainOptions) -> None:
         "augment": augmentation,
         "num_classes": records.num_classes,
         "records": records.fingerprint,
+        **_later_settings(options),
     }
     check_run(str(options.logdir), settings)
     if is_finished(str(options.logdir), str(options.output_model)):
         print(f"The training in {options.logdir} is already complete; its model is {options.output_model}.")
         return
     _train(options, records, validation, settings)
+
+
+def _later_settings(options: TrainOptions) -> dict[str, Any]:
+    """Settings that came after the first release, where they are not the default: older runs can be continued."""
+    changed = {name: getattr(options, name) for name in LATER_SETTINGS}
+    return {name: value for name, value in changed.items() if value != getattr(TrainOptions(), name)}
 
 
 def _imagenet_sha256(path: str | None) -> str | None:
@@ -80,6 +88,8 @@ def _checked(options: TrainOptions) -> TrainOptions:
             raise InputError(f"--{name} is required.")
     if not options.delg_global_features:
         raise InputError("--delg_global_features=false (DELF, without the global head) is not supported.")
+    if options.moving_average_decay is None and (options.moving_average_start or options.moving_average_dynamic):
+        raise InputError("--moving_average_start and --moving_average_dynamic need --moving_average_decay.")
     if options.output_model is None and options.logdir:
         options = replace(options, output_model=str(Path(options.logdir) / "model"))
     if options.debug:
@@ -168,7 +178,8 @@ def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | No
         batches = 1 if options.debug else -(-VALIDATION_IMAGES // config.batch_size)
         held_out = validation_batches(validation, config, batches)
     trainer.fit(lambda step: training_batches(records, config, step, cache), held_out, start)
-    delg.save(trainer.model, str(options.output_model))
+    with trainer.averaged():
+        delg.save(trainer.model, str(options.output_model))
     finish_run(str(options.logdir), options.max_iters, str(options.output_model))
     print(f"model written to {options.output_model}")
 
@@ -189,6 +200,7 @@ def _start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
 def _build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str, Any]) -> Any:
     """Schedule, optimizer, model and the loop around them."""
     import delg
+    from training.global_losses import build_global_loss, check_global_loss
     from training.optimizers import build_optimizer
     from training.schedules import build_schedule
     from training.step import StepConfig
@@ -196,14 +208,19 @@ def _build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[st
 
     schedule = build_schedule(options.schedule, options.initial_lr, options.max_iters)
     optimizer = build_optimizer(options.optimizer)
+    global_loss = build_global_loss(options.global_loss)
     model = delg.from_preset(options.preset, num_classes=records.num_classes, seed=options.seed, **overrides)
     _check_model(options, model)
+    if global_loss:
+        check_global_loss(global_loss, model.embedding_dim)
+        _tell_of_pairs(options, records)
     step = StepConfig(
         batch_size=options.batch_size,
         image_size=options.image_size,
         attention_loss_weight=options.attention_loss_weight,
         reconstruction_loss_weight=options.reconstruction_loss_weight,
         clip_norm=options.clip_norm,
+        global_loss=global_loss,
     )
     config = TrainerConfig(
         max_iters=options.max_iters,
@@ -212,8 +229,28 @@ def _build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[st
         eval_interval=options.eval_interval,
         save_interval=options.save_interval,
         save_seconds=options.save_seconds,
+        average=_average_config(options),
     )
     return Trainer(model, optimizer, schedule, config, str(options.logdir))
+
+
+def _average_config(options: TrainOptions) -> Any:
+    from training.averaging import AverageConfig
+
+    if options.moving_average_decay is None:
+        return None
+    return AverageConfig(options.moving_average_decay, options.moving_average_start, options.moving_average_dynamic)
+
+
+def _tell_of_pairs(options: TrainOptions, records: RecordSet) -> None:
+    """A loss on pairs learns nothing from batches without two images of a class."""
+    pairs = options.batch_size * (options.batch_size - 1) / 2 / records.num_classes
+    if pairs < 1:
+        print(
+            f"note: {options.batch_size} images of {records.num_classes} classes hold about {pairs:.2g} pairs of one "
+            f"class, from which --global_loss={options.global_loss} learns; a larger --batch_size gives more",
+            flush=True,
+        )
 
 
 def _check_model(options: TrainOptions, model: Any) -> None:
@@ -222,7 +259,7 @@ def _check_model(options: TrainOptions, model: Any) -> None:
         raise InputError(
             f"--image_size must be at least {model.min_side} for this model. Received: {options.image_size}"
         )
-    channels = model.local_head.channels
+    channels = model.local_head.channels if model.local_head else 0
     if options.local_feature_map_channels not in (None, channels):
         raise InputError(
             f"--local_feature_map_channels is {options.local_feature_map_channels}, but the local feature map of "

@@ -1,11 +1,13 @@
 """The three losses of DELG (arXiv 2001.05027, section 3.3) as values per example, and their sum.
 
+Another loss of the global descriptor can take the place of the first, see :mod:`training.global_losses`.
+
 ``total = descriptor + attention_weight * attention + reconstruction_weight * reconstruction``, each a mean over the
 global batch. The released code divides the reconstruction term by the batch of one replica only, which multiplies its
 weight by the number of replicas; here the number of replicas does not change the result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import ops
@@ -47,26 +49,34 @@ def batch_mean(values: Tensor, global_batch_size: int) -> Tensor:
     return ops.sum(values) / global_batch_size
 
 
-def delg_losses(model: Any, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+def delg_losses(
+    model: Any,
+    outputs: Mapping[str, Tensor],
+    labels: Tensor,
+    global_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
     """The unweighted losses of a batch.
 
     Args:
       model: a :class:`delg.model.Delg` with classifiers.
       outputs: what the model gave for the batch.
       labels: ``(B,)`` integers.
+      global_loss: of labels ``(B,)`` and global descriptors ``(B, D)`` to a scalar, which every example then bears;
+        None for the cross entropy of the ArcFace classifier (released).
 
     Returns:
-      ``desc`` and ``attn`` (cross entropies), with an autoencoder ``recon``; each ``(B,)``. Beside them the logits
-      ``desc_logits`` (with the margin) and ``attn_logits``, ``(B, C)``.
+      ``desc``, with a local head ``attn`` (cross entropies), with an autoencoder ``recon``; each ``(B,)``. Beside them
+      the logits ``desc_logits`` (with the margin; only of ArcFace) and ``attn_logits``, ``(B, C)``.
     """
-    desc_logits = model.arcface_logits(outputs["global_descriptor"], labels)
-    attn_logits = model.attention_logits(outputs["attention_pooled"])
-    losses = {
-        "desc": cross_entropy(desc_logits, labels),
-        "attn": cross_entropy(attn_logits, labels),
-        "desc_logits": desc_logits,
-        "attn_logits": attn_logits,
-    }
+    losses: dict[str, Tensor] = {}
+    if global_loss is None:
+        losses["desc_logits"] = model.arcface_logits(outputs["global_descriptor"], labels)
+        losses["desc"] = cross_entropy(losses["desc_logits"], labels)
+    else:
+        losses["desc"] = ops.broadcast_to(global_loss(labels, outputs["global_descriptor"]), ops.shape(labels))
+    if "attention_pooled" in outputs:
+        losses["attn_logits"] = model.attention_logits(outputs["attention_pooled"])
+        losses["attn"] = cross_entropy(losses["attn_logits"], labels)
     if "reconstruction" in outputs:
         losses["recon"] = reconstruction_error(outputs["local_target"], outputs["reconstruction"])
     return losses

@@ -1,4 +1,9 @@
-"""Optimizers by name. Each is a Keras optimizer; the trainer sets its learning rate at every step."""
+"""Optimizers by name. Each is a Keras optimizer; the trainer sets its learning rate at every step.
+
+Weight decay comes in two forms. That of Keras takes ``lr * weight_decay * w`` from a weight at every step, so that it
+fades with the learning rate. That of tensorflow-addons takes ``weight_decay * w`` whatever the rate; with the same
+result for a constant rate ``lr``, its ``weight_decay`` is ``lr`` times the Keras one.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,28 +16,120 @@ from protos.spec import build
 
 Tensor = Any
 Optimizer = Any  # keras.optimizers.Optimizer
-NOT_DECAYED = ("bias", "gamma", "beta")
+NOT_DECAYED = ("bias", "gamma", "beta", r"^p(:\d+)?$")  # names of variables; p is the exponent of a learned pooling
 
 
-def sgd(momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
-    """``v = momentum * v - lr * g; w = w + v`` (released: momentum 0.9, no Nesterov, no weight decay)."""
-    if not 0 <= momentum < 1:
-        raise InputError(f"sgd expects a momentum in 0 <= momentum < 1. Received: {momentum}")
-    return keras.optimizers.SGD(learning_rate=0.0, momentum=momentum, nesterov=nesterov)
+class _DecayOfAddons:
+    """Takes ``weight_decay * w`` from every decayed weight before the update, whatever the learning rate."""
+
+    weight_decay: float
+    _use_weight_decay: Callable[[Any], bool]
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                variable.assign(variable - variable * ops.cast(self.weight_decay, variable.dtype))
+
+
+class AddonsAdamW(_DecayOfAddons, keras.optimizers.Adam):
+    """Adam with the decay of ``tfa.optimizers.AdamW``."""
+
+
+class AddonsSGDW(_DecayOfAddons, keras.optimizers.SGD):
+    """Stochastic gradient descent with the decay of ``tfa.optimizers.SGDW``."""
+
+
+def sgd(momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:
+    """``v = momentum * v - lr * g; w = w + v`` (released: momentum 0.9, no Nesterov, no weight decay).
+
+    Args:
+      momentum: 0 or more, below 1.
+      nesterov: look ahead: ``w = w + momentum * v - lr * g``.
+      weight_decay: before this, ``w = w - lr * weight_decay * w``; not of biases and normalisation layers.
+    """
+    _check("sgd", momentum, weight_decay)
+    decay = weight_decay or None
+    optimizer = keras.optimizers.SGD(learning_rate=0.0, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+    return _kernels_only(optimizer) if decay else optimizer
 
 
 def adamw(weight_decay: float = 0.05, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7) -> Optimizer:
-    """Adam with decoupled weight decay (arXiv 1711.05101); biases and normalisation layers are not decayed."""
-    if weight_decay < 0:
-        raise InputError(f"adamw expects a weight_decay of 0 or more. Received: {weight_decay}")
+    """Adam with the decay of Keras, ``w = w - lr * weight_decay * w`` before the update (arXiv 1711.05101).
+
+    Biases and normalisation layers are not decayed.
+    """
+    _check("adamw", 0.0, weight_decay)
     optimizer = keras.optimizers.AdamW(
         learning_rate=0.0, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
     )
+    return _kernels_only(optimizer)
+
+
+def sgdw_addons(
+    weight_decay: float, momentum: float = 0.0, nesterov: bool = False, kernels_only: bool = False
+) -> Optimizer:
+    """``tfa.optimizers.SGDW``: ``w = w - weight_decay * w``, then :func:`sgd`.
+
+    Args:
+      weight_decay: not multiplied by the learning rate.
+      momentum: 0 or more, below 1.
+      nesterov: look ahead.
+      kernels_only: spare biases and normalisation layers; by default all weights are decayed, as there.
+    """
+    _check("sgdw_addons", momentum, weight_decay)
+    optimizer = AddonsSGDW(learning_rate=0.0, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return _kernels_only(optimizer) if kernels_only else optimizer
+
+
+def adamw_addons(
+    weight_decay: float,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    amsgrad: bool = False,
+    kernels_only: bool = False,
+) -> Optimizer:
+    """``tfa.optimizers.AdamW``: ``w = w - weight_decay * w``, then Adam.
+
+    Args:
+      weight_decay: not multiplied by the learning rate.
+      beta_1: decay of the mean of the gradients.
+      beta_2: decay of the mean of their squares.
+      epsilon: added to the root of that mean.
+      amsgrad: divide by the largest root so far.
+      kernels_only: spare biases and normalisation layers; by default all weights are decayed, as there.
+    """
+    _check("adamw_addons", 0.0, weight_decay)
+    optimizer = AddonsAdamW(
+        learning_rate=0.0,
+        weight_decay=weight_decay,
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        amsgrad=amsgrad,
+    )
+    return _kernels_only(optimizer) if kernels_only else optimizer
+
+
+def _check(name: str, momentum: float, weight_decay: float) -> None:
+    if not 0 <= momentum < 1:
+        raise InputError(f"{name} expects a momentum in 0 <= momentum < 1. Received: {momentum}")
+    if weight_decay < 0:
+        raise InputError(f"{name} expects a weight_decay of 0 or more. Received: {weight_decay}")
+
+
+def _kernels_only(optimizer: Optimizer) -> Optimizer:
     optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adamw": adamw}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "adamw": adamw,
+    "sgdw_addons": sgdw_addons,
+    "adamw_addons": adamw_addons,
+}
 
 
 def build_optimizer(text: str) -> Optimizer:

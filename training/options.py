@@ -23,6 +23,10 @@ class TrainOptions:
     clip_norm: float = 10.0
     attention_loss_weight: float = 1.0
     reconstruction_loss_weight: float = 10.0
+    global_loss: str = "arcface"
+    moving_average_decay: float | None = None
+    moving_average_start: int = 0
+    moving_average_dynamic: bool = False
     seed: int = 0
 
     image_size: int = 321

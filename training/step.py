@@ -7,7 +7,10 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
+from training.averaging import MovingAverage
+from training.global_losses import GlobalLoss
 from training.losses import ATTENTION_WEIGHT, RECONSTRUCTION_WEIGHT, batch_mean, correct, delg_losses, total_loss
+from training.metric_losses import nearest_is_same
 from training.optimizers import clip_by_global_norm
 
 Tensor = Any
@@ -25,6 +28,7 @@ class StepConfig:
       attention_loss_weight: weight of the attention cross entropy.
       reconstruction_loss_weight: weight of the reconstruction error.
       clip_norm: largest global norm of the gradients.
+      global_loss: in the place of ArcFace; None for ArcFace (released).
     """
 
     batch_size: int
@@ -32,6 +36,7 @@ class StepConfig:
     attention_loss_weight: float = ATTENTION_WEIGHT
     reconstruction_loss_weight: float = RECONSTRUCTION_WEIGHT
     clip_norm: float = 10.0
+    global_loss: GlobalLoss | None = None
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,9 @@ class StepResult:
     """What a step tells; tensors.
 
     Attributes:
-      metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin.
-      attention: ``(B, h, w)``.
+      metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where another
+        loss takes the place of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
+      attention: ``(B, h, w)``; ``(B, 1, 1)`` of zeros where the model has no local head.
       sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`; zeros unless asked for.
     """
 
@@ -92,22 +98,27 @@ def compute(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> C
     """
     with tf.GradientTape() as tape:
         maps, outputs = forward(model, images, training=True)
-        values = delg_losses(model, outputs, labels)
+        values = delg_losses(model, outputs, labels, config.global_loss)
         means: dict[str, Tensor] = {
             key: batch_mean(values[key], config.batch_size) for key in ("desc", "attn", "recon") if key in values
         }
-        means.setdefault("recon", ops.zeros_like(means["desc"]))
+        for absent in {"attn", "recon"} - means.keys():
+            means[absent] = ops.zeros_like(means["desc"])
         means["loss"] = total_loss(
             **means,
             attention_weight=config.attention_loss_weight,
             reconstruction_weight=config.reconstruction_loss_weight,
         )
-    gradients = tape.gradient(
-        means["loss"], model.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-    for key in ("desc", "attn"):
-        hits = correct(values[f"{key}_logits"], labels)
-        means[f"{key}_accuracy"] = batch_mean(hits, config.batch_size)
+    weights = [variable.value for variable in model.trainable_variables]
+    gradients = tape.gradient(means["loss"], weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if config.global_loss is None:
+        means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], labels), config.batch_size)
+    else:
+        hits, counted = nearest_is_same(labels, outputs["global_descriptor"])
+        means["desc_accuracy"] = ops.sum(hits) / ops.maximum(ops.sum(counted), 1.0)
+    means["attn_accuracy"] = ops.zeros_like(means["desc"])
+    if "attn_logits" in values:
+        means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], labels), config.batch_size)
     return Computation(means, gradients, maps, outputs)
 
 
@@ -118,10 +129,11 @@ class TrainStep:
       model: a :class:`delg.model.Delg` with classifiers.
       optimizer: a Keras optimizer built for the model's trainable variables.
       config: sizes, weights and clipping.
+      average: moving average of the trainable variables, updated with them; or None.
     """
 
-    def __init__(self, model: Any, optimizer: Any, config: StepConfig) -> None:
-        self._model, self._optimizer, self._config = model, optimizer, config
+    def __init__(self, model: Any, optimizer: Any, config: StepConfig, average: MovingAverage | None = None) -> None:
+        self._model, self._optimizer, self._config, self._average = model, optimizer, config, average
         side = config.image_size
         self._graph = tf.function(
             self._update,
@@ -152,7 +164,10 @@ class TrainStep:
         computed = compute(self._model, images, labels, self._config)
         gradients, norm = clip_by_global_norm(computed.gradients, self._config.clip_norm)
         self._optimizer.learning_rate.assign(rate)
+        earlier = tf.identity(self._optimizer.iterations.value)
         self._optimizer.apply(gradients, self._model.trainable_variables)
+        if self._average is not None:
+            self._average.update(earlier)
         means = computed.means | {"gradient_norm": norm}
         maps = computed.maps
         sparsity = tf.cond(
@@ -161,24 +176,33 @@ class TrainStep:
             lambda: ops.zeros((len(BLOCKS),), "float32"),
         )
         metrics = ops.stack([ops.cast(means[name], "float32") for name in METRICS])
-        return metrics, computed.outputs["attention"], sparsity
+        attention = computed.outputs.get("attention", ops.zeros((self._config.batch_size, 1, 1)))
+        return metrics, attention, sparsity
 
 
-def compile_validation_step(model: Any, image_size: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A graph from a batch of any size to ``(2,)`` counts: right by the global head, right by the attention head.
+def compile_validation_step(
+    model: Any, image_size: int, global_loss: GlobalLoss | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A graph from a batch of any size to counts ``(2, 2)``: rows global and attention head; images right, and judged.
 
     In inference mode and without the margin. The attention head sees the autoencoder's reconstruction as in training
-    (the released validation feeds it the feature map itself, on which it was never trained).
+    (the released validation feeds it the feature map itself, on which it was never trained). With a loss that trains
+    no classifier, an image is right where its nearest neighbour in the batch is of its class; one that is alone in its
+    class there is not judged. Without a local head the second row is 0.
     """
     signature = (tf.TensorSpec((None, image_size, image_size, 3), tf.float32), tf.TensorSpec((None,), tf.int64))
 
     @tf.function(input_signature=signature, autograph=False)
     def step(images: Tensor, labels: Tensor) -> Tensor:
         _, outputs = forward(model, images, training=False)
-        logits = (
-            model.arcface_logits(outputs["global_descriptor"]),
-            model.attention_logits(outputs["attention_pooled"]),
-        )
-        return tf.stack([tf.reduce_sum(correct(values, labels)) for values in logits])
+        judged = tf.ones_like(labels, tf.float32)
+        if global_loss is None:
+            descriptor = (correct(model.arcface_logits(outputs["global_descriptor"]), labels), judged)
+        else:
+            descriptor = nearest_is_same(labels, outputs["global_descriptor"])
+        attention = (tf.zeros_like(judged), tf.zeros_like(judged))
+        if "attention_pooled" in outputs:
+            attention = (correct(model.attention_logits(outputs["attention_pooled"]), labels), judged)
+        return tf.reduce_sum(tf.convert_to_tensor([descriptor, attention]), axis=-1)
 
     return step

@@ -21,10 +21,11 @@ class Summaries:
     Args:
       logdir: folder of the run.
       model: a :class:`delg.model.Delg`.
+      descriptor_loss: last part of the name of the global descriptor's loss.
     """
 
-    def __init__(self, logdir: str | os.PathLike[str], model: Any) -> None:
-        self._model = model
+    def __init__(self, logdir: str | os.PathLike[str], model: Any, descriptor_loss: str = "crossentropy") -> None:
+        self._model, self._descriptor_loss = model, descriptor_loss
         self._writer = tf.summary.create_file_writer(str(Path(logdir) / "train_logs"), flush_millis=FLUSH_MILLISECONDS)
 
     def training(
@@ -72,11 +73,12 @@ class Summaries:
     def _losses(self, means: Mapping[str, float]) -> dict[str, float]:
         values = {
             "loss/total": means["loss"],
-            "loss/desc/crossentropy": means["desc"],
-            "loss/attn/crossentropy": means["attn"],
+            f"loss/desc/{self._descriptor_loss}": means["desc"],
             "train_accuracy/desc": means["desc_accuracy"],
-            "train_accuracy/attn": means["attn_accuracy"],
         }
+        if self._model.local_head is not None:
+            values["loss/attn/crossentropy"] = means["attn"]
+            values["train_accuracy/attn"] = means["attn_accuracy"]
         if self._model.config["local_dim"]:
             values["loss/recon/mse"] = means["recon"]
         return values

@@ -32,11 +32,33 @@ _define("string", "output_model", "Folder of the trained model. Default: LOGDIR/
 _define("float", "initial_lr", "Highest learning rate.", lower_bound=0.0)
 _define("integer", "batch_size", "Images per step.", lower_bound=1)
 _define("integer", "max_iters", "Steps.", lower_bound=1)
-_define("string", "optimizer", "sgd(momentum=, nesterov=) or adamw(weight_decay=, beta_1=, beta_2=, epsilon=).")
+_define(
+    "string",
+    "optimizer",
+    "sgd(momentum=, nesterov=, weight_decay=) or adamw(weight_decay=, beta_1=, beta_2=, epsilon=), whose decay is "
+    "multiplied by the learning rate; sgdw_addons(...) or adamw_addons(...), whose decay is not (tensorflow-addons).",
+)
 _define("string", "schedule", "linear(warmup=) (released), cosine(warmup=) or constant(warmup=); warm-up in steps.")
 _define("float", "clip_norm", "Largest global norm of the gradients.", lower_bound=1e-12)
 _define("float", "attention_loss_weight", "Weight of the attention loss.", lower_bound=0.0)
 _define("float", "reconstruction_loss_weight", "Weight of the reconstruction loss.", lower_bound=0.0)
+_define(
+    "string",
+    "global_loss",
+    "Loss of the global descriptor: arcface (released), triplet_semihard(margin=, distance=, normalize=), "
+    "contrastive(margin=, normalize=), npairs(scale=, normalize=), or module:function of your own, called with labels "
+    "(B,) and descriptors (B, D), not normalised. Without arcface, the accuracy is that of the nearest neighbour in "
+    "the batch, among images whose class is there twice.",
+)
+_define(
+    "float",
+    "moving_average_decay",
+    "Keep a moving average of the weights, such as 0.999; it is what is validated and written as the model.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+_define("integer", "moving_average_start", "Step at which the averaging begins.", lower_bound=0)
+_define("bool", "moving_average_dynamic", "Average little at first: decay at most (1 + n) / (10 + n) at step n.")
 _define("integer", "seed", "Seed of the weights, the order and the augmentation.", lower_bound=0)
 
 # Images.
@@ -45,7 +67,8 @@ _define("bool", "use_augmentation", "Augment the training images.")
 _define(
     "string",
     "augment",
-    "The augmentation: crop(min_area=, ...), flip(p=), color_jitter(...), random_erasing(p=, ...), joined by commas. "
+    "The augmentation: crop(min_area=, ...), flip(p=), color_jitter(...), random_erasing(p=, ...), "
+    "rotate(degrees=, ...), cutout(size=, ...), gaussian_blur(max_sigma=, ...), hsv_jitter(...), joined by commas. "
     "Default: crop, the released one.",
 )
 _define("bool", "cache", "Decode every photo once and keep it in memory. Default: when 2 GiB are enough.")
@@ -53,7 +76,7 @@ _define("integer", "shuffle_buffer", "Records shuffled at once when not cached (
 _define("bool", "benchmark_input", "Measure the input pipeline alone and exit.")
 
 # Model: what is not given is the preset's choice.
-_define("string", "preset", "Model: delg_r50, delg_r101 or delg_small.")
+_define("string", "preset", "Model: delg_r50, delg_r101, delg_small, cvnet_r50, delg_pytorch_r50 and others.")
 _define("bool", "block3_strides", "Thin the local feature map by 2. Default: the preset's, else true (released).")
 _define("bool", "delg_global_features", "Train the global head (released: false); only true is supported.")
 _define("float", "delg_gem_power", "Power of GeM pooling. Default: the preset's (released: 3.0).", lower_bound=1e-3)

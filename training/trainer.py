@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from protos.errors import InputError
+from training.averaging import AverageConfig, MovingAverage
 from training.checkpoints import Checkpoints
 from training.diagnosis import NotFiniteError, first_not_finite
 from training.fused import fuse_batch_normalization
@@ -36,6 +38,7 @@ class TrainerConfig:
       eval_interval: steps between validations (released: 1000).
       save_interval: steps between checkpoints (released: 1000).
       save_seconds: and at least one in so many seconds.
+      average: keep a moving average of the weights, which is what is validated; or None.
     """
 
     max_iters: int
@@ -44,6 +47,7 @@ class TrainerConfig:
     eval_interval: int = 1000
     save_interval: int = 1000
     save_seconds: float = 30.0
+    average: AverageConfig | None = None
 
 
 @dataclass
@@ -72,19 +76,25 @@ class Trainer:
         self.optimizer.build(self.model.trainable_variables)
         fuse_batch_normalization(self.model.backbone.layers)
         c = self.config
+        self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
             self.model,
             self.optimizer,
             save_interval=c.save_interval,
             save_seconds=c.save_seconds,
+            average=self._average,
         )
-        self._step = TrainStep(self.model, self.optimizer, c.step)
-        self._validation_step = compile_validation_step(self.model, c.step.image_size)
+        self._step = TrainStep(self.model, self.optimizer, c.step, self._average)
+        self._validation_step = compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
 
     def restore(self) -> int:
         """Continues from the last checkpoint; returns the number of steps done."""
         return self.checkpoints.restore()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model holds the averaged weights, if there is an average; after it, its own."""
+        return self._average.applied() if self._average else nullcontext()
 
     def fit(self, batches: Batches, validation: tf.data.Dataset | None = None, start: int = 0) -> None:
         """Trains from step ``start`` to ``max_iters`` and leaves a checkpoint of the end.
@@ -98,7 +108,10 @@ class Trainer:
           NotFiniteError: a loss or a gradient became NaN or infinite; it names the tensor.
           InputError: a record cannot be read, or has a label out of range.
         """
-        self.summaries = Summaries(self.logdir, self.model)
+        if self._average and not start:
+            self._average.reset()
+        loss = self.config.step.global_loss
+        self.summaries = Summaries(self.logdir, self.model, loss.name if loss else "crossentropy")
         progress = Progress(self.config.max_iters, self.config.step.batch_size)
         iterator = iter(batches(start))
         try:
@@ -106,7 +119,8 @@ class Trainer:
                 self._advance(step, iterator, progress)
                 done = step + 1
                 if done % self.config.eval_interval == 0 or done == self.config.max_iters:
-                    self._validate(done, validation)
+                    with self.averaged():
+                        self._validate(done, validation)
                     progress.restart_clock()
                 self.checkpoints.save_if_due(done)
             self.checkpoints.save(self.config.max_iters)
@@ -145,24 +159,27 @@ class Trainer:
 
     def _validate(self, done: int, validation: tf.data.Dataset | None) -> None:
         """Accuracies of both heads on the validation images, and what ``evaluate`` finds."""
-        started = time.monotonic()
         if validation is not None:
-            right, count = np.zeros(2), 0
-            iterator = iter(validation)
-            while (batch := _next(iterator)) is not None:
-                images, labels = batch
-                right += np.asarray(self._validation_step(images, labels))
-                count += len(labels)
-            accuracy = dict(zip(("desc", "attn"), (right / max(count, 1)).tolist()))
-            self.summaries.scalars(done, "validation", accuracy)
-            self.log(
-                f"validation at step {done}: accuracy {100 * accuracy['desc']:.1f} % (attention head "
-                f"{100 * accuracy['attn']:.1f} %) of {count} images in {time.monotonic() - started:.1f} s"
-            )
+            self._validate_images(done, validation)
         if self.evaluate is not None:
             values = self.evaluate(self.model)
             self.summaries.scalars(done, "retrieval", values)
             self.log(f"retrieval at step {done}: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()))
+
+    def _validate_images(self, done: int, validation: tf.data.Dataset) -> None:
+        started, counts, seen = time.monotonic(), np.zeros((2, 2)), 0
+        iterator = iter(validation)
+        while (batch := _next(iterator)) is not None:
+            counts += np.asarray(self._validation_step(*batch))
+            seen += len(batch[1])
+        judged = {name: row for name, row in zip(("desc", "attn"), counts) if row[1]}
+        accuracy = {name: float(right / count) for name, (right, count) in judged.items()}
+        self.summaries.scalars(done, "validation", accuracy)
+        descriptor, attention = (f"{100 * accuracy[n]:.1f} %" if n in accuracy else "absent" for n in ("desc", "attn"))
+        self.log(
+            f"validation at step {done}: accuracy {descriptor} (attention head {attention}) of {seen} images in "
+            f"{time.monotonic() - started:.1f} s"
+        )
 
 
 def _next(iterator: Any) -> Any:

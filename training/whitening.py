@@ -49,7 +49,7 @@ def start_from_pca(model: Any, batches: Iterable[Any], seed: int) -> None:
       seed: of the turn of the axes.
     """
     state = [(variable, np.array(variable)) for variable in model.backbone.non_trainable_variables]
-    pooled = [ops.convert_to_numpy(model.pooling(model.backbone(x, training=True)["block4"])) for x in batches]
+    pooled = [ops.convert_to_numpy(model.pooled(model.backbone(x, training=True)["block4"])) for x in batches]
     for variable, value in state:
         variable.assign(value)
     kernel, bias = whitening(np.concatenate(pooled), model.embedding_dim, seed)

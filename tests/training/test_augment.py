@@ -6,7 +6,19 @@ import tensorflow as tf
 
 from protos.errors import InputError
 from tests.training.pictures import picture
-from training.augment import AUGMENTATIONS, Crop, build_augmentation, color_jitter, flip, random_erasing
+from training import image_ops
+from training.augment import (
+    AUGMENTATIONS,
+    Crop,
+    build_augmentation,
+    color_jitter,
+    cutout,
+    flip,
+    gaussian_blur,
+    hsv_jitter,
+    random_erasing,
+    rotate,
+)
 
 IMAGE = tf.constant(picture(1, 0, (32, 32)), tf.float32)
 
@@ -73,6 +85,69 @@ def test_random_erasing_paints_one_rectangle():
     assert not (draws(random_erasing(p=0.0), 20) != IMAGE.numpy()).any()
 
 
+def test_rotate_turns_counter_clockwise_and_both_ways():
+    wheel = tf.constant(np.arange(27.0).reshape(3, 3, 3), tf.float32)
+    quarter = image_ops.rotate(wheel, tf.constant(np.pi / 2, tf.float32), "bilinear").numpy()
+    np.testing.assert_allclose(quarter, np.rot90(wheel.numpy()), atol=1e-4)
+    turned = draws(rotate(degrees=90.0, p=0.7, fill_value=128.0), 100)
+    changed = (turned != IMAGE.numpy()).any((1, 2, 3))
+    assert 50 < changed.sum() < 90
+    # what was right of the centre goes up when turned counter-clockwise, down when clockwise
+    dot = np.zeros((33, 33, 3), np.float32)
+    dot[16, 28] = 255.0
+    step = rotate(degrees=60.0, fill_value=0.0)
+    rows = [int(step(tf.constant(dot), seed(i)).numpy()[..., 0].argmax()) // 33 for i in range(60)]
+    assert min(rows) == 16 - 10 and max(rows) == 16 + 10  # 12 sin 60 = 10.4
+    assert (draws(rotate(degrees=0.0, p=1.0), 3) == IMAGE.numpy()).all()
+    assert draws(rotate(degrees=45.0, fill_value=7.0), 20)[:, 0, 0].min() == 7.0
+
+
+def test_cutout_paints_a_rectangle_wholly_inside():
+    images = draws(cutout(size=(4, 10), p=0.8, value=300.0))
+    painted = (images == 300.0).all(-1)
+    hit = painted.any((1, 2))
+    assert 130 < hit.sum() < 190
+    assert (painted[hit].sum((1, 2)) == 40).all()
+    tops = painted[hit].any(2).argmax(1)
+    lefts = painted[hit].any(1).argmax(1)
+    assert tops.min() == 0 and tops.max() == 27 and lefts.min() == 0 and lefts.max() == 21  # the last place is free
+    assert (painted[hit].any(2).sum(1) == 4).all() and (painted[hit].any(1).sum(1) == 10).all()
+    assert (images[hit][~painted[hit]] == np.broadcast_to(IMAGE, (hit.sum(), 32, 32, 3))[~painted[hit]]).all()
+    assert (draws(cutout(size=32), 2) == 128.0).all()
+
+
+def test_blur_keeps_the_mean_and_takes_detail():
+    images = draws(gaussian_blur(size=7, min_sigma=0.5, max_sigma=3.0, p=0.5), 100)
+    detail = np.abs(np.diff(images, axis=2)).mean((1, 2, 3))
+    same = (images == IMAGE.numpy()).all((1, 2, 3))
+    assert 30 < same.sum() < 70
+    assert (detail[~same] < detail[same].min()).all() and len(set(detail[~same].tolist())) == (~same).sum()
+    flat = image_ops.gaussian_blur(tf.fill((9, 9, 3), 100.0), 5, tf.constant(1.0)).numpy()
+    np.testing.assert_allclose(flat, 100.0, rtol=1e-6)
+    point = np.zeros((9, 9, 1), np.float32)
+    point[4, 4] = 1.0
+    blurred = image_ops.gaussian_blur(tf.constant(point), 3, tf.constant(1.0)).numpy()[..., 0]
+    weights = np.exp([-0.5, 0.0, -0.5]) / np.exp([-0.5, 0.0, -0.5]).sum()
+    np.testing.assert_allclose(blurred[3:6, 3:6], np.outer(weights, weights), rtol=1e-6)
+    assert blurred.sum() == pytest.approx(1.0, rel=1e-6)
+
+
+def test_hsv_jitter_changes_each_within_its_bounds():
+    grey = tf.fill((2, 2, 3), 100.0)
+    values = np.array([hsv_jitter(0.5, 0.5, 2.0, 0.6, 1.1)(grey, seed(i)).numpy().mean() for i in range(200)])
+    assert 60 <= values.min() < 65 and 105 < values.max() <= 110 + 1e-3
+    red = tf.constant([[[150.0, 100.0, 100.0]]])
+    chroma = []
+    for i in range(200):
+        yiq = hsv_jitter(0.5, 0.5, 1.5, 1.0, 1.0)(red, seed(i)).numpy()[0, 0] @ image_ops.YIQ.T
+        chroma.append(yiq[1] + 1j * yiq[2])
+    chroma = np.array(chroma) / complex(*(image_ops.YIQ @ red.numpy()[0, 0])[1:])
+    assert -0.5 <= np.angle(chroma).min() < -0.45 and 0.45 < np.angle(chroma).max() <= 0.5
+    assert 0.5 <= np.abs(chroma).min() < 0.55 and 1.45 < np.abs(chroma).max() <= 1.5 + 1e-4
+    np.testing.assert_allclose(draws(hsv_jitter(0.0, 1.0, 1.0, 1.0, 1.0), 2), np.stack([IMAGE] * 2), atol=1e-3)
+    assert draws(hsv_jitter(0.0, 1.0, 1.0, 3.0, 3.0), 1).max() == 255.0
+
+
 def test_steps_of_a_chain_draw_different_numbers():
     augmentation = build_augmentation("flip(p=0.5), flip(p=0.5)")
     flips = [np.array_equal(augmentation.apply(IMAGE, seed(i)), IMAGE) for i in range(40)]
@@ -84,13 +159,15 @@ def test_chains_by_name():
     assert build_augmentation("crop").crop == Crop(0.08, 1.0, 3 / 4, 4 / 3)
     chain = build_augmentation("flip, crop(min_area=0.3, max_aspect=2.0), random_erasing(p=0.1)")
     assert chain.crop == Crop(min_area=0.3, max_aspect=2.0) and len(chain.steps) == 2
-    assert sorted(AUGMENTATIONS) == ["color_jitter", "crop", "flip", "random_erasing"]
+    assert sorted(AUGMENTATIONS) == [
+        "color_jitter", "crop", "cutout", "flip", "gaussian_blur", "hsv_jitter", "random_erasing", "rotate",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mirror", "Unknown augmentation 'mirror'; the choices are color_jitter, crop, flip, random_erasing"),
+        ("mirror", "Unknown augmentation 'mirror'; the choices are color_jitter, crop, cutout, flip, gaussian_blur, "),
         ("flip(chance=1)", "its arguments are p"),
         ("flip(p=1.5)", "probability p in 0..1"),
         ("crop(min_area=0)", "0 < min_area"),
@@ -98,6 +175,16 @@ def test_chains_by_name():
         ("crop, crop", "at most one crop"),
         ("color_jitter(contrast=1.0)", "strengths from 0 to below 1"),
         ("random_erasing(max_area=1.0)", "0 < min_area <= max_area < 1"),
+        ("rotate(degrees=181)", r"degrees in 0\.\.180"),
+        ("rotate(interpolation='cubic')", "interpolation among nearest, bilinear"),
+        ("rotate(fill_mode='zero')", "fill_mode among constant, reflect, wrap, nearest"),
+        ("cutout(size=5)", "size of even whole numbers"),
+        ("cutout(size=(4, 0))", "size of even whole numbers"),
+        ("gaussian_blur(size=1)", r"whole size in 2\.\.63"),
+        ("gaussian_blur(min_sigma=0)", "0 < min_sigma <= max_sigma"),
+        ("hsv_jitter(max_delta_hue=-0.1)", "0 <= max_delta_hue <= pi"),
+        ("hsv_jitter(lower_value=1.3)", "0 <= lower <= upper"),
+        ("cutout(p=2)", r"probability p in 0\.\.1"),
     ],
 )
 def test_chains_that_are_refused(text, message):

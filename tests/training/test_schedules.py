@@ -70,12 +70,31 @@ def test_adamw_decays_kernels_only():
         assert updated("adamw(weight_decay=0.5)", [3.0], [0.1], name) == pytest.approx([0.9], abs=1e-6)
 
 
+def test_decay_with_and_without_the_learning_rate():
+    # the gradient is 0: what changes is the decay
+    still = {"gradients": [0.0, 0.0], "rates": [0.1, 0.01]}
+    assert updated("sgd(weight_decay=0.5)", **still) == pytest.approx([0.95, 0.95 * 0.995])
+    assert updated("sgd", **still) == [1.0, 1.0]
+    assert updated("sgdw_addons(weight_decay=0.5)", **still) == pytest.approx([0.5, 0.25])
+    assert updated("adamw_addons(weight_decay=0.5)", **still) == pytest.approx([0.5, 0.25])
+    # 1 - 0.5 * 1 - 0.1 * 2
+    assert updated("sgdw_addons(weight_decay=0.5)", [2.0], [0.1]) == pytest.approx([0.3])
+    for name in ("bias", "gamma", "beta", "p"):
+        assert updated("sgd(weight_decay=0.5)", **still, name=name) == [1.0, 1.0]
+        assert updated("sgdw_addons(weight_decay=0.5)", **still, name=name) == pytest.approx([0.5, 0.25])
+        for kind in ("sgdw_addons", "adamw_addons"):
+            assert updated(f"{kind}(weight_decay=0.5, kernels_only=True)", **still, name=name) == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("adam", "Unknown optimizer 'adam'; the choices are adamw, sgd"),
+        ("adam", "Unknown optimizer 'adam'; the choices are adamw, adamw_addons, sgd, sgdw_addons"),
         ("sgd(momentum=1.0)", "momentum in 0 <= momentum < 1"),
         ("adamw(weight_decay=-1)", "weight_decay of 0 or more"),
+        ("sgd(weight_decay=-1)", "sgd expects a weight_decay of 0 or more"),
+        ("sgdw_addons(weight_decay=-1)", "weight_decay of 0 or more"),
+        ("adamw_addons", "missing a required argument: 'weight_decay'"),
     ],
 )
 def test_optimizers_that_are_refused(text, message):

@@ -9,6 +9,8 @@ from keras import ops
 from tests.training.pictures import picture
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.diagnosis import first_not_finite
+from training.global_losses import build_global_loss
+from training.metric_losses import triplet_semihard_loss
 from training.optimizers import build_optimizer
 from training.step import BLOCKS, METRICS, TrainStep, compile_validation_step, compute, forward
 
@@ -132,6 +134,41 @@ def test_validation_counts_what_is_right_without_margin_or_batch_statistics():
     _, outputs = forward(model, IMAGES, training=False)
     logits = (model.arcface_logits(outputs["global_descriptor"]), model.attention_logits(outputs["attention_pooled"]))
     answers = [tf.constant(numbers(values).argmax(1)) for values in logits]
-    assert numbers(step(IMAGES, answers[0]))[0] == 4.0
-    assert numbers(step(IMAGES[:3], answers[1][:3]))[1] == 3.0
-    assert numbers(step(IMAGES, (answers[0] + 1) % 8))[0] == 0.0
+    assert numbers(step(IMAGES, answers[0]))[0].tolist() == [4.0, 4.0]
+    assert numbers(step(IMAGES[:3], answers[1][:3]))[1].tolist() == [3.0, 3.0]
+    assert numbers(step(IMAGES, (answers[0] + 1) % 8))[0].tolist() == [0.0, 4.0]
+
+
+def test_without_a_classifier_the_nearest_neighbour_is_asked():
+    model, loss = tiny_model(), build_global_loss("contrastive")
+    step = compile_validation_step(model, SIZE, loss)
+    twice = tf.concat([IMAGES[:2], IMAGES[:2]], 0)
+    assert numbers(step(twice, tf.constant([0, 1, 0, 1], tf.int64)))[0].tolist() == [4.0, 4.0]
+    assert numbers(step(twice, tf.constant([0, 0, 1, 1], tf.int64)))[0].tolist() == [0.0, 4.0]
+    assert numbers(step(twice, tf.constant([0, 1, 0, 2], tf.int64)))[0].tolist() == [2.0, 2.0]
+    means = compute(model, twice, tf.constant([0, 1, 0, 2], tf.int64), step_config(4, global_loss=loss)).means
+    assert float(means["desc_accuracy"]) == 1.0  # of the two that are not alone in their class
+
+
+def test_another_loss_takes_the_place_of_arcface():
+    model = tiny_model()
+    config = step_config(4, global_loss=build_global_loss("triplet_semihard(margin=0.3)"))
+    computed = compute(model, IMAGES, LABELS, config)
+    means = {name: float(value) for name, value in computed.means.items()}
+    descriptors = tf.math.l2_normalize(numbers(computed.outputs["global_descriptor"]), axis=1)
+    assert means["desc"] == pytest.approx(float(triplet_semihard_loss(LABELS, descriptors, 0.3)), rel=1e-5)
+    assert means["desc"] > 0 and means["loss"] == pytest.approx(means["desc"] + means["attn"] + 10 * means["recon"])
+    for variable, gradient in zip(model.trainable_variables, computed.gradients):
+        assert numbers(gradient).any() == (variable.path != "classifier/cosine_weights") or "bias" in variable.path
+
+
+def test_a_model_without_a_local_head_trains():
+    model, optimizer = tiny_model(local_head=None, local_dim=None), build_optimizer("sgd")
+    optimizer.build(model.trainable_variables)
+    result = TrainStep(model, optimizer, step_config(4))(IMAGES, LABELS, 0.1)
+    metrics = dict(zip(METRICS, numbers(result.metrics).tolist()))
+    assert (
+        metrics["loss"] == metrics["desc"] > 0 and metrics["attn"] == metrics["recon"] == metrics["attn_accuracy"] == 0
+    )
+    assert result.attention.shape == (4, 1, 1)
+    assert numbers(compile_validation_step(model, SIZE)(IMAGES, LABELS))[1].tolist() == [0.0, 0.0]

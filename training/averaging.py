@@ -1,0 +1,106 @@
+"""A moving average of the weights beside those that are trained: steadier, and often the better ones to keep.
+
+The numbers are those of ``tfa.optimizers.MovingAverage``. Only weights that are trained are averaged; the moving
+statistics of the normalisation layers are used as they are, there and here.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from protos.errors import InputError
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    """How fast the average follows the weights.
+
+    Attributes:
+      decay: part of the average that is kept at a step, 0 or more and below 1.
+      start_step: before this step the average is the weights themselves.
+      dynamic: begin with a small decay: ``min(decay, (1 + n) / (10 + n))``, ``n`` steps after ``start_step``.
+      num_updates: lowers the decay once and for all to ``min(decay, (1 + num_updates) / (10 + num_updates))``.
+    """
+
+    decay: float = 0.99
+    start_step: int = 0
+    dynamic: bool = False
+    num_updates: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.decay) and 0 <= self.decay < 1):
+            raise InputError(f"The decay of a moving average must be 0 or more and below 1. Received: {self.decay}")
+        if self.start_step < 0 or (self.num_updates or 0) < 0:
+            raise InputError(f"A moving average expects steps of 0 or more. Received: {self}")
+
+    def at(self, step: Tensor) -> Tensor:
+        """The decay of the update that follows ``step`` earlier ones, a float32 scalar tensor."""
+        highest = self.decay
+        if self.num_updates is not None:
+            highest = min(highest, (1.0 + self.num_updates) / (10.0 + self.num_updates))
+        since = tf.cast(step, tf.float32) - float(self.start_step)
+        decay = tf.constant(highest, tf.float32)
+        if self.dynamic:
+            decay = tf.minimum(decay, (1.0 + since) / (10.0 + since))
+        return tf.where(since < 0, 0.0, decay)
+
+
+class MovingAverage(tf.Module):
+    """The averages of some variables.
+
+    Args:
+      variables: Keras variables.
+      config: the decay.
+    """
+
+    def __init__(self, variables: Sequence[Any], config: AverageConfig) -> None:
+        super().__init__(name="moving_average")
+        self._config = config
+        self._followed = _Untracked(list(variables))
+        self.averages = [tf.Variable(tf.convert_to_tensor(v.value), trainable=False) for v in variables]
+
+    def update(self, step: Tensor) -> None:
+        """``average = decay * average + (1 - decay) * weight`` after an update of the weights.
+
+        Args:
+          step: how many updates came before that one.
+        """
+        decay = self._config.at(step)
+        for average, variable in self._pairs():
+            kept = tf.cast(decay, average.dtype)
+            average.assign(average * kept + tf.convert_to_tensor(variable.value) * (1.0 - kept))
+
+    def reset(self) -> None:
+        """Makes the averages equal to the weights."""
+        for average, variable in self._pairs():
+            average.assign(variable.value)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the variables hold the averages; after it, their own values, bit for bit."""
+        own = [np.array(ops.convert_to_numpy(variable)) for variable in self._followed.items]
+        try:
+            for average, variable in self._pairs():
+                variable.assign(average)
+            yield
+        finally:
+            for variable, value in zip(self._followed.items, own):
+                variable.assign(value)
+
+    def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        return zip(self.averages, self._followed.items)
+
+
+@dataclass
+class _Untracked:
+    """Keeps the variables out of the average's own checkpoint; they are the model's."""
+
+    items: list[Any]
