@@ -90,6 +90,36 @@ def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> flo
     return float(np.count_nonzero(r < k) / n) if n else 0.0
 
 
+def any_recall(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS) -> Values:
+    """Recall@k of visual place recognition: the share of queries with any positive in the first ``k`` results.
+
+    As in NetVLAD (arXiv 1511.07247, section 5.1). Junk is taken out first; queries without positives have no part.
+
+    Args:
+      rows: for each query the database rows, best first. Rows below 0 are filling.
+      truths: for each query its positives and its junk.
+      ks: list lengths.
+
+    Returns:
+      ``(len(ks),)``; NaN when no query has a positive.
+
+    >>> truth = Truth(np.array([4, 7]), np.array([], int))
+    >>> any_recall([[2, 7, 4], [1, 2, 3]], [truth, truth], ks=(1, 2)).tolist()
+    [0.0, 0.5]
+    """
+    first = []
+    for row, truth in zip(rows, truths, strict=True):
+        if len(truth.positives) == 0:
+            continue
+        order = np.asarray(row, np.int64)
+        order = order[(order >= 0) & ~np.isin(order, truth.junk)]
+        found = np.flatnonzero(np.isin(order, truth.positives))
+        first.append(int(found[0]) if len(found) else np.iinfo(np.int64).max)
+    if not first:
+        return np.full(len(ks), np.nan)
+    return np.mean(np.array(first)[:, None] < np.asarray(ks, np.int64), axis=0)
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Quality of one ranking under one protocol, as fractions.

@@ -1,0 +1,131 @@
+"""Quality of landmark recognition and retrieval, as scored on the Google Landmarks Dataset v2 (arXiv 2004.01804).
+
+Classes, ids of query images and ids of index images are whatever the files hold; a query that is missing among the
+predictions counts as one without an answer. Every value is a fraction.
+"""
+
+import statistics
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PREDICTIONS = 100
+Solution = Mapping[str, Collection[Hashable]]
+Retrieved = Mapping[str, Sequence[Hashable]]
+
+
+class Prediction(NamedTuple):
+    """The answer of a recogniser for one image.
+
+    Attributes:
+      landmark: the class.
+      score: its confidence; comparable between images.
+    """
+
+    landmark: int
+    score: float
+
+
+def gap(predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False) -> float:
+    """Global average precision, "muAP": all predictions in one list by score.
+
+    ``sum_i precision(i) * correct(i) / M``, ``M`` being the number of images that show a landmark (arXiv 2004.01804,
+    section 4.1). Equal scores are ordered by image id, then by class, both increasing, as released.
+
+    Args:
+      predictions: by image id; an image may be missing.
+      solution: by image id the right classes; none where the image shows no landmark.
+      ignore_non_landmarks: leave images without a landmark out, so that answering there costs nothing.
+
+    Returns:
+      A number in [0, 1]; 0 when no image shows a landmark.
+
+    Two images with landmarks; the answer with the highest score is wrong, the second right:
+
+    >>> gap({"a": Prediction(1, 0.9), "b": Prediction(2, 0.5)}, {"a": [3], "b": [2]})
+    0.25
+    """
+    landmarks = sum(bool(solution[name]) for name in solution)
+    judged = [
+        (-answer.score, name, answer.landmark)
+        for name, answer in predictions.items()
+        if not ignore_non_landmarks or solution.get(name)
+    ]
+    right, total = 0, 0.0
+    for rank, (_, name, landmark) in enumerate(sorted(judged), start=1):
+        if landmark in solution.get(name, ()):
+            right += 1
+            total += right / rank
+    return total / landmarks if landmarks else 0.0
+
+
+def top1_accuracy(predictions: Mapping[str, Prediction], solution: Solution) -> float:
+    """Share of the images with a landmark whose answer is one of its right classes; 0 when there are none."""
+    shown = [name for name in solution if solution[name]]
+    right = sum(name in predictions and predictions[name].landmark in solution[name] for name in shown)
+    return right / len(shown) if shown else 0.0
+
+
+def hits(retrieved: Sequence[Hashable], relevant: Collection[Hashable], length: int) -> NDArray[np.bool_]:
+    """``(length,)``: at which places of a list a relevant image appears for the first time.
+
+    A repeated image counts once, but takes up its place; places beyond the list's end are misses.
+    """
+    wanted, found = set(relevant), np.zeros(length, bool)
+    for place, name in enumerate(retrieved[:length]):
+        if name in wanted:
+            wanted.remove(name)
+            found[place] = True
+    return found
+
+
+def mean_average_precision(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> float:
+    """mAP@100: the mean over the queries of ``sum_i precision(i) * relevant(i) / min(number relevant, 100)``.
+
+    This finite sum is that of the dataset (section 4.2), not the trapezoids of the revisited benchmarks.
+
+    Args:
+      predictions: by query id the ids of index images, best first; a query may be missing, and counts as 0.
+      solution: by query id the relevant ids.
+      max_predictions: how many of a list count.
+
+    >>> mean_average_precision({"q": ["x", "a", "b"]}, {"q": ["a", "b"]})  # (1/2 + 2/3) / 2
+    0.5833333333333333
+    """
+    found = _all_hits(predictions, solution, max_predictions)
+    places = np.arange(1, max_predictions + 1)
+    gains = np.where(found, np.cumsum(found, axis=1) / places, 0.0).sum(axis=1)
+    limits = np.array([min(len(set(names)), max_predictions) for names in solution.values()])
+    return float(np.mean(gains / np.maximum(limits, 1))) if len(limits) else 0.0
+
+
+def mean_precisions(
+    predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS
+) -> NDArray[np.float64]:
+    """``(max_predictions,)`` mean over the queries of the precision among the first 1, 2, ... images.
+
+    Beyond the end of a list nothing relevant is found any more, so that its precision goes on falling.
+    """
+    found = _all_hits(predictions, solution, max_predictions)
+    precisions = np.cumsum(found, axis=1) / np.arange(1, max_predictions + 1)
+    return precisions.sum(axis=0) / max(len(found), 1)
+
+
+def first_positions(
+    predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS
+) -> tuple[float, float]:
+    """Mean and median over the queries of the 1-based place of the first relevant image.
+
+    A query without one among the first ``max_predictions`` counts as ``max_predictions + 1``.
+    """
+    found = _all_hits(predictions, solution, max_predictions)
+    places = [int(row.argmax()) + 1 if row.any() else max_predictions + 1 for row in found]
+    return (statistics.fmean(places), float(statistics.median(places))) if places else (float("nan"), float("nan"))
+
+
+def _all_hits(predictions: Retrieved, solution: Solution, length: int) -> NDArray[np.bool_]:
+    """``(Q, length)``, a row for each query of the solution, in its order."""
+    rows = [hits(predictions.get(query, ()), relevant, length) for query, relevant in solution.items()]
+    return np.array(rows, bool).reshape(len(rows), length)
