@@ -1,5 +1,10 @@
-"""The golden files: numbers that the released implementations compute on weights and images made by a rule."""
+"""The golden files: numbers that the released implementations compute on weights and images made by a rule.
 
+The whole files lie in ``--golden-dir``, or beside the project; where there are none, ``data/`` holds a part of each.
+A test goes over the fields that it finds, and takes images and sizes from their names and from ``meta``.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,7 +14,83 @@ import pytest
 import delg
 from tests.golden import rule
 
-HERE = Path(__file__).parent / "data"
+PART = Path(__file__).parent / "data"
+WHOLE = Path(__file__).resolve().parents[3] / "shared" / "golden"
+Measured = Callable[[str, float, float], None]
+_worst: dict[str, tuple[float, float, int]] = {}
+
+
+def golden_path(config: pytest.Config, name: str) -> Path:
+    """The file or folder ``name``, whole where it can be had; skips the test where a given folder lacks it."""
+    given = config.getoption("--golden-dir")
+    if given:
+        if not (Path(given) / name).exists():
+            pytest.skip(f"{given} holds no {name}")
+        return Path(given) / name
+    return WHOLE / name if (WHOLE / name).exists() else PART / name
+
+
+def load_golden(config: pytest.Config, name: str) -> dict[str, np.ndarray]:
+    """The arrays of the golden file ``name.npz``."""
+    with np.load(golden_path(config, f"{name}.npz")) as file:
+        return dict(file)
+
+
+def load_case(request: pytest.FixtureRequest, name: str) -> dict[str, np.ndarray]:
+    """The fields of one case, the fixture's parameter, of ``name.npz``; skips where the file has no such case."""
+    prefix = f"{request.param}/"
+    found = {k.removeprefix(prefix): v for k, v in load_golden(request.config, name).items() if k.startswith(prefix)}
+    if not found:
+        pytest.skip(f"{name} holds no case {request.param}")
+    return found
+
+
+def image_of(field: str) -> np.ndarray:
+    """The picture that a field's name speaks of: ``strides1/img11_193x257/block1`` to ``(193, 257, 3)`` uint8."""
+    part = next(part for part in field.split("/") if part.startswith("img"))
+    seed, size = part.removeprefix("img").split("_")
+    height, width = map(int, size.split("x"))
+    return rule.synthetic_image(int(seed), height, width)
+
+
+def largest_difference(value: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference of two arrays of one shape, in float64."""
+    assert value.shape == expected.shape, (value.shape, expected.shape)
+    return float(np.abs(np.asarray(value, np.float64) - np.asarray(expected, np.float64)).max(initial=0.0))
+
+
+def rms(array: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+
+
+@pytest.fixture
+def measured() -> Measured:
+    """``measured(stage, difference, tolerance)`` fails beyond the tolerance; the largest goes into the report."""
+
+    def check(stage: str, difference: float, tolerance: float) -> None:
+        worst, _, count = _worst.get(stage, (0.0, tolerance, 0))
+        _worst[stage] = max(worst, difference), tolerance, count + 1
+        assert difference <= tolerance, f"{stage}: difference {difference:.3g}, tolerance {tolerance:.3g}"
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints the measured differences when ``--golden-report`` asks for them, and writes them there."""
+    path = config.getoption("--golden-report")
+    if not path or not _worst:
+        return
+    lines = ["| stage | arrays | largest difference | tolerance |", "|---|---|---|---|"]
+    lines += [f"| {stage} | {n} | {worst:.2g} | {limit:.2g} |" for stage, (worst, limit, n) in sorted(_worst.items())]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    terminalreporter.write_line("\n".join(lines))
+
+
+@pytest.fixture(scope="session")
+def salt(request: pytest.FixtureRequest) -> str:
+    """Salt of the rule."""
+    return request.config.getoption("--golden-salt")
 
 
 def official_name(path: str) -> str:
@@ -21,20 +102,14 @@ def official_name(path: str) -> str:
     return f"classifier/{path}" if path.startswith("att_fc") else f"backbone/{path}"
 
 
-def fill_by_rule(model: keras.Model) -> None:
+def fill_by_rule(model: keras.Model, salt: str = "") -> None:
     for variable in model.weights:
-        variable.assign(rule.weight(official_name(variable.path), tuple(variable.shape)))
+        variable.assign(rule.weight(official_name(variable.path), tuple(variable.shape), salt))
 
 
 @pytest.fixture(scope="session", params=[True, False], ids=["strides1", "strides0"])
-def released(request: pytest.FixtureRequest) -> tuple[str, "delg.Delg"]:
+def released(request: pytest.FixtureRequest, salt: str) -> tuple[str, "delg.Delg"]:
     """The prefix of the golden fields and the R50 model with the rule's weights."""
     model = delg.from_preset("delg_r50", num_classes=10, block3_strides=request.param)
-    fill_by_rule(model)
+    fill_by_rule(model, salt)
     return f"strides{int(request.param)}", model
-
-
-@pytest.fixture(scope="session")
-def delg_golden() -> dict[str, np.ndarray]:
-    with np.load(HERE / "delg_r50_small.npz") as file:
-        return dict(file)

@@ -1,6 +1,6 @@
 """Multi-scale extraction against the released extractor: 7 scales, three of them global, at most 200 features."""
 
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
@@ -8,48 +8,60 @@ import pytest
 from extraction.delg_extractor import DelgExtractor, ExtractionConfig
 from extraction.resize import limited_size, resize
 from tests.golden import rule
+from tests.golden.conftest import largest_difference, load_golden
 
-DATA = Path(__file__).parent / "data" / "delg_extract_small.npz"
 SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0)
-IMAGE = rule.synthetic_image(13, 225, 289)
+FEATURES = 200
 
 
 @pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(DATA) as file:
-        return dict(file)
+def golden(request) -> dict[str, np.ndarray]:
+    return load_golden(request.config, "delg_extract")
 
 
-def test_the_resized_image_is_the_released_one(golden):
-    size = limited_size(IMAGE.shape[1], IMAGE.shape[0], max_image_size=160)
-    assert size == (160, 125)
-    np.testing.assert_array_equal(resize(IMAGE, size), golden["resized_image"])
+@pytest.fixture(scope="module")
+def meta(golden) -> dict:
+    return json.loads(str(golden["meta"]))
+
+
+@pytest.fixture(scope="module")
+def image(meta) -> np.ndarray:
+    return rule.synthetic_image(*meta["image"])
+
+
+def test_the_resized_image_is_the_released_one(golden, meta, image):
+    size = limited_size(image.shape[1], image.shape[0], max_image_size=meta["max_image_size"])
+    for prefix in ("strides0", "strides1"):
+        expected = golden[f"{prefix}/extractor_max160/resized_image"]
+        np.testing.assert_array_equal(resize(image, size), expected)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "max_image_size"), [("extractor", -1), ("extractor_max160", 160)])
-def test_features_equal_the_released_extractor(released, golden, case, max_image_size):
+@pytest.mark.parametrize("case", ["extractor", "extractor_max160"])
+def test_features_equal_the_released_extractor(released, golden, meta, image, case, measured):
     prefix, model = released
-    expected = {
-        key: golden[f"{prefix}/{case}/{key}"]
-        for key in ("global_descriptor", "locations", "descriptors", "scales", "attention", "threshold")
-    }
+    names = ("global_descriptor", "locations", "descriptors", "scales", "attention", "threshold")
+    expected = {name: golden[f"{prefix}/{case}/{name}"] for name in names}
     config = ExtractionConfig(
         image_scales=SCALES,
         global_scales_ind=(3, 4, 5),
-        max_image_size=max_image_size,
-        max_feature_num=200,
+        max_image_size=meta["max_image_size"] if case == "extractor_max160" else -1,
+        max_feature_num=FEATURES,
         score_threshold=float(expected["threshold"]),
         keypoints="released",
     )
-    features = DelgExtractor(model, config)(IMAGE, "image")
-    assert np.abs(features.global_descriptor - expected["global_descriptor"]).max() <= 1e-6
-    order = same_order(features.scores, features.keypoints, features.scales, expected)
-    np.testing.assert_allclose(features.keypoints[order][:, ::-1], expected["locations"], atol=1e-3)
-    np.testing.assert_allclose(features.scales[order], expected["scales"], atol=1e-5)
-    np.testing.assert_allclose(features.scores[order], expected["attention"], atol=5e-5)
-    first = len(expected["descriptors"])
-    assert np.abs(features.descriptors[order][:first] - expected["descriptors"]).max() <= 3e-6
+    found = DelgExtractor(model, config)(image, "image")
+    difference = largest_difference(found.global_descriptor, expected["global_descriptor"])
+    measured("DELG extraction: global descriptor", difference, 1e-6)
+    order = same_order(found.scores, found.keypoints, found.scales, expected)
+    for stage, ours, theirs, tolerance in (
+        ("locations, px", found.keypoints[:, ::-1], expected["locations"], 1e-3),
+        ("scales", found.scales, expected["scales"], 1e-5),
+        ("attention", found.scores, expected["attention"], 5e-5),
+        ("local descriptors", found.descriptors, expected["descriptors"], 3e-6),
+    ):
+        rows = order[: len(theirs)]  # a shortened copy holds the first descriptors only
+        measured(f"DELG extraction: {stage}", largest_difference(ours[rows], theirs), tolerance)
 
 
 def same_order(scores, keypoints, scales, expected):
