@@ -1,23 +1,34 @@
 """Reranking by the number of local matches that agree on one transform (DELG's geometric verification)."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.features import Features
+from extraction.features import Features, Floats
 from matching import geometry, local
+from matching.candidates import check_count, check_number
 from matching.heads import Head, with_heads
 from matching.local import Inliers
 from matching.ranking import Ranking
 from matching.source import Source
 from matching.threads import available, single_threaded
+from matching.verification import Counts, Scores, settle, windowed
 from protos.errors import InputError
 from protos.progress import progress_bar
 
 REMEMBERED = 500_000  # inlier counts
 PATIENCE = 5.0  # seconds without a progress line
+AHEAD = 4  # candidates handed out at once, times the threads
+HELD = 64 << 20  # bytes of matched points that wait for their geometry
+MIN_MATCHES = 4
+SCORES = ("inliers", "fused")
+
+Rows = NDArray[np.int64]
+Points = tuple[Floats, Floats]
 
 
 class Ransac:
@@ -25,6 +36,12 @@ class Ransac:
 
     The released rule: the first ``top_k`` are ordered by number of inliers, then by global similarity; those without
     inliers keep their order. The new scores of the head are the numbers of inliers.
+
+    With ``score='fused'`` the head is ordered by ``s + fused_weight log(1 + inliers)``, where s is the score that the
+    ranking comes with: the global similarity, or that of the link before in a chain.
+
+    With ``settled=n`` candidates are verified only until the first n places are certain to be those of verifying all;
+    see :func:`matching.verification.settle`. Those that were not verified count as without inliers.
 
     The inlier counts of image pairs are remembered (up to 500,000, then all are forgotten) as long as calls are made
     with the same two sources, since a benchmark reranks nearly the same candidates under each of its protocols.
@@ -43,6 +60,9 @@ class Ransac:
         mutual: bool = False,
         plausible_only: bool = True,
         released: bool = False,
+        score: str = "inliers",
+        fused_weight: float = 1.0,
+        settled: int | None = None,
         threads: int | None = None,
     ):
         """Sets the parameters.
@@ -58,30 +78,36 @@ class Ransac:
           mutual: keep only mutual nearest neighbours.
           plausible_only: refuse mirrored, collapsed and extremely stretched fits.
           released: match by the released algorithm instead, which is slow; see :mod:`matching.reference`.
+          score: what the head is ordered by, ``inliers`` or ``fused``.
+          fused_weight: of the logarithm in the fused score.
+          settled: how many first places must be certain; None verifies every candidate.
           threads: of the pool over candidates; None for one a core. The result does not depend on it.
 
         Raises:
           InputError: one is out of range.
         """
-        if not isinstance(top_k, int) or top_k < 1:
-            raise InputError(f"ransac expects top_k of 1 or more. Received: {top_k!r}")
-        if released and (model != "affine" or mutual):
-            raise InputError("ransac(released=True) expects model='affine' and mutual=False.")
+        check_count("ransac", "top_k", top_k)
+        if settled is not None:
+            check_count("ransac", "settled", settled)
+        check_number("ransac", "fused_weight", fused_weight)
+        if score not in SCORES:
+            raise InputError(f"Unknown score {score!r} of ransac; the choices are {', '.join(SCORES)}.")
+        if released and (model != "affine" or mutual or settled is not None):
+            raise InputError("ransac(released=True) expects model='affine', mutual=False and settled=None.")
         local.check_nearest(matching_threshold, ratio)
         geometry.check(model, residual, trials, seed)
         self.head = top_k
+        self.settled = settled
         self.threads = available(threads)
         self._released = released
-        self._options: dict[str, Any] = {
-            "matching_threshold": matching_threshold,
-            "ratio": ratio,
-            "residual": residual,
-            "trials": trials,
-            "seed": seed,
-        }
+        self._weight = fused_weight if score == "fused" else None
+        self._nearest: dict[str, Any] = {"matching_threshold": matching_threshold, "ratio": ratio}
+        self._geometry: dict[str, Any] = {"residual": residual, "trials": trials, "seed": seed}
         if not released:
-            self._options |= {"model": model, "mutual": mutual, "plausible_only": plausible_only}
+            self._nearest["mutual"] = mutual
+            self._geometry |= {"model": model, "plausible_only": plausible_only}
         self._counts: dict[tuple[int, int], int] = {}
+        self._bounds: dict[tuple[int, int], int] = {}
         self._sources: tuple[Source, Source] | None = None
 
     def inliers(self, query: Features, index: Features) -> Inliers:
@@ -93,8 +119,8 @@ class Ransac:
         if self._released:
             from matching import reference  # imports SciPy
 
-            return reference.match(query, index, **self._options)
-        return local.match(query, index, **self._options)
+            return reference.match(query, index, **self._nearest, **self._geometry)
+        return local.match(query, index, **self._nearest, **self._geometry)
 
     def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
         """Reranks the first ``top_k`` of each row.
@@ -111,23 +137,101 @@ class Ransac:
           InputError: local features of the two sources cannot be compared.
         """
         if self._sources is None or self._sources[0] is not queries or self._sources[1] is not database:
-            self._counts, self._sources = {}, (queries, database)
+            self._counts, self._bounds, self._sources = {}, {}, (queries, database)
         with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix="ransac") as pool:
             bar = progress_bar(range(len(ranking)), desc="ransac", unit="query", delay=PATIENCE)
-            heads = [self._head(pool, queries, database, q, ranking.row(q)[: self.head]) for q in bar]
+            pairs = (_Pairs(self, pool, queries, database, q) for q in bar)
+            heads = [self._head(of_query, ranking) for of_query in pairs]
         return with_heads(ranking, heads)
 
-    def _head(
-        self, pool: ThreadPoolExecutor, queries: Source, database: Source, q: int, rows: NDArray[np.int64]
-    ) -> Head:
-        new = [int(row) for row in rows if (q, int(row)) not in self._counts]
-        counts = {int(row): self._counts[q, int(row)] for row in rows if (q, int(row)) in self._counts}
+    def _head(self, pairs: "_Pairs", ranking: Ranking) -> Head:
+        """The head of one query in new order."""
+        rows = ranking.row(pairs.q)[: self.head]
+        score = partial(self._scores, ranking.scores[pairs.q, : len(rows)])
+        if self.settled is None:
+            counts = np.array(pairs.counts(rows), np.int64)
+        else:
+            bounds = np.array(pairs.bounds(rows), np.int64)
+            counts = settle(bounds, self.settled, score, lambda chosen: pairs.counts(rows[chosen]))
+        scores = score(np.maximum(counts, 0))
+        order = np.argsort(-scores, kind="stable")
+        return rows[order], scores[order].astype(np.float32)
+
+    def _scores(self, before: Floats, counts: Counts) -> Scores:
+        """Scores of candidates by their numbers of inliers, and by those that they had before."""
+        if self._weight is None:
+            return counts.astype(np.float64)
+        return before.astype(np.float64) + self._weight * np.log1p(counts)
+
+    def points(self, query: Features, index: Features) -> Points:
+        """The keypoints that :func:`matching.local.match` hands to the geometry.
+
+        Returns:
+          ``(P, 2)`` of the index image, ``(P, 2)`` of the query, float32, the nearest descriptors first.
+
+        Raises:
+          InputError: the features cannot be compared.
+        """
+        local.check_pair(query, index)
+        options = self._nearest
+        pairs, distances = local.nearest(
+            query.descriptors, index.descriptors, options["matching_threshold"], options["ratio"], options["mutual"]
+        )
+        trusted = pairs[np.argsort(distances, kind="stable")]
+        return index.keypoints[trusted[:, 1]], query.keypoints[trusted[:, 0]]
+
+    def agreeing(self, source: Floats, target: Floats) -> int:
+        """How many of these points agree on one transform: the number of inliers."""
+        return int(geometry.fit(source, target, min_matches=MIN_MATCHES, **self._geometry).inliers.sum())
+
+
+class _Pairs:
+    """A query and its candidates: numbers of inliers, and their bounds, each computed once."""
+
+    def __init__(self, reranker: Ransac, pool: ThreadPoolExecutor, queries: Source, database: Source, q: int):
+        self.q = q
+        self._reranker, self._pool, self._queries, self._database = reranker, pool, queries, database
+        self._points: dict[int, Points] = {}
+        self._held = 0
+
+    @cached_property
+    def query(self) -> Features:
+        """The query's features, read when the first pair is matched."""
+        return self._queries.features(self.q)
+
+    def counts(self, rows: Rows) -> list[int]:
+        """Numbers of inliers of database rows."""
+        return self._known(self._reranker._counts, rows, self._count)
+
+    def bounds(self, rows: Rows) -> list[int]:
+        """Numbers of tentative matches, which inliers are some of; 0 for too few to be verified."""
+        return self._known(self._reranker._bounds, rows, self._bound)
+
+    def _known(
+        self, known: dict[tuple[int, int], int], rows: Rows, compute: Callable[[Features, int], int]
+    ) -> list[int]:
+        """What is known of each row, computed by the pool where it is not."""
+        wanted = rows.tolist()
+        new = [row for row in wanted if (self.q, row) not in known]
+        found = {row: known[self.q, row] for row in wanted if (self.q, row) in known}
         if new:
-            query = queries.features(q)
-            counts |= zip(new, pool.map(lambda row: len(self.inliers(query, database.features(row))), new))
-            if len(self._counts) + len(new) > REMEMBERED:
-                self._counts.clear()
-            self._counts |= {(q, row): counts[row] for row in new}
-        inliers = np.array([counts[int(row)] for row in rows], np.float32)
-        order = np.argsort(-inliers, kind="stable")
-        return rows[order], inliers[order]
+            results = windowed(self._pool, partial(compute, self.query), new, AHEAD * self._reranker.threads)
+            found |= zip(new, results)
+            if len(known) + len(new) > REMEMBERED:
+                known.clear()
+            known |= {(self.q, row): found[row] for row in new}
+        return [found[row] for row in wanted]
+
+    def _bound(self, query: Features, row: int) -> int:
+        points = self._reranker.points(query, self._database.features(row))
+        size = sum(side.nbytes for side in points)
+        if self._held + size <= HELD:
+            self._points[row] = points
+            self._held += size
+        return len(points[0]) if len(points[0]) >= MIN_MATCHES else 0
+
+    def _count(self, query: Features, row: int) -> int:
+        points = self._points.pop(row, None)
+        if points is None:
+            return len(self._reranker.inliers(query, self._database.features(row)))
+        return self._reranker.agreeing(*points)

@@ -1,41 +1,53 @@
-"""The rerankers by name, and how one is built from text."""
+"""The rerankers by name, and how one, or a chain of them, is built from text."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
-from matching.ranking import Ranking
+from matching.alpha_dba import AlphaDBA
+from matching.alpha_qe import AlphaQE
+from matching.chain import Chain
+from matching.diffusion import Diffusion
+from matching.k_reciprocal import KReciprocal
 from matching.ransac import Ransac
-from matching.source import Source
+from matching.reranker import Reranker
 from matching.superglobal import SuperGlobal
-from protos.spec import build
+from protos import spec
+from protos.errors import InputError
 
-
-class Reranker(Protocol):
-    """The second stage. It permutes the head of each row, adds and loses nothing, and keeps the tail's order.
-
-    Rows may end in ``-1``; the scores of the answer decrease, too.
-
-    Attributes:
-      head: how many candidates of each query it looks at.
-    """
-
-    head: int
-
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the rows ``indices[q]`` of the database for each query ``q``."""
-        ...
-
+__all__ = ["RERANKERS", "Reranker", "build_reranker", "links"]
 
 RERANKERS: dict[str, Callable[..., Reranker]] = {
+    "alpha_dba": AlphaDBA,
+    "alpha_qe": AlphaQE,
+    "diffusion": Diffusion,
+    "k_reciprocal": KReciprocal,
     "ransac": Ransac,
     "superglobal": SuperGlobal,
 }
 
 
+def links(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The rerankers of a chain, names and arguments, first to last; one for a text without ``|``.
+
+    >>> links("superglobal | ransac(top_k=50)")
+    [('superglobal', {}), ('ransac', {'top_k': 50})]
+
+    Raises:
+      InputError: the text is not of that form.
+    """
+    parts = spec.split(text, "|", keep_empty=True)
+    if len(parts) > 1 and not all(parts):
+        raise InputError(f"Expected rerankers with one '|' between each two. Received: {text!r}")
+    return [spec.parse(part) for part in parts]
+
+
 def build_reranker(text: str) -> Reranker:
     """Builds a reranker from ``name(argument=value)``, such as ``superglobal(k=9, beta=0.15)``.
 
+    ``superglobal | ransac(top_k=50)`` builds a chain: each link reranks what the one before it returns.
+
     Raises:
-      InputError: the name is unknown, or an argument does not fit.
+      InputError: a name is unknown, or an argument does not fit.
     """
-    return build(text, RERANKERS, "reranker")
+    built = [spec.build(spec.render(*link), RERANKERS, "reranker") for link in links(text)]
+    return built[0] if len(built) == 1 else Chain(built)

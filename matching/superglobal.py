@@ -1,15 +1,13 @@
 """SuperGlobal's reranking, which needs global descriptors only (Shao et al., ICCV 2023, arXiv 2308.06954)."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
-from matching.heads import Head, with_heads
+from matching.candidates import check_count, check_number, neighbours, reorder
 from matching.ranking import Ranking
-from matching.source import Source, check_dimensions
-from matching.threads import available, single_threaded
+from matching.source import Source
+from matching.threads import available
 from protos.errors import InputError
 
 Rows = NDArray[np.int64]
@@ -23,7 +21,8 @@ class SuperGlobal:
     similarities to the query and to the expanded query (released code, MDescAug then RerankwMDA).
 
     With the candidates' descriptors T and the row-sparse weights W, the refined ones are R = W T. They are never made:
-    R q = W (T q). So one query costs the product T T' and little else, and holds T and T T' only.
+    R q = W (T q). So one query costs the product T T' and little else, and holds T and T T' only. NumPy computes a
+    product of a matrix and its own transpose by symmetry, at half the cost of any other.
     """
 
     def __init__(
@@ -48,11 +47,9 @@ class SuperGlobal:
         Raises:
           InputError: one is out of range.
         """
-        for name, value, least in (("m", m, 1), ("k", k, 0)):
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"superglobal expects {name} of {least} or more. Received: {value!r}")
-        if not isinstance(beta, int | float) or not 0 <= beta < np.inf:
-            raise InputError(f"superglobal expects beta of 0 or more. Received: {beta!r}")
+        check_count("superglobal", "m", m)
+        check_count("superglobal", "k", k, 0)
+        check_number("superglobal", "beta", beta)
         if expanded_against not in ("refined", "original"):
             raise InputError(
                 f"Unknown expanded_against {expanded_against!r} of superglobal; the choices are refined, original."
@@ -76,25 +73,9 @@ class SuperGlobal:
         Raises:
           InputError: the descriptors differ in dimension, are missing, or are not finite.
         """
-        check_dimensions(queries.global_descriptors, database.global_descriptors)
-
-        def head(q: int) -> Head:
-            rows = ranking.row(q)[: self.head]
-            return self._head(np.asarray(queries.global_descriptors[q], np.float32), rows, database)
-
-        with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix="superglobal") as pool:
-            heads = list(pool.map(head, range(len(ranking))))
-        return with_heads(ranking, heads)
-
-    def _head(self, query: Floats, rows: Rows, database: Source) -> Head:
-        if not len(rows):
-            return rows, np.zeros(0, np.float32)
-        candidates = np.ascontiguousarray(database.global_descriptors[rows], np.float32)
-        scores = self.scores(query, candidates)
-        if not np.isfinite(scores).all():
-            raise InputError("superglobal met global descriptors that hold values which are not finite.")
-        order = np.argsort(-scores, kind="stable")
-        return rows[order], scores[order]
+        return reorder(
+            "superglobal", queries, database, ranking, top_k=self.head, score=self.scores, threads=self.threads
+        )
 
     def scores(self, query: Floats, candidates: Floats) -> Floats:
         """Scores of the candidates of one query.
@@ -106,23 +87,32 @@ class SuperGlobal:
         Returns:
           ``(M,)`` float32.
         """
-        neighbours, weights = self._neighbours(candidates)
-        first = (weights * (candidates @ query)[neighbours]).sum(1)
+        first, _, second = self.stages(query, candidates)
+        return np.asarray((first + second) / 2, np.float32)
+
+    def stages(self, query: Floats, candidates: Floats) -> tuple[Floats, Floats, Floats]:
+        """What the scores of :meth:`scores` are the mean of.
+
+        Returns:
+          ``(M,)`` similarities of the refined candidates to the query; ``(D,)`` the expanded query, the largest of the
+          ``k + 1`` best refined candidates in each component; ``(M,)`` similarities to it. float32.
+        """
+        columns, weights = self._weights(candidates)
+        first = (weights * (candidates @ query)[columns]).sum(1)
         nearest = np.argsort(-first, kind="stable")[: self.k + 1]
-        mixture = np.zeros((len(nearest), len(candidates)), np.float32)
-        np.put_along_axis(mixture, neighbours[nearest], weights[nearest], axis=1)
-        expanded = (mixture @ candidates).max(0)
+        used, places = np.unique(columns[nearest], return_inverse=True)
+        mixture = np.zeros((len(nearest), len(used)), np.float32)
+        np.put_along_axis(mixture, places.reshape(columns[nearest].shape), weights[nearest], axis=1)
+        expanded = (mixture @ candidates[used]).max(0)
         second = candidates @ expanded
         if self.expanded_against == "refined":
-            second = (weights * second[neighbours]).sum(1)
-        return (first + second) / 2
+            second = (weights * second[columns]).sum(1)
+        return first, expanded, second
 
-    def _neighbours(self, candidates: Floats) -> tuple[Rows, Floats]:
+    def _weights(self, candidates: Floats) -> tuple[Rows, Floats]:
         """``(M, K + 1)`` neighbours of each candidate among all, itself included, and their weights, of sum 1."""
         similarities = candidates @ candidates.T
-        size = min(self.k + 1, len(candidates))
-        columns = np.argpartition(similarities, len(candidates) - size, axis=1)[:, len(candidates) - size :]
-        columns.sort(axis=1)
+        columns = neighbours(similarities, min(self.k + 1, len(candidates)))
         values = np.take_along_axis(similarities, columns, axis=1)
         weights = np.float32(self.beta) * values
         weights[np.arange(len(values)), values.argmax(1)] = 1

@@ -43,8 +43,16 @@ def render(name: str, arguments: Mapping[str, Any]) -> str:
     return f"{name}({inside})" if inside else name
 
 
-def split(text: str, separator: str = ",") -> list[str]:
+def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[str]:
     """Splits a list of choices at the separators that stand outside parentheses and quotes.
+
+    Args:
+      text: choices with separators between them.
+      separator: one character.
+      keep_empty: give ``""`` for what is missing between two separators or at an end, instead of leaving it out.
+
+    Returns:
+      The choices, without white space around them.
 
     >>> split("ransac, superglobal(m=400, k=9)")
     ['ransac', 'superglobal(m=400, k=9)']
@@ -64,7 +72,7 @@ def split(text: str, separator: str = ",") -> list[str]:
             current = ""
         else:
             current += character
-    return [part.strip() for part in [*parts, current] if part.strip()]
+    return [part.strip() for part in [*parts, current] if keep_empty or part.strip()]
 
 
 def build(text: str, table: Mapping[str, Callable[..., Any]], kind: str, **context: Any) -> Any:

@@ -4,11 +4,10 @@ import pytest
 from matching import local
 from matching.local import match, nearest
 from protos.errors import InputError
-from tests.matching.helpers import DATA, GOLDEN, scene, view
+from tests.matching.helpers import DATA, scene, view
 from tests.matching.helpers import local as features
 
 TRANSFORM = [[0.9, -0.3, 40.0], [0.3, 0.9, 10.0]]
-CASES = ("affine_easy", "affine_clutter", "affine_low_ratio", "homography", "nonmatch_clutter", "nonmatch_no_putatives")
 
 
 def rows(*values):
@@ -174,31 +173,3 @@ def test_bad_arguments_and_features_are_named():
         match(good, features(keypoints, broken, "broken"))
     with pytest.raises(InputError, match="'broken' hold values that are not finite"):
         match(features(keypoints * np.inf, descriptors, "broken"), good)
-
-
-@pytest.mark.skipif(not (GOLDEN / "local_match.npz").exists(), reason="the golden files are not here")
-@pytest.mark.parametrize("case", CASES)
-def test_full_golden_pairs(case):
-    golden = np.load(GOLDEN / "local_match.npz")
-    query, index = (
-        features(
-            golden[f"{case}/{side}_locations"][:, ::-1], golden[f"{case}/{side}_descriptors"].astype(np.float32), side
-        )
-        for side in ("query", "index")
-    )
-    np.testing.assert_array_equal(nearest(query.descriptors, index.descriptors)[0], golden[f"{case}/putative_pairs"])
-    assert match(query, index, matching_threshold=0.9).tentative == golden[f"{case}/putatives_thr0.9"]
-    assert match(query, index, ratio=0.85).tentative == golden[f"{case}/putatives_ratio0.85"]
-    counts, true = golden[f"{case}/inliers_seeds0_9"], {tuple(pair) for pair in golden[f"{case}/true_pairs"].tolist()}
-    for seed in range(5):
-        found = match(query, index, seed=seed)
-        assert found.tentative == golden[f"{case}/putatives"]
-        if not true:
-            assert len(found) <= counts.max()
-            continue
-        assert len(found) >= np.median(counts)
-        right = sum(tuple(pair) in true for pair in found.pairs.tolist())
-        assert right >= 0.95 * len(found)
-        if case != "homography":
-            turned = golden[f"{case}/true_transform"][:2][::-1][:, [1, 0, 2]]  # from (y, x) to (x, y)
-            np.testing.assert_allclose(found.transform[:, :2], turned[:, :2], atol=0.05)

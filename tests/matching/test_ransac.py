@@ -5,7 +5,7 @@ from matching import ransac
 from matching.ransac import Ransac
 from matching.source import MemorySource
 from protos.errors import InputError
-from tests.matching.helpers import local, ranking, scene, view
+from tests.matching.helpers import local, ranking, scene, unit, view
 
 TRANSFORM = [[0.9, -0.3, 40.0], [0.3, 0.9, 10.0]]
 AGREEING = (0, 20, 45, 0, 30, 45)  # inliers of each database image
@@ -140,6 +140,139 @@ def test_bad_arguments_are_named_before_any_work():
         ({"trials": 0}, "trials"),
         ({"threads": -1}, "threads"),
         ({"released": True, "model": "homography"}, "released=True"),
+        ({"released": True, "settled": 3}, "settled=None"),
+        ({"settled": 0}, "settled of 1 or more"),
+        ({"score": "both"}, "choices are inliers, fused"),
+        ({"fused_weight": -1}, "fused_weight of 0 or more"),
     ):
         with pytest.raises(InputError, match=message):
             Ransac(**options)
+
+
+def test_the_fused_score_adds_the_logarithm_to_the_score_before(sources):
+    before = first_stage()
+    answer = Ransac(score="fused", fused_weight=0.1)(*sources, before)
+    counts = np.array(AGREEING)
+    expected = before.scores[0] + 0.1 * np.log(1 + counts)
+    assert answer.indices[0].tolist() == np.argsort(-expected).tolist() == [1, 2, 0, 4, 5, 3]
+    np.testing.assert_allclose(answer.scores[0], np.sort(expected)[::-1], atol=1e-6)
+    np.testing.assert_array_equal(Ransac(score="fused", fused_weight=0)(*sources, before).indices, before.indices)
+    heavy = Ransac(score="fused", fused_weight=1000)(*sources, before)
+    np.testing.assert_array_equal(heavy.indices, Ransac()(*sources, before).indices)
+
+
+def many(seed, n=70):
+    """A query and ``n`` views: few features of most, some of which agree; names say how many agree."""
+    rng = np.random.default_rng(seed)
+    keypoints, descriptors = scene(seed=seed)
+    images = []
+    for i in range(n):
+        kept = int(rng.integers(0, 61 if i % 7 == 0 else 25))
+        images.append(view(keypoints, descriptors, TRANSFORM, int(rng.integers(0, kept + 1)), f"view{i}").top(kept))
+    scores = np.sort(rng.random(n))[None, ::-1]
+    return (
+        MemorySource([local(keypoints, descriptors, "query")]),
+        Counting(images),
+        ranking([rng.permutation(n)], scores),
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"score": "fused", "fused_weight": 0.2}, {"mutual": True, "ratio": 0.9}])
+def test_settled_places_are_those_of_verifying_all(options, monkeypatch):
+    verified = []
+    agreeing = Ransac.agreeing
+    monkeypatch.setattr(Ransac, "agreeing", lambda *arguments: verified.append(1) or agreeing(*arguments))
+    for seed in range(4):
+        queries, database, before = many(seed)
+        whole = Ransac(top_k=60, **options)(queries, database, before)
+        for places in (1, 3, 10, 60, 99):
+            verified.clear()
+            database.read.clear()
+            answer = Ransac(top_k=60, settled=places, **options)(queries, database, before)
+            np.testing.assert_array_equal(answer.indices[:, :places], whole.indices[:, :places])
+            np.testing.assert_array_equal(answer.scores[:, :places], whole.scores[:, :places])
+            np.testing.assert_array_equal(np.sort(answer.indices), np.sort(before.indices))
+            assert (np.diff(answer.scores) <= 0).all()
+            assert len(database.read) == 60, "each image is read once"
+            assert len(verified) <= (32 if places <= 3 else 60)
+
+
+def test_settled_places_do_not_depend_on_what_is_remembered_held_or_how_many_threads(monkeypatch):
+    queries, database, before = many(5)
+    reranker = Ransac(settled=2)
+    first = reranker(queries, database, before)
+    database.read.clear()
+    again = reranker(queries, database, before)
+    assert database.read == []
+    reranker.settled = 20
+    reranker(queries, database, before)
+    reranker.settled = 2
+    others = [again, reranker(queries, database, before), Ransac(settled=2, threads=5)(queries, database, before)]
+    monkeypatch.setattr(ransac, "HELD", 1000)
+    database.read.clear()
+    others.append(Ransac(settled=2)(queries, database, before))
+    assert len(database.read) > 70, "points that were not held are matched again"
+    for other in others:
+        np.testing.assert_array_equal(other.indices, first.indices)
+        np.testing.assert_array_equal(other.scores, first.scores)
+
+
+def test_points_are_those_of_the_matching(sources):
+    """The two ways to a count, at once and in two steps, agree."""
+    queries, database, _ = many(6)
+    for options in ({}, {"model": "similarity"}, {"ratio": 0.8, "mutual": True, "residual": 3.0, "seed": 3}):
+        reranker = Ransac(**options)
+        counts = []
+        for row in range(len(database)):
+            pair = queries.features(0), database.features(row)
+            found, points = reranker.inliers(*pair), reranker.points(*pair)
+            assert (len(points[0]), reranker.agreeing(*points)) == (found.tentative, len(found))
+            counts.append(len(found))
+        assert max(counts) > 20
+
+
+def test_points_come_nearest_first():
+    keypoints, descriptors = scene(n=8)
+    noise = np.array([5, 2, 7, 1, 0, 6, 3, 4])[:, None] / 10
+    query, index = local(keypoints, descriptors), local(keypoints + 1, unit(descriptors + noise * descriptors[::-1]))
+    source, target = Ransac().points(query, index)
+    np.testing.assert_array_equal(target, query.keypoints[[4, 3, 1, 6, 7, 0, 5, 2]])
+    np.testing.assert_array_equal(source, index.keypoints[[4, 3, 1, 6, 7, 0, 5, 2]])
+
+
+def test_bounds_belong_to_their_sources_and_too_few_matches_count_as_none():
+    queries, database, before = many(7)
+    reranker = Ransac(settled=1)
+    reranker(queries, database, before)
+    bounds = [reranker._bounds[0, row] for row in range(70)]
+    sizes = [len(image) for image in database._images]
+    assert bounds == [size if size >= 4 else 0 for size in sizes]
+    assert 0 in bounds
+    assert {1, 2, 3} & set(sizes)
+    turned = MemorySource(database._images[::-1])
+    np.testing.assert_array_equal(
+        reranker(queries, turned, before).indices, Ransac(settled=1)(queries, turned, before).indices
+    )
+    assert reranker._bounds[0, 0] == bounds[-1]
+
+
+def test_features_that_cannot_be_compared_are_named_in_both_ways(sources):
+    queries, database = sources
+    for images, message in (
+        (
+            local(np.zeros((4, 2)), np.ones((4, 3)) / 3**0.5, "short"),
+            "'query' and 'short' differ in dimension: 128 and 3",
+        ),
+        (local(np.full((4, 2), np.nan), np.eye(4, 128), "broken"), "'broken' hold values that are not finite"),
+    ):
+        for options in ({}, {"settled": 1}, {"released": True}):
+            with pytest.raises(InputError, match=message):
+                Ransac(**options)(queries, MemorySource([*database._images[:5], images]), first_stage())
+
+
+def test_an_empty_database_image_set_keeps_the_order(sources):
+    queries, _ = sources
+    empty = MemorySource([local(np.zeros((0, 2)), np.zeros((0, 0)), str(i)) for i in range(6)])
+    for options in ({}, {"settled": 2}, {"score": "fused"}):
+        answer = Ransac(**options)(queries, empty, first_stage())
+        np.testing.assert_array_equal(answer.indices, first_stage().indices)

@@ -4,10 +4,9 @@ import pytest
 from matching.index import search
 from matching.superglobal import SuperGlobal
 from protos.errors import InputError
-from tests.matching.helpers import DATA, GOLDEN, global_source, ranking, unit
+from tests.matching.helpers import global_source, ranking, unit
 
 TOLERANCE = 2e-6
-CASES = ("main", "negative_weights", "not_self", "m400", "db_below_m")
 
 
 def literal(query, database, m, k, beta, against="refined"):
@@ -152,24 +151,3 @@ def test_bad_arguments_and_descriptors_are_named():
     database[8, 2] = np.nan
     with pytest.raises(InputError, match="not finite"):
         SuperGlobal()(global_source(queries), global_source(database), first)
-
-
-def golden_case(path, case):
-    golden = np.load(path)
-    m, k, beta = golden[f"{case}/params"]
-    queries, database = golden[f"{case}/Q"], golden[f"{case}/X"]
-    n = min(int(m), len(database))
-    np.testing.assert_array_equal(search(queries, database).indices, golden[f"{case}/ranks0"])
-    for against, prefix in (("refined", ""), ("original", "paper_variant_")):
-        answer = rerank(queries, database, m=int(m), k=int(k), beta=float(beta), expanded_against=against)
-        agrees(answer, golden[f"{case}/{prefix}ranks"], golden[f"{case}/{prefix}score_sorted"], n)
-
-
-def test_golden_small_case():
-    golden_case(DATA / "superglobal_rerank.npz", "db_below_m")
-
-
-@pytest.mark.skipif(not (GOLDEN / "superglobal_rerank.npz").exists(), reason="the golden files are not here")
-@pytest.mark.parametrize("case", CASES)
-def test_golden_cases(case):
-    golden_case(GOLDEN / "superglobal_rerank.npz", case)

@@ -21,6 +21,9 @@ def test_split_minds_brackets_and_quotes():
     assert spec.split("a, b(x=1, y=(2, 3)), c(t='x, y')") == ["a", "b(x=1, y=(2, 3))", "c(t='x, y')"]
     assert spec.split(" ") == []
     assert spec.split("a|b(x='|')", "|") == ["a", "b(x='|')"]
+    assert spec.split(" a || b(x=(1, 2)) |", "|") == ["a", "b(x=(1, 2))"]
+    assert spec.split(" a || b(x=(1, 2)) |", "|", keep_empty=True) == ["a", "", "b(x=(1, 2))", ""]
+    assert spec.split("", "|", keep_empty=True) == [""]
 
 
 def test_build_passes_arguments_and_context():

@@ -1,0 +1,81 @@
+"""How candidates are verified one after another: with bounded memory, and no further than needed."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+WAVE = 16  # candidates verified between two looks at the order; a constant, so that threads do not change the answer
+UNKNOWN = -1
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Counts = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+
+def windowed(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+) -> Iterator[Result]:
+    """``map`` by a pool, with at most ``window`` items handed out whose results are not taken yet.
+
+    ``Executor.map`` hands out everything at once, and holds it.
+
+    Args:
+      pool: of threads.
+      function: what is done with an item.
+      items: taken as they are needed.
+      window: 1 or more.
+
+    Yields:
+      The results in the order of the items.
+    """
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        if len(waiting) >= window:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(function, item))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def settle(
+    bounds: Counts,
+    places: int,
+    score: Callable[[Counts], Scores],
+    verify: Callable[[Counts], Sequence[int]],
+) -> Counts:
+    """Verifies candidates until the first places are certain.
+
+    A candidate's inliers are some of its tentative matches, so its score is at most that of all of them. Candidates
+    are verified in decreasing order of that bound, and no more once the bound of the next, which is the largest of
+    all that are left, comes after the last of the places. Ties go to the earlier candidate, in bounds as in scores.
+    So the first places are those of verifying every candidate, in the same order.
+
+    Args:
+      bounds: ``(n,)`` the largest possible count of each candidate.
+      places: how many must be certain, 1 or more.
+      score: turns ``(n,)`` counts, one a candidate, into scores; it must not decrease in the count, and give a
+        candidate the same score for the same count.
+      verify: is given some places in ``bounds``; returns the counts of these candidates.
+
+    Returns:
+      ``(n,)`` counts; :data:`UNKNOWN` for the candidates that were not verified.
+    """
+    counts = np.full(len(bounds), UNKNOWN, np.int64)
+    highest = score(bounds)
+    order = np.argsort(-highest, kind="stable")
+    for start in range(0, len(order), WAVE):
+        if start >= places:
+            known = np.sort(order[:start])
+            scores = score(np.maximum(counts, 0))[known]
+            last = np.argsort(-scores, kind="stable")[places - 1]
+            ahead = order[start]
+            if (-highest[ahead], ahead) > (-scores[last], known[last]):
+                break
+        wave = order[start : start + WAVE]
+        counts[wave] = verify(wave)
+    return counts

@@ -1,0 +1,124 @@
+"""Measures the rows of a subject, each in a process of its own; prints a table, writes bench/SUBJECT.json.
+
+A row is a module ``scripts/bench/NAME.py`` with ``row(options) -> dict``: ``name``, ``ours``, ``reference``, ``unit``
+and ``bound``, where ``ours``, ``reference`` and ``bound`` are seconds per ``unit`` of work (None for what there is
+not), and, if it likes, ``notes``: further numbers by name. Rows that were measured before and are not asked for
+stay in the file.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import platform
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from protos.files import write_json
+from scripts.bench.measure import Options
+
+SUBJECTS = {
+    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+}
+PACKAGES = ("numpy", "scipy", "opencv-python-headless", "scikit-image", "faiss-cpu")
+FIELDS = ("name", "ours", "reference", "unit", "ratio", "bound", "of_bound")
+
+Row = dict[str, Any]
+
+
+def measured(name: str, options: Options) -> Row:
+    """Measures one row in this process, and completes it with its ratios."""
+    found = importlib.import_module(f"scripts.bench.{name}").row(options)
+    ours, reference, bound = (found.get(key) for key in ("ours", "reference", "bound"))
+    ratios = {"ratio": reference and reference / ours, "of_bound": bound and bound / ours}
+    return {key: (found | ratios).get(key) for key in FIELDS} | {"notes": found.get("notes", {})}
+
+
+def in_new_process(name: str, options: Options) -> Row:
+    """The same in a fresh process, so that no row pays for another's memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measured, name, options).result()
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and memory."""
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    return {"processor": model, "cores": cores, "memory_bytes": memory, "system": platform.platform()}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what does the arithmetic."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def merge(path: Path, row: Row, order: Sequence[str]) -> None:
+    """Puts a row into the file, in place of an earlier one of its name."""
+    old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    rows = {entry["name"]: entry for entry in old} | {row["name"]: row}
+    known = [rows[name] for name in order if name in rows]
+    write_json(path, {"rows": known, "machine": machine(), "versions": versions()})
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in words, times in milliseconds."""
+    lines = [f"{'row':20}{'ours':>12}{'reference':>12}{'ratio':>9}{'bound':>12}{'of bound':>10}  unit (times in ms)"]
+    for row in rows:
+        times = {key: "-" if row[key] is None else f"{1000 * row[key]:.3f}" for key in ("ours", "reference", "bound")}
+        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.1f} x"
+        share = "-" if row["of_bound"] is None else f"{row['of_bound']:.2f}"
+        lines.append(
+            f"{row['name']:20}{times['ours']:>12}{times['reference']:>12}{ratio:>9}{times['bound']:>12}{share:>10}"
+            f"  {row['unit']}"
+        )
+        lines += [f"    {name}: {value}" for name, value in row["notes"].items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reads the arguments, measures, prints, writes."""
+    parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("subject", choices=sorted(SUBJECTS))
+    parser.add_argument("--rows", type=int, default=Options.rows, help="database rows of the search rows")
+    parser.add_argument("--repeats", type=int, default=Options.repeats, help="rounds that medians are of")
+    parser.add_argument("--threads", type=int, default=Options.threads)
+    parser.add_argument("--only", default="", help="names of rows, with commas; the others are left as they were")
+    arguments = parser.parse_args()
+    names = SUBJECTS[arguments.subject]
+    chosen = [name.strip() for name in arguments.only.split(",") if name.strip()] or list(names)
+    if set(chosen) - set(names):
+        parser.error(f"--only expects some of {', '.join(names)}. Received: {arguments.only!r}")
+    if min(arguments.rows, arguments.repeats, arguments.threads) < 1:
+        parser.error("--rows, --repeats and --threads expect 1 or more.")
+    options = Options(arguments.rows, arguments.repeats, arguments.threads)
+    options.folder.mkdir(exist_ok=True)
+    rows = []
+    for name in chosen:
+        if importlib.util.find_spec(f"scripts.bench.{name}") is None:
+            print(f"{name}: this row is not there.")
+            continue
+        print(f"{name} ...", flush=True)
+        rows.append(in_new_process(name, options))
+        merge(options.folder / f"{arguments.subject}.json", rows[-1], names)
+    print(table(rows))
+    print(f"written: {options.folder / arguments.subject}.json")
+
+
+if __name__ == "__main__":
+    main()

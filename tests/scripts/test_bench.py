@@ -1,0 +1,89 @@
+"""The machinery of the benchmark, and that its references are what they say."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from matching.index import search
+from matching.superglobal import SuperGlobal
+from scripts.bench import measure, run, superglobal_rerank
+
+
+def test_rounds_take_turns_and_medians_are_taken():
+    calls = []
+    naps = {"a": [0.0, 0.05, 0.0], "b": [0.03, 0.03, 0.0]}
+    actions = {
+        name: lambda turn, name=name: (calls.append(f"{name}{turn}"), time.sleep(naps[name][turn])) for name in naps
+    }
+    seconds = measure.interleaved(actions, 3)
+    assert calls == ["a0", "b0", "a1", "b1", "a2", "b2"]
+    assert seconds["a"] < 0.02 < seconds["b"] < 0.2
+
+
+def test_added_memory_is_the_highest_mark():
+    used = measure.added_memory(lambda: np.ones(10_000_000).sum())
+    if used is None:
+        pytest.skip("the kernel does not tell")
+    assert 75e6 < used < 110e6
+    assert measure.added_memory(lambda: None) < 5e6
+
+
+def test_results_that_differ_end_the_row():
+    measure.check(True, "nothing")
+    with pytest.raises(RuntimeError, match="Not timed, because results differ: the rankings"):
+        measure.check(False, "the rankings")
+
+
+def row(name, ours=0.5):
+    return {"name": name, "ours": ours, "reference": 2.0, "unit": "pair", "ratio": 4.0, "bound": None, "of_bound": None}
+
+
+def test_rows_are_kept_in_order_and_replaced_by_name(tmp_path):
+    path, order = tmp_path / "bench.json", ("one", "two", "three")
+    for entry in (row("three"), row("one"), row("three", 0.25)):
+        run.merge(path, entry, order)
+    document = json.loads(path.read_text())
+    assert [(entry["name"], entry["ours"]) for entry in document["rows"]] == [("one", 0.5), ("three", 0.25)]
+    assert document["machine"]["cores"] >= 1
+    assert document["versions"]["numpy"] == np.__version__
+
+
+def test_the_table_is_in_milliseconds():
+    lines = run.table([row("one") | {"notes": {"recall": 0.5}}]).splitlines()
+    assert lines[1].split() == ["one", "500.000", "2000.000", "4.0", "x", "-", "-", "pair"]
+    assert lines[2].strip() == "recall: 0.5"
+
+
+def test_a_row_is_completed_with_its_ratios(monkeypatch):
+    found = {"name": "fake", "ours": 0.5, "reference": 2.0, "unit": "query", "bound": 0.25, "notes": {"x": 1}}
+    monkeypatch.setattr(superglobal_rerank, "row", lambda options: found | {"more": 1})
+    assert run.measured("superglobal_rerank", measure.Options()) == found | {"ratio": 4.0, "of_bound": 0.5}
+    monkeypatch.setattr(superglobal_rerank, "row", lambda options: {"name": "fake", "ours": 1.0, "unit": "query"})
+    assert run.measured("superglobal_rerank", measure.Options())["ratio"] is None
+
+
+def test_the_literal_form_and_ours_rank_alike(monkeypatch):
+    monkeypatch.setattr(superglobal_rerank, "M", 50)
+    queries, database = superglobal_rerank.descriptors(6, 200, 32)
+    np.testing.assert_allclose(np.linalg.norm(database, axis=1), 1, atol=1e-6)
+    first = search(queries, database)
+    expected = [superglobal_rerank.literal(*pair) for pair in zip(queries, [database] * 6, first.indices)]
+    sources = superglobal_rerank.source(queries), superglobal_rerank.source(database)
+    assert superglobal_rerank.same(SuperGlobal(50)(*sources, first), expected)
+    assert not superglobal_rerank.same(SuperGlobal(50, k=8)(*sources, first), expected)
+    assert not superglobal_rerank.same(first, expected)
+
+
+def test_the_reference_of_ransac_finds_what_the_released_code_found():
+    pytest.importorskip("skimage")
+    from scripts.bench import ransac_rerank
+
+    ransac_rerank.check_golden()
+    query, candidates, truths = ransac_rerank.scene(0.3, seed=0)
+    assert (len(query), len(candidates), len(truths[0])) == (1000, 100, 300)
+    pairs, inliers = ransac_rerank.reference(query, candidates[0])
+    assert len(pairs) == 1000
+    assert ransac_rerank.recall(inliers, truths[0]) > 0.95
+    assert ransac_rerank.recall(inliers[:0], truths[0]) == 0
