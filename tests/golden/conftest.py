@@ -36,13 +36,19 @@ def load_golden(config: pytest.Config, name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def load_case(request: pytest.FixtureRequest, name: str) -> dict[str, np.ndarray]:
-    """The fields of one case, the fixture's parameter, of ``name.npz``; skips where the file has no such case."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test that takes ``case`` for each case of its module's ``CASES_OF`` file: the first part of the fields."""
+    if "case" in metafunc.fixturenames and hasattr(metafunc.module, "CASES_OF"):
+        fields = load_golden(metafunc.config, metafunc.module.CASES_OF)
+        metafunc.parametrize("case", sorted({key.split("/")[0] for key in fields if "/" in key}), indirect=True)
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
+    """The fields of one case, by their names in it."""
     prefix = f"{request.param}/"
-    found = {k.removeprefix(prefix): v for k, v in load_golden(request.config, name).items() if k.startswith(prefix)}
-    if not found:
-        pytest.skip(f"{name} holds no case {request.param}")
-    return found
+    fields = load_golden(request.config, request.module.CASES_OF)
+    return {key.removeprefix(prefix): value for key, value in fields.items() if key.startswith(prefix)}
 
 
 def image_of(field: str) -> np.ndarray:

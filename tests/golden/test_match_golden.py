@@ -4,22 +4,9 @@ import numpy as np
 import pytest
 
 from matching import local, reference
-from tests.golden.conftest import load_case
 from tests.matching.helpers import local as features
 
-CASES = (
-    "affine_easy",
-    "affine_clutter",
-    "affine_low_ratio",
-    "homography",
-    "nonmatch_clutter",
-    "nonmatch_no_putatives",
-)
-
-
-@pytest.fixture(params=CASES)
-def case(request) -> dict[str, np.ndarray]:
-    return load_case(request, "local_match")
+CASES_OF = "local_match"
 
 
 def pair(case):

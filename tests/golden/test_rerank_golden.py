@@ -5,16 +5,11 @@ import pytest
 
 from matching.index import search
 from matching.superglobal import SuperGlobal
-from tests.golden.conftest import largest_difference, load_case
+from tests.golden.conftest import largest_difference
 from tests.matching.helpers import global_source
 
 TOLERANCE = 2e-6
-CASES = ("main", "negative_weights", "not_self", "m400", "db_below_m")
-
-
-@pytest.fixture(params=CASES)
-def case(request) -> dict[str, np.ndarray]:
-    return load_case(request, "superglobal_rerank")
+CASES_OF = "superglobal_rerank"
 
 
 def build(case: dict[str, np.ndarray], against: str = "refined") -> SuperGlobal:
