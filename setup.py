@@ -38,6 +38,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "bench": ["scikit-image>=0.24"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
     },

@@ -20,6 +20,14 @@ Measured = Callable[[str, float, float], None]
 _worst: dict[str, tuple[float, float, int]] = {}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses a ``--golden-dir`` that would make every test a skipped one."""
+    given = config.getoption("--golden-dir", None)
+    if given and not any((Path(given) / path.name).exists() for path in PART.iterdir()):
+        names = ", ".join(sorted(path.name for path in PART.iterdir()))
+        raise pytest.UsageError(f"--golden-dir={given} holds none of the golden files ({names}).")
+
+
 def golden_path(config: pytest.Config, name: str) -> Path:
     """The file or folder ``name``, whole where it can be had; skips the test where a given folder lacks it."""
     given = config.getoption("--golden-dir")

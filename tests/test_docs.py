@@ -1,0 +1,22 @@
+"""The pages that a reader opens: links lead somewhere, and nothing was left to be filled in."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_named_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    assert not re.findall(r"@[A-Z]+@|TODO|FIXME", text)
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
+    for name in re.findall(r"`((?:tests|scripts|docs|delg|extraction|matching|training|evaluation)/[\w/.]+)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"`((?:delg|extraction|matching|training|evaluation|protos)\.[a-z_0-9.]+)`", text):
+        place = ROOT / name.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists(), name
