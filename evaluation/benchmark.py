@@ -4,10 +4,14 @@ A run that was interrupted continues with the same command. Features that exist 
 or a folder of files NAME.delg_global (and NAME.delg_local), as the released programs write them; images then are used
 for the page only.
 
+Answers to the Google Landmarks Dataset v2 challenges are scored from their CSV files: recognition (GAP) or retrieval
+(mAP@100), told from the columns of the solution.
+
 Example:
   delg-benchmark --benchmark=landmarks --data_dir=landmarks --model=model --output_dir=report
   delg-benchmark --dataset_file_path=gnd_roxford5k.pkl --query_features_dir=query --index_features_dir=index \
     --output_dir=report
+  delg-benchmark --solution_file=solution.csv --predictions_file=predictions.csv --output_dir=report
 """
 
 from absl import flags
@@ -34,8 +38,8 @@ flags.DEFINE_string("baselines", "", "Extractors to run beside the model, from: 
 flags.DEFINE_string(
     "rerank",
     None,
-    "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)'; empty for none. Default: ransac, where there are "
-    "local features, and superglobal.",
+    "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)', or a chain, 'superglobal | ransac(top_k=50)'; "
+    "empty for none. Default: ransac, where there are local features, and superglobal.",
 )
 flags.DEFINE_string("query_features_dir", None, "Feature store or official files of the queries, instead of --model.")
 flags.DEFINE_string("index_features_dir", None, "Feature store or official files of the database, instead of --model.")
@@ -44,18 +48,71 @@ flags.DEFINE_string(
     None,
     "Folder for the features, which several reports may share; without it they go to features in --output_dir.",
 )
+flags.DEFINE_string(
+    "solution_file",
+    None,
+    "Solution of a GLDv2 challenge, CSV with id,landmarks,Usage (recognition) or id,images,Usage (retrieval); goes "
+    "with --predictions_file and --output_dir.",
+)
+flags.DEFINE_string("predictions_file", None, "Answers to score, CSV with id,landmarks or id,images.")
+flags.DEFINE_bool(
+    "ignore_non_landmarks",
+    False,
+    "In recognition, leave answers to images without a landmark out of the global average precision.",
+)
 flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless --features_dir is given, features.")
 
 
-def main() -> None:
-    """Reads the flags and runs the benchmark."""
-    from evaluation.job import Config, benchmark
-    from protos.errors import InputError
-    from protos.spec import split
+LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")
+RETRIEVAL_FLAGS = (
+    "benchmark",
+    "dataset_file_path",
+    "data_dir",
+    "queries_dir",
+    "model",
+    "baselines",
+    "rerank",
+    "query_features_dir",
+    "index_features_dir",
+    "features_dir",
+)
 
-    for name in ("output_dir",) if FLAGS.dataset_file_path else ("benchmark", "data_dir", "output_dir"):
+
+def main() -> None:
+    """Reads the flags and runs the benchmark, or scores the answers to a challenge."""
+    if any(FLAGS[name].value for name in LANDMARK_FLAGS):
+        _score_landmarks()
+    else:
+        _benchmark()
+
+
+def _expect(*names: str) -> None:
+    """Proves that flags are given."""
+    from protos.errors import InputError
+
+    for name in names:
         if not FLAGS[name].value:
             raise InputError(f"Expected --{name}.")
+
+
+def _score_landmarks() -> None:
+    """Scores the answers to a challenge."""
+    from evaluation.landmark_scores import Config, score
+    from protos.errors import InputError
+
+    _expect("solution_file", "predictions_file", "output_dir")
+    strange = [f"--{name}" for name in RETRIEVAL_FLAGS if FLAGS[name].value]
+    if strange:
+        raise InputError(f"--solution_file goes with no {', '.join(strange)}.")
+    score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
+
+
+def _benchmark() -> None:
+    """Runs a benchmark."""
+    from evaluation.job import Config, benchmark
+    from protos.spec import split
+
+    _expect(*(() if FLAGS.dataset_file_path else ("benchmark", "data_dir")), "output_dir")
     benchmark(
         Config(
             benchmark=FLAGS.benchmark or None,

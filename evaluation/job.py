@@ -19,7 +19,7 @@ from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger, digest
 from evaluation.overlays import matches_locally
 from evaluation.report.model import JsonObject, Report, Row
-from evaluation.rerank_rows import DEFAULT_RERANK, hyper_parameters, reranker_names, without_local
+from evaluation.rerank_rows import DEFAULT_RERANK, check_local, hyper_parameters, reranker_names, without_local
 from evaluation.runner import Method, Outcome, Reranker, run
 from evaluation.versions import versions
 from matching.rerankers import build_reranker
@@ -137,8 +137,11 @@ def prepare(config: Config) -> Plan:
         methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
     for name, extractor in extractors.items():
         methods.append(stores.extracted(name, extractor, chosen, features / name))
-    if config.rerank is None and methods[0].database.bytes_per_image()["local"] == 0:
-        rerankers = without_local(rerankers)
+    for store in (methods[0].queries, methods[0].database):
+        if store.bytes_per_image()["local"] == 0:
+            if config.rerank is not None:
+                check_local(rerankers, store.folder)
+            rerankers = without_local(rerankers)
     ledgers = [Ledger(folder / "results", chosen, method, rerankers, known) for method in methods]
     return Plan(chosen, methods, rerankers, ledgers, folder, homographies, known)
 
@@ -248,8 +251,14 @@ def make_report(
     plan: Plan, outcomes: Sequence[Outcome], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Puts the outcomes into a report, in percent."""
+    recalled = plan.benchmark.any_recall
     rows = [
-        Row(o.method, {p: s.percent() for p, s in o.scores.items()}, o.ms_per_query, o.bytes_per_image)
+        Row(
+            o.method,
+            {p: s.percent() | (s.percent_any_recalls() if recalled else {}) for p, s in o.scores.items()},
+            o.ms_per_query,
+            o.bytes_per_image,
+        )
         for o in outcomes
     ]
     names = [query.name for query in plan.benchmark.queries]

@@ -107,17 +107,7 @@ def any_recall(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[
     >>> any_recall([[2, 7, 4], [1, 2, 3]], [truth, truth], ks=(1, 2)).tolist()
     [0.0, 0.5]
     """
-    first = []
-    for row, truth in zip(rows, truths, strict=True):
-        if len(truth.positives) == 0:
-            continue
-        order = np.asarray(row, np.int64)
-        order = order[(order >= 0) & ~np.isin(order, truth.junk)]
-        found = np.flatnonzero(np.isin(order, truth.positives))
-        first.append(int(found[0]) if len(found) else np.iinfo(np.int64).max)
-    if not first:
-        return np.full(len(ks), np.nan)
-    return np.mean(np.array(first)[:, None] < np.asarray(ks, np.int64), axis=0)
+    return evaluate(rows, truths, ks).any_recalls()
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +139,10 @@ class Scores:
         """``(len(ks),)`` mean recall at each ``k``."""
         return _mean(self.recalls)
 
+    def any_recalls(self) -> Values:
+        """``(len(ks),)`` share of the queries with any positive in the first ``k``; see :func:`any_recall`."""
+        return _mean(np.where(np.isnan(self.recalls), np.nan, self.recalls > 0))
+
     def percent(self) -> dict[str, float]:
         """``{"mAP", "mP@1", ...}`` in percent, full precision."""
         named = {f"mP@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_precisions())}
@@ -157,6 +151,10 @@ class Scores:
     def percent_recalls(self) -> dict[str, float]:
         """``{"mR@1", ...}`` in percent, full precision."""
         return {f"mR@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_recalls())}
+
+    def percent_any_recalls(self) -> dict[str, float]:
+        """``{"R@1", ...}`` in percent, full precision."""
+        return {f"R@{k}": 100 * float(value) for k, value in zip(self.ks, self.any_recalls())}
 
 
 def _mean(values: Values) -> Values:

@@ -20,6 +20,7 @@ class Benchmark:
       protocols: for each protocol a truth for each query; rows count in ``database``.
       homographies: the file ``name -> (3, 3)`` of true homographies from the landmark's plane to each image, where
         the benchmark has one.
+      any_recall: whether its rows also hold R@k, the share of queries with any right image in the first k.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Benchmark:
     database: list[ImageRef]
     protocols: dict[str, list[Truth]]
     homographies: Path | None = None
+    any_recall: bool = False
 
     @property
     def leave_one_out(self) -> bool:

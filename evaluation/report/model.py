@@ -17,7 +17,8 @@ class Row:
 
     Attributes:
       method: ``"global"``, ``"global+ransac"``, ``"rootsift"``, ...
-      metrics: ``{protocol: {"mAP", "mP@1", "mP@5", "mP@10"}}`` in percent, full precision.
+      metrics: ``{protocol: {"mAP", "mP@1", "mP@5", "mP@10"}}`` in percent, full precision; with "R@1", "R@5", "R@10"
+        where the benchmark asks for them.
       ms_per_query: milliseconds of the stages ``search`` and ``rerank``.
       bytes_per_image: of the database's ``global`` and ``local`` features.
     """

@@ -107,6 +107,8 @@ def notes(report: Report) -> list[str]:
         "positives have no part in the means.",
         "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
     ]
+    if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
+        said.append("R@k is the share of queries with any right image among the first k results.")
     if any(row.ms_per_query["rerank"] for row in report.rows):
         said.append(
             "Rerank time is measured on the first protocol, with nothing remembered from an earlier one; it includes "

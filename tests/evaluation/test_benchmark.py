@@ -1,6 +1,8 @@
 """The whole benchmark: from photos to report, interrupted and continued, and what a mistake is answered with."""
 
 import json
+import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ from PIL import Image
 
 from evaluation import job, stores
 from evaluation.job import Config
+from evaluation.rerank_rows import reranker_names
 from protos.errors import InputError
 from tests.evaluation.tiny import revisited_set
 
@@ -59,11 +62,16 @@ def test_the_command_goes_from_photos_to_a_report(photos, tmp_path):
     methods += ["histogram", "histogram+ransac", "histogram+superglobal"]
     assert [row["method"] for row in report["rows"]] == methods
     for row in report["rows"]:
-        assert list(row["metrics"]) == ["all"] and list(row["metrics"]["all"]) == ["mAP", "mP@1", "mP@5", "mP@10"]
+        named = ["mAP", "mP@1", "mP@5", "mP@10", "R@1", "R@5", "R@10"]
+        assert list(row["metrics"]) == ["all"] and list(row["metrics"]["all"]) == named
         assert all(0 <= value <= 100 for value in row["metrics"]["all"].values())
         assert list(row["ms_per_query"]) == ["search", "rerank"] and list(row["bytes_per_image"]) == ["global", "local"]
     assert report["rows"][1]["metrics"]["all"]["mAP"] == 100.0
     assert report["settings"]["leave_one_out"] and not (tmp_path / "out" / "features" / "global" / "queries").exists()
+    assert report["rows"][1]["metrics"]["all"]["R@1"] == 100.0
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "R@1 all" in page and "R@k is the share of queries with any right image" in page
+    assert "\n  R@" not in (tmp_path / "out" / "metrics.txt").read_text()
     assert "global+ransac" in done.stdout and done.stdout.rstrip().endswith(str(tmp_path / "out" / "report.html"))
     assert (tmp_path / "out" / "report.html").stat().st_size < 4_000_000
 
@@ -113,27 +121,81 @@ def test_other_rerankers_give_another_report(config):
     assert other.rows[0] == first.rows[0]
 
 
-def test_queries_are_cropped_and_inliers_measured(tmp_path):
+def test_a_chain_is_one_row(photos, tmp_path):
+    arguments = ("--benchmark=folders", f"--data_dir={photos}", "--model=rootsift(max_feature_num=60)")
+    rerank = "--rerank=superglobal(m=5, k=2) | ransac(top_k=4), ransac"
+    done = delg(*arguments, rerank, "--output_dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    report = json.loads((out / "report.json").read_text())
+    name = "global+superglobal|ransac"
+    assert [row["method"] for row in report["rows"]] == ["global", name, "global+ransac"]
+    recorded = report["settings"]["rerank"]["superglobal|ransac"]
+    assert recorded["name"] == "superglobal|ransac"
+    assert (recorded["1"]["name"], recorded["1"]["m"], recorded["1"]["beta"]) == ("superglobal", 5, 0.15)
+    assert (recorded["2"]["name"], recorded["2"]["top_k"]) == ("ransac", 4)
+    row = next(line for line in (out / "report.md").read_text().splitlines() if line.startswith("| global+superglobal"))
+    assert row.startswith(r"| global+superglobal\|ransac | ")
+    assert "all_after_superglobal|ransac\n  mAP=" in (out / "metrics.txt").read_text()
+    page = (out / "report.html").read_text()
+    assert "global+\u200bsuperglobal|ransac</th>" in page and 'id="matches"' in page
+    assert name in done.stdout
+    again = delg(*arguments, rerank, "--output_dir=out", cwd=tmp_path)
+    assert "already complete" in again.stdout
+
+
+def test_chains_with_the_same_links_are_told_apart():
+    names = reranker_names(["superglobal|ransac", "superglobal | ransac(top_k=50)", "ransac"])
+    assert list(names) == ["superglobal|ransac", "superglobal|ransac(top_k=50)", "ransac"]
+    with pytest.raises(InputError, match="named twice"):
+        reranker_names(["superglobal|ransac", "superglobal | ransac"])
+
+
+def test_queries_are_cropped(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    np.savez(folder / "homographies.npz", **{name: np.eye(3) for name in ("q0", "q1", *"abcde")})
     config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", baselines=("rootsift",))
-    report, _ = run(replace(config, rerank=("superglobal(m=3, k=1)", "ransac")))
-    methods = ["global", "global+superglobal", "global+ransac", "rootsift", "rootsift+superglobal", "rootsift+ransac"]
+    report, _ = run(replace(config, rerank=("superglobal(m=3, k=1)", "alpha_qe")))
+    methods = ["global", "global+superglobal", "global+alpha_qe"]
+    methods += ["rootsift", "rootsift+superglobal", "rootsift+alpha_qe"]
     assert [row.method for row in report.rows] == methods
-    assert report.protocols == ["easy", "medium", "hard"]
+    assert report.protocols == ["easy", "medium", "hard"] and "R@1" not in report.rows[0].metrics["easy"]
     assert report.rows[0].metrics["easy"]["mAP"] == 100.0, "the query was not cropped to its red half"
     assert report.settings["queries_cropped"] and report.settings["queries_without_positives"]["hard"] == 1
     assert np.isnan(report.queries["ap"]["global"]["hard"][1])
     assert report.queries["names"] == ["q0", "q1"] and report.queries["ap"]["global"]["easy"] == [100.0, 100.0]
 
 
+def textured_set(folder):
+    """That of :func:`revisited_set` with larger images that have local features, and whole queries."""
+    random = np.random.default_rng(0)
+    for path in sorted((revisited_set(folder) / "jpg").iterdir()):
+        blocks = np.kron(random.integers(0, 256, (12, 16, 3)), np.ones((8, 8, 1)))
+        Image.fromarray(blocks.astype(np.uint8)).save(path, quality=95)
+    truth = folder / "gnd_landmarks.pkl"
+    known = pickle.loads(truth.read_bytes())
+    for query in known["gnd"]:
+        query["bbx"] = [0.0, 0.0, 128.0, 96.0]
+    truth.write_bytes(pickle.dumps(known, 2))
+    return folder
+
+
+def test_local_rerankers_expect_local_features(tmp_path):
+    folder = revisited_set(tmp_path / "set")  # of one colour each: no keypoints
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram")
+    for asked in ("ransac(top_k=9)", "superglobal(m=3, k=1) | ransac"):
+        message = rf"^--rerank={re.escape(asked)} matches local features; .*queries holds none\.$"
+        with pytest.raises(InputError, match=message):
+            run(replace(config, rerank=("superglobal(m=3, k=1)", asked)))
+    report, _ = run(config)
+    assert [row.method for row in report.rows] == ["global", "global+superglobal"]
+
+
 def test_inliers_are_measured_once(tmp_path, monkeypatch):
-    folder = revisited_set(tmp_path / "set")
+    folder = textured_set(tmp_path / "set")
     planes = {name: np.eye(3) for name in ("q0", "q1", *"abcde")}
     np.savez(folder / "homographies.npz", **planes)
     config = Config("landmarks", str(folder), str(tmp_path / "out"), "rootsift", rerank=("ransac",))
     measured, accuracy = [], {"percent": 1.0, "inliers": 9, "pairs": 3, "tolerance_px": 5.0}
-    monkeypatch.setattr(job, "matches_locally", lambda *_: True)
     monkeypatch.setattr(job, "inlier_accuracy", lambda *given: measured.append(given[3]["q0"][0, 0]) or accuracy)
     first, _ = run(config)
     (tmp_path / "out" / "report.json").unlink()

@@ -71,6 +71,14 @@ def test_queries_without_positives_have_no_part_in_the_means():
     assert scores.percent() == {"mAP": 25.0, "mP@1": 0.0, "mP@5": 50.0, "mP@10": 50.0}
     assert scores.percent_recalls() == {"mR@1": 0.0, "mR@5": 100.0, "mR@10": 100.0}
     assert math.isnan(metrics.evaluate([rows(0)], [none]).map)
+    assert math.isnan(metrics.evaluate([rows(0)], [none]).percent_any_recalls()["R@1"])
+
+
+def test_any_recall_counts_queries():
+    none, two = Truth(rows(), rows(0)), Truth(rows(1, 5), rows(2))
+    scores = metrics.evaluate([rows(0, 1), rows(2, 1, 3, 5), rows(3, 4, 0, 5, 1)], [none, two, two])
+    assert scores.percent_any_recalls() == {"R@1": 50.0, "R@5": 100.0, "R@10": 100.0}
+    assert scores.percent_recalls()["mR@1"] == 25.0  # one of two positives of one of two queries
 
 
 @pytest.mark.parametrize("case", GOLDEN["revisited"], ids=lambda case: case["note"][:20])

@@ -1,0 +1,119 @@
+"""Answers to the landmark challenges, from CSV files to numbers, report and sentences for mistakes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from evaluation import landmark_files, landmark_scores
+from evaluation.landmark_scores import Config
+from protos.errors import InputError
+
+RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"
+ANSWERS = "id,landmarks\na,1 0.9\nn,7 0.8\nb,3 0.7\nc,9 0.5\ni,6 0.1\n"
+RETRIEVAL = "id,images,Usage\np,x y,Private\nq,z,Private\nr,None,Ignored\n"
+LISTS = "id,images\np,a x x y\nr,z\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(solution, predictions):
+        (tmp_path / "S.csv").write_text(solution)
+        (tmp_path / "P.csv").write_text(predictions)
+        return Config(str(tmp_path / "S.csv"), str(tmp_path / "P.csv"), str(tmp_path / "out"))
+
+    return write
+
+
+def delg(*arguments, cwd):
+    command = [sys.executable, "-m", "delg", "benchmark", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_recognition_by_command(files, tmp_path):
+    files(RECOGNITION, ANSWERS)
+    done = delg("--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["benchmark"] == "gldv2_recognition" and [row["method"] for row in report["rows"]] == ["P"]
+    metrics = report["rows"][0]["metrics"]
+    # public: right at 1 of 1, wrong, right at 2 of 3; two images show a landmark
+    assert metrics["public"] == {"GAP": pytest.approx(100 * (1 + 2 / 3) / 2), "top-1": 100.0}
+    assert metrics["private"] == {"GAP": 0.0, "top-1": 0.0}
+    assert report["settings"]["ignore_non_landmarks"] is False
+    assert report["settings"]["images"]["private"] == {"images": 2, "answered": 1}
+    text = "private\n  GAP=0.00\n  top-1=0.00\npublic\n  GAP=83.33\n  top-1=100.00\n"
+    assert (tmp_path / "out" / "metrics.txt").read_text() == text
+    assert text in done.stdout and str(tmp_path / "out" / "report.json") in done.stdout
+    arguments = ("--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--ignore_non_landmarks")
+    done = delg(*arguments, cwd=tmp_path)
+    assert "public\n  GAP=100.00\n" in done.stdout
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["settings"]["ignore_non_landmarks"] is True
+
+
+def test_retrieval(files, tmp_path):
+    said = []
+    report = landmark_scores.score(files(RETRIEVAL, LISTS), said.append)
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["benchmark"] == "gldv2_retrieval" and list(report["rows"][0]["metrics"]) == ["private"]
+    assert report["rows"][0]["metrics"]["private"] == {
+        "mAP@100": pytest.approx(100 * (1 / 2 + 2 / 4) / 2 / 2),
+        "mP@1": 0.0,
+        "mP@5": pytest.approx(20.0),
+        "mP@10": pytest.approx(10.0),
+        "mP@100": pytest.approx(1.0),
+        "mean position": 51.5,  # 2, and 101 where nothing was found
+        "median position": 51.5,
+    }
+    assert "private: 1 of 2 images have an answer" in said
+    assert (tmp_path / "out" / "metrics.txt").read_text().startswith("private\n  mAP@100=25.00\n  mP@1=0.00\n")
+
+
+def test_a_query_with_very_many_relevant_images(files):
+    names = " ".join(f"{i:016x}" for i in range(9000))  # 153,000 characters
+    config = files(f"id,images,Usage\nq,{names},Public\n", f"id,images\nq,{names[:169]}\n")
+    assert landmark_scores.score(config, lambda _: None)["rows"][0]["metrics"]["public"]["mP@10"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("solution", "predictions", "message"),
+    [
+        ("id,Usage\na,Public\n", ANSWERS, r"columns id,landmarks,Usage or id,images,Usage\. Received: id,Usage$"),
+        ("id,images,landmarks,Usage\n", ANSWERS, "columns id,landmarks,Usage or id,images,Usage"),
+        ("", ANSWERS, r"Received: $"),
+        (RECOGNITION, LISTS, r"P\.csv expects the columns id,landmarks\. Received: id,images"),
+        (RECOGNITION, ANSWERS + "z,1 1\n", "line 7: the solution has no image 'z'"),
+        ("id,landmarks,Usage\na,1,Ignored\n", "id,landmarks\n", r"no image of the Usage Public or Private\.$"),
+    ],
+)
+def test_wrong_files_are_answered_in_one_sentence(files, tmp_path, solution, predictions, message):
+    with pytest.raises(InputError, match=message):
+        landmark_scores.score(files(solution, predictions), lambda _: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_switch_is_of_recognition(files):
+    config = files(RETRIEVAL, LISTS)
+    with pytest.raises(InputError, match="--ignore_non_landmarks goes with a solution of recognition"):
+        landmark_scores.score(Config(config.solution_file, config.predictions_file, config.output_dir, True))
+
+
+def test_columns_of_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        landmark_files.columns(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--solution_file=S.csv", "--output_dir=out"], "Expected --predictions_file."),
+        (
+            ["--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--model=rootsift"],
+            "--solution_file goes with no --model.",
+        ),
+    ],
+)
+def test_flags_that_do_not_go_together(tmp_path, arguments, message):
+    done = delg(*arguments, cwd=tmp_path)
+    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
