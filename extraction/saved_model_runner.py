@@ -24,6 +24,7 @@ INPUTS: dict[str, type] = {  # in the order in which the released extractor feed
 }
 LOCAL = ("boxes", "features", "scales", "scores")
 GLOBAL = ("global_descriptors", "global_descriptor")
+HEADS = {"features": "local", **dict.fromkeys(GLOBAL, "global")}
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -35,22 +36,20 @@ class Runner:
       inputs: the official inputs that it has.
       outputs: the official outputs that it has: all of ``LOCAL`` or none, and one of ``GLOBAL`` or none.
       signature: how it is called, ``"serving_default"`` or ``"tensors"`` (by name, TensorFlow 1).
+      dimensions: values of a ``"global"`` and of a ``"local"`` descriptor, where the graph says so.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     signature: str
     call: Callable[[dict[str, Any]], dict[str, Any]] = field(repr=False)
+    dimensions: dict[str, int] = field(default_factory=dict)
 
     @property
-    def has_local(self) -> bool:
-        """Whether it gives local features."""
-        return LOCAL[0] in self.outputs
-
-    @property
-    def has_global(self) -> bool:
-        """Whether it gives global descriptors."""
-        return bool(set(GLOBAL) & set(self.outputs))
+    def heads(self) -> tuple[str, ...]:
+        """What it gives: ``"global"`` descriptors, ``"local"`` features, or both."""
+        given = {"global": bool(set(GLOBAL) & set(self.outputs)), "local": LOCAL[0] in self.outputs}
+        return tuple(head for head, there in given.items() if there)
 
     def __call__(self, **values: Any) -> Arrays:
         """Runs the model.
@@ -119,6 +118,12 @@ def _official(outputs: set[str]) -> tuple[str, ...]:
     return (*local, *[name for name in GLOBAL if name in outputs][:1])
 
 
+def _dimensions(outputs: dict[str, Any]) -> dict[str, int]:
+    """The last side of the descriptors, where their shape is known."""
+    shapes = {head: outputs[name].shape for name, head in HEADS.items() if name in outputs}
+    return {head: int(shape[-1]) for head, shape in shapes.items() if shape.rank and shape[-1] is not None}
+
+
 def _by_tensors(model: Any) -> Runner | None:
     """A model of TensorFlow 1: what lies between the official tensors of its graph (so the released extractor)."""
     if not hasattr(model, "prune"):
@@ -129,7 +134,8 @@ def _by_tensors(model: Any) -> Runner | None:
     if not outputs or "input_image" not in inputs:
         return None
     function = model.prune([f"{name}:0" for name in inputs], {name: f"{name}:0" for name in outputs})
-    return Runner(inputs, outputs, "tensors", lambda fed: function(*(fed[name] for name in inputs)))
+    dimensions = _dimensions({name: function.structured_outputs[name] for name in outputs})
+    return Runner(inputs, outputs, "tensors", lambda fed: function(*(fed[name] for name in inputs)), dimensions)
 
 
 def _by_signature(model: Any) -> Runner | None:
@@ -147,7 +153,7 @@ def _by_signature(model: Any) -> Runner | None:
         result = function(**fed)
         return {name: result[name] for name in outputs}
 
-    return Runner(inputs, outputs, SIGNATURE, call)
+    return Runner(inputs, outputs, SIGNATURE, call, _dimensions(function.structured_outputs))
 
 
 def _found(model: Any) -> str:
