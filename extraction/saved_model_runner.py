@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.errors import InputError
+from protos.errors import InputError, first_line
 from protos.files import sha256
 
 PROGRAM = "saved_model.pb"
@@ -69,7 +69,7 @@ class Runner:
         try:
             return {name: value.numpy() for name, value in self.call(fed).items()}
         except tf.errors.InvalidArgumentError as error:
-            raise RuntimeError(str(error.message).strip().splitlines()[0]) from error
+            raise RuntimeError(first_line(error)) from error
 
 
 def is_saved_model(folder: str | os.PathLike[str]) -> bool:
@@ -93,7 +93,7 @@ def load_runner(folder: str | os.PathLike[str]) -> Runner:
     try:
         model = tf.saved_model.load(os.fspath(folder))
     except Exception as error:  # damaged files end in errors of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{os.fspath(folder)} cannot be loaded as a SavedModel: {reason}") from error
     runner = _by_tensors(model) or _by_signature(model)
     if runner is None:
