@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOMS = ("delg", "training", "extraction", "matching", "evaluation", "protos")
-COMMANDS = ("landmarks", "records", "train", "extract", "match", "search", "benchmark", "convert", "export")
+COMMANDS = ("landmarks", "records", "train", "extract", "index", "match", "search", "benchmark", "convert", "export")
 
 setup(
     name="delg",
@@ -24,6 +24,7 @@ setup(
     },
     install_requires=[
         "absl-py>=2.1",
+        "faiss-cpu>=1.11",
         "h5py>=3.11",
         "jinja2>=3.1",
         "keras>=3.10",
@@ -39,6 +40,7 @@ setup(
     ],
     extras_require={
         "bench": ["scikit-image>=0.24"],
+        "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
     },

@@ -19,6 +19,7 @@ MODULES = {
     "records": "training.records",
     "train": "training.train",
     "extract": "extraction.extract",
+    "index": "matching.build_index",
     "match": "matching.match",
     "search": "matching.search",
     "benchmark": "evaluation.benchmark",
@@ -118,6 +119,11 @@ def train() -> None:
 def extract() -> None:
     """``delg-extract``."""
     run("extract")
+
+
+def index() -> None:
+    """``delg-index``."""
+    run("index")
 
 
 def match() -> None:

@@ -1,49 +1,42 @@
-"""The first stage: every database image by similarity of its global descriptor, exactly."""
+"""The first stage: database images by similarity of their global descriptors, exactly or by an index.
+
+:func:`search` compares descriptors in memory. :func:`build_index` makes an index of a feature store, in a folder or in
+Milvus, and :func:`open_index` opens it.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from matching.indexes import milvus
+from matching.indexes.base import Index
+from matching.indexes.binary import Binary
+from matching.indexes.exact import Exact, search
+from matching.indexes.faiss_index import Faiss
+from matching.indexes.faiss_kinds import Flat, Hnsw, IvfPq, IvfRabitq, IvfSq
+from matching.indexes.manifest import Store
+from matching.indexes.saved import FolderIndex, Searchable, build_folder, read_manifest
 from matching.ranking import Ranking
-from matching.source import check_dimensions
+from protos import spec
 from protos.errors import InputError
 
-QUERY_ROWS = 256
-BLOCK_BYTES = 1 << 26  # of database rows converted to float32, and of similarities, each
+__all__ = ["INDEXES", "build_index", "open_index", "search", "unranked"]
 
-Descriptors = NDArray[np.floating]
-Scored = tuple[NDArray[np.float32], NDArray[np.int64]]
-
-
-def search(queries: Descriptors, database: Descriptors, top_k: int | None = None) -> Ranking:
-    """Ranks database rows by inner product with each query, in float32.
-
-    Exact. Queries and database are read in blocks, so what is held beyond the answer does not grow with either, and
-    the database may be memory-mapped.
-
-    Args:
-      queries: ``(Q, D)``, rows of unit norm (the scores then are cosines); float16 or wider.
-      database: ``(N, D)``, likewise.
-      top_k: how many to keep for each query; None for all, as are more than N.
-
-    Returns:
-      ``(Q, min(top_k, N))``; of equal scores the lower row comes first.
-
-    Raises:
-      InputError: shapes do not fit, the database is empty, ``top_k`` is below 1, or values are not finite.
-    """
-    check_dimensions(queries, database)
-    if not len(database):
-        raise InputError("The database holds no images.")
-    if top_k is not None and (not isinstance(top_k, int | np.integer) or top_k < 1):
-        raise InputError(f"top_k expects 1 or more, or None for all. Received: {top_k!r}")
-    k = len(database) if top_k is None else min(int(top_k), len(database))
-    indices = np.zeros((len(queries), k), np.int64)
-    scores = np.zeros((len(queries), k), np.float32)
-    for start in range(0, len(queries), QUERY_ROWS):
-        rows = slice(start, start + QUERY_ROWS)
-        for q, (best, where) in enumerate(_search(_float32(queries[rows]), database, k), start):
-            scores[q], indices[q] = best, where
-    return Ranking(indices, scores)
+DEFAULT = "exact"
+INDEXES: dict[str, Callable[..., Index]] = {
+    "binary": Binary,
+    "exact": Exact,
+    "faiss": Faiss,
+    "flat": Flat,
+    "hnsw": Hnsw,
+    "ivf_pq": IvfPq,
+    "ivf_rabitq": IvfRabitq,
+    "ivf_sq": IvfSq,
+}
 
 
 def unranked(queries: int, database: int) -> Ranking:
@@ -52,40 +45,65 @@ def unranked(queries: int, database: int) -> Ranking:
     return Ranking(indices, np.zeros((queries, database), np.float32))
 
 
-def _search(queries: NDArray[np.float32], database: Descriptors, k: int) -> list[Scored]:
-    """Best ``k`` rows of the database for each of a few queries."""
-    best: list[Scored] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
-    step = max(1, BLOCK_BYTES // (4 * max(database.shape[1], len(queries))))
-    for start in range(0, len(database), step):
-        block = _float32(database[start : start + step])
-        similarities = queries @ block.T
-        if not np.isfinite(similarities).all():
-            raise InputError(
-                "The global descriptors hold values that are not finite (in the queries, or in database rows "
-                f"{start} to {start + len(block) - 1})."
-            )
-        best = [_merge(kept, row, start, k) for kept, row in zip(best, similarities)]
-    return best
+def build_index(store: Store, location: str | os.PathLike[str], text: str | None = None) -> Searchable:
+    """Builds an index of the global descriptors of a feature store.
 
+    The same call continues one that was stopped, and opens one that is complete.
 
-def _merge(kept: Scored, row: NDArray[np.float32], start: int, k: int) -> Scored:
-    """The best ``k`` of those kept and of a block's row, best first, lower indices first among equals.
+    Args:
+      store: the features.
+      location: a folder; or Milvus: a path that ends in ``.db`` (embedded) or a URL such as ``http://host:19530``,
+        optionally followed by ``#collection``.
+      text: kind and settings, such as ``ivf_pq(nprobe=32)``; default ``exact``, in Milvus ``milvus``.
 
-    Indices kept are all below those of the block, so a stable sort keeps equals in order of their index.
+    Raises:
+      InputError: the text is wrong, the location holds something else, or the features do not fit.
     """
-    scores, indices = kept
-    if len(scores) == k:
-        new = np.flatnonzero(row > scores[-1])  # an equal one comes too late
-    elif len(row) > k:
-        new = np.flatnonzero(row >= np.partition(row, len(row) - k)[len(row) - k])
-    else:
-        new = np.arange(len(row))
-    if not len(new):
-        return kept
-    scores, indices = np.concatenate([scores, row[new]]), np.concatenate([indices, new + start])
-    order = np.argsort(-scores, kind="stable")[:k]
-    return scores[order], indices[order]
+    place = os.fspath(location)
+    if milvus.is_address(place):
+        options = spec.build(text or "milvus", {"milvus": milvus.Options}, "index in Milvus")
+        return milvus.build(store, place, complete(text or "milvus", milvus.Options), options)
+    name, _ = spec.parse(text or DEFAULT)
+    if name == "milvus":
+        raise InputError(
+            f"milvus expects a path that ends in .db, or a URL such as http://host:19530. Received: {place}"
+        )
+    index = spec.build(text or DEFAULT, INDEXES, "index")
+    build_folder(store, place, complete(text or DEFAULT, INDEXES[name]), index)
+    return open_index(place)
 
 
-def _float32(rows: Descriptors) -> NDArray[np.float32]:
-    return np.ascontiguousarray(rows, np.float32)
+def open_index(location: str | os.PathLike[str], **changes: Any) -> Searchable:
+    """Opens an index that :func:`build_index` made.
+
+    Args:
+      location: as there.
+      **changes: settings to search by that differ from those it was built with, such as ``nprobe=64``.
+
+    Raises:
+      InputError: there is none, it is unfinished or damaged, or a setting cannot be changed.
+    """
+    place = os.fspath(location)
+    if milvus.is_address(place):
+        return milvus.open_collection(place, **changes)
+    manifest = read_manifest(place)
+    name, arguments = spec.parse(manifest.index)
+    if name not in INDEXES:
+        raise InputError(f"The index {place} is of an unknown kind, {name!r}; the choices are {', '.join(INDEXES)}.")
+    tunable = getattr(INDEXES[name], "tunable", ())
+    unknown = sorted(changes.keys() - set(tunable))
+    if unknown:
+        raise InputError(
+            f"{unknown[0]} of an index {name} cannot be changed after it is built; what can is: "
+            f"{', '.join(tunable) or 'nothing'}."
+        )
+    index = spec.build(spec.render(name, arguments | changes), INDEXES, "index")
+    return FolderIndex(Path(place), manifest, index)
+
+
+def complete(text: str, factory: Callable[..., Any]) -> str:
+    """The text with all settings, those left out at their defaults."""
+    name, arguments = spec.parse(text)
+    bound = inspect.signature(factory).bind(**arguments)
+    bound.apply_defaults()
+    return spec.render(name, bound.arguments)

@@ -2,6 +2,8 @@
 
 from extraction.features import Features
 from matching.index import search, unranked
+from matching.indexes.saved import Searchable
+from matching.ranking import Ranking
 from matching.rerankers import Reranker
 from matching.source import MemorySource, Source
 from protos.errors import InputError
@@ -25,34 +27,57 @@ def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | No
     return x1, y1, x2, y2
 
 
-def find(query: Features, store: Source, top_k: int, reranker: Reranker | None = None) -> list[tuple[str, float]]:
-    """The best images of a store for one query.
+def find(
+    query: Features,
+    store: Source | None,
+    top_k: int,
+    reranker: Reranker | None = None,
+    index: Searchable | None = None,
+) -> list[tuple[str, float]]:
+    """The best images of a database for one query.
 
     Args:
       query: its features.
-      store: the database.
+      store: the database; None to search an index alone, without a reranker.
       top_k: how many.
       reranker: second stage, or None.
+      index: of the store, to search instead of all its descriptors.
 
     Returns:
-      Names and scores, best first. Without global descriptors the reranker alone decides.
+      Names and scores, best first; an approximate index may find fewer than ``top_k``. Without global descriptors the
+      reranker alone decides.
 
     Raises:
       InputError: there are no global descriptors and no reranker that looks at all images, or the features cannot
         be compared.
     """
     source = MemorySource([query])
+    depth = top_k if reranker is None else max(top_k, reranker.head)
+    if index is not None:
+        if not source.global_descriptors.shape[1]:
+            raise InputError("The query's features hold no global descriptor, which an index is searched by.")
+        ranking = index.search(source.global_descriptors, depth)
+    elif store is None:
+        raise InputError("Expected a feature store or an index to search.")
+    else:
+        ranking = _search(source, store, depth, reranker)
+    if reranker is not None:
+        if store is None:
+            raise InputError("A reranker expects the feature store that the index was made from.")
+        ranking = reranker(source, store, ranking)
+    best = ranking.top(top_k)
+    rows = [int(row) for row in best.row(0)]
+    names = index.names_of(rows) if index is not None else [store.names[row] for row in rows] if store else []
+    return list(zip(names, (float(score) for score in best.scores[0, : len(rows)])))
+
+
+def _search(source: Source, store: Source, depth: int, reranker: Reranker | None) -> Ranking:
+    """The first stage over all descriptors of a store."""
     if source.global_descriptors.shape[1] == store.global_descriptors.shape[1] == 0:
         if reranker is None or reranker.head < len(store):
             raise InputError(
                 "The features hold no global descriptors; expected a reranker that looks at all images, such as "
                 f"'ransac(top_k={len(store)})'."
             )
-        ranking = unranked(1, len(store))
-    else:
-        depth = top_k if reranker is None else max(top_k, reranker.head)
-        ranking = search(source.global_descriptors, store.global_descriptors, depth)
-    if reranker is not None:
-        ranking = reranker(source, store, ranking)
-    best = ranking.top(top_k)
-    return [(store.names[row], float(score)) for row, score in zip(best.indices[0], best.scores[0])]
+        return unranked(1, len(store))
+    return search(source.global_descriptors, store.global_descriptors, depth)

@@ -1,15 +1,28 @@
-"""Finds the database images most like a query image, from a feature store; no labels are needed.
+"""Finds the database images most like a query image, from a feature store or an index; no labels are needed.
 
 delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --top_k=10 --rerank=superglobal
+delg-search --query=query.jpg --model=MODEL_DIR --index=INDEX_DIR --search_options='nprobe=64'
 """
 
+from typing import TYPE_CHECKING
+
 from absl import flags
+
+if TYPE_CHECKING:
+    from extraction.store import FeatureStore
+    from matching.indexes.saved import Searchable
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("query", None, "The query image.")
 flags.DEFINE_string("model", None, "The model folder, or extractor such as rootsift, that the store was made with.")
 flags.DEFINE_string("features_dir", None, "The database: a feature store made by delg-extract.")
+flags.DEFINE_string(
+    "index",
+    None,
+    "An index made by delg-index: its folder, its .db file or its URL. --features_dir is then for --rerank only.",
+)
+flags.DEFINE_string("search_options", None, "Settings to search the index by, such as 'nprobe=64, rescore=2000'.")
 flags.DEFINE_integer("top_k", 10, "How many images to print.", lower_bound=1)
 flags.DEFINE_string("rerank", None, "Second stage, such as ransac, 'ransac(top_k=200)' or superglobal.")
 flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the image.")
@@ -26,23 +39,50 @@ def main() -> None:
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError, ImageRef
     from extraction.pipeline import describe
-    from extraction.store import FeatureStore, check_settings
+    from extraction.store import check_settings
     from matching.lookup import find, parse_crop
     from matching.rerankers import build_reranker
     from protos.errors import InputError
 
-    for name in ("query", "model", "features_dir"):
+    for name in ("query", "model", *(() if FLAGS.index and not FLAGS.rerank else ("features_dir",))):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required: {FLAGS[name].help}")
     ref = ImageRef(Path(FLAGS.query).stem, FLAGS.query, parse_crop(FLAGS.crop))
     reranker = build_reranker(FLAGS.rerank) if FLAGS.rerank else None
-    store = FeatureStore.open(FLAGS.features_dir)
+    store, index = _database()
     extractor = build_extractor(FLAGS.model)
-    check_settings(extractor.settings, store.settings, f"Features by {FLAGS.model} and those in {FLAGS.features_dir}")
+    if index is not None:
+        index.check_queries(extractor.settings, f"Features by {FLAGS.model}")
+    if store is not None:
+        check_settings(
+            extractor.settings, store.settings, f"Features by {FLAGS.model} and those in {FLAGS.features_dir}"
+        )
     try:
         query = describe(extractor, ref)
     except BadImageError as error:
         raise InputError(f"The query {FLAGS.query} cannot be used: {error}.") from error
     print("rank  score     name")
-    for rank, (name, score) in enumerate(find(query, store, FLAGS.top_k, reranker), 1):
+    for rank, (name, score) in enumerate(find(query, store, FLAGS.top_k, reranker, index), 1):
         print(f"{rank:4d}  {score:8.4f}  {name}")
+
+
+def _database() -> "tuple[FeatureStore | None, Searchable | None]":
+    """The feature store and the index that the flags name."""
+    from extraction.store import FeatureStore
+    from matching.index import open_index
+    from protos import spec
+    from protos.errors import InputError
+
+    if FLAGS.search_options and not FLAGS.index:
+        raise InputError("--search_options goes with --index.")
+    store = FeatureStore.open(FLAGS.features_dir) if FLAGS.features_dir else None
+    if not FLAGS.index:
+        return store, None
+    try:
+        options = spec.parse(f"options({FLAGS.search_options or ''})")[1]
+    except InputError as error:
+        raise InputError(f"--search_options expects name=value, ... Received: {FLAGS.search_options!r}") from error
+    index = open_index(FLAGS.index, **options)
+    if store is not None:
+        index.check_store(store, FLAGS.features_dir)
+    return store, index

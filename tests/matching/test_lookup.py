@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from matching.index import build_index
 from matching.lookup import find, parse_crop
 from matching.rerankers import build_reranker
 from matching.source import MemorySource
@@ -25,6 +26,40 @@ def test_the_best_by_global_descriptor():
     assert len(find(query, store, 10)) == 4
     with pytest.raises(InputError, match="differ in dimension: 3 and 2"):
         find(global_source([[1.0, 0.0, 0.0]]).features(0), store, 3)
+
+
+class Store(MemorySource):
+    """A source with settings, as an index is made from."""
+
+    def __init__(self, source):
+        super().__init__([source.features(i) for i in range(len(source))])
+        self.settings = {"extractor": "test"}
+
+
+def test_an_index_instead_of_all_descriptors(tmp_path):
+    query, store = photos([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    index = build_index(Store(store), tmp_path / "index")
+    for depth in (1, 3, 10):
+        alone = find(query, None, depth, index=index)
+        assert [name for name, _ in alone] == ["image0", "image1", "image2"][:depth]
+        assert find(query, store, depth, index=index) == alone
+    np.testing.assert_allclose([score for _, score in alone], [1, 0.8, 0], atol=1e-3)
+    assert find(query, store, 1, build_reranker("ransac"), index) == [("image2", 30.0)]
+    assert find(query, store, 1, build_reranker("ransac(top_k=2)"), index) == [("image1", 10.0)]
+    with pytest.raises(InputError, match="expects the feature store that the index was made from"):
+        find(query, None, 1, build_reranker("ransac"), index)
+    with pytest.raises(InputError, match="a feature store or an index"):
+        find(query, None, 1)
+    with pytest.raises(InputError, match="no global descriptor"):
+        find(photos([[], [], []])[0], None, 1, index=index)
+
+
+def test_an_index_that_finds_fewer(tmp_path):
+    rows = np.repeat(np.eye(2, dtype=np.float32), 40, axis=0)
+    index = build_index(Store(global_source(rows)), tmp_path / "index", "ivf_sq(nlist=2, nprobe=1)")
+    found = find(global_source([[0.0, 1.0]]).features(0), None, 80, index=index)
+    assert [name for name, _ in found] == [str(i) for i in range(40, 80)]
+    assert {score for _, score in found} == {1.0}
 
 
 def photos(global_descriptors):

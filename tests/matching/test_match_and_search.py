@@ -115,3 +115,33 @@ def test_search_refuses_in_one_sentence(place):
     refused(search(place, "--crop=900,900,999,999"), "query.png", "crop")
     refused(search(place, "--features_dir=jpg"), "not a feature store")
     refused(search(place, "--query=text.jpg"), "text.jpg", "not an image")
+
+
+def lines(done):
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()[1:]]
+
+
+def test_index_and_search_by_it(place):
+    index = ["index", "--features_dir=store"]
+    done = delg(place, *index, "--output_dir=exact")
+    assert done.returncode == 0, done.stderr
+    assert "6 descriptors" in done.stdout
+    assert "exact(dtype='float16')" in done.stdout
+    assert delg(place, *index, "--output_dir=bits", "--index=binary(rescore=0)").returncode == 0
+    expected = lines(search(place))
+    query = ["search", "--query=query.png", f"--model={MODEL}"]
+    alone = lines(delg(place, *query, "--index=exact"))
+    assert [(rank, name) for rank, _, name in alone] == [(rank, name) for rank, _, name in expected]
+    assert lines(search(place, "--index=exact", "--rerank=ransac", "--top_k=3"))[0][2] == "image3"
+    assert len(lines(delg(place, *query, "--index=bits"))) == 6
+    refused(delg(place, *index, "--output_dir=exact", "--index=binary"), "exact holds an index exact(dtype='float16')")
+    refused(delg(place, *index, "--output_dir=jpg"), "jpg holds something else than an index")
+    refused(delg(place, *index), "--output_dir is required")
+    refused(delg(place, *index, "--output_dir=new", "--index=tree"), "Unknown index 'tree'", "ivf_pq")
+    refused(delg(place, *query, "--index=jpg"), "jpg is not an index")
+    refused(delg(place, *query, "--index=exact", "--rerank=ransac"), "--features_dir is required")
+    refused(delg(place, *query, "--index=exact", "--search_options=nprobe=3"), "nprobe of an index exact")
+    refused(delg(place, *query, "--index=exact", "--search_options=3"), "--search_options expects name=value")
+    refused(search(place, "--search_options=nprobe=3"), "--search_options goes with --index")
+    refused(delg(place, *query, "--index=exact", "--model=rootsift"), "and those of the index exact", "max_feature_num")

@@ -1,0 +1,1 @@
+"""Indexes of global descriptors: the first stage, one file for each kind."""

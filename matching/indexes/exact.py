@@ -1,0 +1,178 @@
+"""Exact search: every row of the database, in blocks."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matching.indexes.base import Descriptors, Floats, depth
+from matching.indexes.rows import MATRIX, write_matrix
+from matching.ranking import Ranking
+from matching.source import check_dimensions
+from matching.threads import available, single_threaded
+from protos.errors import InputError
+
+QUERY_ROWS = 256
+BLOCK_BYTES = 1 << 26  # of database rows converted to float32, and of similarities, each
+PIECE_BYTES = 1 << 20  # of rows that a thread converts before it multiplies them
+DTYPES = ("float32", "float16")
+
+Product = Callable[[Floats, Descriptors], Floats]
+Scored = tuple[Floats, NDArray[np.int64]]
+
+
+class Exact:
+    """All rows are compared with each query, in float32; the file holds float32 or float16.
+
+    Made for many queries at once. Of a float16 file, ``faiss(factory="SQfp16", rescore=0)`` answers single queries
+    sooner, since NumPy converts the rows more slowly than FAISS multiplies them.
+    """
+
+    unit = False
+    tunable: tuple[str, ...] = ()
+
+    def __init__(self, dtype: str = "float16"):
+        """Takes the type of the file: ``float32``, or ``float16``, half the size (scores differ by about 1e-4).
+
+        Raises:
+          InputError: another type.
+        """
+        if dtype not in DTYPES:
+            raise InputError(f"exact expects dtype {' or '.join(DTYPES)}. Received: {dtype!r}")
+        self.dtype = dtype
+        self._matrix: Descriptors = np.zeros((0, 0), np.float32)
+
+    def check(self, count: int, dimension: int) -> None:
+        """Any number of descriptors of any dimension will do."""
+
+    def build(self, descriptors: Descriptors, folder: Path) -> None:
+        """Writes the descriptors."""
+        write_matrix(descriptors, folder / MATRIX, self.dtype, self.unit)
+
+    def open(self, folder: Path) -> None:
+        """Maps the descriptors."""
+        self._matrix = np.load(folder / MATRIX, mmap_mode="r")
+
+    def search(self, queries: Floats, top_k: int) -> Ranking:
+        """Searches the rows that were opened."""
+        return search(queries, self._matrix, top_k)
+
+
+def search(queries: Descriptors, database: Descriptors, top_k: int | None = None) -> Ranking:
+    """Ranks database rows by inner product with each query, in float32.
+
+    Exact. Queries and database are read in blocks, so what is held beyond the answer does not grow with either, and
+    the database may be memory-mapped.
+
+    Args:
+      queries: ``(Q, D)``, rows of unit norm (the scores then are cosines); float16 or wider.
+      database: ``(N, D)``, likewise.
+      top_k: how many to keep for each query; None for all, as are more than N.
+
+    Returns:
+      ``(Q, min(top_k, N))``; of equal scores the lower row comes first.
+
+    Raises:
+      InputError: shapes do not fit, the database is empty, ``top_k`` is below 1, or values are not finite.
+    """
+    check_dimensions(queries, database)
+    if not len(database):
+        raise InputError("The database holds no images.")
+    k = depth(top_k, len(database))
+    indices = np.zeros((len(queries), k), np.int64)
+    scores = np.zeros((len(queries), k), np.float32)
+    for start in range(0, len(queries), QUERY_ROWS):
+        rows = slice(start, start + QUERY_ROWS)
+        block = np.ascontiguousarray(queries[rows], np.float32)
+        if k == len(database):
+            _rank_all(block, database, indices[rows], scores[rows])
+        else:
+            _rank_best(block, database, indices[rows], scores[rows])
+    return Ranking(indices, scores)
+
+
+def _rank_best(queries: Floats, database: Descriptors, indices: NDArray[np.int64], scores: Floats) -> None:
+    """Fills in the best ``k`` rows for each of a few queries, ``k`` being the width of the two arrays."""
+    best: list[Scored] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
+    for start, similarities in _similarities(queries, database):
+        best = [_merge(kept, row, start, indices.shape[1]) for kept, row in zip(best, similarities)]
+    for q, (values, rows) in enumerate(best):
+        scores[q], indices[q] = values, rows
+
+
+def _rank_all(queries: Floats, database: Descriptors, indices: NDArray[np.int64], scores: Floats) -> None:
+    """Fills in all rows in order for each of a few queries."""
+    for start, similarities in _similarities(queries, database):
+        scores[:, start : start + similarities.shape[1]] = similarities
+    for q in range(len(queries)):
+        indices[q] = np.argsort(-scores[q], kind="stable")
+        scores[q] = scores[q, indices[q]]
+
+
+def _similarities(queries: Floats, database: Descriptors) -> Iterator[tuple[int, Floats]]:
+    """Numbers of first rows, and ``(Q, n)`` inner products of the block of database rows that starts there."""
+    step = max(1, BLOCK_BYTES // (4 * max(database.shape[1], len(queries))))
+    with contextlib.ExitStack() as stack:
+        product = _plain if database.dtype == np.float32 else stack.enter_context(_converting())
+        for start in range(0, len(database), step):
+            similarities = product(queries, database[start : start + step])
+            if not np.isfinite(similarities).all():
+                raise InputError(
+                    "The global descriptors hold values that are not finite (in the queries, or in database rows "
+                    f"{start} to {start + similarities.shape[1] - 1})."
+                )
+            yield start, similarities
+
+
+def _plain(queries: Floats, rows: Descriptors) -> Floats:
+    """Products with float32 rows."""
+    return queries @ np.ascontiguousarray(rows, np.float32).T
+
+
+@contextlib.contextmanager
+def _converting() -> Iterator[Product]:
+    """Gives a function for products with rows of another type, which all cores convert and multiply."""
+    parts = available()
+    with single_threaded(), ThreadPoolExecutor(parts) as pool:
+
+        def product(queries: Floats, rows: Descriptors) -> Floats:
+            out = np.empty((len(queries), len(rows)), np.float32)
+            shares = np.array_split(out, parts, axis=1), np.array_split(rows, parts)
+            list(pool.map(partial(_part, queries), *shares))
+            return out
+
+        yield product
+
+
+def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
+    """One thread's share: rows are converted a few at a time, so they are in its cache when they are multiplied."""
+    step = max(1, PIECE_BYTES // (4 * rows.shape[1]))
+    buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        piece = buffer[: len(some)]
+        np.copyto(piece, some, casting="same_kind")
+        out[:, start : start + step] = queries @ piece.T
+
+
+def _merge(kept: Scored, row: Floats, start: int, k: int) -> Scored:
+    """The best ``k`` of those kept and of a block's row, best first, lower indices first among equals.
+
+    Indices kept are all below those of the block, so a stable sort keeps equals in order of their index.
+    """
+    scores, indices = kept
+    if len(scores) == k:
+        new = np.flatnonzero(row > scores[-1])  # an equal one comes too late
+    elif len(row) > k:
+        new = np.flatnonzero(row >= np.partition(row, len(row) - k)[len(row) - k])
+    else:
+        new = np.arange(len(row))
+    if not len(new):
+        return kept
+    scores, indices = np.concatenate([scores, row[new]]), np.concatenate([indices, new + start])
+    order = np.argsort(-scores, kind="stable")[:k]
+    return scores[order], indices[order]

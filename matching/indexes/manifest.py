@@ -1,0 +1,107 @@
+"""What is recorded beside an index: how it was made, and from which features."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from extraction.features import Floats
+from protos.errors import InputError
+
+FORMAT, VERSION = "delg index", 1
+SAMPLE = 4096  # descriptors of a store that enter its fingerprint
+
+
+class Store(Protocol):
+    """What an index is made from; :class:`extraction.store.FeatureStore` is one."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the images."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the features were made."""
+        ...
+
+    @property
+    def global_descriptors(self) -> Floats:
+        """``(N, D)`` float32, possibly memory-mapped."""
+        ...
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of an index.
+
+    Attributes:
+      index: its kind and all its settings, as text.
+      count: number of descriptors ``N``.
+      dimension: ``D`` of a descriptor.
+      store: fingerprint of the features.
+      settings: how the features were made.
+      files: bytes of each file of the index.
+      seconds: how long it took to build, in the run that finished.
+    """
+
+    index: str
+    count: int
+    dimension: int
+    store: str
+    settings: dict[str, Any]
+    files: dict[str, int]
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Any, place: str) -> Self:
+        """Reads :meth:`to_json`'s document.
+
+        Raises:
+          InputError: it is another document, or of another version; ``place`` says whose.
+        """
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise InputError(f"{place} is not an index; delg-index makes one.")
+        if document.get("version") != VERSION:
+            raise InputError(f"The index {place} has format version {document.get('version')}; expected {VERSION}.")
+        names = {field.name for field in fields(cls)}
+        if names - document.keys():
+            raise InputError(
+                f"The index {place} is damaged: its manifest misses {', '.join(sorted(names - {*document}))}."
+            )
+        return cls(**{name: document[name] for name in names})
+
+    def check_same(self, other: Self, place: str) -> None:
+        """Proves that an index found at a place is the one that is asked for.
+
+        Args:
+          other: of the one that is asked for.
+          place: where.
+
+        Raises:
+          InputError: it is of another kind, other settings, or other features.
+        """
+        if self.store != other.store:
+            raise InputError(f"{place} holds an index of other features; choose another place, or remove that index.")
+        if self.index != other.index:
+            raise InputError(
+                f"{place} holds an index {self.index}, not {other.index}; choose another place, or remove that index."
+            )
+
+
+def fingerprint(store: Store) -> str:
+    """SHA-256 that tells feature stores apart.
+
+    It covers the names, the settings, and the global descriptors: all up to 4096 images, else as many spread evenly.
+    """
+    matrix = store.global_descriptors
+    digest = hashlib.sha256(json.dumps([store.names, store.settings, matrix.shape], sort_keys=True).encode())
+    rows = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), SAMPLE)).astype(np.int64))
+    digest.update(np.ascontiguousarray(matrix[rows], np.float32).tobytes())
+    return digest.hexdigest()

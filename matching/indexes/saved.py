@@ -1,0 +1,223 @@
+"""An index in a folder: built from a feature store, opened, searched.
+
+Layout (format version 1)::
+
+    plan.json           written first: the kind of index, its settings, and the fingerprint of the feature store
+    names.npy           UTF-8 bytes of all names, one after the other
+    name_ends.npy       (N + 1,) int64: name i is the bytes name_ends[i]:name_ends[i + 1]
+    descriptors.npy, index.faiss, bits.npy      as the kind of index needs
+    manifest.json       written last: the plan, sizes of the files, and the time it took
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extraction.store import check_settings
+from matching.indexes.base import Descriptors, Index, check_rows, depth
+from matching.indexes.manifest import Manifest, Store, fingerprint
+from matching.ranking import Ranking
+from matching.source import matrix
+from protos.errors import InputError
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, write_json
+
+PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
+QUERY_ROWS = 256
+
+
+class Searchable:
+    """An open index, wherever it lies: what the queries must be, and whose images it holds.
+
+    Attributes:
+      place: where, in words.
+      manifest: its record.
+    """
+
+    unit = True
+    most = 0  # rows that a search can give; 0 for no limit
+
+    def __init__(self, place: str, manifest: Manifest):
+        self.place = place
+        self.manifest = manifest
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self.manifest.count
+
+    def search(self, queries: Descriptors, top_k: int | None = None) -> Ranking:
+        """Ranks the images of the index for each query.
+
+        Args:
+          queries: ``(Q, D)``, rows of unit norm; float16 or wider.
+          top_k: how many to keep for each query; None for all, as are more than N.
+
+        Returns:
+          ``(Q, min(top_k, N))`` by inner product; rows end in ``-1`` where an approximate index finds fewer.
+
+        Raises:
+          InputError: ``queries`` do not fit the index or are not finite or, for an approximate index, not of unit
+            norm; or ``top_k`` is below 1 or more than the index can give.
+        """
+        dimension = matrix(queries, "query").shape[1]
+        if dimension != self.manifest.dimension:
+            raise InputError(
+                f"Query and database global descriptors differ in dimension: {dimension} and {self.manifest.dimension}"
+                f" (of the index {self.place})."
+            )
+        k = depth(top_k, len(self))
+        if self.most and k > self.most:
+            raise InputError(f"The index {self.place} gives at most {self.most} images. Received: top_k={top_k}")
+        indices, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+        for start in range(0, len(queries), QUERY_ROWS):
+            block = np.ascontiguousarray(queries[start : start + QUERY_ROWS], np.float32)
+            check_rows(block, start, "query", self.unit)
+            found = self._search(block, k)
+            indices[start : start + len(block)], scores[start : start + len(block)] = found.indices, found.scores
+        return Ranking(indices, scores)
+
+    def names_of(self, rows: Sequence[int]) -> list[str]:
+        """Names of images by their rows."""
+        raise NotImplementedError
+
+    def _search(self, queries: Descriptors, top_k: int) -> Ranking:
+        """Searches for a few queries that have been checked."""
+        raise NotImplementedError
+
+    def check_queries(self, settings: dict[str, Any], what: str) -> None:
+        """Proves that queries were described as the images of the index were, but for the crop.
+
+        Raises:
+          InputError: names each setting that differs.
+        """
+        check_settings(settings, self.manifest.settings, f"{what} and those of the index {self.place}")
+
+    def check_store(self, store: Store, what: str) -> None:
+        """Proves that the index was made from a feature store, so that its rows are the store's.
+
+        Raises:
+          InputError: it was made from another.
+        """
+        if self.manifest.store != fingerprint(store):
+            raise InputError(f"The index {self.place} was not made from {what}; run delg-index again.")
+
+
+class FolderIndex(Searchable):
+    """An index in a folder.
+
+    Attributes:
+      index: of its kind.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, index: Index):
+        """Opens the files.
+
+        Raises:
+          InputError: they are damaged.
+        """
+        super().__init__(str(folder), manifest)
+        self.index, self.unit = index, index.unit
+        for name, size in manifest.files.items():
+            found = (folder / name).stat().st_size if (folder / name).is_file() else "absent"
+            if found != size:
+                raise InputError(f"The index {folder} is damaged: {name} is {found}, expected {size} bytes.")
+        try:
+            index.open(folder)
+            self._names = np.load(folder / NAMES, mmap_mode="r")
+            self._ends = np.load(folder / ENDS, mmap_mode="r")
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:
+            raise InputError(f"The index {folder} is damaged ({error}); remove it and run delg-index again.") from error
+
+    def names_of(self, rows: Sequence[int]) -> list[str]:
+        """Names of images by their rows."""
+        parts = (self._names[self._ends[row] : self._ends[row + 1]] for row in rows)
+        return [part.tobytes().decode("utf-8", "surrogateescape") for part in parts]
+
+    def _search(self, queries: Descriptors, top_k: int) -> Ranking:
+        return self.index.search(queries, top_k)
+
+
+def plan(store: Store, text: str) -> Manifest:
+    """The record of an index that is to be built.
+
+    Raises:
+      InputError: the store is empty or without global descriptors.
+    """
+    descriptors = matrix(store.global_descriptors, "database")
+    if not len(descriptors):
+        raise InputError("The database holds no images.")
+    count, dimension = descriptors.shape
+    return Manifest(text, count, dimension, fingerprint(store), store.settings, {})
+
+
+def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index: Index) -> None:
+    """Builds an index in a folder; one that was stopped is continued, one that is complete is left as it is.
+
+    Args:
+      store: the features.
+      folder: is made if absent.
+      text: kind and settings of the index.
+      index: of that kind.
+
+    Raises:
+      InputError: the folder holds something else, or the index does not fit the features.
+    """
+    place, wanted = Path(folder), plan(store, text)
+    index.check(wanted.count, wanted.dimension)
+    for name in (MANIFEST, PLAN):
+        if (place / name).is_file():
+            Manifest.from_json(read_json(place / name), str(place)).check_same(wanted, str(place))
+            break
+    else:
+        if place.is_dir() and any(not entry.name.startswith(".") for entry in place.iterdir()):
+            raise InputError(f"The folder {place} holds something else than an index; choose an empty or a new one.")
+    if (place / MANIFEST).is_file():
+        return
+    check_writable(place)
+    remove_leftovers(place, "*")
+    start = time.perf_counter()
+    write_json(place / PLAN, wanted.to_json())
+    try:
+        index.build(store.global_descriptors, place)
+    except InputError:
+        for file in _files(place):  # nothing to continue: the features must be mended first
+            file.unlink()
+        (place / PLAN).unlink()
+        raise
+    _write_names(store.names, place)
+    files = {file.name: file.stat().st_size for file in _files(place)}
+    write_json(place / MANIFEST, replace(wanted, files=files, seconds=time.perf_counter() - start).to_json())
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
+    """The record of the index in a folder.
+
+    Raises:
+      InputError: there is none, or it is unfinished, or of another format.
+    """
+    place = Path(folder)
+    if not (place / MANIFEST).is_file():
+        if (place / PLAN).is_file():
+            Manifest.from_json(read_json(place / PLAN), str(place))
+            raise InputError(f"The index {place} is not finished; run its delg-index command again.")
+        raise InputError(f"{place} is not an index (it holds no {MANIFEST}); delg-index makes one.")
+    return Manifest.from_json(read_json(place / MANIFEST), str(place))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of an index but for its manifest."""
+    return [file for file in sorted(folder.iterdir()) if file.suffix in (".npy", ".faiss")]
+
+
+def _write_names(names: Sequence[str], folder: Path) -> None:
+    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    for name, array in ((NAMES, np.frombuffer(b"".join(encoded), np.uint8)), (ENDS, ends)):
+        with atomic_path(folder / name) as temporary, temporary.open("wb") as file:
+            np.save(file, array)

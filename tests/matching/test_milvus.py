@@ -1,0 +1,204 @@
+"""Indexes in Milvus: embedded, and a real server that is started here, where the packages are installed."""
+
+import importlib.util
+import logging
+import socket
+
+import numpy as np
+import pytest
+
+from matching.index import build_index, open_index
+from matching.indexes import milvus
+from protos.errors import InputError
+from tests.matching.helpers import unit
+from tests.matching.index_helpers import Store, clustered, ranked
+
+INSTALLED = {name: importlib.util.find_spec(name) is not None for name in ("pymilvus", "milvus_lite", "milvus")}
+needs_client = pytest.mark.skipif(not INSTALLED["pymilvus"], reason="the extra 'milvus' is not installed")
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+@pytest.fixture(scope="module", params=["embedded", "server"])
+def address(request, tmp_path_factory):
+    """A ``.db`` file, or the URL of a standalone server that runs in a temporary folder."""
+    needed = ("pymilvus", "milvus_lite" if request.param == "embedded" else "milvus")
+    missing = [name for name in needed if not INSTALLED[name]]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (pip install 'delg[milvus]'; the server: pip install milvus)")
+    folder = tmp_path_factory.mktemp("milvus")
+    if request.param == "embedded":
+        yield str(folder / "new" / "index.db")
+        return
+    from milvus import MilvusServer
+
+    server = MilvusServer()
+    server.set_base_dir(str(folder))
+    server.listen_port = free_port()
+    try:
+        server.start()
+        yield f"http://127.0.0.1:{server.listen_port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    yield
+    logging.getLogger("pymilvus").setLevel(logging.WARNING)
+
+
+@pytest.fixture(scope="module")
+def store():
+    return Store(clustered())
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return unit(clustered(seed=0)[::60] * 0.9 + clustered(seed=1)[::60] * 0.1)
+
+
+def close(index):
+    """The embedded Milvus lets one client at a time into a file."""
+    index.close()
+
+
+@pytest.mark.parametrize(
+    "text", [None, 'milvus(index_type="IVF_FLAT", params={"nlist": 7}, search_params={"nprobe": 128})']
+)
+@pytest.mark.parametrize("top_k", [1, 37, None])
+def test_equals_brute_force(text, top_k, address, store, queries):
+    place = f"{address}#of_{'flat' if text is None else 'lists'}"
+    made = build_index(store, place, text)
+    answer = made.search(queries, top_k)
+    order, scores = ranked(queries, store.global_descriptors, top_k)
+    assert (answer.indices.dtype, answer.scores.dtype) == (np.int64, np.float32)
+    np.testing.assert_array_equal(answer.indices, order)
+    np.testing.assert_allclose(answer.scores, scores, atol=1e-5)
+    assert made.names_of([599, 0]) == ["folder/ä image 599", "folder/ä image 0"]
+    close(made)
+    again = open_index(place)
+    assert len(again) == 600
+    assert again.manifest.settings == store.settings
+    assert again.manifest.index.startswith("milvus(index_type=")
+    again.check_store(store, "it")
+    np.testing.assert_array_equal(again.search(queries, top_k).indices, order)
+    close(again)
+
+
+def test_equal_rows_are_ranked_by_number(address):
+    database = np.repeat(clustered(40, 16), 3, axis=0)[np.random.default_rng(5).permutation(120)]
+    made = build_index(Store(database), f"{address}#twins")
+    answer = made.search(database[:9], None)
+    same = np.diff(answer.scores, axis=1) == 0
+    assert same.sum() >= 9 * 60
+    assert (np.diff(answer.indices, axis=1)[same] > 0).all()
+    close(made)
+
+
+def test_a_build_that_was_stopped_is_continued(address, store, queries, monkeypatch):
+    monkeypatch.setattr(milvus, "BATCH_BYTES", 4 * 32 * 100)  # a hundred rows
+    place, real, starts = f"{address}#stopped", milvus.check_rows, []
+
+    def counting(rows, start, *rest, **more):
+        starts.append(start)
+        if len(starts) == 4:
+            raise KeyboardInterrupt
+        real(rows, start, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(milvus, "check_rows", counting)
+        with pytest.raises(KeyboardInterrupt):
+            build_index(store, place)
+        assert starts == [0, 100, 200, 300]
+        with pytest.raises(InputError, match="not finished; run its delg-index command again"):
+            open_index(place)
+        with pytest.raises(InputError, match="holds an index of other features"):
+            build_index(Store(clustered(seed=7)), place)
+        made = build_index(store, place)
+        assert starts[4:] == [300, 400, 500]
+        np.testing.assert_array_equal(made.search(queries, 9).indices, ranked(queries, store.global_descriptors, 9)[0])
+        close(made)
+        close(build_index(store, place))
+        assert len(starts) == 7
+    with pytest.raises(InputError, match=r"holds an index milvus.*HNSW") as caught:
+        build_index(store, place, 'milvus(index_type="HNSW", params={"M": 8, "efConstruction": 40})')
+    assert "FLAT" in str(caught.value)
+
+
+def test_bad_input_is_named(address, store, queries):
+    place = f"{address}#good"
+    made = build_index(store, place)
+    bad = queries.copy()
+    bad[2, 2] = np.nan
+    for given, top_k, message in (
+        (queries[:, :31], 5, "differ in dimension: 31 and 32"),
+        (bad, 5, "query 2 is not finite"),
+        (queries, 0, "top_k expects 1 or more"),
+    ):
+        with pytest.raises(InputError, match=message):
+            made.search(given, top_k)
+    most, made.most = made.most, 500
+    with pytest.raises(InputError, match="gives at most 500 images"):
+        made.search(queries, None)
+    made.most = most
+    assert made.search(queries[:0], 5).indices.shape == (0, 5)
+    close(made)
+    database = clustered()
+    database[333, 3] = np.inf
+    for other, text, message in (
+        (Store(database), None, "database row 333 is not finite"),
+        (store, "exact", "Unknown index in Milvus 'exact'; the choices are milvus"),
+        (store, "milvus(index_type=3)", "index_type to be a text"),
+        (store, "milvus(params=3)", "params of the form"),
+        (Store(store.global_descriptors, names=["x" * 1025] * 600), None, "names of at most 1024 bytes"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build_index(other, f"{address}#bad", text)
+        client, _ = milvus._connect(address, make=True)
+        for name in ("bad", "bad_manifest"):
+            client.drop_collection(name)
+        client.close()
+    if address.startswith("http"):  # the embedded one searches all rows instead
+        with pytest.raises(InputError, match=r"Milvus at http.*TREE"):
+            build_index(store, f"{address}#bad", 'milvus(index_type="TREE")')
+    with pytest.raises(InputError, match=r"'none' in Milvus .* is none; delg-index makes one"):
+        open_index(f"{address}#none")
+    with pytest.raises(InputError, match="letters, digits and _"):
+        open_index(f"{address}#a-b")
+    with pytest.raises(InputError, match="search_params can be changed"):
+        open_index(place, nprobe=3)
+
+
+def test_a_collection_of_something_else_is_left_alone(address, store):
+    client, _ = milvus._connect(address, make=True)
+    milvus._create(client, "mine", ("text", 10), 4, milvus.Options())
+    client.close()
+    with pytest.raises(InputError, match="a collection 'mine' that is no index of delg"):
+        build_index(store, f"{address}#mine")
+
+
+@needs_client
+def test_where_nothing_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(milvus, "SECONDS", 2)
+    with pytest.raises(InputError, match=r"none\.db does not exist; delg-index makes one"):
+        open_index(tmp_path / "none.db")
+    with pytest.raises(InputError, match="Milvus at http"):
+        open_index(f"http://127.0.0.1:{free_port()}")
+
+
+def test_addresses():
+    for text in ("a.db", "folder/a.db#photos", "http://localhost:19530", "https://host/db#x", "tcp://h:1"):
+        assert milvus.is_address(text)
+    for text in ("folder", "a.db/b", "http", "db", "folder#x"):
+        assert not milvus.is_address(text)
+
+
+@pytest.mark.skipif(INSTALLED["pymilvus"], reason="the extra is installed")
+def test_without_the_extra_its_name_is_said(store):
+    with pytest.raises(InputError, match=r"needs the extra 'milvus': pip install 'delg\[milvus\]'"):
+        build_index(store, "http://localhost:1")
