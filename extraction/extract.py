@@ -68,7 +68,12 @@ _KEYPOINTS = flags.DEFINE_enum(
     "True centres (the default), or the positions of the released code, 2 to 3 pixels off.",
 )
 _SCORE_THRESHOLD = flags.DEFINE_float("score_threshold", None, "Least attention of a local feature; default: none.")
-_LOCAL_DTYPE = flags.DEFINE_enum("local_dtype", "float32", ["float32", "float16"], "How local descriptors are written.")
+_LOCAL_DTYPE = flags.DEFINE_enum(
+    "local_dtype",
+    "float32",
+    ["float32", "float16", "uint8", "binary"],
+    "How local descriptors are written; binary keeps their signs alone.",
+)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
 
 

@@ -26,6 +26,7 @@ def main() -> None:
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError, ImageRef
     from extraction.pipeline import describe
+    from extraction.storage import as_stored
     from extraction.store import FeatureStore, check_settings
     from matching.lookup import find, parse_crop
     from matching.rerankers import build_reranker
@@ -40,7 +41,7 @@ def main() -> None:
     extractor = build_extractor(FLAGS.model)
     check_settings(extractor.settings, store.settings, f"Features by {FLAGS.model} and those in {FLAGS.features_dir}")
     try:
-        query = describe(extractor, ref)
+        query = as_stored(describe(extractor, ref), store.local_dtype)
     except BadImageError as error:
         raise InputError(f"The query {FLAGS.query} cannot be used: {error}.") from error
     print("rank  score     name")
