@@ -6,6 +6,7 @@ that the rooms of this package are not shadowed by folders of the same name that
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -41,9 +42,27 @@ def shadowed_room() -> str | None:
     return None
 
 
-def default_backend() -> str:
-    """The first of Keras' backends that is installed; TensorFlow where none is, whose absence Keras then reports."""
-    return next((name for name in BACKENDS if importlib.util.find_spec(name)), BACKENDS[0])
+def chosen_backend() -> str:
+    """Keras' backend: that of ``KERAS_BACKEND``, else that of ``keras.json``, else the first that is installed.
+
+    Keras writes ``keras.json`` itself, with TensorFlow in it also where that is absent, so that the file counts only
+    where its backend is installed. TensorFlow where no backend is, whose absence Keras then reports.
+    """
+    if given := os.environ.get("KERAS_BACKEND"):
+        return given
+    names = (_configured_backend(), *BACKENDS)
+    return next((name for name in names if name and importlib.util.find_spec(name)), BACKENDS[0])
+
+
+def _configured_backend() -> str | None:
+    """What Keras' own configuration file says, if it can be read."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras"))
+    try:
+        document = json.loads((home.expanduser() / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # the last: a user without a home
+        return None
+    name = document.get("backend") if isinstance(document, dict) else None
+    return name if isinstance(name, str) and name.isidentifier() else None
 
 
 def run(command: str) -> None:
@@ -51,7 +70,7 @@ def run(command: str) -> None:
     complaint = shadowed_room()
     if complaint:
         sys.exit(f"delg-{command}: {complaint}")
-    from absl import app, flags
+    from absl import app, flags, logging
 
     from delg.quiet import silence_tensorflow
 
@@ -59,7 +78,8 @@ def run(command: str) -> None:
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = module.__doc__
-    os.environ.setdefault("KERAS_BACKEND", default_backend())
+    os.environ["KERAS_BACKEND"] = chosen_backend()
+    logging.set_verbosity(logging.WARNING)  # absl would say INFO; --verbosity has the last word
     silence_tensorflow()
 
     def guarded(arguments: Sequence[str]) -> None:

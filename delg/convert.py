@@ -16,7 +16,11 @@ from delg.importers.formats import FORMATS
 _INPUT = flags.DEFINE_string("input", None, "Weight file, folder of an exported model, or prefix of a checkpoint.")
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Model folder to make; must be new or empty.")
 _FORMAT = flags.DEFINE_enum(
-    "format", None, FORMATS, "Format; told from the file by default (a CVNet file serves as superglobal, too)."
+    "format",
+    None,
+    FORMATS,
+    "Format; told from the file by default (a CVNet file serves as superglobal, too). delg_checkpoint needs the global "
+    "head: a file of the released DELF-only training, whose classifier is desc_fc, is refused.",
 )
 _PRESET = flags.DEFINE_string(
     "preset",

@@ -12,6 +12,8 @@ import os
 
 from absl import flags
 
+from delg.exporting.options import KINDS, POOLS, SCALE_RULES
+
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("model", None, "The model folder.")
@@ -19,13 +21,13 @@ flags.DEFINE_string("output_dir", None, "Folder of the export; absent or empty."
 flags.DEFINE_enum(
     "kind",
     "local_and_global",
-    ["local", "global", "local_and_global", "batch", "onnx"],
+    KINDS,
     "The signature: released ones, batch (uint8 or float images) or onnx (model.onnx, float images).",
 )
 flags.DEFINE_enum(
     "multi_scale_pool_type",
     "None",
-    ["None", "average", "sum"],
+    POOLS,
     "How the global descriptors of the scales become one; None gives one a scale. Kind global only.",
 )
 flags.DEFINE_list(
@@ -42,7 +44,7 @@ flags.DEFINE_float(
 flags.DEFINE_enum(
     "scale_rule",
     None,
-    ["delg", "superglobal"],
+    SCALE_RULES,
     "How scaled sides become whole pixels: rounded (released), or cut down. Default: the model's. Released kinds only.",
 )
 
@@ -75,7 +77,9 @@ def main() -> None:
     )
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
-        raise InputError(f"The export needs the TensorFlow backend of Keras; KERAS_BACKEND is {backend!r}.")
+        raise InputError(
+            f"The export needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
+        )
     from delg.exporting.files import check_place, export_model
     from delg.saving import load
 

@@ -1,4 +1,4 @@
-"""Small numerical functions shared by the heads."""
+"""Small numerical functions shared by the heads and the losses."""
 
 from typing import Any
 
@@ -21,3 +21,8 @@ def l2_normalize(x: Tensor, axis: int = -1, epsilon: float = 1e-12) -> Tensor:
     """
     squared = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squared, epsilon))
+
+
+def float32_at_least(x: Tensor) -> Tensor:
+    """Half precision as float32; a wider tensor as it is."""
+    return ops.cast(x, "float32") if x.dtype in ("float16", "bfloat16") else x

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protos.errors import InputError
+from protos.errors import InputError, first_line
 from protos.files import atomic_path, read_json, write_json
 
 if TYPE_CHECKING:
@@ -58,6 +58,5 @@ def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
         try:
             model.load_weights(place / WEIGHTS)
         except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{place / WEIGHTS} does not fit {CONFIG}: {reason}") from error
+            raise InputError(f"{place / WEIGHTS} does not fit {CONFIG}: {first_line(error)}") from error
     return model

@@ -54,12 +54,15 @@ def _changes(model: Delg, switches: Switches) -> dict[str, str | bool]:
     for key in ("relup", "stage1_inner_leak"):
         if getattr(switches, key) and not arguments.get(key):
             arguments[key] = True
-    *filters, pooling = split(model.config["pooling"])
+    built_in = split(model.config["pooling"])
+    *filters, pooling = built_in
     if switches.regional_gem and not any(parse(text)[0] == "regional_gem" for text in filters):
         filters.append("regional_gem")
     if switches.gem_plus:
         pooling = "gem_plus"
-    changes: dict[str, str | bool] = {"pooling": ", ".join([*filters, pooling])}
+    changes: dict[str, str | bool] = {}
+    if [parse(text) for text in (*filters, pooling)] != [parse(text) for text in built_in]:
+        changes["pooling"] = ", ".join([*filters, pooling])
     if arguments != parse(model.config["backbone"])[1]:
         changes["backbone"] = render(backbone, arguments)
     if switches.normalize_pooled is not None:

@@ -1,20 +1,19 @@
 """The revisited Oxford/Paris ground truth, a pickle or a MATLAB file of ``imlist``, ``qimlist`` and ``gnd``.
 
 A pickle can name any function and have it called while it is read. The files of this form need none of that, so
-they are read by an unpickler that admits containers, text, numbers and NumPy arrays, and nothing else.
+they are read by :mod:`evaluation.safe_pickle`, which admits containers, text, numbers and arrays, and nothing else.
 """
 
 import os
-import pickle
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.safe_pickle import read_plain_pickle
+from extraction.official import check_name
 from protos.errors import InputError
 
 Indices = NDArray[np.int64]
@@ -63,67 +62,6 @@ class GroundTruth:
     labels: list[Labels]
 
 
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """What pickles of protocol 2 write bytes with; only the one encoding that they use."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-def _admitted() -> dict[tuple[str, str], Any]:
-    """The names that a pickle may use, under the module names of NumPy 1 and NumPy 2."""
-    array = np.zeros(1)
-    table: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _encode,
-        ("collections", "OrderedDict"): OrderedDict,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        table[f"{core}.multiarray", "_reconstruct"] = array.__reduce__()[0]
-        table[f"{core}.multiarray", "scalar"] = array[0].__reduce__()[0]
-        table[f"{core}.numeric", "_frombuffer"] = array.__reduce_ex__(5)[0]
-    for module in ("builtins", "__builtin__"):
-        for kind in (set, frozenset, list, dict, tuple, int, float, complex, bool, str, bytes, bytearray):
-            table[module, kind.__name__] = kind
-    return table
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads data; refuses every name that is not in the table, so that no code of the file is run."""
-
-    admitted = _admitted()
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Looks a name up in the table."""
-        if (module, name) not in self.admitted:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which plain data has no need of")
-        return self.admitted[module, name]
-
-
-def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
-    """Reads a pickle of containers, text, numbers and NumPy arrays (also those written by Python 2).
-
-    Args:
-      path: the file.
-
-    Returns:
-      What it holds.
-
-    Raises:
-      InputError: the file is missing, is no pickle, or names anything else; nothing of it has been run.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return _PlainUnpickler(file, encoding="latin1").load()
-    except OSError as error:
-        raise InputError(f"The ground truth {os.fspath(path)} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a damaged pickle can end in nearly any exception
-        raise InputError(
-            f"{os.fspath(path)} is refused: expected a pickle of lists, text and numbers, but {error}."
-        ) from error
-
-
 def read_mat(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a ground truth in MATLAB's form, where rows count from 1, and gives it the form of the pickles.
 
@@ -168,12 +106,18 @@ def _from_one(entry: Any) -> Any:
 
 
 def _numeric(value: Any) -> bool:
-    return np.asarray(value).dtype.kind in "iuf"
+    try:
+        return np.asarray(value).dtype.kind in "iuf"
+    except ValueError:
+        return False
 
 
 def _indices(value: Any, size: int, where: str) -> Indices:
     """One set of a query as sorted-as-given int64 rows of the database."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{where} expects 0-based database rows. Received: {error}") from error
     if array.size == 0:
         return np.zeros(0, np.int64)
     rows = array.ravel()
@@ -228,12 +172,17 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
     if not isinstance(data, Mapping) or any(key not in data for key in KEYS):
         found = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
         raise InputError(f"{where} expects a dictionary with imlist, qimlist and gnd. Received: {found or 'nothing'}.")
+    for key in KEYS:
+        if not isinstance(data[key], (Sequence, np.ndarray)) or isinstance(data[key], str):
+            raise InputError(f"{where}: {key} expects a list. Received: {type(data[key]).__name__}.")
     database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]
     if len(queries) != len(data["gnd"]):
         raise InputError(f"{where} expects one entry of gnd per query: {len(queries)} and {len(data['gnd'])}.")
     for kind, names in (("imlist", database), ("qimlist", queries)):
         if not names or len(set(names)) != len(names):
             raise InputError(f"{where}: {kind} expects one or more names, each once.")
+        for name in names:
+            check_name(name, f"{where}: {kind}")
     entries = zip(queries, data["gnd"])
     return GroundTruth(
         database, queries, [_labels(entry, len(database), f"{where}: query {name!r}") for name, entry in entries]

@@ -1,5 +1,7 @@
 """How a model is applied to an image: the hyper-parameters of extraction, checked."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -33,6 +35,7 @@ class ExtractionConfig:
       scale_rule: how an image is brought to a scale, a choice of :data:`extraction.scaling.SCALE_RULES`.
       antialias: low-pass filter before shrinking, of the rules that resize the network's input.
       crop_rule: how a crop becomes whole pixels, a choice of :data:`extraction.images.CROP_RULES`.
+      use_square_images: the image is brought to a square as long as its longest side before scaling.
 
     Raises:
       InputError: a value is of the wrong kind, out of range, or no choice.
@@ -54,11 +57,12 @@ class ExtractionConfig:
     scale_rule: str = "delg"
     antialias: bool = False
     crop_rule: str = "round"
+    use_square_images: bool = False
 
     def __post_init__(self) -> None:
         self._take_numbers()
         check_limits(self.max_image_size, self.max_feature_num, self.min_image_size)
-        for name in (*SWITCHES, "antialias"):
+        for name in (*SWITCHES, "antialias", "use_square_images"):
             value = getattr(self, name)
             if type(value) is not bool and not (name == "normalize_pooled" and value is None):
                 raise InputError(f"{name} expects True or False. Received: {value!r}")
@@ -74,12 +78,14 @@ class ExtractionConfig:
     def _take_numbers(self) -> None:
         try:
             scales = tuple(float(scale) for scale in self.image_scales)
-            chosen = tuple(sorted({int(i) for i in self.global_scales_ind}))
+            chosen = tuple(sorted({_whole(i) for i in self.global_scales_ind}))
             threshold = None if self.score_threshold is None else float(self.score_threshold)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"image_scales, global_scales_ind or score_threshold is not of numbers: {error}"
             ) from error
+        if threshold is not None and not math.isfinite(threshold):
+            raise InputError(f"score_threshold expects a finite number. Received: {threshold}")
         object.__setattr__(self, "image_scales", scales)
         object.__setattr__(self, "global_scales_ind", chosen)
         object.__setattr__(self, "score_threshold", threshold)
@@ -95,6 +101,35 @@ class ExtractionConfig:
         """Every field as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _whole(number: Any) -> int:
+    """``number`` as int, if it is a whole one."""
+    if int(number) != number:
+        raise ValueError(f"expected whole numbers for global_scales_ind and not {number!r}")
+    return int(number)
+
+
+def fitted(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's own options with those that are given in their place.
+
+    Where scales are given without ``global_scales_ind``, and the model's own indices do not fit them, the global
+    descriptor is joined from all of them.
+
+    Args:
+      own: options of the model, by their names in :class:`ExtractionConfig`.
+      given: options that go before them.
+    """
+    options = {**own, **given}
+    if "image_scales" in given and "global_scales_ind" not in given:
+        try:
+            count = len(options["image_scales"])
+            fits = all(0 <= i < count for i in options["global_scales_ind"])
+        except (KeyError, TypeError):
+            return options  # the configuration says what is wrong
+        if not fits:
+            options["global_scales_ind"] = list(range(count))
+    return options
 
 
 OPTIONS = tuple(field.name for field in fields(ExtractionConfig))

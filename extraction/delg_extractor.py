@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.config import OPTIONS, SWITCHES, ExtractionConfig
+from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.features import Features, Floats
 from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections
@@ -51,6 +51,7 @@ class DelgExtractor:
     Attributes:
       model: the model as the switches of the configuration want it.
       config: the extraction's hyper-parameters.
+      heads: what is computed, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
       pca: applied to the global descriptor of each scale and to the local descriptors (see :mod:`extraction.pca`).
       settings: recorded in the store.
     """
@@ -69,6 +70,7 @@ class DelgExtractor:
         from delg.superglobal import Switches, adapted
 
         self.config = config
+        self.heads: tuple[str, ...] = tuple(model.min_sides)
         self.model = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
@@ -106,7 +108,7 @@ class DelgExtractor:
         if unknown:
             raise InputError(f"{folder}/{CONFIG} holds unknown settings of extraction: {', '.join(unknown)}.")
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
-        config = ExtractionConfig(**(defaults | model.extraction | options))
+        config = ExtractionConfig(**fitted(defaults | model.extraction, options))
         if seed is None:
             return cls(model, config, sha256(f"{folder}/{WEIGHTS}"))
         return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
@@ -114,16 +116,23 @@ class DelgExtractor:
     def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
         config, source = self.config, (image.shape[1], image.shape[0])
-        base = limited_size(*source, config.max_image_size, config.min_image_size, resize_factor)
+        limits = config.max_image_size, config.min_image_size
+        base = limited_size(*source, *limits, resize_factor, square=config.use_square_images)
         scaled = Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize)
         found = _Outputs()
-        for one in plan_passes(config.image_scales, config.global_scales_ind, base, self.model.min_sides, self._rule):
+        sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
+        for one in plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule):
             outputs = self._network(one.heads).predict_on_batch(scaled(one.scale, one.size))
             if "global" in one.heads:
                 found.vectors.append(outputs["global_descriptor"][0].astype(np.float64))
             if "local" in one.heads:
                 self._add_local(found, outputs, one, base, source)
         return self._features(found, name, source)
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Values of a descriptor of each head, before any PCA."""
+        return {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
 
     def _network(self, heads: tuple[str, ...]) -> keras.Model:
         """The network of these heads; without XLA in TensorFlow, which would compile for every image size."""
@@ -154,8 +163,10 @@ class DelgExtractor:
         return grid * np.asarray(source, np.float64) / np.asarray(base, np.float64)
 
     def _features(self, found: _Outputs, name: str, source: Size) -> Features:
-        vectors = np.asarray(self.pca.reduce_global(np.stack(found.vectors)), np.float64)
-        descriptor = unit(self._join(vectors)).astype(np.float32)
+        descriptor = np.zeros(0, np.float32)
+        if found.vectors:
+            vectors = np.asarray(self.pca.reduce_global(np.stack(found.vectors)), np.float64)
+            descriptor = unit(self._join(vectors)).astype(np.float32)
         if not found.scores:
             return Features(name=name, image_size=source, global_descriptor=descriptor)
         scores = np.concatenate(found.scores)

@@ -18,7 +18,8 @@ from absl import flags
 
 if TYPE_CHECKING:
     from extraction.images import ImageRef
-    from extraction.official_config import Asked
+    from extraction.official_config import ExtractionRequest
+    from extraction.official_writer import Kinds
     from extraction.pipeline import Extractor
 
 _IMAGES_DIR = flags.DEFINE_string(
@@ -50,7 +51,9 @@ _FEATURE_FILES = flags.DEFINE_enum(
 )
 _IMAGE_SCALES = flags.DEFINE_list("image_scales", None, "Image scales; default: the model's.")
 _GLOBAL_SCALES = flags.DEFINE_list(
-    "global_scales_ind", None, "Indices of the scales of the global descriptor; default: the model's."
+    "global_scales_ind",
+    None,
+    "Indices of the scales of the global descriptor; default: the model's, or all if those do not fit --image_scales.",
 )
 _MAX_IMAGE_SIZE = flags.DEFINE_integer(
     "max_image_size", None, "Longest side in pixels, -1 for no limit; default: the model's.", lower_bound=-1
@@ -65,7 +68,8 @@ _KEYPOINTS = flags.DEFINE_enum(
     "keypoints",
     None,
     ["centre", "released"],
-    "True centres (the default), or the positions of the released code, 2 to 3 pixels off.",
+    "True centres, or the positions of the released code, 2 to 3 pixels off; default: released with "
+    "--feature_files=official or --delf_config_path, otherwise the model's.",
 )
 _SCORE_THRESHOLD = flags.DEFINE_float("score_threshold", None, "Least attention of a local feature; default: none.")
 _LOCAL_DTYPE = flags.DEFINE_enum(
@@ -83,6 +87,8 @@ flags.DEFINE_alias("output_features_dir", "output_dir")
 
 def main() -> None:
     """Runs the command."""
+    from dataclasses import replace
+
     from extraction.pipeline import extract
     from protos.errors import InputError
     from protos.files import check_writable
@@ -96,9 +102,9 @@ def main() -> None:
         raise InputError("--local_dtype goes with --feature_files=store; official files hold float32.")
     images = _images()
     check_writable(output_dir)
-    extractor = _extractor(model, asked)
+    extractor, kinds = _extractor(model, asked)
     if official:
-        _write_official(extractor, images, output_dir, model, asked)
+        _write_official(extractor, images, output_dir, replace(asked, model=model, kinds=kinds))
         return
     store = extract(extractor, images, output_dir, num_threads=_NUM_THREADS.value, local_dtype=_LOCAL_DTYPE.value)
     print(summary(store.folder, len(store), store.skipped))
@@ -111,19 +117,19 @@ def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[
     return f"{text}: {names}" if names else text
 
 
-def _asked() -> "Asked":
+def _asked() -> "ExtractionRequest":
     """What the configuration file asks for; nothing special without one."""
-    from extraction.official_config import Asked, read_asked
+    from extraction.official_config import ExtractionRequest, read_request
     from extraction.official_writer import BOTH
     from extraction.pca import NO_PCA
 
-    return read_asked(_CONFIG.value) if _CONFIG.value else Asked("", {}, NO_PCA, BOTH)
+    return read_request(_CONFIG.value) if _CONFIG.value else ExtractionRequest("", {}, NO_PCA, BOTH)
 
 
-def _extractor(model: str, asked: "Asked") -> "Extractor":
-    """The extractor, with the options of the flags, or else of the configuration, or else its own."""
+def _extractor(model: str, asked: "ExtractionRequest") -> "tuple[Extractor, Kinds]":
+    """The extractor, with the options of the flags, or else of the configuration, or else its own; and what is kept."""
     from extraction.extractors import build_extractor
-    from extraction.official_config import selected
+    from extraction.official_config import narrowed, selected
     from extraction.pca import attach
 
     given = {
@@ -136,13 +142,15 @@ def _extractor(model: str, asked: "Asked") -> "Extractor":
         "score_threshold": _SCORE_THRESHOLD.value,
     }
     options = asked.options | {name: value for name, value in given.items() if value is not None}
-    extractor = build_extractor(model, **options)
+    released = _FEATURE_FILES.value == "official" or bool(_CONFIG.value)
+    extractor = build_extractor(model, defaults={"keypoints": "released"} if released else None, **options)
     attach(extractor, asked.projections)
-    return selected(extractor, asked.kinds)
+    kinds = asked.kinds if _CONFIG.value else narrowed(asked.kinds, extractor)
+    return selected(extractor, kinds), kinds
 
 
 def _write_official(
-    extractor: "Extractor", images: "list[ImageRef]", output_dir: str, model: str, asked: "Asked"
+    extractor: "Extractor", images: "list[ImageRef]", output_dir: str, asked: "ExtractionRequest"
 ) -> None:
     """Writes official files, and beside them the configuration by which a released program would make them."""
     from pathlib import Path
@@ -154,7 +162,7 @@ def _write_official(
 
     skipped = extract_official(extractor, images, output_dir, kinds=asked.kinds, num_threads=_NUM_THREADS.value)
     with suppress(InputError):  # not every extractor can be told by such a file
-        config = to_config(extractor.settings, model, asked.kinds, asked.projections)
+        config = to_config(extractor.settings, asked.model, asked.kinds, asked.projections)
         write_config(Path(output_dir) / "delf_config.pbtxt", config)
     print(summary(output_dir, len(images) - len(skipped), skipped))
 

@@ -1,6 +1,7 @@
 """The extractors by name, and how one is built from text."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from extraction.rootsift import RootSift
 from extraction.saved_model import SavedModelExtractor
 from extraction.saved_model_runner import is_saved_model
 from protos.errors import InputError
-from protos.spec import build, parse, render
+from protos.spec import call, parse, render
 
 
 class _FromFolder:
@@ -43,7 +44,7 @@ EXTRACTORS: dict[str, Callable[..., Extractor]] = {
 }
 
 
-def build_extractor(text: str, **overrides: Any) -> Extractor:
+def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
     """Builds an extractor.
 
     Args:
@@ -51,6 +52,7 @@ def build_extractor(text: str, **overrides: Any) -> Extractor:
         :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)`` or
         ``untrained(model="DIR", seed=0)``; the options of the last two are the fields of
         :class:`extraction.config.ExtractionConfig`.
+      defaults: arguments that those of the text go before; left out where the extractor knows none of that name.
       **overrides: arguments that go before those of the text; None stands for "not given".
 
     Raises:
@@ -66,7 +68,10 @@ def build_extractor(text: str, **overrides: Any) -> Extractor:
             raise InputError(_choices(text)) from error
         if name not in EXTRACTORS:
             raise InputError(_choices(text))
-    return build(render(name, arguments | given), EXTRACTORS, "extractor")
+    accepted = inspect.signature(EXTRACTORS[name]).parameters
+    beneath = {key: value for key, value in (defaults or {}).items() if key in accepted}
+    arguments = beneath | arguments | given
+    return call(EXTRACTORS[name], render(name, arguments), arguments, "extractor")
 
 
 def _choices(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from extraction.features import Features, Floats
 from extraction.store import MANIFEST, PLAN, FeatureStore
 from protos.arrays import read_global
 from protos.errors import InputError
-from protos.files import read_json
+from protos.files import files_below, read_json
 from protos.local_features import read_local
 from protos.progress import progress_bar
 
@@ -49,7 +49,7 @@ class OfficialFiles(FeatureStore):
           local: suffix of the files of local features; None where there are none.
           record: ``settings`` and ``skipped``.
         """
-        local_bytes = sum(_place(folder, name, local).stat().st_size for name in names) if local else 0
+        local_bytes = sum(place_of(folder, name, local).stat().st_size for name in names) if local else 0
         held = {"names": names, "shards": [], "counts": {"local_bytes": local_bytes}}
         super().__init__(folder, record | held | {"storage": {"local_dtype": "float32"}}, global_descriptors)
         self._local = local
@@ -72,7 +72,7 @@ class OfficialFiles(FeatureStore):
         wanted = [name for name in names if name not in known]
         _check_complete(place, wanted, GLOBAL)
         bar = progress_bar(wanted, desc=f"{place.name}/*{GLOBAL}", unit="file", delay=PATIENCE)
-        rows = [read_global(_place(place, name, GLOBAL)) for name in bar]
+        rows = [read_global(place_of(place, name, GLOBAL)) for name in bar]
         empty = {name for name, row in zip(wanted, rows) if not row.size}
         if len(empty) < len(wanted):  # where no image has one, the features are local ones
             record["skipped"] += [{"name": name, "reason": EMPTY} for name in wanted if name in empty]
@@ -83,7 +83,7 @@ class OfficialFiles(FeatureStore):
         if not record["settings"]:
             record["settings"] = {"extractor": UNKNOWN, "global_dimension": matrix.shape[1]}
         local = next(
-            (suffix for suffix in LOCAL if any(_place(place, name, suffix).is_file() for name in wanted)), None
+            (suffix for suffix in LOCAL if any(place_of(place, name, suffix).is_file() for name in wanted)), None
         )
         if local:
             _check_complete(place, wanted, local)
@@ -105,7 +105,7 @@ class OfficialFiles(FeatureStore):
         name, descriptor = self.names[i], np.array(self.global_descriptors[i], np.float32)
         if self._local is None:
             return Features(name, (0, 0), descriptor)
-        local = read_local(_place(self.folder, name, self._local))
+        local = read_local(place_of(self.folder, name, self._local))
         order = np.argsort(-local.attention, kind="stable")
         return Features(
             name=name,
@@ -136,9 +136,37 @@ def open_features(folder: str | os.PathLike[str], names: Sequence[str]) -> Featu
     return OfficialFiles.of(place, names)
 
 
-def _place(folder: Path, name: str, suffix: str) -> Path:
-    """The file of an image; a name may hold dots."""
-    return folder / f"{name}{suffix}"
+def check_name(name: str, what: str) -> None:
+    """Proves that the files of an image lie in the folder that they are written to.
+
+    Args:
+      name: of the image; ``/`` stands for a folder below.
+      what: where it comes from, for the message.
+
+    Raises:
+      InputError: the name is absolute, or leads out of the folder.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if not name or "\0" in name or parts[0] == "" or ".." in parts or PurePath(name).drive:
+        raise InputError(
+            f"{what} expects names of images relative to their folder and without '..'. Received: {name!r}"
+        )
+
+
+def place_of(folder: str | os.PathLike[str], name: str, suffix: str) -> Path:
+    """The file of an image; a name may hold dots.
+
+    Raises:
+      InputError: see :func:`check_name`.
+    """
+    check_name(name, "A folder of official files")
+    return Path(folder) / f"{name}{suffix}"
+
+
+def holds_official_files(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder, or one below it, holds official files or their record."""
+    names = {path.name for path in files_below(folder)}
+    return any(name == RECORD or name.endswith((GLOBAL, *LOCAL)) for name in names)
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -155,11 +183,11 @@ def _record(folder: Path) -> dict[str, Any]:
 
 def _check_complete(folder: Path, names: Sequence[str], suffix: str) -> None:
     """Proves that each image has its file."""
-    missing = [name for name in names if not _place(folder, name, suffix).is_file()]
+    missing = [name for name in names if not place_of(folder, name, suffix).is_file()]
     if missing:
         raise InputError(
             f"{folder} misses the file NAME{suffix} of {len(missing)} of {len(names)} images; the first is "
-            f"{_place(folder, missing[0], suffix).name}."
+            f"{place_of(folder, missing[0], suffix).name}."
         )
 
 
@@ -167,6 +195,6 @@ def _check_dimensions(folder: Path, names: Sequence[str], rows: Sequence[Floats]
     for name, row in zip(names, rows):
         if row.size != rows[0].size:
             raise InputError(
-                f"{_place(folder, name, GLOBAL)} holds {row.size} values; expected {rows[0].size}, as in "
+                f"{place_of(folder, name, GLOBAL)} holds {row.size} values; expected {rows[0].size}, as in "
                 f"{names[0]}{GLOBAL}."
             )

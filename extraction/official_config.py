@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.config import SWITCHES
 from extraction.features import Features
-from extraction.official_writer import Kinds
+from extraction.official_writer import BOTH, Kinds
 from extraction.pca import NO_PCA, Pca, Projections, load_pca
 from extraction.pipeline import Extractor
 from protos.configs import read_delf_config
@@ -17,10 +18,17 @@ from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
 from protos.errors import InputError
 
 Place = str | os.PathLike[str]
+RELEASED: dict[str, Any] = {  # what the released programs do, and no file of theirs can change
+    "scale_rule": "delg",
+    "scale_pooling": "sum",
+    "keypoints": "released",
+    "crop_rule": "round",
+    **dict.fromkeys((*SWITCHES, "antialias"), False),
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ExtractionRequest:
     """What a configuration asks for.
 
     Attributes:
@@ -36,7 +44,7 @@ class Asked:
     kinds: Kinds
 
 
-class Selected:
+class HeadSelection:
     """An extractor of which only the global descriptor, or only the local features, are kept."""
 
     def __init__(self, extractor: Extractor, kinds: Kinds):
@@ -61,11 +69,38 @@ class Selected:
 
 
 def selected(extractor: Extractor, kinds: Kinds) -> Extractor:
-    """The extractor itself where all is kept, else one that gives a part."""
-    return extractor if kinds.local and kinds.global_ else Selected(extractor, kinds)
+    """The extractor itself where all is kept, else one that gives a part; the other part is not computed if possible.
+
+    Raises:
+      InputError: the extractor does not give what is wanted.
+    """
+    there = heads_of(extractor)
+    absent = [head for head in kinds.heads if head not in there]
+    if absent:
+        raise InputError(
+            f"{' and '.join(absent)} features are asked for, but the extractor {extractor.settings.get('extractor')!r} "
+            f"of this model gives {' and '.join(there)} features only."
+        )
+    if kinds.heads == there:
+        return extractor
+    if hasattr(extractor, "heads"):
+        extractor.heads = kinds.heads
+    return HeadSelection(extractor, kinds)
 
 
-def read_asked(path: Place) -> Asked:
+def heads_of(extractor: Extractor) -> tuple[str, ...]:
+    """``("global", "local")``, or the one of them that the extractor gives."""
+    heads: tuple[str, ...] = getattr(extractor, "heads", BOTH.heads)
+    return heads
+
+
+def narrowed(kinds: Kinds, extractor: Extractor) -> Kinds:
+    """Those of the kinds that the extractor gives."""
+    there = heads_of(extractor)
+    return Kinds(local=kinds.local and "local" in there, global_=kinds.global_ and "global" in there)
+
+
+def read_request(path: Place) -> ExtractionRequest:
     """Reads a configuration.
 
     Fields that the file leaves out have their released defaults: local features only, PCA on, attention of at least
@@ -81,14 +116,11 @@ def read_asked(path: Place) -> Asked:
       What it asks for.
 
     Raises:
-      InputError: the file is wrong, asks for square images or for no features, or PCA is on and its files are not named
-        or wrong.
+      InputError: the file is wrong or asks for no features, or PCA is on and its files are not named or wrong.
     """
     config = read_delf_config(path)
     where = os.fspath(path)
     kinds = Kinds(local=config.use_local_features, global_=config.use_global_features)
-    if config.use_square_images:
-        raise InputError(f"{where}: use_square_images is not supported; images keep their aspect ratio.")
     if not (kinds.local or kinds.global_):
         raise InputError(f"{where}: neither use_local_features nor use_global_features is true.")
     local, global_ = config.delf_local_config, config.delf_global_config
@@ -97,7 +129,7 @@ def read_asked(path: Place) -> Asked:
         _pca(local.pca_parameters, where, "delf_local_config") if kinds.local and local.use_pca else None,
     )
     model = os.fspath(_found(config.model_path, where)) if config.model_path else ""
-    return Asked(model, _scales(config, where) | _limits(config), projections, kinds)
+    return ExtractionRequest(model, _scales(config, where) | _limits(config), projections, kinds)
 
 
 def _scales(config: DelfConfig, where: str) -> dict[str, Any]:
@@ -120,6 +152,8 @@ def _limits(config: DelfConfig) -> dict[str, Any]:
     options: dict[str, Any] = {"max_image_size": config.max_image_size}
     if config.min_image_size != -1:
         options["min_image_size"] = config.min_image_size
+    if config.use_square_images:
+        options["use_square_images"] = True
     if config.use_local_features:
         options["max_feature_num"] = config.delf_local_config.max_feature_num
         options["score_threshold"] = short(config.delf_local_config.score_threshold)
@@ -164,14 +198,19 @@ def to_config(settings: dict[str, Any], model: str, kinds: Kinds, projections: P
       The message; PCA is off.
 
     Raises:
-      InputError: the extractor has no scales, such as ``rootsift``, or projects.
+      InputError: the extractor has no scales, such as ``rootsift``, projects, or does what such a file cannot say.
     """
     if not settings.get("image_scales") or projections.settings:
         raise InputError(
             f"The extractor {settings.get('extractor')!r} cannot be written as a DelfConfig: it has no scales or a PCA."
         )
-    config = DelfConfig(model_path=model, image_scales=settings["image_scales"], is_tf2_exported=True)
+    others = [name for name, value in RELEASED.items() if settings.get(name) not in (None, value)]
+    if others:
+        raise InputError(f"A DelfConfig cannot say what {', '.join(others)} are set to here.")
+    config = DelfConfig(model_path=model, image_scales=settings["image_scales"])
+    config.is_tf2_exported = settings.get("signature") != "tensors"
     config.max_image_size, config.min_image_size = settings["max_image_size"], settings.get("min_image_size", -1)
+    config.use_square_images = bool(settings.get("use_square_images"))
     config.use_local_features, config.use_global_features = kinds.local, kinds.global_
     config.delf_local_config.use_pca = config.delf_global_config.use_pca = False
     config.delf_local_config.max_feature_num = settings.get("max_feature_num") or 1000

@@ -6,14 +6,16 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, load_image
-from extraction.official import GLOBAL, LOCAL, RECORD
+from extraction.official import GLOBAL, LOCAL, RECORD, check_name, place_of
 from extraction.pipeline import Extractor
-from extraction.store import FeatureStore, differing
+from extraction.resize import TooSmallError
+from extraction.store import MANIFEST, PLAN, differing
 from extraction.store_writer import fingerprint
 from protos.arrays import write_global
 from protos.errors import InputError
@@ -35,12 +37,18 @@ class Kinds:
     global_: bool = True
 
     @property
+    def heads(self) -> tuple[str, ...]:
+        """``("global", "local")``, or one of them."""
+        return ("global",) * self.global_ + ("local",) * self.local
+
+    @property
     def last(self) -> str:
         """Suffix of the file that is written last; where it is there, the image is finished."""
         return GLOBAL if self.global_ else LOCAL[0]
 
 
 BOTH = Kinds()
+EMPTY_SIZE = 8  # bytes; of no features a local file has 0 and a global one 7
 
 
 def write_features(folder: str | os.PathLike[str], features: Features, kinds: Kinds = BOTH) -> None:
@@ -50,37 +58,20 @@ def write_features(folder: str | os.PathLike[str], features: Features, kinds: Ki
       folder: where they go; a name with ``/`` goes below it.
       features: of the image; keypoints ``(x, y)`` are written as locations ``(y, x)``, orientations as 0.
       kinds: which files.
+
+    Raises:
+      InputError: the name leads out of the folder.
     """
     if kinds.local:
         write_local(
-            Path(folder) / f"{features.name}{LOCAL[0]}",
+            place_of(folder, features.name, LOCAL[0]),
             features.keypoints[:, ::-1],
             features.scales,
             features.descriptors,
             features.scores,
         )
     if kinds.global_:
-        write_global(Path(folder) / f"{features.name}{GLOBAL}", features.global_descriptor)
-
-
-def write_store(store: FeatureStore, folder: str | os.PathLike[str]) -> None:
-    """Writes a feature store as official files, with its settings beside them.
-
-    Args:
-      store: the features. Keypoints stay in pixels of the whole photo.
-      folder: where the files go.
-
-    Raises:
-      InputError: the folder cannot be written, or holds files of another extraction.
-    """
-    kinds = Kinds(local=store.bytes_per_image()["local"] > 0, global_=store.global_descriptors.shape[1] > 0)
-    record = {"settings": store.settings, "images": len(store), "fingerprint": _digest(store)}
-    place = check_writable(folder)
-    if _begin(place, record):
-        return
-    for i in range(len(store)):
-        write_features(place, store.features(i), kinds)
-    _finish(place, record, store.skipped)
+        write_global(place_of(folder, features.name, GLOBAL), features.global_descriptor)
 
 
 def extract_official(
@@ -94,7 +85,8 @@ def extract_official(
 ) -> list[dict[str, str]]:
     """Describes images and writes official files; continues where an earlier run stopped.
 
-    As released, keypoints of a cropped image are in pixels of the crop. A bad image is skipped.
+    As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small for the model
+    gets files without features. It counts as skipped, as a bad image does, of which no files are written.
 
     Args:
       extractor: what describes an image.
@@ -108,10 +100,13 @@ def extract_official(
       ``{"name", "reason"}`` of the images that were skipped.
 
     Raises:
-      InputError: no image, a name twice, the folder cannot be written, or holds files of another extraction.
+      InputError: no image, a name twice or one that leads out of the folder, the folder cannot be written, or holds
+        files of another extraction or a feature store.
     """
     if not images or len({ref.name for ref in images}) < len(images):
         raise InputError("Expected one image or more, each name once.")
+    for ref in images:
+        check_name(ref.name, "Official files")
     crop = any(ref.crop is not None for ref in images)
     settings = extractor.settings | {"crop": crop}
     record = {"settings": settings, "images": len(images), "fingerprint": fingerprint(images)}
@@ -121,23 +116,18 @@ def extract_official(
         if progress:
             print(f"{place}: features are already complete.", file=sys.stderr)
         return finished["skipped"]
-    todo = [ref for ref in images if not (place / f"{ref.name}{kinds.last}").is_file()]
-
-    def one(ref: ImageRef) -> dict[str, str] | None:
-        try:
-            image, whole, _ = load_image(ref, extractor.settings.get("crop_rule", "round"))
-            features = extractor(image, ref.name, resize_factor=max(image.shape[:2]) / max(whole))
-        except BadImageError as error:
-            return {"name": ref.name, "reason": str(error)}
-        write_features(place, features, kinds)
-        return None
+    todo = [ref for ref in images if not _described(place_of(place, ref.name, kinds.last))]
 
     with ThreadPoolExecutor(num_threads, thread_name_prefix="extract") as pool:
         done = len(images) - len(todo)
         options = {"total": len(images), "initial": done, "unit": "image", "desc": place.name, "disable": not progress}
-        skipped = [entry for entry in progress_bar(pool.map(one, todo), **options) if entry]
+        skipped = [
+            entry
+            for entry in progress_bar(pool.map(partial(_write_one, extractor, place, kinds), todo), **options)
+            if entry
+        ]
     if len(skipped) == len(images):
-        (place / RECORD).unlink()
+        _discard(place, skipped)
         raise InputError(
             f"None of the {len(images)} images could be read: {skipped[0]['name']} ({skipped[0]['reason']})."
         )
@@ -145,17 +135,43 @@ def extract_official(
     return skipped
 
 
-def _digest(store: FeatureStore) -> str:
-    """Changes when the names or the sizes of a store change."""
-    return fingerprint([ImageRef(f"{name} {store.bytes_per_image()}", "") for name in store.names])
+def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) -> dict[str, str] | None:
+    """Describes one image and writes its files; gives name and reason of an image that is skipped."""
+    try:
+        image, whole, _ = load_image(ref, extractor.settings.get("crop_rule", "round"))
+        features = extractor(image, ref.name, resize_factor=max(image.shape[:2]) / max(whole))
+    except BadImageError as error:
+        if isinstance(error, TooSmallError):
+            write_features(folder, Features(ref.name, (0, 0)), kinds)
+        return {"name": ref.name, "reason": str(error)}
+    write_features(folder, features, kinds)
+    return None
+
+
+def _discard(folder: Path, skipped: Sequence[dict[str, str]]) -> None:
+    """Removes the record and the files without features, so that the folder is free again."""
+    for entry in skipped:
+        for suffix in (GLOBAL, LOCAL[0]):
+            place_of(folder, entry["name"], suffix).unlink(missing_ok=True)
+    (folder / RECORD).unlink()
+
+
+def _described(path: Path) -> bool:
+    """Whether the last file of an image is there and has features; of one that has none it is looked at again why."""
+    return path.is_file() and path.stat().st_size > EMPTY_SIZE
 
 
 def _begin(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     """Writes the record, or compares it with the one that is there; gives that back if it is a finished one."""
     record = _plain(record)
+    if any((folder / name).is_file() for name in (MANIFEST, PLAN)):
+        raise InputError(f"{folder} holds a feature store; choose another folder for the official files.")
     if not (folder / RECORD).is_file():
-        if any(path.name.endswith((GLOBAL, *LOCAL)) for path in files_below(folder)):
-            raise InputError(f"{folder} holds files of another program's extraction; choose another folder.")
+        if _has_features(folder):
+            raise InputError(
+                f"{folder} holds official files without the {RECORD} that tells how they were made: another program's, "
+                f"or the {RECORD} was removed; choose another folder, or remove the files to extract anew."
+            )
         write_json(folder / RECORD, record)
         return None
     there = read_json(folder / RECORD)
@@ -163,12 +179,19 @@ def _begin(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
         raise InputError(f"{folder / RECORD} is not the record of an extraction; choose another folder.")
     others = differing({k: v for k, v in there.items() if k in record and k != "settings"}, _others(record))
     differences = differing(there["settings"], record["settings"]) + others
+    if differences and not _has_features(folder):  # a run that ended before its first image
+        write_json(folder / RECORD, record)
+        return None
     if differences:
         raise InputError(
             f"{folder} holds features of other settings or images, there and asked for: {'; '.join(differences)}; "
             "choose another folder or remove that one."
         )
     return there if "skipped" in there else None
+
+
+def _has_features(folder: Path) -> bool:
+    return any(path.name.endswith((GLOBAL, *LOCAL)) for path in files_below(folder))
 
 
 def _others(record: dict[str, Any]) -> dict[str, Any]:

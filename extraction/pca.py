@@ -134,11 +134,17 @@ def attach(extractor: Any, projections: Projections) -> None:
       projections: what is applied.
 
     Raises:
-      InputError: the extractor cannot project.
+      InputError: the extractor cannot project, or its descriptors have another dimension.
     """
     if not projections.settings:
         return
     if not hasattr(extractor, "pca"):
         raise InputError(f"The extractor {extractor.settings.get('extractor')!r} takes no PCA; a model does.")
+    known: dict[str, int] = getattr(extractor, "dimensions", {})
+    for head, pca in (("global", projections.of_global), ("local", projections.of_local)):
+        if pca is not None and known.get(head, len(pca.mean)) != len(pca.mean):
+            raise InputError(
+                f"The PCA of {head} descriptors expects {len(pca.mean)} values; the model's have {known[head]}."
+            )
     extractor.pca = projections
     extractor.settings = extractor.settings | projections.settings

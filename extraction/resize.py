@@ -4,13 +4,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from extraction.images import BadImageError
+
 RULE = "pillow bilinear, antialiased, side = round-half-even(side * factor)"
 
 
+class TooSmallError(BadImageError):
+    """An image so small that the released extractor writes empty features of it."""
+
+
 def limited_size(
-    width: int, height: int, max_image_size: int = -1, min_image_size: int = -1, resize_factor: float = 1.0
+    width: int,
+    height: int,
+    max_image_size: int = -1,
+    min_image_size: int = -1,
+    resize_factor: float = 1.0,
+    *,
+    square: bool = False,
 ) -> tuple[int, int]:
     """Size after the limits on the longest side; each limit is multiplied by ``resize_factor``, ``-1`` is no limit.
+
+    With ``square``, both sides become as long as the longest, which changes the aspect ratio.
 
     Source: ``ResizeImage`` of the released extractor. No side becomes smaller than one pixel.
 
@@ -23,6 +37,8 @@ def limited_size(
         factor = max_image_size * resize_factor / longest
     elif min_image_size > 0 and longest < min_image_size * resize_factor:
         factor = min_image_size * resize_factor / longest
+    if square:
+        width = height = longest
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 

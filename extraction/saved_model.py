@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.presets import RELEASED_EXTRACTION
-from extraction.config import ExtractionConfig
+from extraction.config import ExtractionConfig, fitted
 from extraction.features import Features
 from extraction.images import BadImageError
 from extraction.pca import NO_PCA, Projections
-from extraction.resize import RULE, limited_size, resize
+from extraction.resize import RULE, TooSmallError, limited_size, resize
 from extraction.saved_model_runner import LOCAL, Arrays, Runner, digest, load_runner
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.settings import common_settings
@@ -30,7 +30,7 @@ INPUT_OF = {
     "max_feature_num": "input_max_feature_num",
     "score_threshold": "input_abs_thres",
 }
-OPTIONS = (*INPUT_OF, "max_image_size", "min_image_size", "scale_pooling", "crop_rule")
+OPTIONS = (*INPUT_OF, "max_image_size", "min_image_size", "scale_pooling", "crop_rule", "use_square_images")
 
 
 class SavedModelExtractor:
@@ -42,6 +42,7 @@ class SavedModelExtractor:
 
     Attributes:
       runner: the loaded model.
+      heads: what is given, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
       config: the options; those for which the model has no input have no effect.
       pca: applied to the global descriptor of each scale and to the local descriptors.
       settings: recorded in the store.
@@ -59,6 +60,7 @@ class SavedModelExtractor:
         score_threshold: float | None = None,
         scale_pooling: str | None = None,
         crop_rule: str | None = None,
+        use_square_images: bool | None = None,
         keypoints: str = "released",
     ) -> None:
         """Loads the model.
@@ -78,6 +80,7 @@ class SavedModelExtractor:
             passes 0 to the graph, so that the ``max_feature_num`` of highest attention are kept.
           scale_pooling: how the scales are joined, a choice of :data:`extraction.scale_pooling.SCALE_POOLINGS`.
           crop_rule: how a crop becomes whole pixels.
+          use_square_images: the image is brought to a square as long as its longest side before scaling.
           keypoints: ``"released"``; the graph gives no others.
 
         Raises:
@@ -90,15 +93,21 @@ class SavedModelExtractor:
                 raise InputError(f"{name} has no effect on this SavedModel: it has no input {INPUT_OF[name]}.")
         if keypoints != "released":
             raise InputError(f"A SavedModel gives keypoints 'released' only. Received: {keypoints!r}")
-        options: dict[str, Any] = RELEASED_EXTRACTION | _own_extraction(model) | given
+        options = fitted(RELEASED_EXTRACTION | _own_extraction(model), given)
         if not self._has_input("image_scales"):
             options["image_scales"] = [1.0]
         if not self._has_input("global_scales_ind"):
             options["global_scales_ind"] = [0]
         self.config = ExtractionConfig(**options, keypoints="released")
         self._join = build_scale_pooling(self.config.scale_pooling)
+        self.heads: tuple[str, ...] = self.runner.heads
         self.pca: Projections = NO_PCA
         self.settings: dict[str, Any] = self._settings(digest(model))
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Values of a descriptor of each head as far as the graph says so, before any PCA."""
+        return self.runner.dimensions
 
     def _has_input(self, option: str) -> bool:
         return option not in INPUT_OF or INPUT_OF[option] in self.runner.inputs
@@ -118,20 +127,21 @@ class SavedModelExtractor:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`.
 
         Raises:
-          BadImageError: a side is below 10 pixels after resizing, where the released extractor gives nothing, or
-            the graph fails on the image, as the released ones do below about 19 pixels.
+          TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives nothing.
+          BadImageError: the graph fails on the image, as the released ones do below about 19 pixels.
         """
         config, source = self.config, (image.shape[1], image.shape[0])
-        size = limited_size(*source, config.max_image_size, config.min_image_size, resize_factor)
+        limits = config.max_image_size, config.min_image_size
+        size = limited_size(*source, *limits, resize_factor, square=config.use_square_images)
         if min(size) < SMALLEST:
-            raise BadImageError(f"{size[0]} x {size[1]} pixels after resizing; a SavedModel needs {SMALLEST} or more")
+            raise TooSmallError(f"{size[0]} x {size[1]} pixels after resizing; a SavedModel needs {SMALLEST} or more")
         try:
             outputs = self.runner(
                 input_image=resize(image, size),
                 input_scales=config.image_scales,
                 input_abs_thres=config.score_threshold or 0.0,
                 input_max_feature_num=config.max_feature_num,
-                input_global_scales_ind=config.global_scales_ind,
+                input_global_scales_ind=config.global_scales_ind if "global" in self.heads else (0,),
             )
         except RuntimeError as error:
             raise BadImageError(f"the SavedModel fails on {size[0]} x {size[1]} pixels: {error}") from error
@@ -139,7 +149,7 @@ class SavedModelExtractor:
         return Features(name=name, image_size=source, **parts)
 
     def _global(self, outputs: Arrays, size: tuple[int, int]) -> dict[str, Any]:
-        if not self.runner.has_global:
+        if "global" not in self.heads:
             return {}
         name = "global_descriptors" if "global_descriptors" in outputs else "global_descriptor"
         rows = np.atleast_2d(outputs[name].astype(np.float64))
@@ -149,7 +159,7 @@ class SavedModelExtractor:
         return {"global_descriptor": unit(joined).astype(np.float32)}
 
     def _local(self, outputs: Arrays, size: tuple[int, int], source: tuple[int, int]) -> dict[str, Any]:
-        if not self.runner.has_local:
+        if "local" not in self.heads:
             return {}
         boxes, descriptors, scales, scores = (np.asarray(outputs[name], np.float64) for name in LOCAL)
         centres = (boxes[:, 1::-1] + boxes[:, :1:-1]) / 2  # (ymin, xmin) and (ymax, xmax) to (x, y)

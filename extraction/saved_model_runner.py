@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.errors import InputError
+from protos.errors import InputError, first_line
 from protos.files import sha256
 
 PROGRAM = "saved_model.pb"
@@ -24,6 +24,7 @@ INPUTS: dict[str, type] = {  # in the order in which the released extractor feed
 }
 LOCAL = ("boxes", "features", "scales", "scores")
 GLOBAL = ("global_descriptors", "global_descriptor")
+HEADS = {"features": "local", **dict.fromkeys(GLOBAL, "global")}
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -35,22 +36,20 @@ class Runner:
       inputs: the official inputs that it has.
       outputs: the official outputs that it has: all of ``LOCAL`` or none, and one of ``GLOBAL`` or none.
       signature: how it is called, ``"serving_default"`` or ``"tensors"`` (by name, TensorFlow 1).
+      dimensions: values of a ``"global"`` and of a ``"local"`` descriptor, where the graph says so.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     signature: str
     call: Callable[[dict[str, Any]], dict[str, Any]] = field(repr=False)
+    dimensions: dict[str, int] = field(default_factory=dict)
 
     @property
-    def has_local(self) -> bool:
-        """Whether it gives local features."""
-        return LOCAL[0] in self.outputs
-
-    @property
-    def has_global(self) -> bool:
-        """Whether it gives global descriptors."""
-        return bool(set(GLOBAL) & set(self.outputs))
+    def heads(self) -> tuple[str, ...]:
+        """What it gives: ``"global"`` descriptors, ``"local"`` features, or both."""
+        given = {"global": bool(set(GLOBAL) & set(self.outputs)), "local": LOCAL[0] in self.outputs}
+        return tuple(head for head, there in given.items() if there)
 
     def __call__(self, **values: Any) -> Arrays:
         """Runs the model.
@@ -70,7 +69,7 @@ class Runner:
         try:
             return {name: value.numpy() for name, value in self.call(fed).items()}
         except tf.errors.InvalidArgumentError as error:
-            raise RuntimeError(str(error.message).strip().splitlines()[0]) from error
+            raise RuntimeError(first_line(error)) from error
 
 
 def is_saved_model(folder: str | os.PathLike[str]) -> bool:
@@ -94,7 +93,7 @@ def load_runner(folder: str | os.PathLike[str]) -> Runner:
     try:
         model = tf.saved_model.load(os.fspath(folder))
     except Exception as error:  # damaged files end in errors of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{os.fspath(folder)} cannot be loaded as a SavedModel: {reason}") from error
     runner = _by_tensors(model) or _by_signature(model)
     if runner is None:
@@ -119,6 +118,12 @@ def _official(outputs: set[str]) -> tuple[str, ...]:
     return (*local, *[name for name in GLOBAL if name in outputs][:1])
 
 
+def _dimensions(outputs: dict[str, Any]) -> dict[str, int]:
+    """The last side of the descriptors, where their shape is known."""
+    shapes = {head: outputs[name].shape for name, head in HEADS.items() if name in outputs}
+    return {head: int(shape[-1]) for head, shape in shapes.items() if shape.rank and shape[-1] is not None}
+
+
 def _by_tensors(model: Any) -> Runner | None:
     """A model of TensorFlow 1: what lies between the official tensors of its graph (so the released extractor)."""
     if not hasattr(model, "prune"):
@@ -129,7 +134,8 @@ def _by_tensors(model: Any) -> Runner | None:
     if not outputs or "input_image" not in inputs:
         return None
     function = model.prune([f"{name}:0" for name in inputs], {name: f"{name}:0" for name in outputs})
-    return Runner(inputs, outputs, "tensors", lambda fed: function(*(fed[name] for name in inputs)))
+    dimensions = _dimensions({name: function.structured_outputs[name] for name in outputs})
+    return Runner(inputs, outputs, "tensors", lambda fed: function(*(fed[name] for name in inputs)), dimensions)
 
 
 def _by_signature(model: Any) -> Runner | None:
@@ -147,7 +153,7 @@ def _by_signature(model: Any) -> Runner | None:
         result = function(**fed)
         return {name: result[name] for name in outputs}
 
-    return Runner(inputs, outputs, SIGNATURE, call)
+    return Runner(inputs, outputs, SIGNATURE, call, _dimensions(function.structured_outputs))
 
 
 def _found(model: Any) -> str:

@@ -19,7 +19,7 @@ def unit(vectors: NDArray[Any]) -> NDArray[Any]:
     return vectors / np.sqrt(np.maximum((vectors**2).sum(-1, keepdims=True), EPS))
 
 
-def total() -> Join:
+def sum_pooling() -> Join:
     """Sum of the normalised descriptors (released DELG; CVNet's mean of them has the same direction)."""
     return lambda vectors: unit(vectors).sum(axis=0)
 
@@ -56,7 +56,7 @@ def scale_gem(p: float = math.inf) -> Join:
     return join
 
 
-SCALE_POOLINGS: dict[str, Callable[..., Join]] = {"mean": mean, "scale_gem": scale_gem, "sum": total}
+SCALE_POOLINGS: dict[str, Callable[..., Join]] = {"mean": mean, "scale_gem": scale_gem, "sum": sum_pooling}
 
 
 def build_scale_pooling(text: str) -> Join:

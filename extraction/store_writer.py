@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from extraction.features import Features
 from extraction.images import ImageRef
+from extraction.official import holds_official_files
 from extraction.storage import LOCAL_DTYPES, form
 from extraction.store import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
 from protos.errors import InputError
@@ -151,6 +152,8 @@ class StoreWriter:
     def _keep_plan(self) -> None:
         place = self.folder / PLAN
         if not place.exists():
+            if holds_official_files(self.folder):
+                raise InputError(f"{self.folder} holds official files; choose another folder for the feature store.")
             check_writable(self.folder)
             with self._disk_errors():
                 write_json(place, self.plan)
@@ -163,13 +166,21 @@ class StoreWriter:
             for part in ("settings", "storage", "contents")
             for difference in differing(there[part], self.plan[part])
         ]
-        if differences:
+        if differences and not self._begun():
+            check_writable(self.folder)
+            with self._disk_errors():
+                write_json(place, self.plan)
+        elif differences:
             raise InputError(
                 f"{self.folder} holds features of other settings or images, there and asked for: "
                 f"{'; '.join(differences)}; choose another folder or remove that one."
             )
         if not self.complete:
             check_writable(self.folder)
+
+    def _begun(self) -> bool:
+        """Whether a run got as far as features."""
+        return self.complete or any(self.folder.glob("shard-*"))
 
     def _join(self, images: int) -> dict[str, int]:
         """Writes the global descriptors of all shards as one matrix; counts local features and their bytes."""

@@ -93,7 +93,25 @@ def build(text: str, table: Mapping[str, Callable[..., Any]], kind: str, **conte
     name, arguments = parse(text)
     if name not in table:
         raise InputError(f"Unknown {kind} {name!r}; the choices are {', '.join(sorted(table))}.")
-    factory = table[name]
+    return call(table[name], text, arguments, kind, **context)
+
+
+def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], kind: str, **context: Any) -> Any:
+    """Calls a factory with arguments that need not be literals.
+
+    Args:
+      factory: what is called.
+      text: how the choice was written, for the error message.
+      arguments: those of the choice.
+      kind: what is chosen, in words, for the error message.
+      **context: further keyword arguments that the program supplies.
+
+    Returns:
+      What the factory returns.
+
+    Raises:
+      InputError: an argument does not fit the factory.
+    """
     try:
         inspect.signature(factory).bind(**arguments, **context)
     except TypeError as error:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from delg.commands import MODULES, ROOMS
+from delg.commands import MODULES, ROOMS, chosen_backend
+
+SAID = {"convert": "desc_fc", "export": "<local|global|local_and_global|batch|onnx>"}
 
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +39,7 @@ def test_help_lists_the_commands_own_flags_without_heavy_imports(command, tmp_pa
     assert f"delg-{command}" in done.stdout
     assert "\n  --" in done.stdout, "the command's own flags are listed"
     assert "--alsologtostderr" not in done.stdout
+    assert SAID.get(command, "") in done.stdout
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -69,3 +72,40 @@ def test_unknown_command_and_unexpected_argument(tmp_path):
     assert done.returncode == 1
     assert "Unexpected argument 'query.jpg'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "document", "chosen"),
+    [
+        ("jax", '{"backend": "numpy"}', "jax"),
+        (None, '{"backend": "numpy"}', "numpy"),
+        ("", '{"backend": "numpy"}', "numpy"),
+        (None, '{"backend": "not_installed"}', "tensorflow"),
+        (None, '{"backend": 3}', "tensorflow"),
+        (None, "[]", "tensorflow"),
+        (None, "{", "tensorflow"),
+        (None, None, "tensorflow"),
+    ],
+)
+def test_the_backend_is_that_of_the_variable_then_of_the_file(variable, document, chosen, tmp_path, monkeypatch):
+    if variable is None:
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    else:
+        monkeypatch.setenv("KERAS_BACKEND", variable)
+    for name in ("KERAS_HOME", "HOME"):
+        place = tmp_path / name if name == "KERAS_HOME" else tmp_path / name / ".keras"
+        monkeypatch.delenv("KERAS_HOME", raising=False)
+        monkeypatch.setenv(name, str(tmp_path / name))
+        place.mkdir(parents=True)
+        if document:
+            (place / "keras.json").write_text(document)
+        assert chosen_backend() == chosen
+
+
+def test_a_command_obeys_keras_json(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "numpy"}')
+    environment = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}
+    done = run("export", "--model=x", "--output_dir=y", cwd=tmp_path, **environment)
+    assert done.stderr == (
+        "delg-export: The export needs the TensorFlow backend of Keras, not 'numpy'; set KERAS_BACKEND=tensorflow.\n"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from protos.errors import InputError
+from protos.errors import InputError, first_line
 from training.averaging import MovingAverage
 
 PREFIX = "ckpt"
@@ -70,8 +70,7 @@ class Checkpoints:
         try:
             self._checkpoint.restore(latest).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"The checkpoint {latest} cannot be restored: {reason}") from error
+            raise InputError(f"The checkpoint {latest} cannot be restored: {first_line(error)}") from error
         self._last = int(self._step.numpy())
         return self._last
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import ops
 
 from delg.numerics import l2_normalize
-from protos.errors import InputError
+from protos.errors import InputError, first_line
 from protos.spec import build
 from training.metric_losses import DISTANCES, all_pairs_contrastive_loss, npairs_loss, triplet_semihard_loss
 
@@ -128,9 +128,9 @@ def check_global_loss(loss: GlobalLoss, embedding_dim: int) -> None:
             value = loss(tf.constant([0, 0, 1, 1], tf.int64), x)
         gradient = tape.gradient(value, x)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"The global loss {loss.name} failed on labels (4,) and descriptors (4, {embedding_dim}): {reason}"
+            f"The global loss {loss.name} failed on labels (4,) and descriptors (4, {embedding_dim}): "
+            f"{first_line(error)}"
         ) from error
     if gradient is None:
         raise InputError(f"The global loss {loss.name} has no gradient with respect to its second argument, y_pred.")

@@ -154,13 +154,11 @@ def _benchmark_input(options: TrainOptions, records: RecordSet, augmentation: st
 def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | None, settings: dict[str, Any]) -> None:
     """Builds everything, trains, saves."""
     import tensorflow as tf
-    from absl import logging
 
     import delg
     from training.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, start_run
 
-    logging.set_verbosity(logging.WARNING)
     tf.config.run_functions_eagerly(options.debug)
     config = _input_config(options, settings["augment"])
     trainer = _build_trainer(options, records, settings["model"])

@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import ops
 
+from delg.numerics import float32_at_least
+
 Tensor = Any
 RECONSTRUCTION_WEIGHT = 10.0
 ATTENTION_WEIGHT = 1.0
@@ -27,7 +29,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
       ``(B,)`` losses.
     """
-    return ops.sparse_categorical_crossentropy(labels, _float32_at_least(logits), from_logits=True)
+    return ops.sparse_categorical_crossentropy(labels, float32_at_least(logits), from_logits=True)
 
 
 def reconstruction_error(target: Tensor, reconstruction: Tensor) -> Tensor:
@@ -40,7 +42,7 @@ def reconstruction_error(target: Tensor, reconstruction: Tensor) -> Tensor:
     Returns:
       ``(B,)``; its mean over the batch is the mean over all elements.
     """
-    difference = _float32_at_least(target) - _float32_at_least(reconstruction)
+    difference = float32_at_least(target) - float32_at_least(reconstruction)
     return ops.mean(ops.square(difference), axis=(1, 2, 3))
 
 
@@ -97,7 +99,3 @@ def total_loss(
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
     """1.0 where the largest logit is the label's, else 0.0; ``(B,)`` float32."""
     return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
-
-
-def _float32_at_least(x: Tensor) -> Tensor:
-    return ops.cast(x, "float32") if x.dtype in ("float16", "bfloat16") else x

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from delg.numerics import l2_normalize
+from delg.numerics import float32_at_least, l2_normalize
 
 Tensor = Any
 DISTANCES = ("L2", "squared-L2", "angular")
@@ -24,7 +24,7 @@ def pairwise_distances(x: Tensor, distance: str = "L2") -> Tensor:
     Returns:
       ``(B, B)``, 0 or more, exactly 0 on the diagonal. The gradient of a distance of 0 is 0.
     """
-    x = _float32_at_least(x)
+    x = float32_at_least(x)
     if distance == "angular":
         unit = l2_normalize(x)
         return ops.maximum(1.0 - ops.matmul(unit, ops.transpose(unit)), 0.0) * _off_diagonal(x)
@@ -73,7 +73,7 @@ def contrastive_loss(same: Tensor, distances: Tensor, margin: float = 1.0) -> Te
     Returns:
       A loss per pair.
     """
-    d = _float32_at_least(distances)
+    d = float32_at_least(distances)
     same = ops.cast(same, d.dtype)
     return same * ops.square(d) + (1.0 - same) * ops.square(ops.maximum(margin - d, 0.0))
 
@@ -129,7 +129,7 @@ def nearest_is_same(labels: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]
     Returns:
       Two ``(B,)`` float32: 1 where it is, and 1 where it can be, the batch holding another row of the class.
     """
-    unit = l2_normalize(_float32_at_least(embeddings))
+    unit = l2_normalize(float32_at_least(embeddings))
     off = _off_diagonal(unit)
     cosines = ops.where(off > 0, ops.matmul(unit, ops.transpose(unit)), -2.0)
     same = ops.cast(_equal(labels), "float32") * ops.cast(off, "float32")
@@ -138,7 +138,7 @@ def nearest_is_same(labels: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _shared_cross_entropy(weights: Tensor, similarities: Tensor) -> Tensor:
-    logits = _float32_at_least(similarities)
+    logits = float32_at_least(similarities)
     weights = ops.cast(weights, logits.dtype)
     shares = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
     return ops.mean(-ops.sum(shares * ops.log_softmax(logits, axis=-1), axis=1))
@@ -158,7 +158,3 @@ def _safe_root(x: Tensor) -> Tensor:
     """The square root; where ``x`` is 0 it and its gradient are 0."""
     positive = x > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
-
-
-def _float32_at_least(x: Tensor) -> Tensor:
-    return ops.cast(x, "float32") if x.dtype in ("float16", "bfloat16") else x

@@ -145,8 +145,7 @@ def build_optimizer(text: str) -> Optimizer:
 def clip_by_global_norm(gradients: Sequence[Tensor], clip_norm: float) -> tuple[list[Tensor], Tensor]:
     """Scales all gradients by ``min(1, clip_norm / norm)``, ``norm`` being that of all of them together.
 
-    Where the norm is not finite every gradient becomes 0, so that the weights stay as they were and the cause can
-    still be found.
+    Where the norm is not finite the gradients are of no use.
 
     Args:
       gradients: floating-point tensors.
@@ -157,5 +156,4 @@ def clip_by_global_norm(gradients: Sequence[Tensor], clip_norm: float) -> tuple[
     """
     norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
     scale = clip_norm / ops.maximum(norm, clip_norm)
-    finite = ops.isfinite(norm)
-    return [ops.where(finite, gradient * scale, ops.zeros_like(gradient)) for gradient in gradients], norm
+    return [gradient * scale for gradient in gradients], norm

@@ -156,7 +156,8 @@ class TrainStep:
           summarize: whether the sparsities are wanted.
 
         Returns:
-          The numbers of the step. Where the gradient norm is not finite, the gradients were replaced by 0.
+          The numbers of the step. Where the gradient norm is not finite, there was no update: the trained weights, the
+          optimizer and the average are as before, so that the cause can still be found.
         """
         return StepResult(*self._graph(images, labels, tf.constant(rate, tf.float32), tf.constant(summarize)))
 
@@ -164,10 +165,7 @@ class TrainStep:
         computed = compute(self._model, images, labels, self._config)
         gradients, norm = clip_by_global_norm(computed.gradients, self._config.clip_norm)
         self._optimizer.learning_rate.assign(rate)
-        earlier = tf.identity(self._optimizer.iterations.value)
-        self._optimizer.apply(gradients, self._model.trainable_variables)
-        if self._average is not None:
-            self._average.update(earlier)
+        tf.cond(tf.math.is_finite(norm), lambda: self._apply(gradients), lambda: False)
         means = computed.means | {"gradient_norm": norm}
         maps = computed.maps
         sparsity = tf.cond(
@@ -178,6 +176,14 @@ class TrainStep:
         metrics = ops.stack([ops.cast(means[name], "float32") for name in METRICS])
         attention = computed.outputs.get("attention", ops.zeros((self._config.batch_size, 1, 1)))
         return metrics, attention, sparsity
+
+    def _apply(self, gradients: list[Tensor]) -> bool:
+        """Updates the weights, and their average; returns True, a value as a branch of a graph must have."""
+        earlier = tf.identity(self._optimizer.iterations.value)
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        if self._average is not None:
+            self._average.update(earlier)
+        return True
 
 
 def compile_validation_step(

@@ -135,7 +135,9 @@ def main() -> None:
 
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
-        raise InputError(f"Training needs the TensorFlow backend of Keras; KERAS_BACKEND is {backend!r}.")
+        raise InputError(
+            f"Training needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
+        )
     from training.job import run
 
     values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}

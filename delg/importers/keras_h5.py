@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from delg.importers.names import CONVOLUTION, NORMALIZATION, applications_name
+from delg.importers.names import CONVOLUTION, NORMALIZATION, applications_name, depth_of
 from delg.importers.source import Arrays, Source, Stored
 from delg.importers.tensorflow_names import VariableNames
 from protos.errors import InputError
@@ -104,10 +104,10 @@ def keras_applications(path: Path, block3_strides: bool | None = None) -> Source
             return None
         return variable if old else applications_name(variable)
 
-    deep = sum(layer.startswith("conv4_block") and layer.endswith("_1_conv") for layer in layers) >= 15
+    units = sum(layer.startswith("conv4_block") and layer.endswith("_1_conv") for layer in layers)
     return Source(
         format="keras_applications",
-        preset="delg_r101" if deep else "delg_r50",
+        preset=f"delg_{depth_of(units)}",
         overrides={} if block3_strides is None else {"block3_strides": block3_strides},
         files=(path,),
         stored=stored,

@@ -55,6 +55,11 @@ def unit_of(path: str) -> Unit | None:
     return Unit(kind == "bn", int(stage), letter, branch, leaf)
 
 
+def depth_of(units: int) -> str:
+    """``r50`` or ``r101``, whichever has nearer to so many units in stage 4: they have 6 and 23."""
+    return "r101" if units >= 15 else "r50"
+
+
 def torch_name(path: str) -> str:
     """The name in CVNet and in the PyTorch DELG, without the prefix of the whole network."""
     unit, leaf = unit_of(path), path.rpartition("/")[2]

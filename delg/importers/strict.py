@@ -1,10 +1,11 @@
 """All weights of a model or none: every name and shape is compared before the first value is assigned."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delg.importers.names import VALUE
 from delg.importers.source import Arrays, Source
 from protos.errors import InputError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from delg.model import Delg
 
 Shapes = Mapping[str, tuple[int, ...]]
+EXAMPLES = 5
 
 
 def shapes_of(model: "Delg") -> dict[str, tuple[int, ...]]:
@@ -30,8 +32,8 @@ def check(source: Source, shapes: Shapes) -> dict[str, str]:
       The name in the file of each variable, by path, without those that keep their first value.
 
     Raises:
-      InputError: weights are missing, unexpected or of another shape; the sentence lists all of them by their names in
-        the file.
+      InputError: weights are missing, unexpected or of another shape; after a sentence with their numbers all of them
+        are listed by their names in the file, or the first few where most are missing.
     """
     named = {path: name for path in shapes if (name := source.name(path)) is not None}
     expected = {name: source.in_file(shapes[path]) for path, name in named.items()}
@@ -43,24 +45,35 @@ def check(source: Source, shapes: Shapes) -> dict[str, str]:
 def complain(source: Source, expected: Shapes, found: Shapes) -> None:
     """Raises the InputError that :func:`check` describes, unless names and shapes are the same."""
     wrong = [
-        f"{name} ({found[name]} where {expected[name]} is expected)"
+        f"{_shown(name)} ({found[name]} where {expected[name]} is expected)"
         for name in expected
         if name in found and found[name] != expected[name]
     ]
-    parts = (
-        _listed("missing", [name for name in expected if name not in found]),
-        _listed("unexpected", sorted(name for name in found if name not in expected)),
-        _listed("of another shape", wrong),
-    )
-    if any(parts):
+    lists = {
+        "missing": [_shown(name) for name in expected if name not in found],
+        "unexpected": sorted(_shown(name) for name in found if name not in expected),
+        "of another shape": wrong,
+    }
+    if any(lists.values()):
         files = ", ".join(str(file) for file in source.files)
-        where = f"{files} holds no {source.preset} in the format {source.format}, so nothing of it is used"
-        raise InputError(f"{where}; {'; '.join(part for part in parts if part)}.")
+        foreign = 2 * len(lists["missing"]) > len(expected)
+        other = ", but another architecture or other names" if foreign else ""
+        counts = [f"{len(expected)} expected", *(f"{len(names)} {what}" for what, names in lists.items() if names)]
+        raise InputError(
+            f"{files} holds no {source.preset} in the format {source.format}{other}, so nothing of it is used: "
+            f"{', '.join(counts)}.{''.join(_listed(what, names, foreign) for what, names in lists.items() if names)}"
+        )
 
 
-def _listed(what: str, names: Iterable[str]) -> str:
-    names = list(names)
-    return f"{len(names)} {what}: {', '.join(names)}" if names else ""
+def _shown(name: str) -> str:
+    return name.removesuffix(VALUE)
+
+
+def _listed(what: str, names: Sequence[str], shortened: bool) -> str:
+    """Lines with the names; of a shortened list the first ones, and how many are not shown."""
+    shown = names[:EXAMPLES] if shortened else names
+    more = [f"... and {len(names) - len(shown)} more"] if len(shown) < len(names) else []
+    return f"\n{what}:" + "".join(f"\n  {line}" for line in (*shown, *more))
 
 
 def gather(source: Source, shapes: Shapes) -> Arrays:

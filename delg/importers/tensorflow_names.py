@@ -7,7 +7,9 @@ from delg.importers.names import VALUE, checkpoint_name, numbered_name, variable
 
 ROOTS = ("", "model/", "_model/")
 PARTS = ("backbone/", "attention/", "autoencoder/")
-BOOKKEEPING = ("optimizer", "save_counter", "global_step", "step", "epoch")
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+BOOKKEEPING = ("optimizer", "save_counter", "global_step", "step", "epoch", GRAPH)
+NO_TENSORS = ("/.ATTRIBUTES/OBJECT_CONFIG_JSON", "/.ATTRIBUTES/PY_STATE")  # descriptions of objects, beside weights
 
 
 class Names(Protocol):
@@ -53,6 +55,11 @@ def _count(keys: Iterable[str], starts: Iterable[str]) -> int:
     return sum(key.startswith(tuple(starts)) for key in keys)
 
 
+def _is_bookkeeping(key: str) -> bool:
+    """Whether a key is the optimizer's, a counter, or no tensor at all."""
+    return key.partition("/")[0] in BOOKKEEPING or ".OPTIMIZER_SLOT" in key or key.endswith(NO_TENSORS)
+
+
 class CheckpointKeys:
     """Keys of a TensorFlow checkpoint.
 
@@ -65,10 +72,11 @@ class CheckpointKeys:
     """
 
     def __init__(self, keys: Iterable[str], graph: Any = None) -> None:
-        values = [key for key in keys if key.endswith(VALUE) and ".OPTIMIZER_SLOT" not in key]
+        values = [key for key in keys if not _is_bookkeeping(key)]
         self.root = max(ROOTS, key=lambda root: _count(values, [root + part for part in PARTS]))
-        inside = [key for key in values if key.startswith(self.root) and key.split("/")[0] not in BOOKKEEPING]
+        inside = [key for key in values if key.startswith(self.root) and key.endswith(VALUE)]
         self.places = {key.removesuffix(VALUE): key for key in inside}
+        self.others = set(values) - set(inside)
         self.nodes = list(graph.nodes) if graph is not None else []
         self.variables = self._by_variable_name()
 
@@ -87,8 +95,8 @@ class CheckpointKeys:
         return self.root + checkpoint_name(path) + VALUE
 
     def weights(self) -> list[str]:
-        """The keys of the model's weights."""
-        return sorted(set(self.places.values()) - {self.scale()})
+        """The keys of the model's weights, and all others that are no bookkeeping: they have no place in the model."""
+        return sorted((set(self.places.values()) | self.others) - {self.scale()})
 
     def scale(self) -> str | None:
         """The key of ArcFace's scale, or None."""

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from delg.importers.names import depth_of
 from delg.importers.source import Source, Stored
-from delg.importers.tensorflow_names import CheckpointKeys, Names
-from protos.errors import InputError
+from delg.importers.tensorflow_names import GRAPH, CheckpointKeys, Names
+from protos.errors import InputError, first_line
 
-GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-R101_UNITS = 15  # ResNet-50 has 6 units in stage 4, ResNet-101 has 23
 STRIDES_NOTE = (
     "The file does not tell block3_strides; it is on, as in the released training and joint export "
     "(--noblock3_strides turns it off)."
@@ -63,22 +62,18 @@ def read_checkpoint(prefix: Path) -> tuple[CheckpointKeys, dict[str, Stored]]:
         shapes = reader.get_variable_to_shape_map()
         graph = TrackableObjectGraph.FromString(reader.get_tensor(GRAPH)) if GRAPH in shapes else None
     except broken as error:
-        raise InputError(f"{prefix} cannot be read as a TensorFlow checkpoint: {_reason(error)}") from error
+        raise InputError(f"{prefix} cannot be read as a TensorFlow checkpoint: {first_line(error)}") from error
 
     def stored(key: str) -> Stored:
         def read() -> np.ndarray:
             try:
                 return np.asarray(reader.get_tensor(key))
             except broken as error:
-                raise InputError(f"{prefix} is damaged: {key} cannot be read: {_reason(error)}") from error
+                raise InputError(f"{prefix} is damaged: {key} cannot be read: {first_line(error)}") from error
 
         return Stored(tuple(shapes[key]), read)
 
     return CheckpointKeys(shapes, graph), {key: stored(key) for key in shapes}
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def delg_checkpoint(path: Path, block3_strides: bool | None = None) -> Source:
@@ -116,8 +111,8 @@ def source_of(
 ) -> Source:
     """Reads the model's configuration off the names and shapes of its weights.
 
-    A part that is absent as a whole (attention, autoencoder, classifiers) is absent in the model; a part of which one
-    weight is there is expected with all of them.
+    A part that is absent as a whole (autoencoder, classifiers) is absent in the model, but attention only in that of
+    an export, since the released training always has it; a part of which one weight is there is expected with all.
 
     Args:
       form: name of the format.
@@ -129,8 +124,8 @@ def source_of(
     keys = set(names.weights())
     return Source(
         format=form,
-        preset=f"delg_{'r101' if _units(names) >= R101_UNITS else 'r50'}",
-        overrides={"block3_strides": block3_strides is not False, **_configuration(names, stored)},
+        preset=f"delg_{depth_of(_units(names))}",
+        overrides={"block3_strides": block3_strides is not False, **_configuration(form, names, stored)},
         files=files,
         stored={name: value for name, value in stored.items() if name in keys},
         name=lambda path: names.found(path) or names.official(path),
@@ -138,7 +133,7 @@ def source_of(
     )
 
 
-def _configuration(names: Names, stored: dict[str, Stored]) -> dict[str, Any]:
+def _configuration(form: str, names: Names, stored: dict[str, Stored]) -> dict[str, Any]:
     def size(path: str) -> int | None:
         name = names.found(path)
         return stored[name].shape[-1] if name and stored[name].shape else None
@@ -155,7 +150,7 @@ def _configuration(names: Names, stored: dict[str, Stored]) -> dict[str, Any]:
     config: dict[str, Any] = {key: value for key, value in sizes.items() if value}
     if not present(AUTOENCODER):
         config["local_dim"] = None
-        if not present(ATTENTION):
+        if form == "delg_saved_model" and not present(ATTENTION):
             config["local_head"] = None
     scale = stored.get(names.scale() or "")
     if scale is not None:

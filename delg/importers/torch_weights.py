@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from delg.importers.names import torch_name
+from delg.importers.names import depth_of, torch_name
 from delg.importers.source import Source, Stored
 from delg.importers.torch_file import state_dict
 from delg.importers.torch_pickle import Tensor
@@ -21,7 +21,6 @@ CVNET_IGNORED = ("encoder_k.", "queue", "conv2ds.", "cv_learner.")
 DELG_IGNORED = ("desc_cls.", "att_cls.")
 UNTRAINED = {"seb1", "seb2", "sefc"}
 COUNTER = "num_batches_tracked"
-R101_UNITS = 15  # ResNet-50 has 6 units in its third stage, ResNet-101 has 23
 
 
 def cvnet(path: Path) -> Source:
@@ -61,10 +60,9 @@ def prefix_of(names: Iterable[str]) -> str:
     )
 
 
-def depth_of(names: Iterable[str], prefix: str) -> str:
-    """``r50`` or ``r101``, whichever the number of units in the third stage is nearer to."""
-    units = {match[1] for name in names if (match := re.match(re.escape(prefix) + r"s3\.(b\d+)\.", name))}
-    return "r101" if len(units) >= R101_UNITS else "r50"
+def units_in(names: Iterable[str], prefix: str) -> int:
+    """The number of units in the third stage of CVNet's names, our stage 4."""
+    return len({match[1] for name in names if (match := re.match(re.escape(prefix) + r"s3\.(b\d+)\.", name))})
 
 
 def _source(path: Path, family: str, ignored: tuple[str, ...]) -> Source:
@@ -91,7 +89,7 @@ def _source(path: Path, family: str, ignored: tuple[str, ...]) -> Source:
     left_out = len(tensors) - len(kept)
     return Source(
         format=family,
-        preset=f"{family}_{depth_of(tensors, prefix)}",
+        preset=f"{family}_{depth_of(units_in(tensors, prefix))}",
         overrides=overrides,
         files=(path,),
         stored=kept,

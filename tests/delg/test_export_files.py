@@ -158,6 +158,7 @@ def test_the_command(tmp_path):
     assert done.stdout == "out/x: serving_default(input_image uint8 (None, None, 3)) -> global_descriptor\n", (
         done.stderr
     )
+    assert done.stderr == "", "TensorFlow and absl have nothing to say"
     again = command("--output_dir=out/x")
     assert (again.returncode, again.stderr) == (
         1,

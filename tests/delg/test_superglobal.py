@@ -181,6 +181,13 @@ def test_what_is_built_in_stays_and_is_not_put_in_twice(small):
     assert adapted(built_in, Switches(gem_plus=True)).config["pooling"] == "regional_gem(p=3.0), gem_plus"
 
 
+@pytest.mark.parametrize("pooling", ["regional_gem,gem_plus", " regional_gem( window = 5 ) , gem_plus()"])
+def test_another_spelling_of_what_is_built_in_is_no_change(pooling):
+    built_in = delg.from_preset("delg_small", pooling=pooling)
+    assert adapted(built_in, Switches()) is built_in
+    assert adapted(built_in, Switches(gem_plus=True, regional_gem=True)) is built_in
+
+
 def test_the_adapted_model_can_be_saved(small, images, tmp_path):
     other = adapted(small, Switches(gem_plus=True, regional_gem=True, relup=True, normalize_pooled=True))
     delg.save(other, tmp_path)

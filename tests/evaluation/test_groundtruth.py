@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,96 @@ def test_other_functions_are_refused(tmp_path, function):
         groundtruth.load(write(tmp_path, data() | {"extra": Runs(function, "1")}))
 
 
+OBJECTS = np.dtype("O")
+FIELDS = Runs(np.dtype, "V8", False, True)
+FIELDS.call += ((3, "|", None, ("f0",), {"f0": (OBJECTS, 0)}, 8, 1, 0),)
+REBUILT = Runs(np.zeros(1).__reduce__()[0], np.ndarray, (0,), b"b")
+REBUILT.call += ((1, (1,), FIELDS, False, b"AAAAAAAA"),)
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        Runs(np.ndarray, (1,), OBJECTS, b"AAAAAAAA"),
+        REBUILT,
+        Runs(np.zeros(1).__reduce_ex__(5)[0], b"AAAAAAAA", OBJECTS, (1,), "C"),
+        Runs(np.float64(1).__reduce__()[0], OBJECTS, b"AAAAAAAA"),
+        Runs(np.dtype, [("f0", "O")]),
+        Runs(bytearray, 10**11),
+        Runs(bytes, 10**11),
+        Runs(np.zeros(1).__reduce_ex__(5)[0], b"", np.dtype("f8"), (0, 10**14), "F"),
+    ],
+    ids=["objects", "fields", "frombuffer", "scalar", "dtype", "bytearray", "bytes", "axis"],
+)
+def test_addresses_and_sizes_of_the_file_are_not_believed(tmp_path, evil):
+    path = write(tmp_path, data() | {"extra": evil})
+    program = (
+        "import resource, sys; from evaluation import groundtruth; from protos.errors import InputError\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))\n"
+        "try: str(groundtruth.read_plain_pickle(sys.argv[1])); print('read')\n"
+        "except InputError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "MemoryError" not in done.stdout
+    empty = isinstance(evil.call[1][0], bytes) and evil.call[1][0] == b""
+    assert done.stdout == "read\n" if empty else "is refused" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (pickle.BINBYTES8 + (10**12).to_bytes(8, "little") + b"x.", "refused"),
+        (pickle.BYTEARRAY8 + (10**12).to_bytes(8, "little") + b"x.", "ends too early"),
+        (pickle.FRAME + (10**12).to_bytes(8, "little") + b"x.", "refused"),
+    ],
+)
+def test_declared_lengths_are_not_allocated(tmp_path, code, message):
+    with pytest.raises(InputError, match=message) as caught:
+        groundtruth.read_plain_pickle(write(tmp_path, pickle.PROTO + b"\5" + code))
+    assert not isinstance(caught.value.__cause__, MemoryError)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
+        np.array([[1.5]], "<f2"),
+        np.array(["a", "bcd"]),
+        np.array([True, False]),
+        np.array([None, "x", [1, 2]], object),
+        np.zeros((0, 4)),
+        np.zeros(0, np.uint8),
+    ],
+    ids=repr,
+)
+def test_arrays_come_as_lists(tmp_path, protocol, array):
+    found = groundtruth.read_plain_pickle(write(tmp_path, [array, array.dtype.str], protocol))
+    assert found == [array.tolist() if array.size else [], array.dtype.str]
+
+
+def test_arrays_of_python_2_are_read(tmp_path):
+    content = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\ntcnumpy\ndtype\n"
+        b"(S'S2'\nI0\nI1\ntR(I3\nS'|'\nNNNI2\nI1\nI0\ntbI00\nS'ab\\xe9\\x00'\ntb."
+    )
+    assert pickle.loads(content, encoding="latin1").tolist() == [b"ab", b"\xe9"]  # a live one
+    assert groundtruth.read_plain_pickle(write(tmp_path, content)) == ["ab", "\xe9"]
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "a\\..\\x", "", "a\0b"])
+@pytest.mark.parametrize("key", ["imlist", "qimlist"])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, key, name):
+    value = data()
+    value[key][0] = name
+    with pytest.raises(InputError, match=rf"{key} expects names of images relative to their folder and without '\.\.'"):
+        groundtruth.load(write(tmp_path, value))
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -91,6 +183,9 @@ def test_other_functions_are_refused(tmp_path, function):
         (data(entry(easy=[4])), "below 4"),
         (data(entry(easy=[-1])), "below 4"),
         (data(entry(easy=[0.5])), "0-based database rows"),
+        (data(entry(easy=[0, [1]])), "0-based database rows"),
+        (data() | {"imlist": 3}, "imlist expects a list. Received: int"),
+        (data() | {"qimlist": "q"}, "qimlist expects a list. Received: str"),
         (data(entry(easy=[1], hard=[1])), "twice"),
         (data(entry(bbx=[5, 5, 3, 9])), "x1 < x2"),
         (data(entry(bbx=[3, 9, 5, 9])), "y1 < y2"),

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from delg.presets import PRESETS
-from extraction.config import OPTIONS, ExtractionConfig
+from extraction.config import OPTIONS, ExtractionConfig, fitted
 from protos.errors import InputError
 
 GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
@@ -24,6 +24,12 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
         ({"max_feature_num": 0}, "max_feature_num"),
         ({"keypoints": "left"}, "centre, released"),
         ({"score_threshold": "much"}, "not of numbers"),
+        ({"score_threshold": float("nan")}, "score_threshold expects a finite number. Received: nan"),
+        ({"score_threshold": float("inf")}, "score_threshold expects a finite number"),
+        ({"image_scales": [float("nan")], "global_scales_ind": [0]}, "image_scales expects"),
+        ({"global_scales_ind": [1.7]}, "not of numbers: expected whole numbers .* not 1.7"),
+        ({"global_scales_ind": [float("inf")]}, "not of numbers"),
+        ({"use_square_images": 1}, "use_square_images expects True or False"),
         ({"gem_plus": 1}, "gem_plus expects True or False"),
         ({"relup": None}, "relup expects True or False"),
         ({"antialias": "yes"}, "antialias expects True or False"),
@@ -58,3 +64,17 @@ def test_the_extraction_of_every_preset_is_valid(preset):
     rules = {"cvnet": ("cvnet", "sum", "truncate"), "superglobal": ("superglobal", "scale_gem", "truncate")}
     expected = rules.get(preset.split("_")[0], ("delg", "sum", "round"))
     assert (config.scale_rule, config.scale_pooling, config.crop_rule) == expected
+
+
+def test_whole_numbers_of_any_type_are_indices():
+    assert ExtractionConfig((0.5, 1.0), (1.0, 0)).global_scales_ind == (0, 1)
+
+
+def test_indices_of_a_model_that_do_not_fit_the_given_scales():
+    own = {"image_scales": [0.5, 0.7, 1.0], "global_scales_ind": [1, 2], "max_image_size": 9}
+    assert fitted(own, {}) == own
+    assert fitted(own, {"image_scales": [1.0]}) == own | {"image_scales": [1.0], "global_scales_ind": [0]}
+    assert fitted(own, {"image_scales": [1.0, 2.0]})["global_scales_ind"] == [0, 1]
+    assert fitted(own, {"image_scales": [1.0, 2.0, 3.0]})["global_scales_ind"] == [1, 2]
+    assert fitted(own, {"image_scales": [1.0], "global_scales_ind": [1]})["global_scales_ind"] == [1]
+    assert fitted(own, {"image_scales": 1.0})["global_scales_ind"] == [1, 2]

@@ -6,14 +6,15 @@ import pytest
 
 import delg
 from extraction.config import ExtractionConfig
-from extraction.delg_extractor import DelgExtractor, model_digest
+from extraction.delg_extractor import DelgExtractor
 from extraction.extractors import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
+from extraction.resize import resize
 from extraction.scale_pooling import unit
 from extraction.store import differing
 from protos.errors import InputError
-from protos.files import read_json, sha256, write_json
+from protos.files import read_json, write_json
 from tests.extraction.pictures import picture, write_picture
 
 SCALES = (0.5, 1.0, 1.5)
@@ -149,71 +150,28 @@ def test_the_last_stage_runs_at_the_global_scales_only(model):
     assert "embedding_layer" not in {layer.name for layer in local.layers}
 
 
-def test_a_model_folder_with_its_defaults_and_overrides(folder, model):
-    one = build_extractor(str(folder))
-    assert one.settings["weights_sha256"] == sha256(folder / "model.weights.h5")
-    for key in ("image_scales", "global_scales_ind", "max_image_size", "max_feature_num"):
-        assert one.settings[key] == model.extraction[key]
-    assert one.settings["keypoints"] == "centre"
-    assert one.settings["antialias"] is False
-    assert one.settings["score_threshold"] is None
-    other = build_extractor(str(folder), image_scales=[1.0], global_scales_ind=[0], keypoints="released")
-    assert other.settings["image_scales"] == [1.0]
-    assert other.settings["keypoints"] == "released"
-    same = extractor(model, (1.0,), (0,), max_image_size=384)(IMAGE, "x").global_descriptor
-    np.testing.assert_allclose(other(IMAGE, "x").global_descriptor, same, atol=1e-6)
+def test_a_head_that_is_not_wanted_is_not_computed(model):
+    whole, one = extractor(model, chosen=(1,)), extractor(model, chosen=(1,))
+    assert whole.heads == ("global", "local") and whole.dimensions == {"global": 16, "local": 8}
+    expected = whole(IMAGE, "x")
+    one.heads = ("local",)
+    found = one(IMAGE, "x")
+    assert set(one._networks) == {("local",)} and found.global_descriptor.shape == (0,)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    one = extractor(model, chosen=(1,))
+    one.heads = ("global",)
+    found = one(IMAGE, "x")
+    assert set(one._networks) == {("global",)} and len(found) == 0
+    np.testing.assert_allclose(found.global_descriptor, expected.global_descriptor, atol=1e-6)
 
 
-def test_the_model_behind_the_weights_is_recorded(folder, tmp_path):
-    document = read_json(folder / "config.json")
-    (tmp_path / "model.weights.h5").write_bytes((folder / "model.weights.h5").read_bytes())
-
-    def settings(**change):
-        write_json(tmp_path / "config.json", document | {"model": document["model"] | change})
-        return build_extractor(str(tmp_path), image_scales=[1.0], global_scales_ind=[0]).settings
-
-    first = settings()
-    other = settings(pooling="gem(p=2.0)")
-    assert differing(first, other) == [f"model_sha256 ({first['model_sha256']!r} and {other['model_sha256']!r})"], (
-        "the same weights with another pooling"
-    )
-    assert model_digest({"a": 1, "b": [2]}) == model_digest({"b": (2,), "a": 1, "num_classes": 3, "extraction": {}})
-    assert model_digest({"a": 1}) != model_digest({"a": 2})
-
-
-def test_untrained_is_fresh_and_repeatable_by_seed(folder):
-    text = f'untrained(model="{folder}", seed={{}})'
-    first, again, other = (build_extractor(text.format(seed)) for seed in (1, 1, 2))
-    trained = build_extractor(str(folder))
-    a, b, c, d = (np.asarray(one.model.embedding_layer.kernel) for one in (first, again, other, trained))
-    np.testing.assert_array_equal(a, b)
-    assert np.abs(a - c).max() > 1e-3
-    assert np.abs(a - d).max() > 1e-3
-    assert first.settings["weights_sha256"] == f"untrained:seed=1:{sha256(folder / 'config.json')}"
-    assert first.settings != other.settings
-    for seed in ("'x'", -1, 2**32, True, 1.0):
-        with pytest.raises(InputError, match="seed expects a whole number"):
-            build_extractor(text.format(seed))
-
-
-@pytest.mark.parametrize("text", ["{}", 'delg(model="{}")', 'untrained(model="{}")'])
-def test_an_unknown_option_is_answered_with_the_choices(folder, text):
-    with pytest.raises(
-        InputError, match=r"size.*its arguments are model,.* image_scales, global_scales_ind,.*gem_plus"
-    ):
-        build_extractor(text.format(folder), size=3)
-
-
-def test_the_folder_is_required():
-    with pytest.raises(InputError, match="'model'"):
-        build_extractor("delg(gem_plus=True)")
-
-
-def test_a_folder_without_a_model_is_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="not a model folder"):
-        build_extractor(str(tmp_path))
-    with pytest.raises(InputError, match="not a model folder"):
-        build_extractor('untrained(model="nowhere")')
+def test_squares(model):
+    one = extractor(model, (1.0,), (0,), use_square_images=True)
+    found = one(IMAGE, "x")
+    large = extractor(model, (1.0,), (0,))(resize(IMAGE, (120, 120)), "x")
+    np.testing.assert_allclose(found.global_descriptor, large.global_descriptor, atol=1e-6)
+    np.testing.assert_allclose(found.keypoints, (large.keypoints + 0.5) * [1, 90 / 120] - 0.5, atol=1e-4)
+    assert found.image_size == (120, 90) and one.settings["use_square_images"] is True
 
 
 ALL_ON = {"gem_plus": True, "regional_gem": True, "relup": True, "normalize_pooled": True}

@@ -60,13 +60,37 @@ def test_a_released_configuration_gives_released_files(tmp_path):
     assert (settings["image_scales"], settings["global_scales_ind"]) == ([0.70710677, 1.0], [1])
     assert (settings["max_image_size"], settings["score_threshold"], settings["crop"]) == (96, 0.0, True)
     assert read_delf_config(tmp_path / "query" / "delf_config.pbtxt").max_image_size == 96
-    config = ExtractionConfig((0.70710677, 1.0), (1,), 96, 20, 0.0)
+    config = ExtractionConfig((0.70710677, 1.0), (1,), 96, 20, 0.0, "released")
     image, whole, _ = load_image(ImageRef("c", str(tmp_path / "jpg" / "c.jpg"), tuple(box)))
     expected = DelgExtractor(model, config)(image, "c", resize_factor=80 / 160)
     assert whole == (160, 120) and image.shape == (60, 80, 3) and 0 < len(expected) <= 20
     features = found.features(0)
     for name in ("global_descriptor", "keypoints", "descriptors", "scores", "scales"):
         np.testing.assert_allclose(getattr(features, name), getattr(expected, name), atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_one_kind_and_models_that_lack_the_other(tmp_path):
+    write_picture(tmp_path / "jpg" / "a.jpg", 96, 120)
+    delg.save(delg.from_preset("delg_small", num_classes=None, seed=0), tmp_path / "both")
+    delg.save(delg.from_preset("delg_small", num_classes=None, seed=0, local_head=None), tmp_path / "global")
+    text = "delf_local_config { use_pca: false score_threshold: 0 } image_scales: 1.0"
+    (tmp_path / "local.pbtxt").write_text(text)
+    common = {"images_dir": "jpg", "feature_files": "official"}
+    local = common | {"delf_config_path": "local.pbtxt"}
+    code, _, errors = run(tmp_path, **local, model="both", output_dir="l")
+    assert code == 0, errors
+    assert set(tree(tmp_path / "l")) == {"a.delg_local", "delf_config.pbtxt", "extraction.json"}
+    assert (tmp_path / "l" / "a.delg_local").stat().st_size > 0
+    code, _, errors = run(tmp_path, **local, model="global", output_dir="x")
+    assert code == 1 and "local features are asked for, but" in errors and not tree(tmp_path / "x")
+    code, _, errors = run(tmp_path, **common, model="global", output_dir="g", image_scales="1.0")
+    assert code == 0, errors
+    assert set(tree(tmp_path / "g")) == {"a.delg_global", "delf_config.pbtxt", "extraction.json"}
+    settings = OfficialFiles.of(tmp_path / "g", ["a"]).settings
+    assert (settings["keypoints"], settings["global_scales_ind"]) == ("released", [0])
+    code, _, errors = run(tmp_path, **common, model="global", output_dir="n", score_threshold="nan")
+    assert code == 1 and "score_threshold expects a finite number" in errors
 
 
 def test_lists_of_paths_and_mistakes(tmp_path):

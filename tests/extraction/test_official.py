@@ -9,9 +9,10 @@ import pytest
 
 from extraction.images import ImageRef
 from extraction.official import OfficialFiles, open_features
-from extraction.official_config import Selected, selected
-from extraction.official_writer import Kinds, extract_official, write_features, write_store
+from extraction.official_config import HeadSelection, selected
+from extraction.official_writer import Kinds, extract_official, write_features
 from extraction.pipeline import extract
+from extraction.resize import TooSmallError
 from extraction.store import FeatureStore
 from protos.arrays import read_global, write_global
 from protos.errors import InputError
@@ -127,21 +128,6 @@ def test_a_folder_is_a_store_or_official_files(folder, tmp_path):
             open_features(place, ["p"])
 
 
-def test_a_store_is_written_as_official_files(tmp_path):
-    images = [ImageRef(f"i{i}", str(write_picture(tmp_path / f"{i}.png", seed=i))) for i in range(3)]
-    (tmp_path / "bad.png").write_text("x")
-    store = extract(Counting(), [*images, ImageRef("bad", str(tmp_path / "bad.png"))], tmp_path / "s", progress=False)
-    write_store(store, tmp_path / "o")
-    files = OfficialFiles.of(tmp_path / "o", ["i0", "i1", "i2", "bad"])
-    assert files.names == store.names and files.skipped == store.skipped and files.settings == store.settings
-    files.check_compatible(store)
-    np.testing.assert_array_equal(files.global_descriptors, store.global_descriptors)
-    np.testing.assert_array_equal(read_local(tmp_path / "o" / "i1.delg_local").locations, [[2.0, 1.0]])
-    before = tree(tmp_path / "o")
-    write_store(store, tmp_path / "o")
-    assert tree(tmp_path / "o") == before
-
-
 @pytest.fixture
 def images(tmp_path):
     refs = [ImageRef(f"i{i}", str(write_picture(tmp_path / f"{i}.png", 60, 80, seed=i))) for i in range(4)]
@@ -175,12 +161,87 @@ def test_other_settings_and_foreign_files_are_refused(tmp_path, images, folder):
         extract_official(Counting(size=3), images, tmp_path / "o", progress=False)
     with pytest.raises(InputError, match=r"other settings or images.*images \(5 and 4\)"):
         extract_official(Counting(), images[1:], tmp_path / "o", progress=False)
-    with pytest.raises(InputError, match="another program's extraction"):
+    with pytest.raises(
+        InputError, match=r"without the extraction\.json that tells .*choose another folder, or remove the files"
+    ):
         extract_official(Counting(), images, folder, progress=False)
     with pytest.raises(InputError, match="one image or more"):
         extract_official(Counting(), [images[0], images[0]], tmp_path / "p", progress=False)
     with pytest.raises(InputError, match="None of the 1 images could be read: bad"):
         extract_official(Counting(), images[-1:], tmp_path / "q", progress=False)
+
+
+def test_a_store_and_official_files_do_not_share_a_folder(tmp_path, images):
+    extract_official(Counting(), images, tmp_path / "o", progress=False)
+    with pytest.raises(InputError, match="holds official files; choose another folder for the feature store"):
+        extract(Counting(), images, tmp_path / "o", progress=False)
+    (tmp_path / "o" / "extraction.json").unlink()
+    with pytest.raises(InputError, match="holds official files"):
+        extract(Counting(), images, tmp_path / "o", progress=False)
+    assert not (tmp_path / "o" / "plan.json").exists()
+    extract(Counting(), images, tmp_path / "s", progress=False)
+    with pytest.raises(InputError, match="holds a feature store; choose another folder for the official files"):
+        extract_official(Counting(), images, tmp_path / "s", progress=False)
+    (tmp_path / "s" / "manifest.json").unlink()
+    with pytest.raises(InputError, match="holds a feature store"):
+        extract_official(Counting(), images, tmp_path / "s", progress=False)
+    assert not (tmp_path / "s" / "extraction.json").exists()
+
+
+@pytest.mark.parametrize("name", ["/x", "../x", "a/../../x", ""])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, images, name):
+    with pytest.raises(InputError, match=r"names of images relative to their folder and without '\.\.'"):
+        extract_official(Counting(), [replace(images[0], name=name)], tmp_path / "o", progress=False)
+    with pytest.raises(InputError, match="relative to their folder"):
+        write_features(tmp_path / "o", replace(features("x", 2, 0), name=name))
+    with pytest.raises(InputError, match="relative to their folder"):
+        OfficialFiles.of(tmp_path, [name])
+    assert not (tmp_path / "o").exists()
+
+
+class Failing(Counting):
+    def __call__(self, image, name, resize_factor=1.0):
+        raise InputError("wrong from the first image on")
+
+
+def test_a_run_that_ended_before_its_first_image_blocks_nothing(tmp_path, images):
+    for run in (extract_official, extract):
+        place = tmp_path / run.__name__
+        with pytest.raises(InputError, match="first image"):
+            run(Failing(wrong=1), images, place, progress=False)
+        run(Counting(), images, place, progress=False)
+        with pytest.raises(InputError, match="other settings"):
+            run(Counting(wrong=1), images, place, progress=False)
+
+
+class Small(Counting):
+    def __call__(self, image, name, resize_factor=1.0):
+        if image.shape[0] < 10:
+            raise TooSmallError("9 pixels")
+        return super().__call__(image, name, resize_factor)
+
+
+@pytest.mark.parametrize("kinds", [Kinds(), Kinds(local=False), Kinds(global_=False)])
+def test_images_that_are_too_small_get_empty_files(tmp_path, images, kinds):
+    write_picture(tmp_path / "tiny.png", 9, 60)
+    tiny = ImageRef("tiny", str(tmp_path / "tiny.png"))
+    refs = [images[0], tiny, images[1]]
+    skipped = extract_official(Small(), refs, tmp_path / "o", kinds=kinds, progress=False)
+    assert skipped == [{"name": "tiny", "reason": "9 pixels"}]
+    if kinds.local:
+        assert (tmp_path / "o" / "tiny.delg_local").read_bytes() == b""
+    if kinds.global_:
+        assert read_global(tmp_path / "o" / "tiny.delg_global").shape == (0,)
+        assert OfficialFiles.of(tmp_path / "o", ["i0", "tiny", "i1"]).skipped == skipped
+    record = json.loads((tmp_path / "o" / "extraction.json").read_text())
+    (tmp_path / "o" / "extraction.json").write_text(json.dumps({k: v for k, v in record.items() if k != "skipped"}))
+    before = tree(tmp_path / "o")
+    again = Small()
+    assert extract_official(again, refs, tmp_path / "o", kinds=kinds, progress=False) == skipped
+    assert not again.calls and set(tree(tmp_path / "o")) == set(before)
+    with pytest.raises(InputError, match="None of the 1 images could be read"):
+        extract_official(Small(), [tiny], tmp_path / "p", kinds=kinds, progress=False)
+    assert not tree(tmp_path / "p")
 
 
 def test_keypoints_of_a_crop_are_those_of_the_crop(tmp_path, images):
@@ -202,9 +263,9 @@ def test_kinds(tmp_path, images):
     counting = Counting()
     assert selected(counting, Kinds()) is counting
     image = np.zeros((8, 9, 3), np.uint8)
-    part = Selected(counting, Kinds(local=False))
+    part = HeadSelection(counting, Kinds(local=False))
     assert len(part(image, "x")) == 0 and part(image, "x").global_descriptor.size == 3
     assert part.settings["use_local_features"] is False and counting.settings == {"extractor": "counting"}
-    part = Selected(counting, only)
+    part = HeadSelection(counting, only)
     assert len(part(image, "x", resize_factor=0.5)) == 1 and part(image, "x").global_descriptor.size == 0
     assert counting.calls[-2][2] == 0.5

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from extraction.official_config import read_asked, to_config
+from extraction.config import ExtractionConfig
+from extraction.official_config import HeadSelection, narrowed, read_request, selected, to_config
 from extraction.official_writer import Kinds
 from extraction.pca import Pca, Projections
 from protos.arrays import write_datum
 from protos.configs import write_config
 from protos.errors import InputError
+from tests.extraction.pictures import Counting
 
 DELG = """
 model_path: "parameters/model"
@@ -36,7 +38,7 @@ SCALES = [0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0]
 
 def asked(folder, text):
     (folder / "config.pbtxt").write_text(text)
-    return read_asked(folder / "config.pbtxt")
+    return read_request(folder / "config.pbtxt")
 
 
 def test_a_delg_configuration(tmp_path):
@@ -62,7 +64,8 @@ def test_only_one_kind(tmp_path):
     found = asked(tmp_path, DELG.replace("use_global_features: true", "min_image_size: 64"))
     assert found.kinds == Kinds(global_=False)
     assert found.options["image_scales"] == SCALES and "global_scales_ind" not in found.options
-    assert found.options["min_image_size"] == 64
+    assert found.options["min_image_size"] == 64 and "use_square_images" not in found.options
+    assert asked(tmp_path, DELG + "use_square_images: true").options["use_square_images"] is True
 
 
 def test_what_is_left_out(tmp_path):
@@ -104,7 +107,6 @@ def test_pca_is_read_beside_the_configuration(tmp_path):
             "delf_global_config asks for PCA",
         ),
         (DELG.replace("image_scales_ind: 5", "image_scales_ind: 7"), r"image_scales_ind expects 0 to 6.*3, 4, 7"),
-        (DELG + "use_square_images: true", "use_square_images is not supported"),
         ("use_local_features: false", "neither use_local_features nor use_global_features"),
         ("scales: 3", 'no field named "scales"'),
     ],
@@ -124,17 +126,60 @@ def test_settings_become_a_configuration(tmp_path):
         "score_threshold": None,
     }
     write_config(tmp_path / "c", to_config(settings, "my_model", Kinds()))
-    found = read_asked(tmp_path / "c")
+    found = read_request(tmp_path / "c")
     assert found.model == "my_model" and found.kinds == Kinds() and not found.projections.settings
     assert found.options == {key: value for key, value in settings.items() if key != "extractor"} | {
         "score_threshold": 0.0
     }
     settings |= {"min_image_size": 32, "score_threshold": 0.1}
     write_config(tmp_path / "c", to_config(settings, "m", Kinds(local=False)))
-    found = read_asked(tmp_path / "c")
+    found = read_request(tmp_path / "c")
     assert found.options["min_image_size"] == 32 and found.kinds == Kinds(local=False)
     assert to_config(settings, "m", Kinds()).delf_local_config.score_threshold == pytest.approx(0.1)
+    assert to_config(settings, "m", Kinds()).is_tf2_exported and not to_config(settings, "m", Kinds()).use_square_images
+    assert to_config(settings | {"signature": "serving_default"}, "m", Kinds()).is_tf2_exported
+    assert not to_config(settings | {"signature": "tensors"}, "m", Kinds()).is_tf2_exported
+    assert to_config(settings | {"use_square_images": True}, "m", Kinds()).use_square_images
     projects = Projections(Pca(np.zeros(2), np.eye(2)))
     for wrong in ((settings | {"image_scales": None}, "m", Kinds()), (settings, "m", Kinds(), projects)):
         with pytest.raises(InputError, match="cannot be written as a DelfConfig"):
             to_config(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scale_rule", "cvnet"),
+        ("scale_pooling", "scale_gem"),
+        ("keypoints", "centre"),
+        ("crop_rule", "truncate"),
+        ("antialias", True),
+        ("gem_plus", True),
+        ("normalize_pooled", True),
+    ],
+)
+def test_what_a_configuration_cannot_say_is_refused(name, value):
+    settings = ExtractionConfig((1.0,), (0,), keypoints="released").settings()
+    assert to_config(settings, "m", Kinds()).image_scales == [1.0]
+    with pytest.raises(InputError, match=f"cannot say what {name} are set to"):
+        to_config(settings | {name: value}, "m", Kinds())
+
+
+class OneHead(Counting):
+    heads = ("global",)
+
+
+def test_kinds_that_the_model_lacks():
+    for wrong, said in ((Kinds(), "local"), (Kinds(global_=False), "local")):
+        with pytest.raises(InputError, match=f"^{said} features are asked for, but .* gives global features only"):
+            selected(OneHead(), wrong)
+    assert narrowed(Kinds(), OneHead()) == Kinds(local=False)
+    assert narrowed(Kinds(global_=False), OneHead()) == Kinds(local=False, global_=False)
+    one = OneHead()
+    assert selected(one, Kinds(local=False)) is one
+    both = Counting()
+    both.heads = ("global", "local")
+    assert isinstance(selected(both, Kinds(global_=False)), HeadSelection) and both.heads == ("local",)
+    assert narrowed(Kinds(), Counting()) == Kinds() and selected(Counting(), Kinds(local=False)).kinds == Kinds(
+        local=False
+    )

@@ -105,6 +105,19 @@ def test_projections():
     assert list(Projections(of_local=Pca(MEAN, ROWS)).settings) == ["local_pca"]
 
 
+@pytest.mark.parametrize("head", ["global", "local"])
+def test_another_dimension_is_found_before_the_first_image(head):
+    extractor = Counting()
+    extractor.pca, extractor.dimensions = NO_PCA, {"global": 3, "local": 3} | {head: 4}
+    both = Projections(Pca(MEAN, ROWS), Pca(MEAN, ROWS))
+    with pytest.raises(InputError, match=f"The PCA of {head} descriptors expects 3 values; the model's have 4"):
+        attach(extractor, both)
+    assert extractor.pca is NO_PCA
+    del extractor.dimensions[head]  # not known
+    attach(extractor, both)
+    assert extractor.pca is both
+
+
 def test_an_extractor_takes_it_or_says_so():
     pca = Projections(Pca(MEAN, ROWS))
     extractor = Counting()

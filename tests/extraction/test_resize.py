@@ -31,6 +31,19 @@ def test_both_sides_are_rounded_half_to_even():
     assert limited_size(200, 101, 100) == (100, 50)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((1600, 1200, 1024), (1024, 1024)),
+        ((600, 800, 1024), (800, 800)),
+        ((100, 50, -1, 200), (200, 200)),
+        ((1600, 1200, 1023, -1, 0.5), (512, 512)),
+    ],
+)
+def test_squares_are_as_long_as_the_longest_side(arguments, expected):
+    assert limited_size(*arguments, square=True) == expected
+
+
 def test_resize_is_antialiased_and_leaves_the_right_size_alone():
     image = np.zeros((8, 8, 3), np.uint8)
     image[:, ::2] = 200

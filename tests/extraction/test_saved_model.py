@@ -13,6 +13,7 @@ from PIL import Image
 from extraction.extractors import build_extractor
 from extraction.images import BadImageError
 from extraction.pca import Pca, Projections, attach
+from extraction.resize import TooSmallError
 from extraction.saved_model import SavedModelExtractor
 from extraction.saved_model_runner import digest, is_saved_model, load_runner
 from protos.errors import InputError
@@ -92,6 +93,7 @@ def test_models_of_one_head(part, tmp_path):
     write_tf1(tmp_path / "model", local if part == "local" else ("global_descriptors",))
     chosen = {} if part == "local" else {"global_scales_ind": [0]}
     extractor = SavedModelExtractor(str(tmp_path / "model"), image_scales=SCALES, **chosen)
+    assert extractor.heads == (part,)
     features = extractor(IMAGE, "x")
     assert (len(features) > 0) == (part == "local")
     assert features.global_descriptor.shape == ((0,) if part == "local" else (2,))
@@ -102,6 +104,32 @@ def test_models_of_one_head(part, tmp_path):
         SavedModelExtractor(str(tmp_path / "model"), image_scales=SCALES, **refused)
 
 
+def test_heads_that_are_not_wanted_and_squares(folder):
+    options = {"image_scales": SCALES, "global_scales_ind": [0, 1], "max_feature_num": 30}
+    extractor = SavedModelExtractor(folder, **options, use_square_images=True)
+    assert extractor.heads == ("global", "local")
+    square = np.asarray(Image.fromarray(IMAGE).resize((80, 80), Image.Resampling.BILINEAR))
+    raw, features = expected(square, limit=30), extractor(IMAGE, "x")
+    np.testing.assert_allclose(features.scores, raw["scores"][:, 0], rtol=1e-6)
+    centres = raw["boxes"][:, :2] + 20 / SCALES_OF(raw)
+    np.testing.assert_allclose(features.keypoints, centres[:, ::-1] * [1, 60 / 80], atol=1e-4)
+    assert extractor.settings["use_square_images"] is True
+    given = []
+    call = extractor.runner.call
+    object.__setattr__(extractor.runner, "call", lambda fed: given.append(fed) or call(fed))
+    extractor.heads = ("local",)
+    found = extractor(IMAGE, "x")
+    assert len(found) == 30 and found.global_descriptor.shape == (0,)
+    assert given[0]["input_global_scales_ind"].numpy().tolist() == [0]
+    extractor.heads = ("global",)
+    assert len(extractor(IMAGE, "x")) == 0 and extractor(IMAGE, "x").global_descriptor.shape == (2,)
+
+
+def test_scales_that_the_own_indices_do_not_fit(folder):
+    assert SavedModelExtractor(folder, image_scales=[1.0]).settings["global_scales_ind"] == [0]
+    assert SavedModelExtractor(folder, image_scales=[1.0] * 6).settings["global_scales_ind"] == [3, 4, 5]
+
+
 def test_a_pooled_descriptor_of_fixed_scales(tmp_path):
     def mean(input_image):
         return {"global_descriptor": tf.reduce_mean(tf.cast(input_image, tf.float32), [0, 1])}
@@ -109,7 +137,9 @@ def test_a_pooled_descriptor_of_fixed_scales(tmp_path):
     write_tf2(tmp_path / "model", mean, tf.TensorSpec([None, None, 3], tf.uint8, name="input_image"))
     extractor = SavedModelExtractor(str(tmp_path / "model"))
     assert extractor.settings["signature"] == "serving_default"
-    assert extractor.settings["image_scales"] is None
+    assert extractor.settings["image_scales"] is None and extractor.dimensions == {"global": 3}
+    with pytest.raises(InputError, match="PCA of global descriptors expects 2 values; the model's have 3"):
+        attach(extractor, Projections(Pca(np.zeros(2), np.eye(2))))
     features = extractor(IMAGE, "x")
     np.testing.assert_allclose(features.global_descriptor, unit(IMAGE.mean((0, 1))), atol=1e-6)
     assert len(features) == 0
@@ -120,7 +150,7 @@ def test_a_pooled_descriptor_of_fixed_scales(tmp_path):
 def test_small_images_and_graphs_that_fail_are_bad_images(folder):
     extractor = SavedModelExtractor(folder, image_scales=[1.0], global_scales_ind=[0])
     assert len(extractor(picture(10, 10), "x")) == 1
-    with pytest.raises(BadImageError, match="30 x 9 pixels after resizing"):
+    with pytest.raises(TooSmallError, match="30 x 9 pixels after resizing"):
         extractor(picture(9, 30), "x")
     with pytest.raises(BadImageError, match="40 x 9 pixels"):
         SavedModelExtractor(folder, image_scales=[1.0], global_scales_ind=[0], max_image_size=40)(picture(18, 80), "x")

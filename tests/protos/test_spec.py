@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from protos import spec
@@ -46,3 +48,9 @@ def _positive(a: int) -> int:
     if a < 1:
         raise InputError("too small")
     return a
+
+
+def test_call_takes_what_is_no_literal():
+    assert spec.call(lambda a, b: (a, b), "x(a=1)", {"a": math.inf}, "thing", b=2) == (math.inf, 2)
+    with pytest.raises(InputError, match=r"thing 'x\(c=1\)': .*its arguments are a"):
+        spec.call(lambda a, b: (a, b), "x(c=1)", {"c": math.nan}, "thing", b=2)

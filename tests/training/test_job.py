@@ -153,7 +153,7 @@ def test_another_backend_is_refused():
     )  # fmt: skip
     assert told.returncode != 0
     assert told.stderr.strip() == (
-        "delg-train: Training needs the TensorFlow backend of Keras; KERAS_BACKEND is 'jax'."
+        "delg-train: Training needs the TensorFlow backend of Keras, not 'jax'; set KERAS_BACKEND=tensorflow."
     )
 
 
@@ -237,7 +237,7 @@ def test_imagenet_weights_are_rewritten_for_our_input(tmp_path):
         for a, b in zip(model.backbone.get_layer(name).weights, source.backbone.get_layer(name).weights):
             assert np.array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b)), name
     write_imagenet(tmp_path / "part.h5", source, skip="bn5c_branch2c")
-    with pytest.raises(InputError, match=r"holds no delg_r50 .*; 4 missing: bn5c_branch2c/gamma, "):
+    with pytest.raises(InputError, match=r"holds no delg_r50 .*, 4 missing\.\nmissing:\n  bn5c_branch2c/gamma\n"):
         load_imagenet(model, tmp_path / "part.h5")
     (tmp_path / "text.h5").write_text("no weights")
     with pytest.raises(InputError, match="not a Keras HDF5 weight file"):

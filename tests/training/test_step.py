@@ -8,6 +8,7 @@ from keras import ops
 
 from tests.training.pictures import picture
 from tests.training.tiny import SIZE, step_config, tiny_model
+from training.averaging import AverageConfig, MovingAverage
 from training.diagnosis import first_not_finite
 from training.global_losses import build_global_loss
 from training.metric_losses import triplet_semihard_loss
@@ -98,15 +99,29 @@ def test_an_update_is_a_step_against_the_clipped_gradient():
     assert result.attention.shape == (4, 4, 4)
 
 
-def test_a_step_on_nan_keeps_the_weights():
-    model, optimizer = tiny_model(), build_optimizer("sgd")
+@pytest.mark.parametrize("optimizer", ["sgd(momentum=0.9, weight_decay=0.1)", "adamw_addons(weight_decay=0.1)"])
+def test_a_step_on_nan_keeps_weights_momentum_and_average(optimizer):
+    model, optimizer = tiny_model(), build_optimizer(optimizer)
     optimizer.build(model.trainable_variables)
-    before = [numbers(v) for v in model.trainable_variables]
-    result = TrainStep(model, optimizer, step_config(4))(IMAGES * np.nan, LABELS, 0.1)
+    average = MovingAverage(model.trainable_variables, AverageConfig(0.5))
+    step = TrainStep(model, optimizer, step_config(4), average)
+    kept = [*model.trainable_variables, *optimizer.variables[2:], *average.averages]  # not the rate
+    assert [v.path for v in optimizer.variables[:2]] == [
+        f"{optimizer.name}/iteration",
+        f"{optimizer.name}/learning_rate",
+    ]
+
+    def state() -> list[np.ndarray]:
+        return [numbers(v) for v in (optimizer.iterations, *kept)]
+
+    start = state()
+    step(IMAGES, LABELS, 0.1)
+    before = state()
+    assert not any(np.array_equal(old, new) for old, new in zip(start, before) if old.ndim > 1)
+    result = step(IMAGES * np.nan, LABELS, 0.1)
     assert not numbers(result.sparsity).any()  # not asked for
     assert not np.isfinite(numbers(result.metrics)).all()
-    for variable, old in zip(model.trainable_variables, before):
-        assert np.array_equal(numbers(variable), old), variable.path
+    assert all(np.array_equal(old, new) for old, new in zip(before, state()))
 
 
 def named(model: keras.Model, images=IMAGES) -> str:
