@@ -41,6 +41,12 @@ flags.DEFINE_string(
     "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)', or a chain, 'superglobal | ransac(top_k=50)'; "
     "empty for none. Default: ransac, where there are local features, and superglobal.",
 )
+flags.DEFINE_enum(
+    "local_dtype",
+    "float32",
+    ["float32", "float16", "uint8", "binary"],
+    "How local features are written that are extracted here; binary keeps the signs of descriptors alone.",
+)
 flags.DEFINE_string("query_features_dir", None, "Feature store or official files of the queries, instead of --model.")
 flags.DEFINE_string("index_features_dir", None, "Feature store or official files of the database, instead of --model.")
 flags.DEFINE_string(
@@ -125,6 +131,7 @@ def _benchmark() -> None:
             query_features_dir=FLAGS.query_features_dir or None,
             index_features_dir=FLAGS.index_features_dir or None,
             features_dir=FLAGS.features_dir or None,
+            local_dtype=FLAGS.local_dtype,
             dataset_file_path=FLAGS.dataset_file_path or None,
         )
     )

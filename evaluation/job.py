@@ -44,6 +44,7 @@ class Config:
       index_features_dir: existing features of the database, likewise.
       features_dir: where features are kept, so that several reports share them; None for ``features`` in the output.
       dataset_file_path: ground truth of the revisited form, ``.pkl`` or ``.mat``, wherever it lies.
+      local_dtype: how extracted local features are stored, one of :data:`extraction.storage.LOCAL_DTYPES`.
     """
 
     benchmark: str | None
@@ -57,6 +58,7 @@ class Config:
     index_features_dir: str | None = None
     features_dir: str | None = None
     dataset_file_path: str | None = None
+    local_dtype: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +133,12 @@ def prepare(config: Config) -> Plan:
         chosen.check_images()
     folder = check_writable(config.output_dir)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
-    extractors = stores.build(sources)
+    extractors = stores.build(sources, config.local_dtype)
     methods = []
     if config.index_features_dir:
         methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
     for name, extractor in extractors.items():
-        methods.append(stores.extracted(name, extractor, chosen, features / name))
+        methods.append(stores.extracted(name, extractor, chosen, features / name, config.local_dtype))
     for store in (methods[0].queries, methods[0].database):
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
@@ -193,6 +195,7 @@ def _settings(config: Config, plan: Plan) -> JsonObject:
         "junk": "removed before reranking, per protocol",
         "model": config.model or config.index_features_dir,
         "rerank": {name: hyper_parameters(text) for name, text in plan.rerankers.items()},
+        "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
         "features": {method.name: method.database.settings for method in plan.methods},
         "fingerprint": digest([[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]),
     }

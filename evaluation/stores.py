@@ -8,7 +8,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.extractors import EXTRACTORS, build_extractor
 from extraction.official import UNKNOWN, open_features
-from extraction.pipeline import Extractor, extract
+from extraction.pipeline import Extractor, check_local_dtype, extract
 from protos import spec
 from protos.errors import InputError
 
@@ -67,16 +67,22 @@ def _untrained(text: str, model: str | None) -> str:
     return spec.render(name, arguments)
 
 
-def build(found: Sequence[Source]) -> dict[str, Extractor]:
+def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:
     """The extractors, all of them before any is run, so that a mistake costs nothing.
 
     Raises:
-      InputError: a model folder is missing or broken, or an argument is wrong.
+      InputError: a model folder is missing or broken, an argument is wrong, or the local features of an extractor
+        cannot be stored as ``local_dtype``.
     """
-    return {source.name: build_extractor(source.extractor) for source in found}
+    extractors = {source.name: build_extractor(source.extractor) for source in found}
+    for extractor in extractors.values():
+        check_local_dtype(extractor, local_dtype)
+    return extractors
 
 
-def extracted(name: str, extractor: Extractor, benchmark: Benchmark, folder: Path) -> Method:
+def extracted(
+    name: str, extractor: Extractor, benchmark: Benchmark, folder: Path, local_dtype: str = "float32"
+) -> Method:
     """Features of a benchmark by one extractor; what is on disk already is not made again.
 
     Args:
@@ -84,6 +90,7 @@ def extracted(name: str, extractor: Extractor, benchmark: Benchmark, folder: Pat
       extractor: what describes an image.
       benchmark: whose images.
       folder: holds the stores ``database`` and, unless the queries are the database, ``queries``.
+      local_dtype: how local features are stored.
 
     Returns:
       The method.
@@ -91,9 +98,11 @@ def extracted(name: str, extractor: Extractor, benchmark: Benchmark, folder: Pat
     Raises:
       InputError: the stores on disk were made with other settings.
     """
-    database = extract(extractor, benchmark.database, folder / "database")
-    same = benchmark.leave_one_out
-    return Method(name, database if same else extract(extractor, benchmark.queries, folder / "queries"), database)
+    database = extract(extractor, benchmark.database, folder / "database", local_dtype=local_dtype)
+    if benchmark.leave_one_out:
+        return Method(name, database, database)
+    queries = extract(extractor, benchmark.queries, folder / "queries", local_dtype=local_dtype)
+    return Method(name, queries, database)
 
 
 def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str) -> Method:

@@ -72,7 +72,12 @@ _KEYPOINTS = flags.DEFINE_enum(
     "--feature_files=official or --delf_config_path, otherwise the model's.",
 )
 _SCORE_THRESHOLD = flags.DEFINE_float("score_threshold", None, "Least attention of a local feature; default: none.")
-_LOCAL_DTYPE = flags.DEFINE_enum("local_dtype", "float32", ["float32", "float16"], "How local descriptors are written.")
+_LOCAL_DTYPE = flags.DEFINE_enum(
+    "local_dtype",
+    "float32",
+    ["float32", "float16", "uint8", "binary"],
+    "How local descriptors are written; binary keeps their signs alone.",
+)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
 
 

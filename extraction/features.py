@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Bits = NDArray[np.uint8]
 
 
 def _empty(*shape: int) -> Floats:
@@ -22,7 +23,7 @@ class Features:
       global_descriptor: ``(D,)`` float32 of unit norm; ``(0,)`` when there is none.
       keypoints: ``(N, 2)`` float32 ``(x, y)`` in pixels of the original, uncropped image; the centre of the
         top-left pixel is ``(0, 0)``.
-      descriptors: ``(N, d)`` float32, rows of unit norm.
+      descriptors: ``(N, d)`` float32, rows of unit norm; or ``(N, d / 8)`` uint8, their signs packed to bits.
       scores: ``(N,)`` float32 attention, decreasing.
       scales: ``(N,)`` float32, side of the described patch relative to that at scale 1 of the original image
         (``1 / image scale``).
@@ -32,7 +33,7 @@ class Features:
     image_size: tuple[int, int]
     global_descriptor: Floats = field(default_factory=lambda: _empty(0))
     keypoints: Floats = field(default_factory=lambda: _empty(0, 2))
-    descriptors: Floats = field(default_factory=lambda: _empty(0, 0))
+    descriptors: Floats | Bits = field(default_factory=lambda: _empty(0, 0))
     scores: Floats = field(default_factory=lambda: _empty(0))
     scales: Floats = field(default_factory=lambda: _empty(0))
 
@@ -54,6 +55,11 @@ class Features:
     def __len__(self) -> int:
         """Number of local features."""
         return len(self.keypoints)
+
+    @property
+    def binary(self) -> bool:
+        """True when descriptors are packed signs; see :func:`extraction.storage.packed`."""
+        return self.descriptors.dtype == np.uint8
 
     def top(self, n: int) -> "Features":
         """The ``n`` local features of highest score."""

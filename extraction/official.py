@@ -50,8 +50,8 @@ class OfficialFiles(FeatureStore):
           record: ``settings`` and ``skipped``.
         """
         local_bytes = sum(place_of(folder, name, local).stat().st_size for name in names) if local else 0
-        counts = {"local_bytes": local_bytes}
-        super().__init__(folder, record | {"names": names, "shards": [], "counts": counts}, global_descriptors)
+        held = {"names": names, "shards": [], "counts": {"local_bytes": local_bytes}}
+        super().__init__(folder, record | held | {"storage": {"local_dtype": "float32"}}, global_descriptors)
         self._local = local
 
     @classmethod

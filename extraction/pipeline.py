@@ -60,7 +60,7 @@ def extract(
       store_dir: folder of the store.
       progress: show a line with images/s and the time left.
       num_threads: images described at once; the features do not depend on it.
-      local_dtype: of the local descriptors on disk, ``float32`` or ``float16``.
+      local_dtype: how local features lie on disk, one of :data:`extraction.storage.LOCAL_DTYPES`.
 
     Raises:
       InputError: no image, a name twice, none can be read, the folder cannot be written or holds another store.
@@ -69,6 +69,7 @@ def extract(
         raise InputError("Expected at least one image to extract features from; the list is empty.")
     if len({ref.name for ref in images}) < len(images):
         raise InputError("Expected image names that are unique; the list holds a name twice.")
+    check_local_dtype(extractor, local_dtype)
     settings = extractor.settings | {"crop": any(ref.crop is not None for ref in images)}
     writer = StoreWriter(store_dir, settings, images, local_dtype=local_dtype)
     if writer.complete:
@@ -99,6 +100,19 @@ def extract(
                 bar.update()
             writer.write(shard, features, skipped)
     return writer.finish()
+
+
+def check_local_dtype(extractor: Extractor, local_dtype: str) -> None:
+    """Checks that the local descriptors of an extractor can be stored so.
+
+    Raises:
+      InputError: their signs would be kept, which are all alike.
+    """
+    if local_dtype == "binary" and not getattr(extractor, "signed", True):
+        raise InputError(
+            f"local_dtype binary keeps the signs of local descriptors; those of {extractor.settings['extractor']} are "
+            "never negative."
+        )
 
 
 def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) -> Features:

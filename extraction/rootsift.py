@@ -29,7 +29,10 @@ class RootSift:
 
     Attributes:
       settings: recorded in the store.
+      signed: False, as no entry of a local descriptor is negative.
     """
+
+    signed = False
 
     def __init__(self, max_image_size: int = 1024, max_feature_num: int = 1000):
         """Sets the limits.

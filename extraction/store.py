@@ -8,11 +8,13 @@ Layout (format version 1)::
       global.npy        (n, D) float32 global descriptors of unit norm
       offsets.npy       (n + 1,) int64: local features of image i are the rows offsets[i]:offsets[i + 1] of
       keypoints.npy     (m, 2) float32 (x, y) in pixels of the whole photo
-      descriptors.npy   (m, d) float32 or float16, unit norm
+      descriptors.npy   (m, d) float32, float16 or uint8, unit norm when read
       scores.npy        (m,) float32, decreasing within an image
       scales.npy        (m,) float32
     global.npy          (N, D) float32: the global descriptors of all shards
     manifest.json       written last: format, settings, storage, names, shards, skipped, counts
+
+With ``local_dtype`` binary, the local features have the form of :class:`extraction.storage.Binary` instead.
 """
 
 import os
@@ -24,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
+from extraction.storage import form
 from protos.errors import InputError
 from protos.files import read_json
 
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-LOCAL = ("keypoints", "descriptors", "scores", "scales")
 MAY_DIFFER = frozenset({"crop"})  # settings that need not agree between queries and database
 OPEN_SHARDS = 32
 
@@ -41,10 +43,7 @@ class Shard(NamedTuple):
     names: list[str]
     sizes: list[list[int]]
     offsets: NDArray[np.int64]
-    keypoints: Floats
-    descriptors: NDArray[np.floating[Any]]
-    scores: Floats
-    scales: Floats
+    local: dict[str, NDArray[Any]]
 
 
 def shard_name(number: int) -> str:
@@ -90,6 +89,7 @@ class FeatureStore:
       global_descriptors: ``(N, D)`` float32, unit norm, memory-mapped.
       settings: how the features were made (extractor, weights hash, scales, resize rule, decoder, crop, ...).
       skipped: ``{"name", "reason"}`` of each image that could not be used.
+      local_dtype: how the local features are stored, one of :data:`extraction.storage.LOCAL_DTYPES`.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], global_descriptors: Floats):
@@ -98,6 +98,8 @@ class FeatureStore:
         self.settings: dict[str, Any] = manifest["settings"]
         self.skipped: list[dict[str, str]] = manifest["skipped"]
         self.global_descriptors = global_descriptors
+        self.local_dtype: str = manifest["storage"]["local_dtype"]
+        self._form = form(self.local_dtype)
         self._counts: dict[str, int] = manifest["counts"]
         self._starts = np.cumsum([0, *manifest["shards"]])
         self._rows = {name: i for i, name in enumerate(self.names)}
@@ -167,10 +169,7 @@ class FeatureStore:
             name=shard.names[row],
             image_size=(width, height),
             global_descriptor=np.array(self.global_descriptors[i], np.float32),
-            keypoints=np.array(shard.keypoints[rows], np.float32),
-            descriptors=_unit_rows(shard.descriptors[rows]),
-            scores=np.array(shard.scores[rows], np.float32),
-            scales=np.array(shard.scales[rows], np.float32),
+            **self._form.decode(shard.local, rows, row),
         )
 
     def bytes_per_image(self) -> dict[str, float]:
@@ -182,31 +181,32 @@ class FeatureStore:
         """Proves that the two stores were made alike, but for the crop, so that their features may be compared.
 
         Raises:
-          InputError: names each setting that differs.
+          InputError: names each setting that differs, or one store holds binary local descriptors and the other not.
         """
-        check_settings(self.settings, other.settings, f"The feature stores {self.folder} and {other.folder}")
+        stores = f"The feature stores {self.folder} and {other.folder}"
+        check_settings(self.settings, other.settings, stores)
+        kinds = self.local_dtype, other.local_dtype
+        if kinds.count("binary") == 1 and self._counts["local_bytes"] and other._counts["local_bytes"]:
+            raise InputError(
+                f"{stores} cannot be compared: their local descriptors are {' and '.join(kinds)}; extract both with "
+                "the same --local_dtype."
+            )
 
     def _open_shard(self, number: int) -> Shard:
         place = self.folder / shard_name(number)
         try:
             index = read_json(place / INDEX)
-            arrays = {key: np.load(place / f"{key}.npy", mmap_mode="r") for key in ("offsets", *LOCAL)}
-            shard = Shard(names=index["names"], sizes=index["sizes"], **arrays)
+            keys = (*self._form.rows, *self._form.images)
+            offsets, *arrays = (np.load(place / f"{key}.npy", mmap_mode="r") for key in ("offsets", *keys))
+            shard = Shard(index["names"], index["sizes"], offsets, dict(zip(keys, arrays)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(place, error) from error
         images = int(self._starts[number + 1] - self._starts[number])
-        rows = {len(arrays[key]) for key in LOCAL}
-        if (len(shard.names), len(shard.offsets)) != (images, images + 1) or rows != {int(shard.offsets[-1])}:
+        rows = {len(shard.local[key]) for key in self._form.rows}
+        per_image = {len(shard.names), *(len(shard.local[key]) for key in self._form.images)}
+        if (per_image, len(shard.offsets)) != ({images}, images + 1) or rows != {int(shard.offsets[-1])}:
             raise _damaged(place, "its arrays do not fit together")
         return shard
-
-
-def _unit_rows(descriptors: NDArray[np.floating[Any]]) -> Floats:
-    """Rows as float32 of unit norm; rows stored as float32 are given back as they are."""
-    rows = np.array(descriptors, np.float32)
-    if descriptors.dtype == np.float32:
-        return rows
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _damaged(place: Path, why: object) -> InputError:

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.features import Features, Floats
+from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.official import holds_official_files
+from extraction.storage import LOCAL_DTYPES, form
 from extraction.store import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
 from protos.errors import InputError
 from protos.files import atomic_path, check_writable, read_json, remove_leftovers, write_json
 
-LOCAL_DTYPES = ("float32", "float16")
 SHARD_SIZE = 64
-BYTES_OF_GEOMETRY = 4 * (2 + 1 + 1)  # x, y, score, scale of one local feature
 
 
 def fingerprint(images: Sequence[ImageRef]) -> str:
@@ -59,7 +58,7 @@ class StoreWriter:
           folder: the store.
           settings: recorded in it; JSON values.
           images: the image list.
-          local_dtype: ``float32`` or ``float16``, of the local descriptors on disk.
+          local_dtype: how local features lie on disk, one of :data:`extraction.storage.LOCAL_DTYPES`.
           shard_size: images a shard.
 
         Raises:
@@ -69,6 +68,7 @@ class StoreWriter:
             raise InputError(f"Unknown local_dtype {local_dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
         if shard_size < 1:
             raise InputError(f"Expected a shard_size of at least 1. Received: {shard_size}")
+        self._form = form(local_dtype)
         self.folder, self.images, self.shard_size = Path(folder), list(images), shard_size
         storage = {"local_dtype": local_dtype, "shard_size": shard_size}
         contents = {"images": len(self.images), "fingerprint": fingerprint(self.images)}
@@ -106,16 +106,12 @@ class StoreWriter:
             "sizes": [[int(side) for side in f.image_size] for f in features],
             "skipped": list(skipped),
         }
-        dtype = self.plan["storage"]["local_dtype"]
         arrays: dict[str, NDArray[Any]] = {
             "global": np.array([f.global_descriptor for f in features], np.float32).reshape(
                 len(features), -1 if features else 0
             ),
             "offsets": np.cumsum([0, *counts], dtype=np.int64),
-            "keypoints": np.concatenate([np.zeros((0, 2)), *(f.keypoints for f in features)]).astype(np.float32),
-            "descriptors": _stack([f.descriptors for f in features], dtype),
-            "scores": np.concatenate([np.zeros(0), *(f.scores for f in features)]).astype(np.float32),
-            "scales": np.concatenate([np.zeros(0), *(f.scales for f in features)]).astype(np.float32),
+            **self._form.encode(features),
         }
         with self._disk_errors(), atomic_path(self.folder / shard_name(shard)) as place:
             place.mkdir()
@@ -198,10 +194,11 @@ class StoreWriter:
                         header = {"descr": "<f4", "fortran_order": False, "shape": (images, part.shape[1])}
                         np.lib.format.write_array_header_1_0(file, header)
                     file.write(np.ascontiguousarray(part, "<f4").tobytes())
-                descriptors = np.load(folder / "descriptors.npy", mmap_mode="r")
-                local += len(descriptors)
-                local_bytes += descriptors.nbytes + len(descriptors) * BYTES_OF_GEOMETRY
-        return {"local_features": local, "local_bytes": local_bytes}
+                names = (*self._form.rows, *self._form.images)
+                arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+                local += len(arrays[0])
+                local_bytes += sum(array.nbytes for array in arrays)
+        return {"local_features": local, "local_bytes": local_bytes if local else 0}
 
     def _discard(self) -> None:
         for s in range(self._number_of_shards()):
@@ -217,12 +214,3 @@ class StoreWriter:
                 f"The feature store {self.folder} cannot be written: {error.strerror or 'disk full'}; what is finished "
                 "is kept, and the same command continues when there is room."
             ) from error
-
-
-def _stack(parts: Sequence[Floats], dtype: str | type) -> Floats:
-    """Rows of all parts; parts without rows may have another width."""
-    filled = [part for part in parts if part.size]
-    if filled:
-        return np.concatenate(filled).astype(dtype)
-    width = max((part.shape[1] for part in parts), default=0)
-    return np.zeros((sum(len(part) for part in parts), width), dtype)

@@ -1,12 +1,13 @@
 """Local matching of two images: nearest neighbours of descriptors, then the geometry that most of them agree on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
-from matching import geometry
+from matching import geometry, hamming
 from protos.errors import InputError
 
 Rows = NDArray[np.int64]
@@ -114,7 +115,8 @@ def match(
     Args:
       query: the query image's features.
       index: the database image's features.
-      matching_threshold: largest Euclidean distance of descriptors, exclusive.
+      matching_threshold: largest Euclidean distance of descriptors, exclusive; of binary ones its estimate, see
+        :func:`matching.hamming.nearest`.
       ratio: largest ratio of the distances of the nearest and the second nearest, exclusive; None for no such test.
       mutual: keep only pairs that are nearest neighbours both ways.
       model: ``affine``, ``homography`` or ``similarity``.
@@ -132,13 +134,9 @@ def match(
     """
     check_nearest(matching_threshold, ratio)
     geometry.check(model, residual, trials, seed)
-    check_pair(query, index)
-    pairs, distances = nearest(query.descriptors, index.descriptors, matching_threshold, ratio, mutual)
-    trusted = np.argsort(distances, kind="stable")
-    source, target = index.keypoints[pairs[trusted, 1]], query.keypoints[pairs[trusted, 0]]
+    pairs = tentative(query, index, matching_threshold=matching_threshold, ratio=ratio, mutual=mutual)
     found = geometry.fit(
-        source,
-        target,
+        *points(query, index, pairs),
         model=model,
         residual=residual,
         trials=trials,
@@ -146,7 +144,42 @@ def match(
         min_matches=min_matches,
         plausible_only=plausible_only,
     )
-    return Inliers(pairs[np.sort(trusted[found.inliers])], found.transform, tentative=len(pairs))
+    agreeing = pairs[found.inliers]
+    return Inliers(agreeing[np.argsort(agreeing[:, 0])], found.transform, tentative=len(pairs))
+
+
+def tentative(
+    query: Features,
+    index: Features,
+    *,
+    matching_threshold: float = 1.0,
+    ratio: float | None = None,
+    mutual: bool = False,
+) -> Rows:
+    """Matches descriptors, floats by :func:`nearest`, binary ones by :func:`matching.hamming.nearest`.
+
+    Args:
+      query: the query image's features.
+      index: the database image's features.
+      matching_threshold: see :func:`match`, as for the others.
+      ratio: or None.
+      mutual: keep only mutual nearest neighbours.
+
+    Returns:
+      ``(P, 2)`` rows ``(query, index)``, the nearest descriptors first; each query row is there once at most.
+
+    Raises:
+      InputError: the features cannot be compared.
+    """
+    check_pair(query, index)
+    find: Any = hamming.nearest if query.binary else nearest
+    pairs, distances = find(query.descriptors, index.descriptors, matching_threshold, ratio, mutual)
+    return pairs[np.argsort(distances, kind="stable")]
+
+
+def points(query: Features, index: Features, pairs: Rows) -> tuple[Floats, Floats]:
+    """Keypoints of matches: ``(P, 2)`` of the index image, ``(P, 2)`` of the query."""
+    return index.keypoints[pairs[:, 1]], query.keypoints[pairs[:, 0]]
 
 
 def check_nearest(matching_threshold: float, ratio: float | None) -> None:
@@ -165,10 +198,16 @@ def check_pair(query: Features, index: Features) -> None:
     """Checks that the local features of two images can be compared.
 
     Raises:
-      InputError: their descriptors differ in dimension, or something is not finite.
+      InputError: only one has binary descriptors, they differ in dimension, or something is not finite.
     """
     if not len(query) or not len(index):
         return
+    if query.binary != index.binary:
+        kinds = ["binary" if image.binary else "not" for image in (query, index)]
+        raise InputError(
+            f"Local descriptors of {query.name!r} and {index.name!r} cannot be compared: those of the first are "
+            f"{kinds[0]}, of the second {kinds[1]}; describe both with the same local_dtype."
+        )
     if query.descriptors.shape[1] != index.descriptors.shape[1]:
         raise InputError(
             f"Local descriptors of {query.name!r} and {index.name!r} differ in dimension: "

@@ -172,13 +172,7 @@ class Ransac:
         Raises:
           InputError: the features cannot be compared.
         """
-        local.check_pair(query, index)
-        options = self._nearest
-        pairs, distances = local.nearest(
-            query.descriptors, index.descriptors, options["matching_threshold"], options["ratio"], options["mutual"]
-        )
-        trusted = pairs[np.argsort(distances, kind="stable")]
-        return index.keypoints[trusted[:, 1]], query.keypoints[trusted[:, 0]]
+        return local.points(query, index, local.tentative(query, index, **self._nearest))
 
     def agreeing(self, source: Floats, target: Floats) -> int:
         """How many of these points agree on one transform: the number of inliers."""

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from extraction.features import Features
 from matching import geometry
 from matching.local import Inliers, check_nearest, check_pair
+from protos.errors import InputError
 
 SAMPLE = 3
 MIN_MATCHES = 4
@@ -46,10 +47,12 @@ def match(
       The inliers of the best sample; the transform is the least-squares fit to them.
 
     Raises:
-      InputError: see :func:`matching.local.match`.
+      InputError: see :func:`matching.local.match`; or descriptors are binary.
     """
     check_nearest(matching_threshold, ratio)
     geometry.check("affine", residual, trials, seed)
+    if query.binary or index.binary:
+        raise InputError("The released matching compares descriptors of floats, not binary ones.")
     check_pair(query, index)
     pairs = tentative(query, index, matching_threshold, ratio)
     if len(pairs) < MIN_MATCHES:

@@ -39,6 +39,7 @@ def main() -> None:
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError, ImageRef
     from extraction.pipeline import describe
+    from extraction.storage import as_stored
     from extraction.store import check_settings
     from matching.lookup import find, parse_crop
     from matching.rerankers import build_reranker
@@ -61,6 +62,8 @@ def main() -> None:
         query = describe(extractor, ref)
     except BadImageError as error:
         raise InputError(f"The query {FLAGS.query} cannot be used: {error}.") from error
+    if store is not None:
+        query = as_stored(query, store.local_dtype)
     print("rank  score     name")
     for rank, (name, score) in enumerate(find(query, store, FLAGS.top_k, reranker, index), 1):
         print(f"{rank:4d}  {score:8.4f}  {name}")

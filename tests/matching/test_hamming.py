@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from extraction.storage import as_stored, packed
+from matching import hamming, local, reference
+from matching.hamming import nearest
+from matching.ransac import Ransac
+from protos.errors import InputError
+from tests.matching.helpers import local as features
+from tests.matching.helpers import scene, view
+
+TRANSFORM = [[0.9, -0.3, 40.0], [0.3, 0.9, 10.0]]
+
+
+def codes(*rows):
+    return np.array(rows, np.uint8)
+
+
+def test_nearest_by_hand():
+    """Of 8 bits 1, 0 and 2 differ: distances 2 sin(pi h / 16)."""
+    query, index = codes([0b10000000], [0b00001111], [0b11110000]), codes([0], [0b00001111], [0b11000000])
+    pairs, distances = nearest(query, index, threshold=1.5)
+    assert pairs.tolist() == [[0, 0], [1, 1], [2, 2]], "of equally near rows the lower"
+    np.testing.assert_allclose(distances, [0.390181, 0, 0.765367], atol=1e-6)
+    assert distances.dtype == np.float32
+
+
+def test_the_default_threshold_is_fewer_than_a_third_of_the_bits():
+    index = codes([0] * 16)
+    query = codes([255] * 5 + [7] + [0] * 10, [255] * 5 + [3] + [0] * 10)  # 43 and 42 of 128
+    assert nearest(query, index)[0].tolist() == [[1, 0]]
+    assert nearest(query, index, threshold=1.01)[0].tolist() == [[0, 0], [1, 0]]
+
+
+def test_ratio_by_hand():
+    index = codes([0, 0], [255, 255])
+    query = codes([15, 0], [1, 0], [0, 0])  # 4 and 12, 1 and 15, 0 and 16: ratios 0.414, 0.098, 0
+    assert nearest(query, index, 9, ratio=0.42)[0].tolist() == [[0, 0], [1, 0], [2, 0]]
+    assert nearest(query, index, 9, ratio=0.41)[0].tolist() == [[1, 0], [2, 0]]
+    assert nearest(query, index, 9, ratio=0.09)[0].tolist() == [[2, 0]]
+    assert nearest(query, index[:1], 9, ratio=0.1)[0].tolist() == [[0, 0], [1, 0], [2, 0]], "no second nearest"
+    assert nearest(query[:1], codes([0, 0], [0, 0]), 9, ratio=1.0)[0].tolist() == [], "strict"
+
+
+def test_mutual_by_hand():
+    index, query = codes([0], [255]), codes([3], [1], [254], [1])
+    assert nearest(query, index, 9)[0].tolist() == [[0, 0], [1, 0], [2, 1], [3, 0]]
+    assert nearest(query, index, 9, mutual=True)[0].tolist() == [[1, 0], [2, 1]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 16, 31, 32, 64])
+@pytest.mark.parametrize("options", [{}, {"ratio": 0.95}, {"mutual": True}, {"ratio": 0.97, "mutual": True}])
+def test_as_floats_of_the_signs(size, options):
+    """Of any length, too: 32 bytes are 256 bits, more than a byte counts."""
+    rng = np.random.default_rng(size)
+    signs = [np.where(rng.random((n, 8 * size)) > 0.5, 1, -1).astype(np.float64) for n in (70, 33)]
+    squared = ((signs[0][:, None] - signs[1]) ** 2).sum(-1) / (8 * size)
+    best = squared.argmin(axis=1)
+    distance = 2 * np.sin(np.pi / 8 * squared)
+    near = distance.min(axis=1)
+    keep = near < 1.35
+    if "ratio" in options:
+        keep &= near.astype("f4") < options["ratio"] * np.sort(distance, axis=1)[:, 1].astype("f4")
+    if "mutual" in options:
+        keep &= squared.argmin(axis=0)[best] == np.arange(70)
+    for count in (hamming._count_by_processor, hamming._count_by_table):
+        if count is hamming._count_by_processor and not hasattr(np, "bitwise_count"):
+            continue
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hamming, "_count", count)
+            patch.setattr(hamming, "BLOCK", 33 * 8)
+            pairs, distances = nearest(packed(signs[0]), packed(signs[1]), 1.35, **options)
+        assert pairs.tolist() == [[i, best[i]] for i in np.flatnonzero(keep)]
+        np.testing.assert_allclose(distances, near[keep], atol=1e-6)
+
+
+def test_all_bits_differ_and_the_padding_never_wins():
+    for size in (16, 31, 32):
+        pairs, distances = nearest(codes([255] * size), codes([0] * size), 2.1)
+        assert pairs.tolist() == [[0, 0]]
+        assert distances.tolist() == [2.0]
+
+
+def test_numpys_buffer_is_left_as_it_was():
+    before = np.getbufsize()
+    nearest(codes([1]), codes([1]))
+    assert np.getbufsize() == before
+
+
+def test_without_features():
+    assert nearest(np.zeros((0, 16), np.uint8), codes([0] * 16))[0].shape == (0, 2)
+    assert nearest(codes([0] * 16), np.zeros((0, 16), np.uint8))[0].shape == (0, 2)
+
+
+def binary(keypoints, descriptors, name="image"):
+    return as_stored(features(keypoints, descriptors, name), "binary")
+
+
+def test_match_of_binary_features():
+    keypoints, descriptors = scene()
+    moved = view(keypoints, descriptors, TRANSFORM, agreeing=40)
+    query, index = binary(moved.keypoints, descriptors, "query"), binary(keypoints, descriptors)
+    assert query.binary
+    assert query.descriptors.shape == (60, 16)
+    found = local.match(query, index)
+    assert found.tentative == 60
+    assert found.pairs.tolist() == [[i, i] for i in range(40)]
+    np.testing.assert_allclose(found.transform, TRANSFORM, atol=1e-3)
+    assert Ransac().inliers(query, index).pairs.tolist() == found.pairs.tolist()
+
+
+def test_tentative_matches_come_nearest_first():
+    index = binary([[0, 0]] * 2, [[1, 1, 1, 1, -1, -1, -1, -1], [1] * 8])
+    query = binary([[0, 0]] * 3, [[1, 1, 1, 1, 1, 1, 1, -1], [1, 1, 1, 1, -1, -1, -1, -1], [-1, -1, 1, 1] + [1] * 4])
+    assert local.tentative(query, index, matching_threshold=1.5).tolist() == [[1, 0], [0, 1], [2, 1]]
+
+
+def test_mixed_pairs_and_the_released_matching_are_refused():
+    keypoints, descriptors = scene()
+    floats, bits = features(keypoints, descriptors, "floats"), binary(keypoints, descriptors, "bits")
+    for query, index in ((floats, bits), (bits, floats)):
+        with pytest.raises(InputError, match=r"'floats'.* cannot be compared.*same local_dtype"):
+            local.match(query, index)
+    with pytest.raises(InputError, match="differ in dimension: 16 and 8"):
+        local.match(bits, binary(keypoints, descriptors[:, :64]))
+    with pytest.raises(InputError, match="released matching compares descriptors of floats"):
+        reference.match(bits, bits)
+    with pytest.raises(InputError, match="released matching compares descriptors of floats"):
+        Ransac(released=True).inliers(bits, bits)
+    bits.keypoints[3, 0] = np.nan
+    with pytest.raises(InputError, match="'bits' hold values that are not finite"):
+        local.match(bits, bits)
