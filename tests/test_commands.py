@@ -67,7 +67,7 @@ def test_the_installed_script_does_not_look_into_the_working_folder(tmp_path):
 def test_unknown_command_and_unexpected_argument(tmp_path):
     done = run("retrieve", cwd=tmp_path)
     assert done.returncode == 1
-    assert "landmarks, records, train, extract, match, search, benchmark" in done.stderr
+    assert "landmarks, records, train, extract, index, match, search, benchmark" in done.stderr
     done = run("search", "query.jpg", cwd=tmp_path)
     assert done.returncode == 1
     assert "Unexpected argument 'query.jpg'" in done.stderr
