@@ -16,6 +16,7 @@ from scripts.bench.measure import Options, check, interleaved, on_all_cores
 from scripts.bench.ransac_rerank import CANDIDATES, DIMENSION, FEATURES, scene
 
 AT_ONCE = 10  # pairs that are checked
+STEP = 100  # rows of counts at once, 800 kB: they stay in a core's cache
 
 
 def check_matches(query: Features, candidates: Sequence[Features], floats: Sequence[Features]) -> None:
@@ -40,12 +41,11 @@ def row(options: Options) -> dict:
     query, candidates, truths = scene(0.3, seed=0)
     packed, signs = as_stored(query, "binary"), [as_stored(candidate, "binary") for candidate in candidates]
     check_matches(query, signs, candidates)
-    step = hamming.BLOCK // FEATURES
-    words = np.random.default_rng(0).integers(0, 1 << 63, (step, FEATURES), np.uint64)
+    words = np.random.default_rng(0).integers(0, 1 << 63, (STEP, FEATURES), np.uint64)
     counts = [np.empty(words.shape, np.uint8) for _ in signs]
 
     def counted(out: np.ndarray) -> None:
-        for _ in range(FEATURES * (DIMENSION // 64) // step):
+        for _ in range(FEATURES * (DIMENSION // 64) // STEP):
             np.bitwise_count(words, out=out)
 
     actions = {

@@ -1,8 +1,9 @@
+import faiss
 import numpy as np
 import pytest
 
 from extraction.storage import as_stored, packed
-from matching import hamming, local, reference
+from matching import local, reference
 from matching.hamming import nearest
 from matching.ransac import Ransac
 from protos.errors import InputError
@@ -63,28 +64,41 @@ def test_as_floats_of_the_signs(size, options):
         keep &= near.astype("f4") < options["ratio"] * np.sort(distance, axis=1)[:, 1].astype("f4")
     if "mutual" in options:
         keep &= squared.argmin(axis=0)[best] == np.arange(70)
-    for count in (hamming._count_by_processor, hamming._count_by_table):
-        if count is hamming._count_by_processor and not hasattr(np, "bitwise_count"):
-            continue
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hamming, "_count", count)
-            patch.setattr(hamming, "BLOCK", 33 * 8)
-            pairs, distances = nearest(packed(signs[0]), packed(signs[1]), 1.35, **options)
-        assert pairs.tolist() == [[i, best[i]] for i in np.flatnonzero(keep)]
-        np.testing.assert_allclose(distances, near[keep], atol=1e-6)
+    pairs, distances = nearest(packed(signs[0]), packed(signs[1]), 1.35, **options)
+    assert pairs.tolist() == [[i, best[i]] for i in np.flatnonzero(keep)]
+    np.testing.assert_allclose(distances, near[keep], atol=1e-6)
 
 
-def test_all_bits_differ_and_the_padding_never_wins():
+def test_of_equally_near_rows_the_lowest_wins():
+    """Of four different codes, many are equal; also beyond the rows that FAISS takes at once."""
+    rng = np.random.default_rng(0)
+    query, index = codes([0] * 16, [1] * 16, [3] * 16), rng.integers(0, 4, (40_000, 1), np.uint8).repeat(16, axis=1)
+    expected = [int(np.argmax(index[:, 0] == value)) for value in (0, 1, 3)]
+    assert nearest(query, index)[0][:, 1].tolist() == expected
+    assert nearest(query, index, ratio=1.0)[0].tolist() == [], "the second nearest is as near"
+    assert nearest(query, index, mutual=True)[0][:, 1].tolist() == expected
+
+
+def test_all_bits_differ():
     for size in (16, 31, 32):
         pairs, distances = nearest(codes([255] * size), codes([0] * size), 2.1)
         assert pairs.tolist() == [[0, 0]]
         assert distances.tolist() == [2.0]
 
 
-def test_numpys_buffer_is_left_as_it_was():
-    before = np.getbufsize()
-    nearest(codes([1]), codes([1]))
-    assert np.getbufsize() == before
+def test_rows_need_not_be_contiguous():
+    query = codes([1, 0, 7, 7], [0, 0, 7, 7])[:, :2]
+    assert nearest(query, np.asfortranarray(query))[0].tolist() == [[0, 0], [1, 1]]
+
+
+def test_the_threads_of_faiss_are_left_as_they_were():
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    try:
+        nearest(codes([1]), codes([1]))
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def test_without_features():
