@@ -13,7 +13,7 @@ Matrix = NDArray[np.float64]
 Points = NDArray[np.floating]
 
 MODELS = ("affine", "homography", "similarity")
-CONFIDENCE = 0.999
+CONFIDENCE = 0.99999
 MAX_SCALE = 8.0  # the range of DELG's image scales, 0.25 to 2
 MAX_STRETCH = 6.0
 ATTEMPTS = 2
@@ -105,7 +105,7 @@ def fit(
       target: ``(N, 2)`` their counterparts.
       model: ``affine`` (6 degrees of freedom, as released), ``homography`` (8) or ``similarity`` (4).
       residual: pixels in the target; a pair agrees when it is strictly nearer.
-      trials: most samples drawn; fewer when the probability of a better one falls below 0.001.
+      trials: most samples drawn; fewer when the probability of a better one falls below 0.00001.
       seed: of the random generator.
       min_matches: fewer pairs, or fewer that agree, count as none.
       plausible_only: refuse what :func:`plausible` refuses; its pairs are then set aside and the others tried once.

@@ -1,21 +1,16 @@
 """Geometric verification of 100 candidates with 1000 features each, against the released algorithm.
 
-The reference is what the released code does, in one process: an exact k-d tree for one-way nearest neighbours, then
-scikit-image's RANSAC of an affine transform. Before anything is timed it must reproduce the inliers that the released
-code found on the golden pairs, and find the tentative matches that ours finds.
+The reference is :mod:`scripts.bench.released_matching`. Before anything is timed it must reproduce the inliers that
+the released code found on the golden pairs, and find the tentative matches that ours finds.
 
 The scene: every feature has a tentative match. Distances of true and false ones are as far apart as in the golden
 pairs (there 0.17-0.46 and 0.62-0.92).
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from skimage.measure import ransac
-from skimage.transform import AffineTransform
 
 from extraction.features import Features, Floats
 from matching.local import nearest
@@ -23,30 +18,18 @@ from matching.ranking import Ranking
 from matching.ransac import Ransac
 from matching.source import MemorySource
 from scripts.bench.measure import Options, check, interleaved, on_all_cores
+from scripts.bench.released_matching import Pairs, check_golden, image, on_golden, on_photos, reference
 
-PROJECT = Path(__file__).parents[2]
-GOLDEN = (
-    PROJECT.parent / "shared" / "golden" / "local_match.npz",  # all pairs, where they are
-    PROJECT / "tests" / "golden" / "data" / "local_match.npz",  # one of them
-)
 CANDIDATES, FEATURES, DIMENSION = 100, 1000, 128
 SIZE = 1024, 768
 AT_ONCE = 10  # pairs of a reference round
 TRUE_NOISE, FALSE_NOISE = (0.2, 0.45), (0.62, 0.9)  # norms of what is added to a descriptor
 JITTER = 1.0  # pixels
 
-Pairs = NDArray[np.int64]
-
 
 def unit(rows: NDArray[np.floating]) -> Floats:
     """Rows of norm 1."""
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def image(name: str, keypoints: NDArray[np.floating], descriptors: Floats) -> Features:
-    """An image with these local features."""
-    ones = np.ones(len(keypoints), np.float32)
-    return Features(name, SIZE, np.zeros(0, np.float32), keypoints.astype(np.float32), descriptors, ones, ones)
 
 
 def scene(share: float, seed: int, told: bool = True) -> tuple[Features, list[Features], list[Pairs]]:
@@ -73,34 +56,9 @@ def scene(share: float, seed: int, told: bool = True) -> tuple[Features, list[Fe
         norms[:count] = rng.uniform(*(TRUE_NOISE if told else FALSE_NOISE), (count, 1))
         noisy = unit(descriptors + norms * unit(rng.normal(size=descriptors.shape)))
         order = rng.permutation(FEATURES)
-        candidates.append(image(f"candidate{i}", points[order], noisy[order]))
+        candidates.append(image(f"candidate{i}", points[order], noisy[order], SIZE))
         truths.append(np.stack([np.arange(count), np.argsort(order)[:count]], axis=1))
-    return image("query", keypoints, descriptors), candidates, truths
-
-
-def reference(query: Features, index: Features) -> tuple[Pairs, Pairs]:
-    """Tentative matches and inliers as the released code finds them, with its defaults and seed 0."""
-    distances, rows = cKDTree(index.descriptors).query(query.descriptors)
-    found = np.flatnonzero(distances < 1.0)
-    pairs = np.stack([found, rows[found]], axis=1)
-    if len(pairs) <= 3:
-        return pairs, pairs[:0]
-    points = index.keypoints[pairs[:, 1]], query.keypoints[pairs[:, 0]]
-    _, inliers = ransac(points, AffineTransform, min_samples=3, residual_threshold=20, max_trials=1000, rng=0)
-    return pairs, pairs[:0] if inliers is None else pairs[inliers]
-
-
-def check_golden() -> None:
-    """The reference must find what the released code found, with its seed 0."""
-    golden = np.load(next(path for path in GOLDEN if path.exists()))
-    for case in sorted({field.split("/")[0] for field in golden.files if field.endswith("/query_locations")}):
-        query, index = (
-            image(side, golden[f"{case}/{side}_locations"][:, ::-1], golden[f"{case}/{side}_descriptors"].astype("f4"))
-            for side in ("query", "index")
-        )
-        pairs, inliers = reference(query, index)
-        check(np.array_equal(pairs, golden[f"{case}/putative_pairs"]), f"tentative matches of {case}")
-        check(np.array_equal(inliers, pairs[golden[f"{case}/inlier_mask"]]), f"inliers of {case} with seed 0")
+    return image("query", keypoints, descriptors, SIZE), candidates, truths
 
 
 def check_matches(query: Features, candidates: Sequence[Features]) -> None:
@@ -156,7 +114,7 @@ def row(options: Options) -> dict:
         "name": "ransac_rerank",
         "unit": "image pair",
         **seconds,
-        "notes": {"true inliers found": share} | few(options),
+        "notes": {"true inliers found": share} | few(options) | on_golden() | on_photos(),
     }
 
 

@@ -28,11 +28,17 @@ def right(found, i):
     return int((np.linalg.norm(expected - features(i).keypoints[found.pairs[:, 0]], axis=1) < 5).sum())
 
 
-@pytest.mark.parametrize("i", [2, 3, 4])
-def test_affine_finds_as_many_right_matches_as_the_released_code(i):
-    ours, released = match(features(i), features(1)), reference.match(features(i), features(1))
-    assert ours.tentative == released.tentative
-    assert right(ours, i) >= 0.95 * right(released, i) > 50
+@pytest.mark.parametrize(("i", "released"), [(2, 476.5), (3, 290.5), (4, 115.5), (5, 2), (6, 0)])
+def test_affine_finds_as_many_right_matches_as_the_released_code(i, released):
+    """At least its median of ten seeds, as ``scripts/bench.sh matching --only=ransac_rerank`` prints it."""
+    assert right(match(features(i), features(1)), i) >= released
+
+
+def test_the_released_code_finds_what_was_noted():
+    """Seeds differ by some 30 on this pair."""
+    found = [reference.match(features(2), features(1), seed=seed) for seed in range(3)]
+    assert {pair.tentative for pair in found} == {match(features(2), features(1)).tentative}
+    assert 455 <= np.median([right(pair, 2) for pair in found]) <= 490
 
 
 @pytest.mark.parametrize(("i", "least"), [(2, 0.97), (3, 0.8), (4, 0.8)])

@@ -92,12 +92,12 @@ def test_the_literal_form_and_ours_rank_alike(monkeypatch):
 
 def test_the_reference_of_ransac_finds_what_the_released_code_found():
     pytest.importorskip("skimage")
-    from scripts.bench import ransac_rerank
+    from scripts.bench import ransac_rerank, released_matching
 
-    ransac_rerank.check_golden()
+    released_matching.check_golden()
     query, candidates, truths = ransac_rerank.scene(0.3, seed=0)
     assert (len(query), len(candidates), len(truths[0])) == (1000, 100, 300)
-    pairs, inliers = ransac_rerank.reference(query, candidates[0])
+    pairs, inliers = released_matching.reference(query, candidates[0])
     assert len(pairs) == 1000
     assert ransac_rerank.recall(inliers, truths[0]) > 0.95
     assert ransac_rerank.recall(inliers[:0], truths[0]) == 0
