@@ -41,6 +41,7 @@ setup(
     extras_require={
         "bench": ["scikit-image>=0.24"],
         "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
+        "openvino": ["nncf>=2.14", "openvino>=2025.0"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
     },

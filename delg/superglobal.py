@@ -42,10 +42,15 @@ def adapted(model: Delg, switches: Switches) -> Delg:
     if all(model.config[key] == value for key, value in changes.items()):
         return model
     other = Delg(**model.get_config() | changes | {"num_classes": None})
-    trained = {variable.path: variable for variable in model.weights}
-    for variable in other.weights:
+    return copied_weights(model, other)
+
+
+def copied_weights(source: Delg, target: Delg) -> Delg:
+    """``target`` with the weights of ``source``, by their paths; weights that only the source has stay behind."""
+    trained = {variable.path: variable for variable in source.weights}
+    for variable in target.weights:
         variable.assign(trained[variable.path])
-    return other
+    return target
 
 
 def _changes(model: Delg, switches: Switches) -> dict[str, str | bool]:

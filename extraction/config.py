@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from extraction.images import CROP_RULES
+from extraction.runtimes import check_runtime
 from extraction.scale_pooling import build_scale_pooling
 from extraction.scaling import SCALE_RULES
 from extraction.settings import check_limits
@@ -36,6 +37,8 @@ class ExtractionConfig:
       antialias: low-pass filter before shrinking, of the rules that resize the network's input.
       crop_rule: how a crop becomes whole pixels, a choice of :data:`extraction.images.CROP_RULES`.
       use_square_images: the image is brought to a square as long as its longest side before scaling.
+      runtime: what computes the network, a choice of :data:`extraction.runtimes.RUNTIMES`; None for Keras' backend.
+      precision: of the network's arithmetic, a choice of :data:`extraction.runtimes.PRECISIONS`.
 
     Raises:
       InputError: a value is of the wrong kind, out of range, or no choice.
@@ -58,6 +61,8 @@ class ExtractionConfig:
     antialias: bool = False
     crop_rule: str = "round"
     use_square_images: bool = False
+    runtime: str | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         self._take_numbers()
@@ -69,6 +74,7 @@ class ExtractionConfig:
         for name, choices in (("keypoints", KEYPOINTS), ("scale_rule", SCALE_RULES), ("crop_rule", CROP_RULES)):
             if getattr(self, name) not in choices:
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}.")
+        check_runtime(self.runtime, self.precision)
         build_scale_pooling(self.scale_pooling)
         if self.antialias and SCALE_RULES[self.scale_rule].on_pixels:
             raise InputError(

@@ -19,6 +19,7 @@ from extraction.features import Features, Floats
 from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
+from extraction.runtimes import Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid, Size
 from extraction.select import top_by_score
@@ -56,16 +57,18 @@ class DelgExtractor:
       settings: recorded in the store.
     """
 
-    def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory"):
+    def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory", folder: str | None = None):
         """Keeps the model and builds the networks when they are first used.
 
         Args:
           model: see :class:`delg.model.Delg`.
           config: see there.
           weights: identity of the weights, recorded as ``weights_sha256``.
+          folder: the model's folder, where a calibration for int8 is kept.
 
         Raises:
-          InputError: the model's backbone cannot do what a switch asks for.
+          InputError: the model's backbone cannot do what a switch asks for, or Keras runs on another backend than the
+            runtime needs.
         """
         from delg.superglobal import Switches, adapted
 
@@ -74,13 +77,15 @@ class DelgExtractor:
         self.model = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
-        self._networks: dict[tuple[str, ...], keras.Model] = {}
+        self._runtime_name, self._folder = resolved(config.runtime), folder
+        self._runtime: Runtime | None = None
+        self._networks: dict[tuple[str, ...], Network] = {}
         self._building = Lock()
         self.settings: dict[str, Any] = common_settings(
             extractor="delg",
             weights_sha256=weights,
             model_sha256=model_digest(model.get_config()),
-            **config.settings(),
+            **config.settings() | {"runtime": self._runtime_name},
             resize=RULE,
             scale_resize=self._rule.text,
         )
@@ -110,7 +115,7 @@ class DelgExtractor:
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
         config = ExtractionConfig(**fitted(defaults | model.extraction, options))
         if seed is None:
-            return cls(model, config, sha256(f"{folder}/{WEIGHTS}"))
+            return cls(model, config, sha256(f"{folder}/{WEIGHTS}"), folder)
         return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
 
     def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
@@ -122,7 +127,7 @@ class DelgExtractor:
         found = _Outputs()
         sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
         for one in plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule):
-            outputs = self._network(one.heads).predict_on_batch(scaled(one.scale, one.size))
+            outputs = self._network(one.heads)(scaled(one.scale, one.size))
             if "global" in one.heads:
                 found.vectors.append(outputs["global_descriptor"][0].astype(np.float64))
             if "local" in one.heads:
@@ -134,15 +139,12 @@ class DelgExtractor:
         """Values of a descriptor of each head, before any PCA."""
         return {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
 
-    def _network(self, heads: tuple[str, ...]) -> keras.Model:
-        """The network of these heads; without XLA in TensorFlow, which would compile for every image size."""
+    def _network(self, heads: tuple[str, ...]) -> Network:
         with self._building:
+            if self._runtime is None:
+                self._runtime = start(self.model, self._runtime_name, self.config.precision, self._folder)
             if heads not in self._networks:
-                network = self.model.inference_model(heads)
-                if keras.backend.backend() == "tensorflow":
-                    network.jit_compile = False
-                network.make_predict_function()
-                self._networks[heads] = network
+                self._networks[heads] = self._runtime.network(heads)
         return self._networks[heads]
 
     def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, source: Size) -> None:

@@ -12,7 +12,7 @@ Example:
 from collections.abc import Sequence
 from contextlib import suppress
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -72,6 +72,22 @@ _KEYPOINTS = flags.DEFINE_enum(
     "--feature_files=official or --delf_config_path, otherwise the model's.",
 )
 _SCORE_THRESHOLD = flags.DEFINE_float("score_threshold", None, "Least attention of a local feature; default: none.")
+_RUNTIME = flags.DEFINE_enum(
+    "runtime",
+    None,
+    ["tensorflow", "jax", "torch", "openvino", "onnxruntime"],
+    "What computes the network; default: the model's, or else Keras' backend. openvino is the fastest on a processor.",
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    None,
+    ["float32", "bfloat16", "int8"],
+    "Of the network's arithmetic; default: the model's, or else float32. int8 needs --runtime=openvino and "
+    "delg-calibrate.",
+)
+_VERIFY = flags.DEFINE_integer(
+    "verify", 0, "Images that are also described in float32 by Keras first; the differences are printed.", lower_bound=0
+)
 _LOCAL_DTYPE = flags.DEFINE_enum(
     "local_dtype",
     "float32",
@@ -102,7 +118,9 @@ def main() -> None:
         raise InputError("--local_dtype goes with --feature_files=store; official files hold float32.")
     images = _images()
     check_writable(output_dir)
-    extractor, kinds = _extractor(model, asked)
+    extractor, kinds = _extractor(model, asked, _options(asked))
+    if _VERIFY.value:
+        _verify(extractor, model, asked, images)
     if official:
         _write_official(extractor, images, output_dir, replace(asked, model=model, kinds=kinds))
         return
@@ -126,12 +144,8 @@ def _asked() -> "ExtractionRequest":
     return read_request(_CONFIG.value) if _CONFIG.value else ExtractionRequest("", {}, NO_PCA, BOTH)
 
 
-def _extractor(model: str, asked: "ExtractionRequest") -> "tuple[Extractor, Kinds]":
-    """The extractor, with the options of the flags, or else of the configuration, or else its own; and what is kept."""
-    from extraction.extractors import build_extractor
-    from extraction.official_config import narrowed, selected
-    from extraction.pca import attach
-
+def _options(asked: "ExtractionRequest") -> dict[str, Any]:
+    """The extractor's options by the flags, or else by the configuration file."""
     given = {
         "image_scales": _numbers(_IMAGE_SCALES, float),
         "global_scales_ind": _numbers(_GLOBAL_SCALES, int),
@@ -140,13 +154,36 @@ def _extractor(model: str, asked: "ExtractionRequest") -> "tuple[Extractor, Kind
         "max_feature_num": _MAX_FEATURE_NUM.value,
         "keypoints": _KEYPOINTS.value,
         "score_threshold": _SCORE_THRESHOLD.value,
+        "runtime": _RUNTIME.value,
+        "precision": _PRECISION.value,
     }
-    options = asked.options | {name: value for name, value in given.items() if value is not None}
+    return asked.options | {name: value for name, value in given.items() if value is not None}
+
+
+def _extractor(model: str, asked: "ExtractionRequest", options: dict[str, Any]) -> "tuple[Extractor, Kinds]":
+    """The extractor, its options going before its own; and what is kept of its features."""
+    from extraction.extractors import build_extractor
+    from extraction.official_config import narrowed, selected
+    from extraction.pca import attach
+
     released = _FEATURE_FILES.value == "official" or bool(_CONFIG.value)
     extractor = build_extractor(model, defaults={"keypoints": "released"} if released else None, **options)
     attach(extractor, asked.projections)
     kinds = asked.kinds if _CONFIG.value else narrowed(asked.kinds, extractor)
     return selected(extractor, kinds), kinds
+
+
+def _verify(extractor: "Extractor", model: str, asked: "ExtractionRequest", images: "list[ImageRef]") -> None:
+    """Prints how far the features are from those in float32."""
+    from extraction.runtimes import resolved
+    from extraction.verification import verify
+    from protos.errors import InputError
+
+    if "precision" not in extractor.settings:
+        raise InputError(f"--verify goes with a model folder, not with {extractor.settings['extractor']}.")
+    plain = {"runtime": resolved(None), "precision": "float32"}
+    reference, _ = _extractor(model, asked, _options(asked) | plain)
+    print(verify(extractor, reference, images, _VERIFY.value), flush=True)
 
 
 def _write_official(

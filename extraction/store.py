@@ -33,7 +33,8 @@ from protos.files import read_json
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-MAY_DIFFER = frozenset({"crop"})  # settings that need not agree between queries and database
+MAY_DIFFER = frozenset({"crop", "runtime"})  # settings that need not agree between queries and database
+WHEN_ABSENT = {"precision": "float32"}  # what stores were made with that do not record it
 OPEN_SHARDS = 32
 
 
@@ -53,16 +54,15 @@ def shard_name(number: int) -> str:
 
 def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     """What differs between two settings, each as ``key (left and right)``."""
-    absent = "absent"
-    return [
-        f"{key} ({left.get(key, absent)!r} and {right.get(key, absent)!r})"
+    pairs = {
+        key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
         for key in sorted(left.keys() | right.keys())
-        if left.get(key, absent) != right.get(key, absent)
-    ]
+    }
+    return [f"{key} ({one!r} and {other!r})" for key, (one, other) in pairs.items() if one != other]
 
 
 def check_settings(left: dict[str, Any], right: dict[str, Any], what: str) -> None:
-    """Proves that features of two settings may be compared: that they agree in all but the crop.
+    """Proves that features of two settings may be compared: that they agree in all but the crop and the runtime.
 
     Args:
       left: settings of an extractor or a store.

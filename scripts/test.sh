@@ -2,7 +2,7 @@
 # Runs the tests in .venv, which is made when there is none. Arguments go to pytest.
 set -eu
 cd "$(dirname "$0")/.."
-extras="[dev,onnx]"
+extras="[dev,onnx,openvino]"
 . scripts/environment.sh
 export TF_CPP_MIN_LOG_LEVEL=2
 exec "$PYTHON" -m pytest "$@"

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from protos.errors import InputError
+
 if TYPE_CHECKING:
     from delg.model import Delg
 
@@ -34,6 +36,27 @@ def batch_function(model: "Delg", heads: tuple[str, ...], normalize: bool = Fals
         return outputs
 
     return describe
+
+
+def traced(model: "Delg", heads: tuple[str, ...]) -> Any:
+    """A ``tf.function`` of normalised images ``(B, H, W, 3)`` float32, of any size, as other runtimes convert it.
+
+    Its outputs are those of :meth:`delg.model.Delg.inference_model`.
+
+    Raises:
+      InputError: Keras does not run on TensorFlow.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"A model is converted by TensorFlow; set KERAS_BACKEND=tensorflow, not {keras.backend.backend()}."
+        )
+    import tensorflow as tf
+
+    network = model.inference_model(heads)
+    spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+    return tf.function(lambda images: network(images, training=False), input_signature=[spec], autograph=False)
 
 
 def batch_signatures(model: "Delg", heads: tuple[str, ...], normalize: bool = False) -> dict[str, Callable]:

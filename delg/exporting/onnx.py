@@ -26,8 +26,18 @@ def converter() -> ModuleType:
     try:
         import tf2onnx
     except ImportError as error:
-        raise InputError("The kind onnx needs packages that are missing; run: pip install 'delg[onnx]'") from error
+        raise InputError("ONNX needs packages that are missing; run: pip install 'delg[onnx]'") from error
     return tf2onnx
+
+
+def onnx_document(function: Any) -> Any:
+    """A ``tf.function`` with an input signature as ONNX's ``ModelProto``.
+
+    Raises:
+      InputError: the extra ``onnx`` is not installed.
+    """
+    document, _ = converter().convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    return document
 
 
 def write_onnx(model: "Delg", heads: tuple[str, ...], normalize: bool, folder: str | os.PathLike[str]) -> list[str]:
@@ -48,12 +58,12 @@ def write_onnx(model: "Delg", heads: tuple[str, ...], normalize: bool, folder: s
     Raises:
       InputError: the extra ``onnx`` is not installed.
     """
-    convert = converter().convert
+    converter()
     import tensorflow as tf
 
-    describe = tf.function(batch_function(model, heads, normalize), autograph=False)
     images = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    document, _ = convert.from_function(describe, input_signature=[images], opset=OPSET)
+    describe = tf.function(batch_function(model, heads, normalize), input_signature=[images], autograph=False)
+    document = onnx_document(describe)
     _name_sides(document.graph.input, ("batch", "height", "width"))
     _name_sides(document.graph.output, ("batch", "rows", "columns"))
     with atomic_path(folder) as temporary:

@@ -144,10 +144,20 @@ def test_the_last_stage_runs_at_the_global_scales_only(model):
     one = extractor(model, chosen=(1,))
     one(IMAGE, "x")
     assert set(one._networks) == {("local",), ("global", "local")}
-    local, both = one._networks["local",], one._networks["global", "local"]
+    local, both = (model.inference_model(heads) for heads in one._networks)
     assert len(local.layers) < len(both.layers)
     assert {layer.name for layer in both.layers} >= {"embedding_layer"}
     assert "embedding_layer" not in {layer.name for layer in local.layers}
+
+
+def test_the_network_is_traced_three_times_at_most():
+    model = delg.from_preset("delg_small", embedding_dim=16, local_head=None)
+    model.inference_model = cache(model.inference_model)
+    one = extractor(model, (1.0,), (0,))
+    for size in ((60, 80), (70, 80), (64, 99), (120, 33), (99, 64), (33, 34)):
+        one(picture(*size), "x")
+    network = model.inference_model(("global",))
+    assert network.predict_function.experimental_get_tracing_count() == 3
 
 
 def test_a_head_that_is_not_wanted_is_not_computed(model):

@@ -1,0 +1,41 @@
+"""A model as OpenVINO's graph, without a file between."""
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from delg.exporting.batch import traced
+from protos.errors import InputError
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+
+def openvino() -> ModuleType:
+    """The package.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise InputError("The runtime openvino is not installed; run: pip install 'delg[openvino]'") from error
+    return openvino
+
+
+def openvino_model(model: "Delg", heads: tuple[str, ...]) -> Any:
+    """Converts the network.
+
+    Args:
+      model: see :class:`delg.model.Delg`.
+      heads: what is computed.
+
+    Returns:
+      An ``openvino.Model`` from normalised images ``(B, h, w, 3)`` float32, of any size, to the outputs of
+      :meth:`delg.model.Delg.inference_model` by their names.
+
+    Raises:
+      InputError: OpenVINO is not installed, or Keras does not run on TensorFlow.
+    """
+    package = openvino()
+    return package.convert_model(traced(model, heads).get_concrete_function())

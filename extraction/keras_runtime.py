@@ -1,0 +1,40 @@
+"""The network on the Keras backend: TensorFlow, JAX or PyTorch, on a CPU or a GPU."""
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from delg.precision import in_policy
+from extraction.runtimes import Network
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+class KerasRuntime:
+    """Compiles one function for each set of heads.
+
+    On TensorFlow it is traced three times at most: for the first size, for other heights, for other widths.
+    """
+
+    def __init__(self, model: "Delg", precision: str):
+        """Takes the model, or a copy of it that computes in bfloat16."""
+        self.model = in_policy(model, POLICIES[precision])
+
+    def network(self, heads: tuple[str, ...]) -> Network:
+        """See :class:`extraction.runtimes.Runtime`; without XLA in TensorFlow, which would compile for every size."""
+        inner = self.model.inference_model(heads)
+        if keras.backend.backend() == "tensorflow":
+            inner.jit_compile = False
+        inner.make_predict_function()
+        return lambda images: {
+            name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
+        }
+
+
+def build(model: "Delg", precision: str, folder: str | None) -> KerasRuntime:
+    """See :func:`extraction.runtimes.start`; nothing is kept in the folder."""
+    return KerasRuntime(model, precision)

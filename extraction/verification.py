@@ -1,0 +1,91 @@
+"""How far features in another precision or runtime are from float32 on Keras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extraction.features import Features
+from extraction.images import BadImageError, ImageRef
+from extraction.pipeline import Extractor, describe
+from protos.errors import InputError
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The differences over some images.
+
+    Attributes:
+      images: how many were compared.
+      global_cosine: the least cosine of two global descriptors of an image; None without the global head.
+      twins: share of the reference's local features that have one at the same place and scale; None where there are
+        no local features.
+      local_cosine: 1st percentile of the cosines of those pairs.
+    """
+
+    images: int
+    global_cosine: float | None
+    twins: float | None
+    local_cosine: float | None
+
+    def __str__(self) -> str:
+        """``verify: 4 images against float32: global cosine at least 0.999996; ...``."""
+        parts = []
+        if self.global_cosine is not None:
+            parts.append(f"global cosine at least {self.global_cosine:.6f}")
+        if self.twins is not None:
+            parts.append(f"{100 * self.twins:.1f} % of the local features at the same place")
+        if self.local_cosine is not None:
+            parts.append(f"1st percentile of their cosines {self.local_cosine:.6f}")
+        return f"verify: {self.images} images against float32: {'; '.join(parts) or 'no features'}"
+
+
+def twin_cosines(found: Features, reference: Features) -> NDArray[np.float32]:
+    """Cosines of the local descriptors that both have at the same place and scale, in the reference's order."""
+    place = {row.tobytes(): i for i, row in enumerate(_places(found))}
+    pairs = [(place[row.tobytes()], j) for j, row in enumerate(_places(reference)) if row.tobytes() in place]
+    if not pairs:
+        return np.zeros(0, np.float32)
+    ours, theirs = np.array(pairs).T
+    cosines: NDArray[np.float32] = (found.descriptors[ours] * reference.descriptors[theirs]).sum(1)
+    return cosines
+
+
+def _places(features: Features) -> NDArray[np.float32]:
+    return np.column_stack([features.keypoints, features.scales])
+
+
+def verify(extractor: Extractor, reference: Extractor, images: Sequence[ImageRef], count: int) -> Verification:
+    """Describes the first images that can be read by both extractors.
+
+    Args:
+      extractor: the one in question.
+      reference: the same model in float32.
+      images: the image list.
+      count: how many of them.
+
+    Raises:
+      InputError: none of the images can be read.
+    """
+    seen, global_cosines, cosines, expected = 0, [], [np.zeros(0, np.float32)], 0
+    for ref in images:
+        if seen == count:
+            break
+        try:
+            ours, theirs = describe(extractor, ref), describe(reference, ref)
+        except BadImageError:
+            continue
+        seen, expected = seen + 1, expected + len(theirs)
+        cosines.append(twin_cosines(ours, theirs))
+        if len(theirs.global_descriptor):
+            global_cosines.append(float(ours.global_descriptor @ theirs.global_descriptor))
+    if not seen:
+        raise InputError("None of the images can be read, so there is nothing to verify.")
+    found = np.concatenate(cosines)
+    return Verification(
+        seen,
+        min(global_cosines) if global_cosines else None,
+        len(found) / expected if expected else None,
+        float(np.percentile(found, 1)) if len(found) else None,
+    )
