@@ -5,7 +5,19 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOMS = ("delg", "training", "extraction", "matching", "evaluation", "protos")
-COMMANDS = ("landmarks", "records", "train", "extract", "index", "match", "search", "benchmark", "convert", "export")
+COMMANDS = (
+    "landmarks",
+    "records",
+    "train",
+    "extract",
+    "index",
+    "match",
+    "search",
+    "benchmark",
+    "convert",
+    "export",
+    "calibrate",
+)
 
 setup(
     name="delg",

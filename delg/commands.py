@@ -25,6 +25,7 @@ MODULES = {
     "benchmark": "evaluation.benchmark",
     "convert": "delg.convert",
     "export": "delg.export",
+    "calibrate": "extraction.calibrate",
 }
 
 
@@ -149,3 +150,8 @@ def convert() -> None:
 def export() -> None:
     """``delg-export``."""
     run("export")
+
+
+def calibrate() -> None:
+    """``delg-calibrate``."""
+    run("calibrate")

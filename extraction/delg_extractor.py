@@ -3,9 +3,6 @@
 Source: DELG, arXiv 2001.05027, section 3.3, and the released extractors of DELG, CVNet and SuperGlobal.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.features import Features, Floats
+from extraction.openvino_runtime import int8_digest
 from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
@@ -23,7 +21,7 @@ from extraction.runtimes import Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid, Size
 from extraction.select import top_by_score
-from extraction.settings import common_settings
+from extraction.settings import common_settings, model_digest
 from protos.errors import InputError
 from protos.files import sha256
 
@@ -89,6 +87,8 @@ class DelgExtractor:
             resize=RULE,
             scale_resize=self._rule.text,
         )
+        if config.precision == "int8":
+            self.settings["int8_sha256"] = int8_digest(self.model, folder)
 
     @classmethod
     def from_folder(cls, folder: str, seed: int | None = None, **options: Any) -> Self:
@@ -120,19 +120,29 @@ class DelgExtractor:
 
     def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
-        config, source = self.config, (image.shape[1], image.shape[0])
-        limits = config.max_image_size, config.min_image_size
-        base = limited_size(*source, *limits, resize_factor, square=config.use_square_images)
-        scaled = Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize)
-        found = _Outputs()
-        sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
-        for one in plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule):
+        source, found = (image.shape[1], image.shape[0]), _Outputs()
+        base, scaled, passes = self._plan(image, resize_factor)
+        for one in passes:
             outputs = self._network(one.heads)(scaled(one.scale, one.size))
             if "global" in one.heads:
                 found.vectors.append(outputs["global_descriptor"][0].astype(np.float64))
             if "local" in one.heads:
                 self._add_local(found, outputs, one, base, source)
         return self._features(found, name, source)
+
+    def _plan(self, image: NDArray[np.uint8], resize_factor: float = 1.0) -> tuple[Size, Pyramid, list[Pass]]:
+        """The size at scale 1, the image at any scale, and the runs of the network."""
+        config = self.config
+        limits = config.max_image_size, config.min_image_size
+        base = limited_size(image.shape[1], image.shape[0], *limits, resize_factor, square=config.use_square_images)
+        sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
+        passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
+        return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
+
+    def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
+        """What the network gets of an image: ``(1, h, w, 3)`` float32 for each of its runs."""
+        _, scaled, passes = self._plan(image)
+        return [np.asarray(scaled(one.scale, one.size), np.float32) for one in passes]
 
     @property
     def dimensions(self) -> dict[str, int]:
@@ -182,14 +192,3 @@ class DelgExtractor:
             scores=scores[rows],
             scales=np.concatenate(found.scales)[rows],
         )
-
-
-def model_digest(config: Mapping[str, Any]) -> str:
-    """Hexadecimal SHA-256 of the part of a model's configuration that its features depend on.
-
-    Args:
-      config: JSON values; left out are ``extraction``, which the store records as it was used, and ``num_classes``,
-        which only the training heads know.
-    """
-    part = {key: value for key, value in config.items() if key not in ("extraction", "num_classes")}
-    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """The network on OpenVINO, on the processor: in float32, bfloat16, or int8 after a calibration."""
 
+import hashlib
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,9 @@ import numpy as np
 
 from delg.exporting.openvino import openvino, openvino_model
 from extraction.runtimes import Network
+from extraction.settings import model_digest
 from protos.errors import InputError
+from protos.files import sha256
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -59,7 +62,33 @@ def build(model: "Delg", precision: str, folder: str | None) -> OpenVinoRuntime:
     """See :func:`extraction.runtimes.start`."""
     if precision != "int8":
         return OpenVinoRuntime(openvino_model(model, model.head_names), precision)
+    int8_digest(model, folder)
+    return OpenVinoRuntime(openvino().Core().read_model(Path(folder or "", INT8_FILE)), precision)
+
+
+def int8_digest(model: "Delg", folder: str | None) -> str:
+    """Hexadecimal SHA-256 of a calibrated graph, checked to be of this model.
+
+    Raises:
+      InputError: there is none, or it is of other weights or switches.
+    """
     path = Path(folder or "", INT8_FILE)
+    again = "delg-calibrate --precision=int8 makes it."
     if folder is None or not path.is_file():
-        raise InputError(f"int8 needs a calibration: {path} is not there; delg-calibrate --precision=int8 makes it.")
-    return OpenVinoRuntime(openvino().Core().read_model(path), precision)
+        raise InputError(f"int8 needs a calibration of the model: {path} is not there; {again}")
+    graph = openvino().Core().read_model(path)
+    try:
+        digest = graph.get_rt_info(["delg", "digest"]).value
+    except RuntimeError:
+        digest = None
+    if digest != graph_digest(model):
+        raise InputError(f"{path} is of other weights or switches than the model; {again}")
+    return hashlib.sha256((sha256(path) + sha256(path.with_suffix(".bin"))).encode()).hexdigest()
+
+
+def graph_digest(model: "Delg") -> str:
+    """Hexadecimal SHA-256 of all that the network's outputs depend on: its form and its weights."""
+    digest = hashlib.sha256(model_digest(model.get_config()).encode())
+    for weight in model.inference_model(model.head_names).weights:
+        digest.update(np.ascontiguousarray(weight, np.float32).tobytes())
+    return digest.hexdigest()

@@ -1,5 +1,8 @@
 """The settings that every extractor records in the store."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,3 +38,14 @@ def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int 
         raise InputError(f"min_image_size {min_image_size} is above max_image_size {max_image_size}.")
     if type(max_feature_num) is not int or max_feature_num < 1:
         raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")
+
+
+def model_digest(config: Mapping[str, Any]) -> str:
+    """Hexadecimal SHA-256 of the part of a model's configuration that its features depend on.
+
+    Args:
+      config: JSON values; left out are ``extraction``, which the store records as it was used, and ``num_classes``,
+        which only the training heads know.
+    """
+    part = {key: value for key, value in config.items() if key not in ("extraction", "num_classes")}
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()

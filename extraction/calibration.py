@@ -1,0 +1,102 @@
+"""What is set from a sample of images and kept in the model's folder: a score threshold, and ranges for int8."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extraction.delg_extractor import DelgExtractor
+from extraction.images import BadImageError, ImageRef, load_image
+from extraction.openvino_runtime import INT8_FILE, graph_digest
+from extraction.pipeline import describe
+from protos.errors import InputError
+from protos.files import atomic_path, read_json, write_json
+
+EVERY = 10**9  # more cells than an image has
+
+
+def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quantile: float) -> float:
+    """The attention that a share of all cells, over all scales of the sample, stays below.
+
+    Args:
+      extractor: of a model with a local head.
+      images: the sample; those that cannot be read are passed over.
+      quantile: the share, 0 to 1.
+
+    Raises:
+      InputError: the share is out of range, the model has no local head, or no image can be read.
+    """
+    if not 0 <= quantile <= 1:
+        raise InputError(f"quantile expects a share from 0 to 1. Received: {quantile}")
+    if "local" not in extractor.heads:
+        raise InputError("The model has no local head, so it has no scores to set a threshold for.")
+    every = replace(extractor.config, max_feature_num=EVERY, score_threshold=None)
+    plain = DelgExtractor(extractor.model, every)
+    plain.heads = ("local",)
+    scores = [describe(plain, ref, loaded).scores for ref, loaded in _readable(images)]
+    return float(np.quantile(np.concatenate(scores), quantile))
+
+
+def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
+    """Writes a threshold into the model's own options of extraction."""
+    from delg.saving import CONFIG
+
+    path = Path(folder, CONFIG)
+    document = read_json(path)
+    document["model"]["extraction"] = (document["model"]["extraction"] or {}) | {"score_threshold": threshold}
+    write_json(path, document)
+
+
+def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:
+    """Makes the network in int8 from the ranges that its activations have on a sample, by NNCF.
+
+    Every scale of every image is part of the sample. The graph is written into the folder beside the weights.
+
+    Args:
+      extractor: its model and scales.
+      images: the sample; those that cannot be read are passed over.
+      folder: the model's.
+
+    Returns:
+      The graph's file.
+
+    Raises:
+      InputError: the extra is not installed, or no image can be read.
+    """
+    from delg.exporting.openvino import openvino, openvino_model
+
+    package = openvino()
+    try:
+        import nncf
+    except ImportError as error:
+        raise InputError("int8 needs packages that are missing; run: pip install 'delg[openvino]'") from error
+    nncf.set_log_level("ERROR")
+    inputs = [one for ref, (image, *_) in _readable(images) for one in extractor.network_inputs(image)]
+    graph = openvino_model(extractor.model, extractor.model.head_names)
+    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=len(inputs), fast_bias_correction=True)
+    quantised.set_rt_info(graph_digest(extractor.model), ["delg", "digest"])
+    path = Path(folder, INT8_FILE)
+    with atomic_path(path.with_suffix(".bin")) as weights, atomic_path(path) as temporary:
+        package.serialize(quantised, os.fspath(temporary), os.fspath(weights))
+    return path
+
+
+def _readable(images: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Any]]:
+    """The images that can be decoded, with what :func:`extraction.images.load_image` gives.
+
+    Raises:
+      InputError: there are none.
+    """
+    found = False
+    for ref in images:
+        try:
+            loaded = load_image(ref)
+        except BadImageError:
+            continue
+        found = True
+        yield ref, loaded
+    if not found:
+        raise InputError("None of the images of the sample can be read.")
