@@ -1,21 +1,11 @@
 """Inlier matches of a benchmark's images: as pairs of keypoints, and as pictures."""
 
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.report.gallery import DrawMatches
+from evaluation.report.pairs import Picture, draw_pair
 from evaluation.runner import Alignment, Method
-from extraction.images import BadImageError, ImageRef, load_image
-from matching.draw import draw_matches
-
-HEIGHT = 320  # pixels of a picture
-LINES = 60  # matches drawn at most, evenly taken from all
-Picture = NDArray[np.uint8]
 
 
 def matches_locally(method: Method, reranker: Any) -> bool:
@@ -45,29 +35,7 @@ def drawer(benchmark: Benchmark, method: Method, reranker: Any) -> DrawMatches |
             return None
         query, result = method.queries.features(rows[0]), method.database.features(rows[1])
         pairs = reranker.inliers(query, result).pairs
-        shown = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(LINES, len(pairs)), dtype=np.int64))]
-        try:
-            left, left_scale = _shrunk(benchmark.queries[q])
-            right, right_scale = _shrunk(benchmark.database[d])
-        except BadImageError:
-            return None
-        points = (
-            _scaled(query.keypoints[shown[:, 0]], left_scale),
-            _scaled(result.keypoints[shown[:, 1]], right_scale),
-        )
-        return draw_matches(left, right, *points), len(pairs)
+        picture = draw_pair((benchmark.queries[q], benchmark.database[d]), (query, result), pairs)
+        return None if picture is None else (picture, len(pairs))
 
     return draw
-
-
-def _shrunk(image: ImageRef) -> tuple[Picture, float]:
-    """The whole photo at the pictures' height, and the factor."""
-    pixels, _, _ = load_image(replace(image, crop=None))
-    factor = HEIGHT / pixels.shape[0]
-    size = max(round(pixels.shape[1] * factor), 1), HEIGHT
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)), factor
-
-
-def _scaled(points: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Pixel coordinates after resizing; the centre of the first pixel is 0 before and after."""
-    return ((points + 0.5) * factor - 0.5).astype(np.float32)

@@ -1,5 +1,6 @@
 """Image files: which there are, and how one is decoded (Pillow, orientation tag ignored, as the released code does)."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -86,6 +87,27 @@ def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[
     if not relative:
         raise InputError(f"The image list {os.fspath(path)} is empty; expected the path of one image a line.")
     return _named((part, Path(images_dir or "") / part) for part in relative)
+
+
+def find_image(folder: str | os.PathLike[str], name: str) -> ImageRef:
+    """The image below a folder that :func:`list_images` or :func:`read_image_list` gives a name.
+
+    Args:
+      folder: where the names start.
+      name: path below it, without or with the suffix.
+
+    Returns:
+      The image. Where no such file exists, its path is the folder with the name, which does not open.
+    """
+    place = os.fspath(Path(folder, name))
+    for suffix in ("", *SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)):
+        if Path(place + suffix).is_file():
+            return ImageRef(name, place + suffix)
+    with contextlib.suppress(OSError):  # a suffix of large and small letters
+        for entry in sorted(Path(place).parent.iterdir()):
+            if entry.stem == Path(place).name and entry.suffix.lower() in SUFFIXES:
+                return ImageRef(name, os.fspath(entry))
+    return ImageRef(name, place)
 
 
 def _walk(root: Path) -> list[Path]:

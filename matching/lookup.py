@@ -1,5 +1,7 @@
 """One query image against a database: what ``delg-search`` does once the query is described."""
 
+from typing import NamedTuple
+
 from extraction.features import Features
 from matching.index import search, unranked
 from matching.indexes.saved import Searchable
@@ -7,6 +9,23 @@ from matching.ranking import Ranking
 from matching.rerankers import Reranker
 from matching.source import MemorySource, Source
 from protos.errors import InputError
+
+
+class Result(NamedTuple):
+    """One image that was found.
+
+    Attributes:
+      name: of the image.
+      score: of the last stage.
+      row: of the database.
+      before: its rank in the first stage, 1 for the best; None where there are no global descriptors, so that all
+        images come to the reranker alike.
+    """
+
+    name: str
+    score: float
+    row: int
+    before: int | None
 
 
 def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | None:
@@ -33,7 +52,7 @@ def find(
     top_k: int,
     reranker: Reranker | None = None,
     index: Searchable | None = None,
-) -> list[tuple[str, float]]:
+) -> list[Result]:
     """The best images of a database for one query.
 
     Args:
@@ -44,7 +63,7 @@ def find(
       index: of the store, to search instead of all its descriptors.
 
     Returns:
-      Names and scores, best first; an approximate index may find fewer than ``top_k``. Without global descriptors the
+      The images, best first; an approximate index may find fewer than ``top_k``. Without global descriptors the
       reranker alone decides.
 
     Raises:
@@ -61,6 +80,8 @@ def find(
         raise InputError("Expected a feature store or an index to search.")
     else:
         ranking = _search(source, store, depth, reranker)
+    compared = bool(source.global_descriptors.shape[1])
+    before = {int(row): rank for rank, row in enumerate(ranking.row(0), 1)} if compared else {}
     if reranker is not None:
         if store is None:
             raise InputError("A reranker expects the feature store that the index was made from.")
@@ -68,7 +89,8 @@ def find(
     best = ranking.top(top_k)
     rows = [int(row) for row in best.row(0)]
     names = index.names_of(rows) if index is not None else [store.names[row] for row in rows] if store else []
-    return list(zip(names, (float(score) for score in best.scores[0, : len(rows)])))
+    scores = best.scores[0].tolist()
+    return [Result(name, score, row, before.get(row)) for name, score, row in zip(names, scores, rows)]
 
 
 def _search(source: Source, store: Source, depth: int, reranker: Reranker | None) -> Ranking:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 if TYPE_CHECKING:
-    from extraction.images import ImageRef
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from extraction.images import Crop, ImageRef
     from extraction.pipeline import Loaded
 
 FLAGS = flags.FLAGS
@@ -19,7 +22,10 @@ flags.DEFINE_string("model", "rootsift", "A model folder, or an extractor such a
 flags.DEFINE_string("output", None, "Picture of the two images with a line for each inlier (.jpg, .png or .webp).")
 flags.DEFINE_enum("geometry", "affine", ["affine", "homography", "similarity"], "The transform that must agree.")
 flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descriptors.", lower_bound=0.0)
+flags.DEFINE_float("ratio", None, "Largest ratio of the distances of the nearest and the second nearest descriptor.")
+flags.DEFINE_bool("mutual", False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
 flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
+flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the first image.")
 
 
 def main(arguments: list[str]) -> None:
@@ -31,13 +37,14 @@ def main(arguments: list[str]) -> None:
     Raises:
       InputError: an image, the model, the output or a flag cannot be used.
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError
     from extraction.pipeline import describe
-    from matching.draw import draw_matches, write_picture
-    from matching.local import match
+    from matching.lookup import parse_crop
+    from matching.ransac import Ransac
     from protos.errors import InputError
     from protos.files import check_writable
 
@@ -47,22 +54,47 @@ def main(arguments: list[str]) -> None:
         if Path(FLAGS.output).suffix.lower() not in SUFFIXES:
             raise InputError(f"--output expects a file ending in {' '.join(SUFFIXES)}. Received: {FLAGS.output!r}")
         check_writable(Path(FLAGS.output).parent)
-    loaded = [_load(path) for path in arguments]
+    matcher = Ransac(
+        matching_threshold=FLAGS.matching_threshold,
+        residual=FLAGS.residual,
+        ratio=FLAGS.ratio,
+        mutual=FLAGS.mutual,
+        model=FLAGS.geometry,
+    )
+    crop = parse_crop(FLAGS.crop)
+    images = [_load(path) for path in arguments]
     extractor = build_extractor(FLAGS.model)
+    cropped = (replace(images[0][0], crop=crop), None)
     try:
-        query, index = (describe(extractor, *image) for image in loaded)
+        query, index = (describe(extractor, *image) for image in (cropped if crop else images[0], images[1]))
     except BadImageError as error:
         raise InputError(f"An image cannot be used: {error}.") from error
-    options = {"model": FLAGS.geometry, "residual": FLAGS.residual}
-    inliers = match(query, index, matching_threshold=FLAGS.matching_threshold, **options)
+    inliers = matcher.inliers(query, index)
     print(f"local features: {len(query)} and {len(index)}")
     print(f"tentative matches: {inliers.tentative}")
     print(f"inliers: {len(inliers)}")
     if FLAGS.output is not None:
         points = query.keypoints[inliers.pairs[:, 0]], index.keypoints[inliers.pairs[:, 1]]
-        image_a, image_b = (pixels for _, (pixels, _, _) in loaded)
-        write_picture(FLAGS.output, draw_matches(image_a, image_b, *points))
-        print(f"picture: {FLAGS.output}")
+        _draw([pixels for _, (pixels, _, _) in images], crop, points)
+
+
+def _draw(
+    images: "list[NDArray[np.uint8]]", crop: "Crop | None", points: "tuple[NDArray[np.float32], NDArray[np.float32]]"
+) -> None:
+    """Writes the picture of the two images, the query's crop outlined."""
+    import numpy as np
+    from PIL import Image
+
+    from evaluation.report.thumbs import draw_box
+    from matching.draw import draw_matches, write_picture
+
+    left, right = images
+    if crop is not None:
+        outlined = Image.fromarray(left)
+        draw_box(outlined, list(crop))
+        left = np.asarray(outlined)
+    write_picture(FLAGS.output, draw_matches(left, right, *points))
+    print(f"picture: {FLAGS.output}")
 
 
 def _load(path: str) -> "tuple[ImageRef, Loaded]":

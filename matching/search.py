@@ -1,16 +1,23 @@
-"""Finds the database images most like a query image, from a feature store or an index; no labels are needed.
+r"""Finds the database images most like a query image, from a feature store or an index; no labels are needed.
 
 delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --top_k=10 --rerank=superglobal
 delg-search --query=query.jpg --model=MODEL_DIR --index=INDEX_DIR --search_options='nprobe=64'
+delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --rerank=ransac --images_dir=photos \
+  --output=results.html
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 if TYPE_CHECKING:
+    from extraction.features import Features
+    from extraction.images import ImageRef
     from extraction.store import FeatureStore
     from matching.indexes.saved import Searchable
+    from matching.lookup import Result
+    from matching.rerankers import Reranker
 
 FLAGS = flags.FLAGS
 
@@ -26,10 +33,12 @@ flags.DEFINE_string("search_options", None, "Settings to search the index by, su
 flags.DEFINE_integer("top_k", 10, "How many images to print.", lower_bound=1)
 flags.DEFINE_string("rerank", None, "Second stage, such as ransac, 'ransac(top_k=200)' or superglobal.")
 flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the image.")
+flags.DEFINE_string("output", None, "Page with the query, the results and their inliers as pictures (.html).")
+flags.DEFINE_string("images_dir", None, "Folder of the database's photos, for --output: that of delg-extract.")
 
 
 def main() -> None:
-    """Describes the query, searches, reranks, prints rank, name and score.
+    """Describes the query, searches, reranks, prints rank, name and score, and makes the page.
 
     Raises:
       InputError: a flag is missing or does not fit, or the store was made with other settings.
@@ -48,6 +57,7 @@ def main() -> None:
     for name in ("query", "model", *(() if FLAGS.index and not FLAGS.rerank else ("features_dir",))):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required: {FLAGS[name].help}")
+    _check_output()
     ref = ImageRef(Path(FLAGS.query).stem, FLAGS.query, parse_crop(FLAGS.crop))
     reranker = build_reranker(FLAGS.rerank) if FLAGS.rerank else None
     store, index = _database()
@@ -64,9 +74,57 @@ def main() -> None:
         raise InputError(f"The query {FLAGS.query} cannot be used: {error}.") from error
     if store is not None:
         query = as_stored(query, store.local_dtype)
+    results = find(query, store, FLAGS.top_k, reranker, index)
     print("rank  score     name")
-    for rank, (name, score) in enumerate(find(query, store, FLAGS.top_k, reranker, index), 1):
-        print(f"{rank:4d}  {score:8.4f}  {name}")
+    for rank, result in enumerate(results, 1):
+        print(f"{rank:4d}  {result.score:8.4f}  {result.name}")
+    if FLAGS.output:
+        _write_page((ref, query), results, store, index, reranker)
+
+
+def _check_output() -> None:
+    """Proves that the page can be written, before long work starts."""
+    from pathlib import Path
+
+    from protos.errors import InputError
+    from protos.files import check_writable
+
+    if bool(FLAGS.output) != bool(FLAGS.images_dir):
+        raise InputError("--output and --images_dir go together: the page shows the photos of that folder.")
+    if not FLAGS.output:
+        return
+    if not FLAGS.output.lower().endswith(".html"):
+        raise InputError(f"--output expects a file ending in .html. Received: {FLAGS.output!r}")
+    if not Path(FLAGS.images_dir).is_dir():
+        raise InputError(f"The image folder {FLAGS.images_dir} does not exist or is not a folder.")
+    check_writable(Path(FLAGS.output).parent)
+
+
+def _write_page(
+    query: "tuple[ImageRef, Features]",
+    results: "Sequence[Result]",
+    store: "FeatureStore | None",
+    index: "Searchable | None",
+    reranker: "Reranker | None",
+) -> None:
+    """Writes the page of the results."""
+    from evaluation.report.results import render_search, verifier
+    from protos.files import write_text
+
+    images = len(index) if index is not None else len(store) if store is not None else 0
+    names = ("query", "model", "features_dir", "index", "search_options", "rerank", "images_dir")
+    crop = {"crop": ",".join(FLAGS.crop)} if FLAGS.crop else {}
+    page = render_search(
+        query,
+        results,
+        FLAGS.images_dir,
+        searched=f"{images} images of {FLAGS.index or FLAGS.features_dir}",
+        reranked=reranker is not None,
+        verify=verifier(query[1], store, reranker),
+        settings={name: FLAGS[name].value for name in names if FLAGS[name].value} | crop,
+    )
+    write_text(FLAGS.output, page)
+    print(f"page: {FLAGS.output}")
 
 
 def _database() -> "tuple[FeatureStore | None, Searchable | None]":

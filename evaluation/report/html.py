@@ -46,14 +46,10 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
     Returns:
       An HTML document.
     """
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = text.number
-    return environment.get_template("template.html").render(
+    return page(
+        "template.html",
         report=report,
         protocol=protocol,
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         lead=_lead(report),
         table=results(report),
         metrics=list(report.rows[0].metrics[protocol]),
@@ -63,6 +59,16 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
         notes=text.notes(report),
         settings={key: text.flat(value) for key, value in report.settings.items()},
     )
+
+
+def page(template: str, **values: object) -> str:
+    """Fills in a template of this folder; it also gets the ``style`` of all pages, and the filter ``number``."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = text.number
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(style=style, **values)
 
 
 def _lead(report: Report) -> str:

@@ -28,11 +28,13 @@ def fitted(image: Image.Image, height: int, max_width: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def thumbnail(ref: ImageRef) -> str | None:
+def thumbnail(ref: ImageRef, height: int = HEIGHT, max_width: int = MAX_WIDTH) -> str | None:
     """A thumbnail of the whole photo; where the reference has a crop, its box is drawn on it.
 
     Args:
       ref: the image.
+      height: of the thumbnail in pixels, at most.
+      max_width: likewise.
 
     Returns:
       A data URI; None when the file is missing or cannot be decoded.
@@ -41,13 +43,13 @@ def thumbnail(ref: ImageRef) -> str | None:
         pixels, (width, _), _ = load_image(replace(ref, crop=None))
     except BadImageError:
         return None
-    small = fitted(Image.fromarray(pixels), HEIGHT, MAX_WIDTH)
+    small = fitted(Image.fromarray(pixels), height, max_width)
     if ref.crop is not None:
-        _draw_box(small, [side * small.width / width for side in ref.crop])
+        draw_box(small, [side * small.width / width for side in ref.crop])
     return data_uri(small)
 
 
-def _draw_box(image: Image.Image, box: list[float]) -> None:
+def draw_box(image: Image.Image, box: list[float]) -> None:
     """A yellow box with a dark rim, so that it is seen on every ground."""
     x1, y1, x2, y2 = (round(side) for side in box)
     x1, y1 = max(x1, 1), max(y1, 1)

@@ -7,6 +7,7 @@ import numpy as np
 from evaluation import overlays
 from evaluation.benchmarks.base import Benchmark
 from evaluation.protocols import Truth
+from evaluation.report import pairs
 from evaluation.runner import Method
 from extraction.features import Features
 from extraction.pipeline import extract
@@ -33,7 +34,7 @@ def test_lines_join_the_matched_pixels(tmp_path, monkeypatch):
         for name, images in (("sq", queries), ("sd", database))
     ]
     method, drawn = Method("global", *stores), []
-    monkeypatch.setattr(overlays, "draw_matches", lambda *given: drawn.append(given) or given[0])
+    monkeypatch.setattr(pairs, "draw_matches", lambda *given: drawn.append(given) or given[0])
     reranker = SimpleNamespace(inliers=lambda query, result: SimpleNamespace(pairs=np.array([[0, 0]])))
     draw = overlays.drawer(benchmark, method, reranker)
     picture, inliers = draw(0, 1)

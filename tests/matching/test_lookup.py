@@ -1,12 +1,17 @@
 import numpy as np
 import pytest
 
+from matching import lookup
 from matching.index import build_index
-from matching.lookup import find, parse_crop
+from matching.lookup import parse_crop
 from matching.rerankers import build_reranker
 from matching.source import MemorySource
 from protos.errors import InputError
 from tests.matching.helpers import global_source, local, scene, view
+
+
+def find(*given, **more):
+    return [(found.name, found.score) for found in lookup.find(*given, **more)]
 
 
 def test_crop():
@@ -91,3 +96,12 @@ def test_without_global_descriptors_a_reranker_of_all_images_decides():
     for reranker in (None, build_reranker("ransac(top_k=2)")):
         with pytest.raises(InputError, match=r"'ransac\(top_k=3\)'"):
             find(query, store, 2, reranker)
+
+
+def test_rows_and_ranks_of_the_first_stage():
+    query, store = photos([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    found = lookup.find(query, store, 3, build_reranker("ransac"))
+    assert [(result.row, result.before) for result in found] == [(2, 3), (1, 2), (0, 1)]
+    assert [(result.row, result.before) for result in lookup.find(query, store, 2)] == [(0, 1), (1, 2)]
+    found = lookup.find(*photos([[], [], []]), 2, build_reranker("ransac"))
+    assert [(result.row, result.before) for result in found] == [(2, None), (1, None)]

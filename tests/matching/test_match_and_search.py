@@ -1,5 +1,6 @@
 """The commands delg-match and delg-search, run as a user runs them, on RootSIFT (no TensorFlow)."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +75,28 @@ def test_match_prints_the_counts_and_draws(place):
     assert int(other.stdout.split("inliers:")[1].split()[0]) < 15
 
 
+def test_match_by_other_rules(place):
+    match = ["match", "query.png", "jpg/image3.png"]
+    counts = {}
+    for flags in ("", "--ratio=0.8 --mutual", "--crop=80,60,240,180"):
+        done = delg(place, *match, *flags.split(), "--output=out/crop.png")
+        assert done.returncode == 0, done.stderr
+        counts[flags] = [int(number) for number in re.findall(r"\d+", done.stdout)]
+    features, _, tentative, inliers = counts[""]
+    strict = counts["--ratio=0.8 --mutual"]
+    assert strict[0] == features and strict[2] < tentative and strict[3] > 20
+    assert counts["--crop=80,60,240,180"][0] < features and 10 < counts["--crop=80,60,240,180"][3] < inliers
+    yellow = np.abs(cv2.imread(str(place / "out" / "crop.png"))[61, 90:230].astype(int) - [31, 210, 255]).sum(-1) < 9
+    assert yellow.mean() > 0.5, "the crop is outlined"
+
+
 def test_match_refuses_in_one_sentence(place):
     refused(delg(place, "match", "query.png"), "two image files", "Received: 1")
     refused(delg(place, "match", "query.png", "text.jpg"), "text.jpg", "not an image")
     refused(delg(place, "match", "query.png", "query.png", "--output=picture.txt"), "--output expects", "picture.txt")
     refused(delg(place, "match", "query.png", "query.png", "--model=surf"), "surf", "rootsift")
+    refused(delg(place, "match", "query.png", "query.png", "--ratio=1.5"), "ratio expects", "Received: 1.5")
+    refused(delg(place, "match", "query.png", "query.png", "--crop=900,900,999,999"), "crop", "holds no pixel")
 
 
 def search(place, *arguments):
@@ -115,6 +133,23 @@ def test_search_refuses_in_one_sentence(place):
     refused(search(place, "--crop=900,900,999,999"), "query.png", "crop")
     refused(search(place, "--features_dir=jpg"), "not a feature store")
     refused(search(place, "--query=text.jpg"), "text.jpg", "not an image")
+
+
+def test_search_makes_a_page(place):
+    page = ["--rerank=ransac", "--images_dir=jpg", "--output=out/results.html"]
+    done = search(place, "--top_k=3", "--crop=80,60,240,180", *page)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "page: out/results.html"
+    html = (place / "out" / "results.html").read_text(encoding="utf-8")
+    assert html.count('alt="Result ') == 3 and html.count('id="match-1"') == 1
+    inliers = int(re.search(r">(\d+) inliers</a>", html)[1])
+    assert inliers == float(done.stdout.splitlines()[1].split()[1]) > 10
+    for part in ("its crop drawn as a box", "The best 3 of 6 images of store.", "image3", "80,60,240,180"):
+        assert part in html
+    refused(search(place, "--output=r.html"), "--output and --images_dir go together")
+    refused(search(place, "--images_dir=jpg"), "--output and --images_dir go together")
+    refused(search(place, *page[:2], "--output=r.txt"), "--output expects a file ending in .html", "r.txt")
+    refused(search(place, "--images_dir=nowhere", "--output=r.html"), "nowhere does not exist")
 
 
 def lines(done):

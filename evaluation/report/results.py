@@ -1,0 +1,128 @@
+"""The results of one search as a page that opens from disk: no network, no script, pictures inside."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.report.html import page
+from evaluation.report.pairs import draw_pair
+from evaluation.report.thumbs import picture, thumbnail
+from extraction.features import Features
+from extraction.images import ImageRef, find_image
+from matching.lookup import Result
+from matching.source import Source
+
+QUERY_HEIGHT, TILE_HEIGHT, MAX_WIDTH = 360, 220, 480  # pixels
+MAX_PICTURES = 20  # of inlier matches; a hundred kilobytes each
+Rows = NDArray[np.int64]
+Place = str | os.PathLike[str]
+Query = tuple[ImageRef, Features]
+Verify = Callable[[int], tuple[Features, Rows]]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One result.
+
+    Attributes:
+      rank: 1 for the best.
+      before: rank in the first stage, where there was one.
+      name: of the image.
+      score: for reading.
+      src: its picture; None when it cannot be shown.
+      inliers: matches that agree on one transform; None where local features are not compared.
+      matches: their picture; None when it cannot be shown, or is not.
+    """
+
+    rank: int
+    before: int | None
+    name: str
+    score: str
+    src: str | None
+    inliers: int | None = None
+    matches: str | None = None
+
+    @property
+    def move(self) -> str:
+        """A sign for the way that reranking moved it."""
+        before = self.rank if self.before is None else self.before
+        return "▲" if self.rank < before else "▼" if self.rank > before else "="
+
+
+def verifier(query: Features, store: Source | None, reranker: Any) -> Verify | None:
+    """What finds the inliers of a database row, where the reranker matches local features and there are some."""
+    if store is None or not hasattr(reranker, "inliers") or not len(query):
+        return None
+
+    def verify(row: int) -> tuple[Features, Rows]:
+        features = store.features(row)
+        return features, reranker.inliers(query, features).pairs
+
+    return verify
+
+
+def render_search(
+    query: Query,
+    results: Sequence[Result],
+    images_dir: Place,
+    *,
+    searched: str,
+    reranked: bool,
+    verify: Verify | None,
+    settings: Mapping[str, object],
+) -> str:
+    """The page.
+
+    Args:
+      query: the image, its crop outlined, and its features.
+      results: best first.
+      images_dir: where the photos are that the results name; one that is missing is told in its place.
+      searched: what was searched, in words.
+      reranked: whether the first stage's ranks are shown beside the last.
+      verify: gives the features of a database row, and ``(M, 2)`` its inliers with the query, rows of local features;
+        None where local features are not compared.
+      settings: what was asked for, by name.
+
+    Returns:
+      An HTML document.
+    """
+    ref = query[0]
+    tiles = [_tile(query, result, rank, images_dir, verify) for rank, result in enumerate(results, 1)]
+    return page(
+        "results.html",
+        query=ref.name,
+        src=thumbnail(ref, QUERY_HEIGHT, MAX_WIDTH),
+        cropped=ref.crop is not None,
+        searched=searched,
+        reranked=reranked,
+        verified=verify is not None,
+        tiles=tiles,
+        absent=sum(tile.src is None for tile in tiles),
+        images_dir=os.fspath(images_dir),
+        most=MAX_PICTURES,
+        settings=settings,
+    )
+
+
+def _tile(
+    query: Query,
+    result: Result,
+    rank: int,
+    images_dir: Place,
+    verify: Verify | None,
+) -> Tile:
+    image = find_image(images_dir, result.name)
+    inliers, matches = None, None
+    if verify is not None:
+        features, pairs = verify(result.row)
+        inliers = len(pairs)
+        if inliers and rank <= MAX_PICTURES:
+            drawn = draw_pair((query[0], image), (query[1], features), pairs)
+            matches = None if drawn is None else picture(drawn)
+    score = f"{result.score:.4f}".rstrip("0").rstrip(".")
+    src = thumbnail(image, TILE_HEIGHT, MAX_WIDTH)
+    return Tile(rank, result.before, result.name, score, src, inliers, matches)
