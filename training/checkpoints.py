@@ -1,4 +1,4 @@
-"""Checkpoints of a training run (model, optimizer, step, averaged weights), written by steps and by time, and read."""
+"""Checkpoints of a training run (all that its next step depends on), written by steps and by time, and read."""
 
 import os
 import shutil
@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from protos.errors import InputError, first_line
 from training.averaging import MovingAverage
+from training.progress import Progress
+from training.step import METRICS
 
 PREFIX = "ckpt"
 TIME_SHARE = 20
@@ -19,7 +22,9 @@ class Checkpoints:
     """The last checkpoints of a run in one folder.
 
     A checkpoint counts only once the folder's ``checkpoint`` file names it, and that file is replaced in one piece:
-    a run that is killed while writing continues from the one before.
+    a run that is killed while writing continues from the one before. It holds the weights, the state of the optimizer
+    and the number of steps, of which the learning rate, the order of the images and every random number are functions;
+    and what was added up for the next report.
 
     Args:
       folder: made if absent.
@@ -45,9 +50,12 @@ class Checkpoints:
     ) -> None:
         self._folder = Path(folder)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._sums = tf.Variable(np.zeros(len(METRICS) + 1), dtype=tf.float64, trainable=False)
         self._save_interval, self._save_seconds = save_interval, save_seconds
         averages = {} if average is None else {"average": average}
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step, **averages)
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, step=self._step, report=self._sums, **averages
+        )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), keep, keep_checkpoint_every_n_hours=3, checkpoint_name=PREFIX
         )
@@ -74,12 +82,22 @@ class Checkpoints:
         self._last = int(self._step.numpy())
         return self._last
 
-    def save(self, step: int) -> None:
-        """Writes a checkpoint of the state after ``step`` steps, unless that one is there."""
+    def resume(self, progress: Progress) -> None:
+        """Gives a report the sums of the steps before the checkpoint that was read."""
+        progress.resume(self._sums.numpy())
+
+    def save(self, step: int, sums: np.ndarray | None = None) -> None:
+        """Writes a checkpoint of the state after ``step`` steps, unless that one is there.
+
+        Args:
+          step: steps done.
+          sums: of the report that is not out yet, see :attr:`training.progress.Progress.sums`; None for none.
+        """
         if step == self._last:
             return
         started = time.monotonic()
         self._step.assign(step)
+        self._sums.assign(np.zeros(len(METRICS) + 1) if sums is None else sums)
         try:
             self._manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
@@ -87,11 +105,11 @@ class Checkpoints:
         self._saved_at, self._last = time.monotonic(), step
         self._cost = self._saved_at - started
 
-    def save_if_due(self, step: int) -> None:
-        """Writes a checkpoint when ``save_interval`` divides ``step`` or enough time has passed."""
+    def save_if_due(self, step: int, sums: np.ndarray | None = None) -> None:
+        """:meth:`save` when ``save_interval`` divides ``step`` or enough time has passed."""
         waited = time.monotonic() - self._saved_at
         if step % self._save_interval == 0 or waited >= max(self._save_seconds, TIME_SHARE * self._cost):
-            self.save(step)
+            self.save(step, sums)
 
     @property
     def latest(self) -> str | None:

@@ -27,7 +27,13 @@ RESULT_SETTINGS = (
     "reconstruction_loss_weight",
     "whitening_init",
 )
-LATER_SETTINGS = ("global_loss", "moving_average_decay", "moving_average_start", "moving_average_dynamic")
+LATER_SETTINGS = (
+    "deterministic",
+    "global_loss",
+    "moving_average_decay",
+    "moving_average_start",
+    "moving_average_dynamic",
+)
 
 
 def run(options: TrainOptions) -> None:
@@ -160,6 +166,8 @@ def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | No
     from training.runs import finish_run, start_run
 
     tf.config.run_functions_eagerly(options.debug)
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
     config = _input_config(options, settings["augment"])
     trainer = _build_trainer(options, records, settings["model"])
     start_run(str(options.logdir), settings)

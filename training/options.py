@@ -28,6 +28,7 @@ class TrainOptions:
     moving_average_start: int = 0
     moving_average_dynamic: bool = False
     seed: int = 0
+    deterministic: bool = False
 
     image_size: int = 321
     use_augmentation: bool = True

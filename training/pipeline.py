@@ -1,8 +1,9 @@
 """Training records to batches of images: read, shuffle, decode, crop, augment, batch, prefetch.
 
-Two ways to the same batches. A set that fits in memory is decoded once and then drawn by index, so that the order and
-every crop are a function of ``(seed, position)`` alone. A larger one is streamed from its shards through a shuffle
-buffer. Photos stay uint8 until they are resized.
+Two ways to the same batches. A set that fits in memory is decoded once and then drawn by index. A larger one is
+streamed from its shards, see :mod:`training.stream`. In both, the order and every crop are a function of
+``(seed, position)`` alone, so that a training that was stopped goes on with the batches it would have had. Photos stay
+uint8 until they are resized.
 """
 
 import os
@@ -18,10 +19,10 @@ from protos.errors import InputError
 from training.augment import Augmentation, Crop
 from training.examples import parse_example
 from training.recordset import RecordSet
+from training.stream import READ_BYTES, stream
 
 Tensor = Any
 CACHE_LIMIT = 2 << 30
-READ_BYTES = 1 << 20
 PREFETCH = 2
 CONTRADICTION = "The training records do not hold the images that their manifest.json tells of."
 
@@ -88,8 +89,7 @@ def training_batches(
     Args:
       records: the training shards.
       config: the settings.
-      start_step: the batch to begin with. From a cache the stream is that of an uninterrupted run; when streaming, a
-        new order is drawn from ``(seed, start_step)``.
+      start_step: the batch to begin with; what follows is what an uninterrupted run gets.
       cache: the decoded photos, see :func:`load_cache`; None streams from the shards.
 
     Returns:
@@ -97,7 +97,7 @@ def training_batches(
     """
     start = start_step * config.batch_size
     if cache is None:
-        dataset = _stream(records, config, start_step)
+        dataset = stream(records, config.seed, config.shuffle_buffer, start)
         positions = tf.data.Dataset.counter(start, dtype=tf.int64)
         dataset = tf.data.Dataset.zip(positions, dataset)
     else:
@@ -177,21 +177,6 @@ def input_failure(error: tf.errors.OpError) -> str:
     if marker in text:
         return text[text.index(marker) :].partition(" classes")[0] + " classes."
     return f"A training record cannot be read: {text.splitlines()[0]}"
-
-
-def _stream(records: RecordSet, config: InputConfig, start_step: int) -> tf.data.Dataset:
-    """Serialised records: shuffled shards, interleaved, through a shuffle buffer, repeated."""
-    order = np.random.SeedSequence([config.seed, start_step]).generate_state(2).astype(np.int64)
-    files = tf.data.Dataset.from_tensor_slices(list(records.files))
-    files = files.shuffle(len(records.files), seed=int(order[0])).repeat()
-    cycle = min(16, len(records.files))
-    dataset = files.interleave(
-        lambda file: tf.data.TFRecordDataset(file, buffer_size=READ_BYTES),
-        cycle_length=cycle,
-        num_parallel_calls=min(2, cycle),
-        deterministic=True,
-    )
-    return dataset.shuffle(min(config.shuffle_buffer, records.num_images), seed=int(order[1]))
 
 
 def _prepare_record(num_classes: int, config: InputConfig) -> Callable[..., tuple[Tensor, Tensor]]:

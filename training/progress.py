@@ -32,6 +32,15 @@ class Progress:
             self._first = False
             self.restart_clock()
 
+    @property
+    def sums(self) -> np.ndarray:
+        """``(8,)`` float64: the metrics added up since the last report, and over how many steps."""
+        return np.append(self._sum, self._count)
+
+    def resume(self, sums: np.ndarray) -> None:
+        """Goes on from the :attr:`sums` of an earlier process, so that the next report is of the same steps."""
+        self._sum, self._count = np.array(sums[:-1], np.float64), int(sums[-1])
+
     def restart_clock(self) -> None:
         """Leaves everything since the last report out of the speed: a validation."""
         self._timed, self._started = 0, self._clock()

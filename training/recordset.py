@@ -25,6 +25,7 @@ class RecordSet:
       num_images: records in these shards.
       decoded_bytes: size of all images as uint8 RGB.
       fingerprint: identifies the images, labels and settings that the set was made from, and which shards these are.
+      shard_images: records in each file; empty where that is not known.
     """
 
     files: tuple[str, ...]
@@ -32,6 +33,7 @@ class RecordSet:
     num_images: int
     decoded_bytes: int
     fingerprint: str
+    shard_images: tuple[int, ...] = ()
 
 
 def open_records(pattern: str) -> RecordSet:
@@ -63,6 +65,7 @@ def open_records(pattern: str) -> RecordSet:
         num_images=sum(entry["images"] for entry in entries),
         decoded_bytes=sum(entry["decoded_bytes"] for entry in entries),
         fingerprint=_fingerprint((str(manifests[Path(file).parent]["fingerprint"]), Path(file).name) for file in files),
+        shard_images=tuple(entry["images"] for entry in entries),
     )
 
 

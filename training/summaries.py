@@ -58,6 +58,7 @@ class Summaries:
                 }
             ).items():
                 tf.summary.scalar(name, value)
+        self._writer.flush()  # a later checkpoint finds the whole curve on the disk
 
     def scalars(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
         """Writes ``{prefix}/{name}`` scalars, such as ``validation/desc``."""

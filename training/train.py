@@ -60,6 +60,12 @@ _define(
 _define("integer", "moving_average_start", "Step at which the averaging begins.", lower_bound=0)
 _define("bool", "moving_average_dynamic", "Average little at first: decay at most (1 + n) / (10 + n) at step n.")
 _define("integer", "seed", "Seed of the weights, the order and the augmentation.", lower_bound=0)
+_define(
+    "bool",
+    "deterministic",
+    "Operations that give the same bits at every run, slower on a GPU: a run that was killed and continued then ends "
+    "with exactly the weights of an uninterrupted one.",
+)
 
 # Images.
 _define("integer", "image_size", "Side of the training images in pixels.", lower_bound=1)

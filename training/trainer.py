@@ -113,6 +113,8 @@ class Trainer:
         loss = self.config.step.global_loss
         self.summaries = Summaries(self.logdir, self.model, loss.name if loss else "crossentropy")
         progress = Progress(self.config.max_iters, self.config.step.batch_size)
+        if start:
+            self.checkpoints.resume(progress)
         iterator = iter(batches(start))
         try:
             for step in range(start, self.config.max_iters):
@@ -122,7 +124,7 @@ class Trainer:
                     with self.averaged():
                         self._validate(done, validation)
                     progress.restart_clock()
-                self.checkpoints.save_if_due(done)
+                self.checkpoints.save_if_due(done, progress.sums)
             self.checkpoints.save(self.config.max_iters)
         finally:
             self.summaries.close()

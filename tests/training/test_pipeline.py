@@ -75,11 +75,14 @@ def test_a_cached_stream_continues_where_it_stopped(records_dir):
     assert not np.array_equal(whole[0][:32], rest[0])
 
 
-def test_streamed_order_depends_on_seed_and_start(records_dir):
+def test_streamed_order_is_new_in_every_epoch_and_for_every_seed(records_dir):
     records = open_records(str(records_dir / "train*"))
     first = take(training_batches(records, PLAIN), 12)
     assert np.array_equal(first[0], take(training_batches(records, PLAIN), 12)[0])
-    assert not np.array_equal(first[0][:64], take(training_batches(records, PLAIN, start_step=3), 8)[0])
+    assert not np.array_equal(first[0][:32], first[0][32:64])
+    other = InputConfig(batch_size=8, image_size=32, augmentation=Augmentation(), seed=1, threads=2)
+    assert not np.array_equal(first[0][:32], take(training_batches(records, other), 4)[0])
+    assert np.bincount(first[1][:32]).tolist() == np.bincount(first[1][32:64]).tolist() == [4] * 8
     assert len({round(float(value), 3) for value in first[0].reshape(96, -1).sum(1)}) == 32
     counts = np.bincount(first[1], minlength=8)
     assert counts.min() >= 6 and counts.sum() == 96

@@ -107,6 +107,8 @@ def test_a_stopped_run_ends_like_an_uninterrupted_one(tmp_path, batches):
     assert second.restore() == 3
     second.fit(batches, start=3)
     assert int(second.optimizer.iterations) == 8
+    (_, mean), (_, expected) = (scalars(tmp_path / name)["loss/total"][-1] for name in ("parts", "whole"))
+    assert mean == pytest.approx(expected, rel=0.03), "the report is of all steps since the last one"
     for ours, theirs in zip(second.model.weights, whole.model.weights):
         np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), rtol=2e-2, atol=2e-3)
 
