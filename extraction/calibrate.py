@@ -1,11 +1,13 @@
 r"""delg-calibrate: sets from a sample of images what is kept in a model's folder.
 
-Without --precision, the score threshold of local features: the attention that a share (--quantile) of all cells of the
-sample stays below. With --precision=int8, the network in int8 for --runtime=openvino, with the ranges of the sample.
+With --quantile, the score threshold of local features: the attention that this share of all cells of the sample stays
+below. With --local_whitening, a PCA whitening of local descriptors, which every command then applies with this model.
+With --precision=int8, the network in int8 for --runtime=openvino, with the ranges of the sample.
 
 Example:
   delg-calibrate --model=my_model --images_dir=photos --quantile=0.9
-  delg-calibrate --model=my_model --images_dir=photos --precision=int8 --num_images=32
+  delg-calibrate --model=my_model --images_dir=photos --local_whitening --num_images=200
+  delg-calibrate --model=my_model --images_dir=photos --precision=int8
 """
 
 from absl import flags
@@ -15,6 +17,7 @@ _IMAGES_DIR = flags.DEFINE_string("images_dir", None, "Folder of the images, sea
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 32, "Images of the sample, spread over the list.", lower_bound=1)
 _QUANTILE = flags.DEFINE_float("quantile", None, "Share of the cells that the threshold leaves out, 0 to 1.")
 _PRECISION = flags.DEFINE_enum("precision", None, ["int8"], "The precision to make the network in.")
+_LOCAL_WHITENING = flags.DEFINE_bool("local_whitening", False, "Learn a whitening of local descriptors.")
 
 
 def main() -> None:
@@ -27,20 +30,21 @@ def main() -> None:
     folder = _MODEL.value
     if not folder or not _IMAGES_DIR.value:
         raise InputError(f"The flag --{'images_dir' if folder else 'model'} is required.")
-    if (_QUANTILE.value is None) == (_PRECISION.value is None):
-        raise InputError("One of --quantile and --precision=int8 is required.")
+    if [_QUANTILE.value is not None, _PRECISION.value is not None, _LOCAL_WHITENING.value].count(True) != 1:
+        raise InputError("One of --quantile, --local_whitening and --precision=int8 is required.")
     if not is_model_folder(folder):
         raise InputError(f"{folder} is not a model folder.")
     images = list_images(_IMAGES_DIR.value)
     sample = images[:: max(1, len(images) // _NUM_IMAGES.value)][: _NUM_IMAGES.value]
     check_writable(folder)
 
-    from extraction.calibration import keep_threshold, quantise, score_threshold
+    from extraction.calibration import keep_threshold, learn_whitening, quantise, score_threshold
     from extraction.delg_extractor import DelgExtractor
 
     extractor = DelgExtractor.from_folder(folder, precision="float32")
     if _QUANTILE.value is None:
-        print(f"{quantise(extractor, sample, folder)}: from {len(sample)} images")
+        make = learn_whitening if _LOCAL_WHITENING.value else quantise
+        print(f"{make(extractor, sample, folder)}: from {len(sample)} images")
         return
     threshold = score_threshold(extractor, sample, _QUANTILE.value)
     keep_threshold(folder, threshold)

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from extraction import whitening
+from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
+from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.openvino_runtime import INT8_FILE, graph_digest
 from extraction.pipeline import describe
@@ -31,13 +34,8 @@ def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quanti
     """
     if not 0 <= quantile <= 1:
         raise InputError(f"quantile expects a share from 0 to 1. Received: {quantile}")
-    if "local" not in extractor.heads:
-        raise InputError("The model has no local head, so it has no scores to set a threshold for.")
     every = replace(extractor.config, max_feature_num=EVERY, score_threshold=None)
-    plain = DelgExtractor(extractor.model, every)
-    plain.heads = ("local",)
-    scores = [describe(plain, ref, loaded).scores for ref, loaded in _readable(images)]
-    return float(np.quantile(np.concatenate(scores), quantile))
+    return float(np.quantile(np.concatenate([f.scores for f in _local(extractor, every, images)]), quantile))
 
 
 def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
@@ -48,6 +46,37 @@ def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
     document = read_json(path)
     document["model"]["extraction"] = (document["model"]["extraction"] or {}) | {"score_threshold": threshold}
     write_json(path, document)
+
+
+def learn_whitening(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:
+    """Learns a whitening of local descriptors from those that are kept of a sample.
+
+    Args:
+      extractor: of a model with a local head; a whitening that it has does not matter.
+      images: the sample; those that cannot be read are passed over.
+      folder: the model's, for the whitening.
+
+    Returns:
+      The whitening's file.
+
+    Raises:
+      InputError: the model has no local head, no image can be read, or there are too few local features.
+    """
+    found = whitening.learn([f.descriptors.astype(np.float32) for f in _local(extractor, extractor.config, images)])
+    return whitening.save(found, folder, extractor.settings["weights_sha256"])
+
+
+def _local(extractor: DelgExtractor, config: ExtractionConfig, images: Sequence[ImageRef]) -> Iterator[Features]:
+    """Local features of a sample as the network gives them.
+
+    Raises:
+      InputError: the model has no local head, or no image can be read.
+    """
+    if "local" not in extractor.heads:
+        raise InputError("The model has no local head, so there are no local features to learn from.")
+    plain = DelgExtractor(extractor.model, config)
+    plain.heads = ("local",)
+    return (describe(plain, ref, loaded) for ref, loaded in _readable(images))
 
 
 def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:

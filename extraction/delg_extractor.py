@@ -11,11 +11,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.features import Features, Floats
 from extraction.openvino_runtime import int8_digest
 from extraction.passes import Pass, plan_passes
-from extraction.pca import NO_PCA, Projections
+from extraction.pca import NO_PCA, Projections, attach
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes import Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
@@ -92,7 +93,7 @@ class DelgExtractor:
 
     @classmethod
     def from_folder(cls, folder: str, seed: int | None = None, **options: Any) -> Self:
-        """Loads a model folder.
+        """Loads a model folder, and the whitening of local descriptors that may lie in it.
 
         Args:
           folder: what :func:`delg.save` wrote.
@@ -114,9 +115,12 @@ class DelgExtractor:
             raise InputError(f"{folder}/{CONFIG} holds unknown settings of extraction: {', '.join(unknown)}.")
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
         config = ExtractionConfig(**fitted(defaults | model.extraction, options))
-        if seed is None:
-            return cls(model, config, sha256(f"{folder}/{WEIGHTS}"), folder)
-        return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
+        if seed is not None:
+            return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
+        weights = sha256(f"{folder}/{WEIGHTS}")
+        extractor = cls(model, config, weights, folder)
+        attach(extractor, Projections(of_local=whitening.load(folder, weights)))
+        return extractor
 
     def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""

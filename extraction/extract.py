@@ -199,7 +199,7 @@ def _write_official(
 
     skipped = extract_official(extractor, images, output_dir, kinds=asked.kinds, num_threads=_NUM_THREADS.value)
     with suppress(InputError):  # not every extractor can be told by such a file
-        config = to_config(extractor.settings, asked.model, asked.kinds, asked.projections)
+        config = to_config(extractor.settings, asked.model, asked.kinds)
         write_config(Path(output_dir) / "delf_config.pbtxt", config)
     print(summary(output_dir, len(images) - len(skipped), skipped))
 

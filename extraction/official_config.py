@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from extraction.config import SWITCHES
 from extraction.features import Features
 from extraction.official_writer import BOTH, Kinds
-from extraction.pca import NO_PCA, Pca, Projections, load_pca
+from extraction.pca import Pca, Projections, load_pca
 from extraction.pipeline import Extractor
 from protos.configs import read_delf_config
 from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
@@ -185,14 +185,13 @@ def _pca(parameters: DelfPcaParameters, where: str, part: str) -> Pca:
     return load_pca(os.fspath(files[0]), os.fspath(files[1]), parameters.pca_dim, variances)
 
 
-def to_config(settings: dict[str, Any], model: str, kinds: Kinds, projections: Projections = NO_PCA) -> DelfConfig:
+def to_config(settings: dict[str, Any], model: str, kinds: Kinds) -> DelfConfig:
     """The configuration that makes a released program extract as our extractor did.
 
     Args:
       settings: of the extractor; ``image_scales`` and the limits are taken.
       model: path that the file names.
       kinds: which features.
-      projections: must be none, as their files are not known.
 
     Returns:
       The message; PCA is off.
@@ -200,7 +199,7 @@ def to_config(settings: dict[str, Any], model: str, kinds: Kinds, projections: P
     Raises:
       InputError: the extractor has no scales, such as ``rootsift``, projects, or does what such a file cannot say.
     """
-    if not settings.get("image_scales") or projections.settings:
+    if not settings.get("image_scales") or {"global_pca", "local_pca"} & settings.keys():
         raise InputError(
             f"The extractor {settings.get('extractor')!r} cannot be written as a DelfConfig: it has no scales or a PCA."
         )

@@ -5,7 +5,7 @@ whitening is asked for, and gets unit norm again: ``y = unit((unit(x) - mean) P[
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,8 @@ def load_pca(mean: str, projection: str, dim: int, variances: str | None = None)
 def attach(extractor: Any, projections: Projections) -> None:
     """Lets an extractor project its descriptors, and records it in its settings.
 
+    What it projected already it still does, unless it is to project the same descriptors otherwise.
+
     Args:
       extractor: one that has a field ``pca``.
       projections: what is applied.
@@ -146,5 +148,6 @@ def attach(extractor: Any, projections: Projections) -> None:
             raise InputError(
                 f"The PCA of {head} descriptors expects {len(pca.mean)} values; the model's have {known[head]}."
             )
-    extractor.pca = projections
+    given = {name: pca for name, pca in vars(projections).items() if pca is not None}
+    extractor.pca = replace(extractor.pca, **given)
     extractor.settings = extractor.settings | projections.settings

@@ -9,21 +9,8 @@ from extraction.delg_extractor import DelgExtractor
 from extraction.images import list_images
 from extraction.verification import verify
 from protos.errors import InputError
-from tests.extraction.pictures import picture, write_picture
+from tests.extraction.pictures import picture
 from tests.test_commands import run
-
-SCALES = {"image_scales": [0.7, 1.0], "global_scales_ind": [1], "max_feature_num": 200}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
-    delg.save(delg.from_preset("delg_small", backbone=small, extraction=SCALES, **sizes), tmp_path / "model")
-    for i in range(3):
-        write_picture(tmp_path / "photos" / f"{i}.png", 90, 120, seed=i)
-    (tmp_path / "photos" / "bad.png").write_text("no image")
-    return tmp_path
 
 
 def test_the_threshold_leaves_a_share_of_the_cells_out(folder):
@@ -69,5 +56,5 @@ def test_the_command(folder):
     done = run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
     assert (done.returncode, done.stderr) == (
         1,
-        "delg-calibrate: One of --quantile and --precision=int8 is required.\n",
+        "delg-calibrate: One of --quantile, --local_whitening and --precision=int8 is required.\n",
     )

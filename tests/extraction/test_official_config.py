@@ -140,10 +140,10 @@ def test_settings_become_a_configuration(tmp_path):
     assert to_config(settings | {"signature": "serving_default"}, "m", Kinds()).is_tf2_exported
     assert not to_config(settings | {"signature": "tensors"}, "m", Kinds()).is_tf2_exported
     assert to_config(settings | {"use_square_images": True}, "m", Kinds()).use_square_images
-    projects = Projections(Pca(np.zeros(2), np.eye(2)))
-    for wrong in ((settings | {"image_scales": None}, "m", Kinds()), (settings, "m", Kinds(), projects)):
+    projects = Projections(Pca(np.zeros(2), np.eye(2))).settings
+    for wrong in (settings | {"image_scales": None}, settings | projects):
         with pytest.raises(InputError, match="cannot be written as a DelfConfig"):
-            to_config(*wrong)
+            to_config(wrong, "m", Kinds())
 
 
 @pytest.mark.parametrize(
