@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matching.indexes.base import Descriptors, Floats, depth
+from matching.indexes.halves import to_float32
 from matching.indexes.rows import MATRIX, write_matrix
 from matching.ranking import Ranking
 from matching.source import check_dimensions
@@ -155,7 +156,7 @@ def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
     for start in range(0, len(rows), step):
         some = rows[start : start + step]
         piece = buffer[: len(some)]
-        np.copyto(piece, some, casting="same_kind")
+        to_float32(some, piece)
         out[:, start : start + step] = queries @ piece.T
 
 

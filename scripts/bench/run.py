@@ -1,6 +1,7 @@
 """Measures the rows of a subject, each in a process of its own; prints a table, writes bench/SUBJECT.json.
 
-A row is a module ``scripts/bench/NAME.py`` with ``row(options) -> dict``: ``name``, ``ours``, ``reference``, ``unit``
+A row is a module ``scripts/bench/NAME.py`` with ``row(options) -> dict``, or ``NAME@ROWS`` for a module that is to
+search so many database rows; it gives ``name``, ``ours``, ``reference``, ``unit``
 and ``bound``, where ``ours``, ``reference`` and ``bound`` are seconds per ``unit`` of work (None for what there is
 not), and, if it likes, ``notes``: further numbers by name. Rows that were measured before and are not asked for
 stay in the file.
@@ -8,12 +9,12 @@ stay in the file.
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import platform
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,7 +23,9 @@ from typing import Any
 from protos.files import write_json
 from scripts.bench.measure import Options
 
+SIZES = (10_000, 100_000, 1_000_000)
 SUBJECTS = {
+    "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
     "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
 }
 PACKAGES = ("numpy", "scipy", "opencv-python-headless", "scikit-image", "faiss-cpu")
@@ -33,7 +36,9 @@ Row = dict[str, Any]
 
 def measured(name: str, options: Options) -> Row:
     """Measures one row in this process, and completes it with its ratios."""
-    found = importlib.import_module(f"scripts.bench.{name}").row(options)
+    module, _, rows = name.partition("@")
+    options = replace(options, rows=int(rows)) if rows else options
+    found = importlib.import_module(f"scripts.bench.{module}").row(options) | {"name": name}
     ours, reference, bound = (found.get(key) for key in ("ours", "reference", "bound"))
     ratios = {"ratio": reference and reference / ours, "of_bound": bound and bound / ours}
     return {key: (found | ratios).get(key) for key in FIELDS} | {"notes": found.get("notes", {})}
@@ -110,14 +115,15 @@ def main() -> None:
     options.folder.mkdir(exist_ok=True)
     rows = []
     for name in chosen:
-        if importlib.util.find_spec(f"scripts.bench.{name}") is None:
-            print(f"{name}: this row is not there.")
-            continue
         print(f"{name} ...", flush=True)
         rows.append(in_new_process(name, options))
         merge(options.folder / f"{arguments.subject}.json", rows[-1], names)
     print(table(rows))
     print(f"written: {options.folder / arguments.subject}.json")
+    if arguments.subject == "growth":
+        from scripts.bench.growth_plot import draw
+
+        print(f"written: {draw(options.folder / 'growth.json', options.folder / 'growth.svg')}")
 
 
 if __name__ == "__main__":
