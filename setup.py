@@ -51,7 +51,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "bench": ["scikit-image>=0.24"],
+        "bench": ["matplotlib>=3.9", "scikit-image>=0.24"],
         "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
         "openvino": ["nncf>=2.14", "openvino>=2025.0"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
