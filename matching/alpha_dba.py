@@ -3,13 +3,11 @@
 import numpy as np
 
 from extraction.features import Floats
-from matching.candidates import check_count, check_number, neighbours, reorder
-from matching.ranking import Ranking
-from matching.source import Source
+from matching.candidates import ByCandidates, check_count, check_number, neighbours
 from matching.threads import available
 
 
-class AlphaDBA:
+class AlphaDBA(ByCandidates):
     """Reranker ``alpha_dba``.
 
     A candidate becomes the normalised sum of its nearest neighbours, itself included, weighted by their similarity to
@@ -21,6 +19,8 @@ class AlphaDBA:
     The sums are never made: with weights W and candidates T, the score of candidate i is ``(W T q)_i / |(W T)_i|``,
     and ``|(W T)_i|^2 = (W T T' W')_ii`` needs no more than the similarities of the candidates.
     """
+
+    name = "alpha_dba"
 
     def __init__(self, top_k: int = 400, *, n: int = 10, alpha: float = 3.0, threads: int | None = None):
         """Sets the parameters.
@@ -40,16 +40,6 @@ class AlphaDBA:
         self.head = top_k
         self.n, self.alpha = n, alpha
         self.threads = available(threads)
-
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``top_k`` of each row by similarity of the augmented candidates to the query.
-
-        Raises:
-          InputError: the global descriptors differ in dimension, are missing, or are not finite.
-        """
-        return reorder(
-            "alpha_dba", queries, database, ranking, top_k=self.head, score=self.scores, threads=self.threads
-        )
 
     def scores(self, query: Floats, candidates: Floats) -> Floats:
         """Cosines of the augmented candidates and the query.

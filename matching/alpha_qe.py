@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
-from matching.candidates import check_count, check_finite, check_number
+from matching.candidates import check_count, check_finite, check_number, check_products
 from matching.heads import Head, with_heads
 from matching.ranking import Ranking
-from matching.source import Source, check_dimensions
+from matching.source import Source, check_dimensions, check_ranking
 from matching.threads import single_threaded
 
 BUDGET = 64 << 20  # bytes of similarities, and of database rows read, held at once, each
@@ -56,9 +56,11 @@ class AlphaQE:
           The same images in each row, in new order; the scores are cosines with the expanded query.
 
         Raises:
-          InputError: the descriptors differ in dimension, are missing, or are not finite.
+          InputError: the descriptors differ in dimension, are missing, zero or not finite, or the ranking is of other
+            queries or another database.
         """
         check_dimensions(queries.global_descriptors, database.global_descriptors)
+        check_ranking(queries, database, ranking, self.head)
         step = max(1, BUDGET // (4 * max(len(database), 1)))
         heads: list[Head] = []
         with single_threaded():
@@ -84,10 +86,11 @@ class AlphaQE:
           ``(D,)`` float32 of unit norm.
         """
         best = np.asarray(database.global_descriptors[rows[: self.n]], np.float32)
-        similarities = best @ query
-        check_finite("alpha_qe", similarities)
-        total = query + np.maximum(similarities, 0) ** np.float32(self.alpha) @ best
-        return np.asarray(total / max(float(np.linalg.norm(total)), np.finfo(np.float32).tiny), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            similarities = best @ query
+            check_products("alpha_qe", query, best, similarities)
+            total = query + np.maximum(similarities, 0) ** np.float32(self.alpha) @ best
+            return np.asarray(total / max(float(np.linalg.norm(total)), np.finfo(np.float32).tiny), np.float32)
 
 
 def _similarities(queries: Floats, database: Source, rows: list[Rows]) -> list[Floats]:
@@ -97,7 +100,10 @@ def _similarities(queries: Floats, database: Source, rows: list[Rows]) -> list[F
     step = max(1, BUDGET // (4 * queries.shape[1]))
     for start in range(0, len(union), step):
         block = np.asarray(database.global_descriptors[union[start : start + step]], np.float32)
-        products[:, start : start + step] = queries @ block.T
+        part = products[:, start : start + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.matmul(queries, block.T, out=part)
+        check_products("alpha_qe", np.ones(1, np.float32), block, part[0])
     found = [row[np.searchsorted(union, own)] for row, own in zip(products, rows)]
     for values in found:
         check_finite("alpha_qe", values)

@@ -1,6 +1,5 @@
 """What rerankers by global descriptors share: candidates are read, scored in parallel, and put in order."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from extraction.features import Floats
 from matching.heads import Head, with_heads
 from matching.ranking import Ranking
-from matching.source import Source, check_dimensions
+from matching.source import Source, check_dimensions, check_ranking
 from matching.threads import single_threaded
 from protos.errors import InputError
 
@@ -18,7 +17,6 @@ BUDGET = 128 << 20  # bytes of the matrices of all queries in work at once
 MATRICES = 3  # (M, M) arrays that scoring one query holds at once
 
 Rows = NDArray[np.int64]
-Score = Callable[[Floats, Floats], Floats]  # query (D,), candidates (M, D) -> scores (M,)
 
 
 def check_count(name: str, argument: str, value: object, least: int = 1) -> None:
@@ -49,7 +47,24 @@ def check_finite(name: str, values: Floats) -> None:
       InputError: something is not finite.
     """
     if not np.isfinite(values).all():
-        raise InputError(f"{name} met global descriptors that hold values which are not finite.")
+        raise InputError(f"{name} met global descriptors that hold values which are not finite, or too large.")
+
+
+def check_products(name: str, query: Floats, candidates: Floats, products: Floats) -> None:
+    """Checks global descriptors by their inner products: that of a zero descriptor is 0 with any other.
+
+    Args:
+      name: of the reranker, for the message.
+      query: ``(D,)``.
+      candidates: ``(M, D)``; only rows whose product is 0 are looked at.
+      products: ``(M,)`` of the two.
+
+    Raises:
+      InputError: something is not finite, or a descriptor is zero.
+    """
+    check_finite(name, products)
+    if not query.any() or not candidates[products == 0].any(axis=1).all():
+        raise InputError(f"{name} met a global descriptor that is zero, which is like no image.")
 
 
 def neighbours(similarities: Floats, count: int) -> Rows:
@@ -70,45 +85,67 @@ def neighbours(similarities: Floats, count: int) -> Rows:
     return columns
 
 
-def reorder(
-    name: str, queries: Source, database: Source, ranking: Ranking, *, top_k: int, score: Score, threads: int
-) -> Ranking:
-    """Orders the head of each row by a score of its candidates.
+class ByCandidates:
+    """What rerankers have in common that score the candidates of one query by global descriptors alone.
 
     Queries are worked on in parallel, each by one thread: as many at once as there are threads, and as fit in
     :data:`BUDGET` bytes, but at least one. Equal scores keep the order they had.
 
-    Args:
+    Attributes:
       name: of the reranker, for messages and threads.
-      queries: their global descriptors.
-      database: its global descriptors, of which only the candidates' are read.
-      ranking: rows of the database for each query.
-      top_k: length of the head.
-      score: is given the query ``(D,)`` and its candidates ``(M, D)``, contiguous float32, ``M`` of 1 or more; returns
-        ``(M,)`` float32.
+      head: how many candidates of each query are reranked.
       threads: at most.
-
-    Returns:
-      The same images in each row, in new order, the head with its scores.
-
-    Raises:
-      InputError: the descriptors differ in dimension, are missing, or are not finite.
     """
-    check_dimensions(queries.global_descriptors, database.global_descriptors)
-    longest = min(top_k, ranking.indices.shape[1])
-    need = 4 * longest * (database.global_descriptors.shape[1] + MATRICES * longest)
-    threads = max(1, min(threads, BUDGET // max(need, 1)))
 
-    def head(q: int) -> Head:
-        rows = ranking.row(q)[:top_k]
-        if not len(rows):
-            return rows, np.zeros(0, np.float32)
-        query = np.asarray(queries.global_descriptors[q], np.float32)
-        candidates = np.ascontiguousarray(database.global_descriptors[rows], np.float32)
-        check_finite(name, candidates @ query)
-        scores = np.asarray(score(query, candidates), np.float32)
-        order = np.argsort(-scores, kind="stable")
-        return rows[order], scores[order]
+    name: str
+    head: int
+    threads: int
 
-    with single_threaded(), ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
-        return with_heads(ranking, list(pool.map(head, range(len(ranking)))))
+    def scores(self, query: Floats, candidates: Floats) -> Floats:
+        """Scores the candidates of one query.
+
+        Args:
+          query: ``(D,)`` float32, not zero.
+          candidates: ``(M, D)`` contiguous float32, ``M`` of 1 or more, no row zero.
+
+        Returns:
+          ``(M,)`` float32.
+        """
+        raise NotImplementedError
+
+    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
+        """Reranks the first ``head`` of each row.
+
+        Args:
+          queries: their global descriptors.
+          database: its global descriptors, of which only the candidates' are read.
+          ranking: rows of the database for each query.
+
+        Returns:
+          The same images in each row, in new order, the head with its scores.
+
+        Raises:
+          InputError: the descriptors differ in dimension, are missing, zero or not finite, or the ranking is of other
+            queries or another database.
+        """
+        check_dimensions(queries.global_descriptors, database.global_descriptors)
+        check_ranking(queries, database, ranking, self.head)
+        longest = min(self.head, ranking.indices.shape[1])
+        need = 4 * longest * (database.global_descriptors.shape[1] + MATRICES * longest)
+        threads = max(1, min(self.threads, BUDGET // max(need, 1)))
+
+        def head(q: int) -> Head:
+            rows = ranking.row(q)[: self.head]
+            if not len(rows):
+                return rows, np.zeros(0, np.float32)
+            query = np.asarray(queries.global_descriptors[q], np.float32)
+            candidates = np.ascontiguousarray(database.global_descriptors[rows], np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):
+                check_products(self.name, query, candidates, candidates @ query)
+                scores = np.asarray(self.scores(query, candidates), np.float32)
+            check_finite(self.name, scores)
+            order = np.argsort(-scores, kind="stable")
+            return rows[order], scores[order]
+
+        with single_threaded(), ThreadPoolExecutor(threads, thread_name_prefix=self.name) as pool:
+            return with_heads(ranking, list(pool.map(head, range(len(ranking)))))

@@ -3,16 +3,14 @@
 import numpy as np
 
 from extraction.features import Floats
-from matching.candidates import check_count, check_number, neighbours, reorder
-from matching.ranking import Ranking
-from matching.source import Source
+from matching.candidates import ByCandidates, check_count, check_number, neighbours
 from matching.threads import available
 from protos.errors import InputError
 
 TOLERANCE = 1e-6  # of the conjugate gradient's residual
 
 
-class Diffusion:
+class Diffusion(ByCandidates):
     """Reranker ``diffusion``.
 
     The candidates are the nodes of a graph. Two are joined when they are among each other's ``kd`` nearest, with
@@ -23,6 +21,8 @@ class Diffusion:
     In the paper the graph is that of the whole database, made beforehand; here it is cut to the query's candidates,
     which the paper calls truncation.
     """
+
+    name = "diffusion"
 
     def __init__(
         self,
@@ -57,16 +57,6 @@ class Diffusion:
         self.head = top_k
         self.kq, self.kd, self.gamma, self.alpha, self.iterations = kq, kd, gamma, alpha, iterations
         self.threads = available(threads)
-
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``top_k`` of each row.
-
-        Raises:
-          InputError: the global descriptors differ in dimension, are missing, or are not finite.
-        """
-        return reorder(
-            "diffusion", queries, database, ranking, top_k=self.head, score=self.scores, threads=self.threads
-        )
 
     def scores(self, query: Floats, candidates: Floats) -> Floats:
         """What reaches each candidate.

@@ -4,15 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
-from matching.candidates import check_count, check_number, reorder
-from matching.ranking import Ranking
-from matching.source import Source
+from matching.candidates import ByCandidates, check_count, check_number
 from matching.threads import available
 
 Mask = NDArray[np.bool_]
 
 
-class KReciprocal:
+class KReciprocal(ByCandidates):
     """Reranker ``k_reciprocal``.
 
     Two images are alike when they are among each other's nearest, and so are their neighbours. Each image is encoded
@@ -20,6 +18,8 @@ class KReciprocal:
     of their codes and the original distance. The paper takes the neighbours from all queries and the whole gallery;
     here they are the query and its own candidates. The score is 1 minus the final distance.
     """
+
+    name = "k_reciprocal"
 
     def __init__(
         self, top_k: int = 100, *, k1: int = 20, k2: int = 6, lambda_value: float = 0.3, threads: int | None = None
@@ -42,16 +42,6 @@ class KReciprocal:
         self.head = top_k
         self.k1, self.k2, self.lambda_value = k1, k2, lambda_value
         self.threads = available(threads)
-
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``top_k`` of each row.
-
-        Raises:
-          InputError: the global descriptors differ in dimension, are missing, or are not finite.
-        """
-        return reorder(
-            "k_reciprocal", queries, database, ranking, top_k=self.head, score=self.scores, threads=self.threads
-        )
 
     def scores(self, query: Floats, candidates: Floats) -> Floats:
         """One minus the final distance of each candidate.

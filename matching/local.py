@@ -173,8 +173,21 @@ def tentative(
     """
     check_pair(query, index)
     find: Any = hamming.nearest if query.binary else nearest
-    pairs, distances = find(query.descriptors, index.descriptors, matching_threshold, ratio, mutual)
-    return pairs[np.argsort(distances, kind="stable")]
+    kind = np.uint8 if query.binary else np.float32
+    left, right = (np.asarray(image.descriptors, kind) for image in (query, index))
+    pairs, distances = find(left, right, matching_threshold, ratio, mutual)
+    return told(query, index, pairs[np.argsort(distances, kind="stable")])
+
+
+def told(query: Features, index: Features, pairs: Rows) -> Rows:
+    """Those of some matches whose descriptors are not zero: zero floats tell of nothing, and are like each other."""
+    for side, image in enumerate((query, index)):
+        if not image.binary and len(pairs):
+            suspects = np.flatnonzero(image.descriptors[:, 0] == 0)
+            zero = suspects[~np.any(image.descriptors[suspects], axis=1)]
+            if len(zero):
+                pairs = pairs[~np.isin(pairs[:, side], zero)]
+    return pairs
 
 
 def points(query: Features, index: Features, pairs: Rows) -> tuple[Floats, Floats]:
@@ -198,7 +211,7 @@ def check_pair(query: Features, index: Features) -> None:
     """Checks that the local features of two images can be compared.
 
     Raises:
-      InputError: only one has binary descriptors, they differ in dimension, or something is not finite.
+      InputError: only one has binary descriptors, they differ in dimension or have none, or something is not finite.
     """
     if not len(query) or not len(index):
         return
@@ -214,5 +227,7 @@ def check_pair(query: Features, index: Features) -> None:
             f"{query.descriptors.shape[1]} and {index.descriptors.shape[1]}."
         )
     for image in (query, index):
+        if not image.descriptors.shape[1] or image.descriptors.dtype.kind not in "fiu":
+            raise InputError(f"The local features of {image.name!r} hold no descriptors.")
         if not (np.isfinite(image.descriptors).all() and np.isfinite(image.keypoints).all()):
             raise InputError(f"The local features of {image.name!r} hold values that are not finite.")

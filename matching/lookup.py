@@ -1,5 +1,6 @@
 """One query image against a database: what ``delg-search`` does once the query is described."""
 
+import math
 from typing import NamedTuple
 
 from extraction.features import Features
@@ -41,7 +42,7 @@ def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | No
         x1, y1, x2, y2 = (float(number) for number in text)
     except ValueError as error:
         raise InputError(message) from error
-    if not (x1 < x2 and y1 < y2):
+    if not (x1 < x2 and y1 < y2) or math.inf in (-x1, -y1, x2, y2):
         raise InputError(message)
     return x1, y1, x2, y2
 

@@ -14,7 +14,7 @@ from matching.candidates import check_count, check_number
 from matching.heads import Head, with_heads
 from matching.local import Inliers
 from matching.ranking import Ranking
-from matching.source import Source
+from matching.source import Source, check_ranking
 from matching.threads import available, single_threaded
 from matching.verification import Counts, Scores, settle, windowed
 from protos.errors import InputError
@@ -134,8 +134,9 @@ class Ransac:
           The same images in each row, in new order.
 
         Raises:
-          InputError: local features of the two sources cannot be compared.
+          InputError: local features of the two sources cannot be compared, or the ranking is of others.
         """
+        check_ranking(queries, database, ranking, self.head)
         if self._sources is None or self._sources[0] is not queries or self._sources[1] is not database:
             self._counts, self._bounds, self._sources = {}, {}, (queries, database)
         with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix="ransac") as pool:

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from extraction.features import Features
 from matching import geometry
-from matching.local import Inliers, check_nearest, check_pair
+from matching.local import Inliers, check_nearest, check_pair, told
 from protos.errors import InputError
 
 SAMPLE = 3
@@ -54,7 +54,7 @@ def match(
     if query.binary or index.binary:
         raise InputError("The released matching compares descriptors of floats, not binary ones.")
     check_pair(query, index)
-    pairs = tentative(query, index, matching_threshold, ratio)
+    pairs = told(query, index, tentative(query, index, matching_threshold, ratio))
     if len(pairs) < MIN_MATCHES:
         return Inliers(np.zeros((0, 2), np.int64), None, tentative=len(pairs))
     source, target = index.keypoints[pairs[:, 1]], query.keypoints[pairs[:, 0]]

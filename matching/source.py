@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
+from matching.ranking import Ranking
 from protos.errors import InputError
 
 
@@ -78,8 +79,10 @@ def matrix(descriptors: NDArray[np.floating], name: str) -> NDArray[np.floating]
       The same array.
 
     Raises:
-      InputError: it is not a matrix, or has no columns.
+      InputError: it is not a matrix of numbers, or has no columns.
     """
+    if descriptors.dtype.kind not in "fiu":
+        raise InputError(f"Expected {name} global descriptors of numbers. Received: {descriptors.dtype}")
     if descriptors.ndim != 2 or descriptors.shape[1] == 0:
         raise InputError(
             f"Expected {name} global descriptors of shape (N, D) with D > 0. Received: {descriptors.shape}"
@@ -97,3 +100,24 @@ def check_dimensions(queries: NDArray[np.floating], database: NDArray[np.floatin
     q, d = matrix(queries, "query").shape[1], matrix(database, "database").shape[1]
     if q != d:
         raise InputError(f"Query and database global descriptors differ in dimension: {q} and {d}.")
+
+
+def check_ranking(queries: Source, database: Source, ranking: Ranking, top_k: int) -> None:
+    """Checks that a ranking is one of these queries and this database, as far as its first ``top_k`` columns tell.
+
+    Raises:
+      InputError: it has not a row for each query, names an image that is not there, has ``-1`` before the end of a row,
+        or scores that are not finite.
+    """
+    if len(ranking) != len(queries):
+        raise InputError(f"Expected a ranking for each of {len(queries)} queries. Received: {len(ranking)} rows")
+    rows, scores = ranking.indices[:, :top_k], ranking.scores[:, :top_k]
+    if rows.dtype.kind not in "iu":
+        raise InputError(f"Expected a ranking of whole numbers. Received: {rows.dtype}")
+    if rows.size and not -1 <= rows.min() <= rows.max() < len(database):
+        raise InputError(f"Expected a ranking of {len(database)} images. Received: row {rows.min()} to {rows.max()}")
+    present = rows >= 0
+    if (present[:, 1:] > present[:, :-1]).any():
+        raise InputError("Expected rankings that hold -1 at the ends of their rows only.")
+    if not np.isfinite(scores[present]).all():
+        raise InputError("Expected rankings with finite scores.")

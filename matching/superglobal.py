@@ -4,16 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
-from matching.candidates import check_count, check_number, neighbours, reorder
-from matching.ranking import Ranking
-from matching.source import Source
+from matching.candidates import ByCandidates, check_count, check_number, neighbours
 from matching.threads import available
 from protos.errors import InputError
 
 Rows = NDArray[np.int64]
 
 
-class SuperGlobal:
+class SuperGlobal(ByCandidates):
     """Reranker ``superglobal``.
 
     The first ``m`` candidates are refined by their ``k`` nearest neighbours among themselves, the query is expanded
@@ -24,6 +22,8 @@ class SuperGlobal:
     R q = W (T q). So one query costs the product T T' and little else, and holds T and T T' only. NumPy computes a
     product of a matrix and its own transpose by symmetry, at half the cost of any other.
     """
+
+    name = "superglobal"
 
     def __init__(
         self,
@@ -58,24 +58,6 @@ class SuperGlobal:
         self.k, self.beta = k, beta
         self.expanded_against = expanded_against
         self.threads = available(threads)
-
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``m`` of each row.
-
-        Args:
-          queries: their global descriptors.
-          database: its global descriptors, of which only the candidates' are read.
-          ranking: rows of the database for each query.
-
-        Returns:
-          The same images in each row, in new order; the scores of the head are the mean similarities.
-
-        Raises:
-          InputError: the descriptors differ in dimension, are missing, or are not finite.
-        """
-        return reorder(
-            "superglobal", queries, database, ranking, top_k=self.head, score=self.scores, threads=self.threads
-        )
 
     def scores(self, query: Floats, candidates: Floats) -> Floats:
         """Scores of the candidates of one query.

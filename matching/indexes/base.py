@@ -80,7 +80,7 @@ def check_rows(rows: Descriptors, start: int, what: str, unit: bool) -> None:
       unit: whether the rows must have unit norm.
 
     Raises:
-      InputError: names the first row that holds values which are not finite, or whose norm is not 1.
+      InputError: names the first row that is zero or holds values which are not finite, or whose norm is not 1.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(np.asarray(rows, np.float32), axis=1)
@@ -89,6 +89,8 @@ def check_rows(rows: Descriptors, start: int, what: str, unit: bool) -> None:
         raise InputError(
             f"The global descriptor of {what} {start + int(np.argmin(finite))} is not finite, or too large."
         )
+    if not norms.all():
+        raise InputError(f"The global descriptor of {what} {start + int(np.argmin(norms))} is zero.")
     off = np.abs(norms - 1) > UNIT_TOLERANCE
     if unit and off.any():
         row = int(np.argmax(off))

@@ -78,7 +78,7 @@ def search(queries: Descriptors, database: Descriptors, top_k: int | None = None
       ``(Q, min(top_k, N))``; of equal scores the lower row comes first.
 
     Raises:
-      InputError: shapes do not fit, the database is empty, ``top_k`` is below 1, or values are not finite.
+      InputError: shapes do not fit, the database is empty, ``top_k`` is below 1, or a descriptor is zero or not finite.
     """
     check_dimensions(queries, database)
     if not len(database):
@@ -89,6 +89,8 @@ def search(queries: Descriptors, database: Descriptors, top_k: int | None = None
     for start in range(0, len(queries), QUERY_ROWS):
         rows = slice(start, start + QUERY_ROWS)
         block = np.ascontiguousarray(queries[rows], np.float32)
+        if not block.any(axis=1).all():
+            raise InputError(f"The global descriptor of query {start + int(np.argmin(block.any(axis=1)))} is zero.")
         if k == len(database):
             _rank_all(block, database, indices[rows], scores[rows])
         else:
@@ -120,13 +122,24 @@ def _similarities(queries: Floats, database: Descriptors) -> Iterator[tuple[int,
     with contextlib.ExitStack() as stack:
         product = _plain if database.dtype == np.float32 else stack.enter_context(_converting())
         for start in range(0, len(database), step):
-            similarities = product(queries, database[start : start + step])
+            rows = database[start : start + step]
+            with np.errstate(over="ignore", invalid="ignore"):
+                similarities = product(queries, rows)
             if not np.isfinite(similarities).all():
                 raise InputError(
                     "The global descriptors hold values that are not finite (in the queries, or in database rows "
                     f"{start} to {start + similarities.shape[1] - 1})."
                 )
+            _check_zero(rows, similarities, start)
             yield start, similarities
+
+
+def _check_zero(rows: Descriptors, similarities: Floats, start: int) -> None:
+    """Finds rows that are zero among those whose product with the first query is 0."""
+    suspects = np.flatnonzero(similarities[0] == 0) if len(similarities) else np.zeros(0, np.int64)
+    zero = suspects[~rows[suspects].any(axis=1)]
+    if len(zero):
+        raise InputError(f"The global descriptor of database row {start + int(zero[0])} is zero.")
 
 
 def _plain(queries: Floats, rows: Descriptors) -> Floats:

@@ -113,6 +113,18 @@ def test_values_that_are_not_finite_are_refused(value, where):
         search(**arrays)
 
 
+@pytest.mark.parametrize("top_k", [2, None])
+def test_zero_descriptors_are_refused(top_k):
+    """They would come before all that are unlike the query."""
+    queries, database = np.array([[0, 1, 0], [1, 0, 0]], np.float32), np.array([[1, 0, 0]] * 4, np.float32)
+    assert search(queries, database, top_k).scores[0].tolist() == [0] * (top_k or 4)
+    with pytest.raises(InputError, match="query 1 is zero"):
+        search(queries * [[1], [0]], database, top_k)
+    database[2] = 0
+    with pytest.raises(InputError, match="database row 2 is zero"):
+        search(queries, database, top_k)
+
+
 def test_unranked_lists_every_row():
     answer = unranked(2, 3)
     assert answer.indices.tolist() == [[0, 1, 2], [0, 1, 2]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from matching import local
+from matching import local, reference
 from matching.local import match, nearest
 from protos.errors import InputError
 from tests.matching.helpers import DATA, scene, view
@@ -173,3 +173,16 @@ def test_bad_arguments_and_features_are_named():
         match(good, features(keypoints, broken, "broken"))
     with pytest.raises(InputError, match="'broken' hold values that are not finite"):
         match(features(keypoints * np.inf, descriptors, "broken"), good)
+
+
+@pytest.mark.parametrize("find", [match, reference.match])
+def test_descriptors_of_zero_match_nothing(find):
+    """They are at distance 0 from each other, and nearer than most to any other."""
+    keypoints, descriptors = scene(n=20)
+    blank = descriptors.copy()
+    blank[8:] = 0
+    for threshold in (1.0, 1.3):
+        found = find(features(keypoints, blank), features(keypoints, blank), matching_threshold=threshold)
+        assert found.tentative == 8 and found.pairs.tolist() == [[i, i] for i in range(8)]
+        unlike = features(keypoints, descriptors[:, ::-1])
+        assert find(unlike, features(keypoints, blank), matching_threshold=threshold).tentative == 0

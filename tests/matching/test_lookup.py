@@ -17,9 +17,9 @@ def find(*given, **more):
 def test_crop():
     assert parse_crop(None) is None
     assert parse_crop(["1", "2.5", "30", "40"]) == (1.0, 2.5, 30.0, 40.0)
-    for text in (["1", "2", "3"], ["1", "2", "a", "4"], ["5", "2", "5", "9"], ["1", "9", "5", "9"], ["nan"] * 4):
+    for text in ("1,2,3", "1,2,a,4", "5,2,5,9", "1,9,5,9", "nan,nan,nan,nan", "1,1,inf,9", "1,-inf,2,9"):
         with pytest.raises(InputError, match="--crop expects x1,y1,x2,y2"):
-            parse_crop(text)
+            parse_crop(text.split(","))
 
 
 def test_the_best_by_global_descriptor():

@@ -134,12 +134,31 @@ def test_dimensions_are_checked(text):
 
 
 @pytest.mark.parametrize("text", BY_GLOBAL)
-def test_zero_and_equal_descriptors_give_finite_scores(text):
-    before = ranking([[0, 1, 2, 3, 4, 5]] * 2, [[6, 5, 4, 3, 2, 1]] * 2)
-    for database in (np.zeros((6, 3)), np.ones((6, 3)) / 3**0.5, -np.ones((6, 3)) / 3**0.5):
-        after = build_reranker(text)(global_source([[0, 0, 0], [1, 0, 0]]), global_source(database), before)
+def test_equal_descriptors_give_finite_scores_and_zero_ones_a_sentence(text):
+    before = ranking([[0, 1, 2, 3, 4, 5]], [[6, 5, 4, 3, 2, 1]])
+    query = global_source([[1, 0, 0]])
+    for database in (np.ones((6, 3)) / 3**0.5, -np.ones((6, 3)) / 3**0.5, np.eye(3)[[1, 2, 1, 2, 1, 1]]):
+        after = build_reranker(text)(query, global_source(database), before)
         assert np.isfinite(after.scores).all()
         np.testing.assert_array_equal(np.sort(after.indices), before.indices)
+        with pytest.raises(InputError, match="is zero, which is like no image"):
+            build_reranker(text)(global_source([[0, 0, 0]]), global_source(database), before)
+        database[4] = 0
+        with pytest.raises(InputError, match="is zero, which is like no image"):
+            build_reranker(text)(query, global_source(database), before)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_ranking_of_something_else_is_refused(text, sources):
+    for indices, scores, message in (
+        (first_stage().indices[:2], first_stage().scores[:2], "for each of 3 queries. Received: 2 rows"),
+        ([[0, 12]] * 3, [[0.9, 0.8]] * 3, "of 12 images. Received: row 0 to 12"),
+        ([[0, -2]] * 3, [[0.9, 0.8]] * 3, "of 12 images. Received: row -2 to 0"),
+        ([[3, -1, 5]] * 3, [[0.9, 0.8, 0.7]] * 3, "-1 at the ends"),
+        ([[3, 5]] * 3, [[0.9, np.nan]] * 3, "finite scores"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build_reranker(text)(*sources, ranking(indices, scores))
 
 
 def test_a_chain_is_its_links_one_after_the_other(sources):
