@@ -129,7 +129,13 @@ class Binary:
 
 
 def form(dtype: str) -> Form:
-    """The form of one of :data:`LOCAL_DTYPES`."""
+    """The form of one of :data:`LOCAL_DTYPES`.
+
+    Raises:
+      ValueError: it is none of them.
+    """
+    if dtype not in LOCAL_DTYPES:
+        raise ValueError(f"Unknown local_dtype {dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
     return Binary() if dtype == "binary" else Full(dtype)
 
 

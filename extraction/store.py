@@ -12,7 +12,8 @@ Layout (format version 1)::
       scores.npy        (m,) float32, decreasing within an image
       scales.npy        (m,) float32
     global.npy          (N, D) float32: the global descriptors of all shards
-    manifest.json       written last: format, settings, storage, names, shards, skipped, counts
+    manifest.json       written last: format, settings, storage, names, shards, skipped, counts, global_sha256 (of
+                        samples of global.npy, see :func:`protos.files.sampled_sha256`)
 
 With ``local_dtype`` binary, the local features have the form of :class:`extraction.storage.Binary` instead.
 """
@@ -27,8 +28,9 @@ from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
 from extraction.storage import form
-from protos.errors import InputError
-from protos.files import read_json
+from protos.errors import InputError, first_line
+from protos.files import read_json, sampled_sha256
+from protos.npy import map_array
 
 FORMAT = "delg feature store"
 VERSION = 1
@@ -36,6 +38,7 @@ PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "ind
 MAY_DIFFER = frozenset({"crop", "runtime"})  # settings that need not agree between queries and database
 WHEN_ABSENT = {"precision": "float32"}  # what stores were made with that do not record it
 OPEN_SHARDS = 32
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
 
 class Shard(NamedTuple):
@@ -94,14 +97,14 @@ class FeatureStore:
 
     def __init__(self, folder: Path, manifest: dict[str, Any], global_descriptors: Floats):
         self.folder = folder
-        self.names: list[str] = manifest["names"]
-        self.settings: dict[str, Any] = manifest["settings"]
-        self.skipped: list[dict[str, str]] = manifest["skipped"]
+        self.names: list[str] = _checked(manifest["names"], list, str)
+        self.settings: dict[str, Any] = _checked(manifest["settings"], dict, str)
+        self.skipped: list[dict[str, str]] = _checked(manifest["skipped"], list, dict)
         self.global_descriptors = global_descriptors
         self.local_dtype: str = manifest["storage"]["local_dtype"]
         self._form = form(self.local_dtype)
-        self._counts: dict[str, int] = manifest["counts"]
-        self._starts = np.cumsum([0, *manifest["shards"]])
+        self._counts: dict[str, int] = {"local_bytes": int(manifest["counts"]["local_bytes"])}
+        self._starts = np.cumsum([0, *_checked(manifest["shards"], list, int)])
         self._rows = {name: i for i, name in enumerate(self.names)}
         self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
 
@@ -125,13 +128,16 @@ class FeatureStore:
                 f"The feature store {place} has format version {manifest.get('version')}; expected {VERSION}."
             )
         try:
-            matrix = np.load(place / GLOBAL, mmap_mode="r")
+            digest = manifest.get("global_sha256")
+            if digest is not None and digest != sampled_sha256(place / GLOBAL):
+                raise ValueError(f"{GLOBAL} has changed")
+            matrix = map_array(place / GLOBAL)
             store = cls(place, manifest, matrix)
             expected = len(store.names), int(store._starts[-1])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise _damaged(place, error) from error
-        if expected != (len(matrix), len(matrix)):
-            raise _damaged(place, f"{len(matrix)} global descriptors for {expected[0]} names")
+        if matrix.ndim != 2 or matrix.dtype != np.float32 or expected != (len(matrix), len(matrix)):
+            raise _damaged(place, f"{matrix.shape} global descriptors of {matrix.dtype} for {expected[0]} names")
         return store
 
     def __len__(self) -> int:
@@ -164,13 +170,16 @@ class FeatureStore:
         number = int(np.searchsorted(self._starts, i, side="right")) - 1
         shard, row = self._shard(number), i - int(self._starts[number])
         rows = slice(int(shard.offsets[row]), int(shard.offsets[row + 1]))
-        width, height = shard.sizes[row]
-        return Features(
-            name=shard.names[row],
-            image_size=(width, height),
-            global_descriptor=np.array(self.global_descriptors[i], np.float32),
-            **self._form.decode(shard.local, rows, row),
-        )
+        try:
+            width, height = shard.sizes[row]
+            return Features(
+                name=shard.names[row],
+                image_size=(width, height),
+                global_descriptor=np.array(self.global_descriptors[i], np.float32),
+                **self._form.decode(shard.local, rows, row),
+            )
+        except UNREADABLE as error:
+            raise _damaged(self.folder / shard_name(number), error) from error
 
     def bytes_per_image(self) -> dict[str, float]:
         """Mean bytes of the arrays of one image: ``global`` descriptor, and ``local`` features with their geometry."""
@@ -197,17 +206,32 @@ class FeatureStore:
         try:
             index = read_json(place / INDEX)
             keys = (*self._form.rows, *self._form.images)
-            offsets, *arrays = (np.load(place / f"{key}.npy", mmap_mode="r") for key in ("offsets", *keys))
-            shard = Shard(index["names"], index["sizes"], offsets, dict(zip(keys, arrays)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            offsets, *arrays = (map_array(place / f"{key}.npy") for key in ("offsets", *keys))
+            shard = Shard(
+                _checked(index["names"], list, str),
+                _checked(index["sizes"], list, list),
+                offsets,
+                dict(zip(keys, arrays)),
+            )
+            ends = {int(offsets[-1])} if offsets.dtype == np.int64 and offsets.ndim == 1 else set()
+            images = int(self._starts[number + 1] - self._starts[number])
+            rows = {len(shard.local[key]) for key in self._form.rows}
+            per_image = {len(shard.names), *(len(shard.local[key]) for key in self._form.images)}
+        except UNREADABLE as error:
             raise _damaged(place, error) from error
-        images = int(self._starts[number + 1] - self._starts[number])
-        rows = {len(shard.local[key]) for key in self._form.rows}
-        per_image = {len(shard.names), *(len(shard.local[key]) for key in self._form.images)}
-        if (per_image, len(shard.offsets)) != ({images}, images + 1) or rows != {int(shard.offsets[-1])}:
+        fit = (per_image, len(offsets), rows) == ({images}, images + 1, ends)
+        if not fit or offsets[0] or (np.diff(offsets) < 0).any() or len(shard.sizes) != images:
             raise _damaged(place, "its arrays do not fit together")
         return shard
 
 
+def _checked(value: Any, kind: Any, of: type) -> Any:
+    """A part of a manifest. Raises TypeError if it is not a list, or a mapping by names, of what it should be."""
+    if not isinstance(value, kind) or not all(isinstance(entry, of) for entry in value):
+        raise TypeError(f"expected a {kind.__name__} of {of.__name__}, received {str(value)[:40]!r}")
+    return value
+
+
 def _damaged(place: Path, why: object) -> InputError:
-    return InputError(f"The feature store part {place} is damaged ({why}); remove the store and extract again.")
+    reason = first_line(why) if isinstance(why, Exception) else why
+    return InputError(f"The feature store part {place} is damaged ({reason}); remove the store and extract again.")

@@ -18,7 +18,8 @@ from extraction.official import holds_official_files
 from extraction.storage import LOCAL_DTYPES, form
 from extraction.store import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, remove_leftovers, write_json
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
+from protos.npy import map_array
 
 SHARD_SIZE = 64
 
@@ -139,6 +140,7 @@ class StoreWriter:
                 "shards": [len(index["names"]) for index in indices],
                 "skipped": skipped,
                 "counts": {"images": len(names), "skipped": len(skipped), **local_bytes},
+                "global_sha256": sampled_sha256(self.folder / GLOBAL),
             }
             remove_leftovers(self.folder, "shard-*")
             for name in (GLOBAL, PLAN, MANIFEST):
@@ -159,7 +161,8 @@ class StoreWriter:
                 write_json(place, self.plan)
             return
         there = read_json(place)
-        if not isinstance(there, dict) or there.get("format") != FORMAT or there.get("version") != VERSION:
+        parts = [there.get(part) for part in self.plan] if isinstance(there, dict) else []
+        if parts[:2] != [FORMAT, VERSION] or not all(isinstance(part, dict) for part in parts[2:]):
             raise InputError(f"{place} is not the plan of a feature store of version {VERSION}; choose another folder.")
         differences = [
             difference
@@ -188,14 +191,14 @@ class StoreWriter:
         with atomic_path(self.folder / GLOBAL) as place, place.open("wb") as file:
             for s in range(self._number_of_shards()):
                 folder = self.folder / shard_name(s)
-                part = np.load(folder / "global.npy", mmap_mode="r")
+                part = map_array(folder / "global.npy")
                 if len(part):
                     if file.tell() == 0:
                         header = {"descr": "<f4", "fortran_order": False, "shape": (images, part.shape[1])}
                         np.lib.format.write_array_header_1_0(file, header)
                     file.write(np.ascontiguousarray(part, "<f4").tobytes())
                 names = (*self._form.rows, *self._form.images)
-                arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+                arrays = [map_array(folder / f"{name}.npy") for name in names]
                 local += len(arrays[0])
                 local_bytes += sum(array.nbytes for array in arrays)
         return {"local_features": local, "local_bytes": local_bytes if local else 0}

@@ -14,6 +14,8 @@ from matching.threads import single_threaded
 from protos.errors import InputError
 
 BUDGET = 128 << 20  # bytes of the matrices of all queries in work at once
+MOST = 2**31 - 1  # images
+LARGEST = float(np.finfo(np.float32).max)
 MATRICES = 3  # (M, M) arrays that scoring one query holds at once
 
 Rows = NDArray[np.int64]
@@ -23,10 +25,12 @@ def check_count(name: str, argument: str, value: object, least: int = 1) -> None
     """Checks a number of images.
 
     Raises:
-      InputError: it is not a whole number of at least ``least``.
+      InputError: it is not a whole number of at least ``least``, and at most 2147483647.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{name} expects {argument} of {least} or more. Received: {value!r}")
+    if value > MOST:
+        raise InputError(f"{name} expects {argument} of {MOST} or less. Received: {value!r}")
 
 
 def check_number(name: str, argument: str, value: object, most: float = inf) -> None:
@@ -35,8 +39,8 @@ def check_number(name: str, argument: str, value: object, most: float = inf) -> 
     Raises:
       InputError: it is not a finite number from 0 to ``most``.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most or value == inf:
-        what = "of 0 or more" if most == inf else f"from 0 to {most:g}"
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= min(most, LARGEST):
+        what = "of 0 or more (float32)" if most == inf else f"from 0 to {most:g}"
         raise InputError(f"{name} expects {argument} {what}. Received: {value!r}")
 
 

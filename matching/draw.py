@@ -16,6 +16,7 @@ Points = NDArray[np.floating]
 GAP = 8  # pixels between the images
 PAPER = 255
 SUBPIXEL_BITS = 4
+FAR = 1 << 20  # pixels; OpenCV draws within 32 bits
 GOLDEN = 0.618034  # step of the hue, so that neighbouring lines differ
 
 
@@ -32,13 +33,16 @@ def draw_matches(image_a: Image, image_b: Image, points_a: Points, points_b: Poi
       ``(max H, W_a + 8 + W_b, 3)`` uint8 RGB.
 
     Raises:
-      InputError: an image is not RGB of 8 bits, or the points do not pair.
+      InputError: an image is empty or not RGB of 8 bits, or the points do not pair or are not finite.
     """
     for image in (image_a, image_b):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError(f"Expected images (H, W, 3) of uint8. Received: {image.shape} of {image.dtype}")
     if points_a.shape != points_b.shape or points_a.ndim != 2 or points_a.shape[1] != 2:
         raise InputError(f"Expected points (M, 2) in both images. Received: {points_a.shape} and {points_b.shape}")
+    if not (np.isfinite(points_a).all() and np.isfinite(points_b).all()):
+        raise InputError("Expected points to draw that are finite.")
+    points_a, points_b = (np.clip(points, -FAR, FAR) for points in (points_a, points_b))
     (height_a, width_a), (height_b, width_b) = image_a.shape[:2], image_b.shape[:2]
     canvas = np.full((max(height_a, height_b), width_a + GAP + width_b, 3), PAPER, np.uint8)
     canvas[:height_a, :width_a] = image_a

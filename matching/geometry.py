@@ -1,6 +1,5 @@
 """Robust geometry: the transform that most matched points agree on, with OpenCV's USAC."""
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +13,7 @@ Points = NDArray[np.floating]
 
 MODELS = ("affine", "homography", "similarity")
 CONFIDENCE = 0.99999
+LARGEST = 1e30  # pixels of a residual
 MAX_SCALE = 8.0  # the range of DELG's image scales, 0.25 to 2
 MAX_STRETCH = 6.0
 ATTEMPTS = 2
@@ -140,11 +140,11 @@ def check(model: str, residual: float, trials: int, seed: int) -> None:
     """
     if model not in MODELS:
         raise InputError(f"Unknown geometric model {model!r}; the choices are {', '.join(MODELS)}.")
-    if not isinstance(residual, int | float) or isinstance(residual, bool) or not 0 < residual < math.inf:
+    if not isinstance(residual, int | float) or isinstance(residual, bool) or not 0 < residual <= LARGEST:
         raise InputError(f"residual expects pixels above 0. Received: {residual!r}")
-    if not isinstance(trials, int) or trials < 1:
-        raise InputError(f"trials expects 1 or more. Received: {trials!r}")
-    if not isinstance(seed, int) or not 0 <= seed < 2**31 - ATTEMPTS:
+    if not isinstance(trials, int) or isinstance(trials, bool) or not 1 <= trials < 2**31:
+        raise InputError(f"trials expects 1 or more, below 2147483648. Received: {trials!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31 - ATTEMPTS:
         raise InputError(f"seed expects a whole number from 0 to 2147483645. Received: {seed!r}")
 
 

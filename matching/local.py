@@ -11,6 +11,7 @@ from matching import geometry, hamming
 from protos.errors import InputError
 
 Rows = NDArray[np.int64]
+FARTHEST = 1e30  # of descriptors
 BLOCK = 1 << 22  # entries of the similarity matrix held at once, 16 MiB
 
 
@@ -201,7 +202,7 @@ def check_nearest(matching_threshold: float, ratio: float | None) -> None:
     Raises:
       InputError: one is out of range.
     """
-    if not isinstance(matching_threshold, int | float) or not matching_threshold > 0:
+    if not isinstance(matching_threshold, int | float) or not 0 < matching_threshold <= FARTHEST:
         raise InputError(f"matching_threshold expects a distance above 0. Received: {matching_threshold!r}")
     if ratio is not None and (not isinstance(ratio, int | float) or not 0 < ratio <= 1):
         raise InputError(f"ratio expects None or a number above 0, at most 1. Received: {ratio!r}")

@@ -28,7 +28,7 @@ def available(threads: int | None = None) -> int:
     """
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(threads, int) or threads < 1:
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise InputError(f"threads expects 1 or more. Received: {threads!r}")
     return threads
 

@@ -12,6 +12,7 @@ from protos.errors import InputError
 Descriptors = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]
 
+MOST = 2**31 - 1  # of a setting
 UNIT_TOLERANCE = 0.01  # how far a norm may be from 1
 
 
@@ -37,8 +38,8 @@ class Index(Protocol):
         """Writes the files of the index of ``(N, D)`` descriptors; stages that are done are not done again."""
         ...
 
-    def open(self, folder: Path) -> None:
-        """Opens the files that :meth:`build` wrote. Raises OSError or ValueError if they are damaged."""
+    def open(self, folder: Path, shape: tuple[int, int]) -> None:
+        """Opens the files that :meth:`build` wrote of ``(N, D)``. Raises OSError or ValueError if they are damaged."""
         ...
 
     def search(self, queries: Floats, top_k: int) -> Ranking:
@@ -67,6 +68,8 @@ def whole(name: str, value: object, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{name} expects a whole number of {least} or more. Received: {value!r}")
+    if value > MOST:
+        raise InputError(f"{name} expects a whole number of {MOST} or less. Received: {value!r}")
     return value
 
 

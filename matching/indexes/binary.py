@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from matching.indexes.base import Descriptors, Floats, in_order, whole
 from matching.indexes.faiss_index import threads
-from matching.indexes.rows import MATRIX, block_rows, blocks, check_matrix, matrix_file, rescore, write_matrix
+from matching.indexes.rows import (
+    MATRIX,
+    block_rows,
+    blocks,
+    check_matrix,
+    matrix_file,
+    open_matrix,
+    rescore,
+    write_matrix,
+)
 from matching.ranking import Ranking
 from protos.files import atomic_path
 
@@ -49,10 +58,10 @@ class Binary:
         with atomic_path(folder / BITS) as temporary, temporary.open("wb") as file:
             np.save(file, bits)
 
-    def open(self, folder: Path) -> None:
+    def open(self, folder: Path, shape: tuple[int, int]) -> None:
         """Maps the bits."""
-        self._matrix = matrix_file(folder, self.rescore)
-        self._bits = np.load(folder / BITS, mmap_mode="r")
+        self._matrix = matrix_file(folder, self.rescore, shape)
+        self._bits = open_matrix(folder / BITS, (shape[0], -(-shape[1] // 8)))
 
     def search(self, queries: Floats, top_k: int) -> Ranking:
         """Searches for candidates, then scores them."""

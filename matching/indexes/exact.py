@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from matching.indexes.base import Descriptors, Floats, depth
 from matching.indexes.halves import to_float32
-from matching.indexes.rows import MATRIX, write_matrix
+from matching.indexes.rows import MATRIX, open_matrix, write_matrix
 from matching.ranking import Ranking
 from matching.source import check_dimensions
 from matching.threads import available, single_threaded
@@ -54,9 +54,9 @@ class Exact:
         """Writes the descriptors."""
         write_matrix(descriptors, folder / MATRIX, self.dtype, self.unit)
 
-    def open(self, folder: Path) -> None:
+    def open(self, folder: Path, shape: tuple[int, int]) -> None:
         """Maps the descriptors."""
-        self._matrix = np.load(folder / MATRIX, mmap_mode="r")
+        self._matrix = open_matrix(folder / MATRIX, shape)
 
     def search(self, queries: Floats, top_k: int) -> Ranking:
         """Searches the rows that were opened."""

@@ -108,7 +108,10 @@ class Faiss:
 
         count, dimension = descriptors.shape
         if path.is_file():
-            return faiss.read_index(str(path))
+            try:
+                return faiss.read_index(str(path))
+            except RuntimeError as error:
+                raise InputError(f"{path} is damaged ({_reason(error)}); remove it and run again.") from error
         text = self.factory(count, dimension)
         index = _make(text, dimension, self.seed)
         lists, graph = _lists(index), _graph(index)
@@ -129,17 +132,19 @@ class Faiss:
             faiss.write_index(index, str(temporary))
         return index
 
-    def open(self, folder: Path) -> None:
+    def open(self, folder: Path, shape: tuple[int, int]) -> None:
         """Maps the index; codes of fast-scan kinds (``x4fs``) are read into memory instead."""
         import faiss
 
-        self._matrix = matrix_file(folder, self.rescore)
+        self._matrix = matrix_file(folder, self.rescore, shape)
         try:
             mapped = faiss.IO_FLAG_MMAP if "IVF" in self.text else faiss.IO_FLAG_MMAP_IFC
             self._index = faiss.read_index(str(folder / FILE), mapped)
             self._centres = self._index.quantizer.reconstruct_n() if _by_products(self._index) else None
         except RuntimeError as error:
             raise ValueError(_reason(error)) from error
+        if (self._index.ntotal, self._index.d) != shape:
+            raise ValueError(f"{FILE} is of shape {(self._index.ntotal, self._index.d)}, expected {shape}")
 
     def search(self, queries: Floats, top_k: int) -> Ranking:
         """Searches for candidates, then scores them."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -44,6 +44,7 @@ class Manifest:
       store: fingerprint of the features.
       settings: how the features were made.
       files: bytes of each file of the index.
+      digests: of each file, see :func:`protos.files.sampled_sha256`.
       seconds: how long it took to build, in the run that finished.
     """
 
@@ -54,6 +55,7 @@ class Manifest:
     settings: dict[str, Any]
     files: dict[str, int]
     seconds: float = 0.0
+    digests: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -70,12 +72,14 @@ class Manifest:
             raise InputError(f"{place} is not an index; delg-index makes one.")
         if document.get("version") != VERSION:
             raise InputError(f"The index {place} has format version {document.get('version')}; expected {VERSION}.")
-        names = {field.name for field in fields(cls)}
-        if names - document.keys():
-            raise InputError(
-                f"The index {place} is damaged: its manifest misses {', '.join(sorted(names - {*document}))}."
-            )
-        return cls(**{name: document[name] for name in names})
+        known = {entry.name: document[entry.name] for entry in fields(cls) if entry.name in document}
+        missing = {e.name for e in fields(cls) if e.default is e.default_factory is MISSING} - known.keys()
+        if missing:
+            raise InputError(f"The index {place} is damaged: its manifest misses {', '.join(sorted(missing))}.")
+        wrong = [name for name, value in known.items() if not _fits(name, value)]
+        if wrong:
+            raise InputError(f"The index {place} is damaged: its manifest has {wrong[0]}={known[wrong[0]]!r}.")
+        return cls(**known)
 
     def check_same(self, other: Self, place: str) -> None:
         """Proves that an index found at a place is the one that is asked for.
@@ -93,6 +97,18 @@ class Manifest:
             raise InputError(
                 f"{place} holds an index {self.index}, not {other.index}; choose another place, or remove that index."
             )
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of the record can have a value."""
+    if name in ("count", "dimension"):
+        return isinstance(value, int) and value > 0
+    if name in ("index", "store"):
+        return isinstance(value, str)
+    if name == "seconds":
+        return isinstance(value, int | float)
+    kinds = {"files": int, "digests": str}
+    return isinstance(value, dict) and all(isinstance(entry, kinds.get(name, object)) for entry in value.values())
 
 
 def fingerprint(store: Store) -> str:

@@ -13,6 +13,7 @@ from matching.ranking import Ranking
 from matching.threads import available, single_threaded
 from protos.errors import InputError
 from protos.files import atomic_path
+from protos.npy import map_array
 
 MATRIX = "descriptors.npy"
 BLOCK_BYTES = 1 << 26  # of float32 rows held at once
@@ -93,14 +94,29 @@ def write_matrix(descriptors: Descriptors, path: Path, dtype: str, unit: bool) -
             file.write(rows.data)
 
 
-def matrix_file(folder: Path, wanted: int) -> Path:
+def open_matrix(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
+    """Maps a file of descriptors.
+
+    Raises:
+      ValueError: it is damaged, or of another shape.
+    """
+    matrix = map_array(path)
+    if matrix.shape != shape:
+        raise ValueError(f"{path.name} is of shape {matrix.shape}, expected {shape}")
+    return matrix
+
+
+def matrix_file(folder: Path, wanted: int, shape: tuple[int, int]) -> Path:
     """The file of descriptors that candidates are scored from.
 
     Raises:
       InputError: scores are ``wanted``, but the index was built without them.
+      ValueError: the file is damaged.
     """
     if wanted and not (folder / MATRIX).is_file():
         raise InputError(f"The index {folder} was built with rescore=0 and holds no descriptors to score.")
+    if wanted:
+        open_matrix(folder / MATRIX, shape)
     return folder / MATRIX
 
 
@@ -118,6 +134,9 @@ def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: i
 
     Returns:
       ``(Q, top_k)``, ending in ``-1`` where there are fewer candidates; of equal scores the lower row comes first.
+
+    Raises:
+      InputError: there is no such row.
     """
     indices = np.full((len(queries), top_k), -1, np.int64)
     scores = np.full((len(queries), top_k), -np.inf, np.float32)
@@ -132,7 +151,9 @@ def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: i
     with single_threaded(), ThreadPoolExecutor(available()) as pool:
         for start in range(0, len(queries), step):
             batch = range(start, min(start + step, len(queries)))
-            matrix = np.asarray(np.load(path, mmap_mode="r"))
+            matrix = np.asarray(map_array(path))
+            if candidates.size and candidates.max() >= len(matrix):
+                raise InputError(f"The index {path.parent} is damaged; remove it and run delg-index again.")
             list(pool.map(score, batch, [matrix] * len(batch)))
             del matrix  # before it is mapped again
     return Ranking(indices, scores)

@@ -6,7 +6,7 @@ Layout (format version 1)::
     names.npy           UTF-8 bytes of all names, one after the other
     name_ends.npy       (N + 1,) int64: name i is the bytes name_ends[i]:name_ends[i + 1]
     descriptors.npy, index.faiss, bits.npy      as the kind of index needs
-    manifest.json       written last: the plan, sizes of the files, and the time it took
+    manifest.json       written last: the plan, sizes and digests of the files, and the time it took
 """
 
 import os
@@ -24,7 +24,8 @@ from matching.indexes.manifest import Manifest, Store, fingerprint
 from matching.ranking import Ranking
 from matching.source import matrix
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, remove_leftovers, write_json
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
+from protos.npy import map_array
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
 QUERY_ROWS = 256
@@ -77,8 +78,15 @@ class Searchable:
             block = np.ascontiguousarray(queries[start : start + QUERY_ROWS], np.float32)
             check_rows(block, start, "query", self.unit)
             found = self._search(block, k)
+            self._check_found(found)
             indices[start : start + len(block)], scores[start : start + len(block)] = found.indices, found.scores
         return Ranking(indices, scores)
+
+    def _check_found(self, found: Ranking) -> None:
+        """Proves that an answer of the index is one."""
+        present = found.indices >= 0
+        if present.any() and (found.indices.max() >= len(self) or not np.isfinite(found.scores[present]).all()):
+            raise InputError(f"The index {self.place} is damaged; remove it and run delg-index again.")
 
     def names_of(self, rows: Sequence[int]) -> list[str]:
         """Names of images by their rows."""
@@ -125,10 +133,15 @@ class FolderIndex(Searchable):
             found = (folder / name).stat().st_size if (folder / name).is_file() else "absent"
             if found != size:
                 raise InputError(f"The index {folder} is damaged: {name} is {found}, expected {size} bytes.")
+        for name, digest in manifest.digests.items():
+            if sampled_sha256(folder / name) != digest:
+                raise InputError(f"The index {folder} is damaged: {name} has changed; run delg-index again elsewhere.")
         try:
-            index.open(folder)
-            self._names = np.load(folder / NAMES, mmap_mode="r")
-            self._ends = np.load(folder / ENDS, mmap_mode="r")
+            index.open(folder, (manifest.count, manifest.dimension))
+            self._names = map_array(folder / NAMES)
+            self._ends = map_array(folder / ENDS)
+            if len(self._ends) != manifest.count + 1:
+                raise ValueError(f"{len(self._ends) - 1} names of {manifest.count} images")
         except InputError:
             raise
         except (OSError, ValueError) as error:
@@ -192,7 +205,9 @@ def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index:
         raise
     _write_names(store.names, place)
     files = {file.name: file.stat().st_size for file in _files(place)}
-    write_json(place / MANIFEST, replace(wanted, files=files, seconds=time.perf_counter() - start).to_json())
+    digests = {name: sampled_sha256(place / name) for name in files}
+    seconds = time.perf_counter() - start
+    write_json(place / MANIFEST, replace(wanted, files=files, digests=digests, seconds=seconds).to_json())
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from protos import files
 from protos.errors import InputError
 from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sha256, write_json, write_text
 
@@ -58,3 +59,22 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path: Path):
     remove_leftovers(tmp_path, "shard-*")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([".hidden.shard-00003", "shard-00002", strays[2].name])
     remove_leftovers(tmp_path / "absent", "*")
+
+
+def test_a_sampled_digest_tells_files_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK", 10)
+    monkeypatch.setattr(files, "BLOCKS", 4)
+
+    def digest(data):
+        (tmp_path / "file").write_bytes(data)
+        return files.sampled_sha256(tmp_path / "file")
+
+    for size in (0, 1, 9, 10, 39, 40):
+        data = bytes(size)
+        assert digest(data) != digest(data + b"\0")
+        for place in range(size):
+            assert digest(data) != digest(data[:place] + b"\1" + data[place + 1 :])
+    large = bytes(1000)
+    seen = [place for place in range(1000) if digest(large[:place] + b"\1" + large[place + 1 :]) != digest(large)]
+    assert seen == [start + i for start in (0, 330, 660, 990) for i in range(10)]
+    assert digest(large) != digest(large + b"\0")

@@ -1,0 +1,426 @@
+"""Seeded random and broken input: each answer is a valid one, or an InputError of one line, and nothing else.
+
+What is sound must be answered; what cannot be compared (NaN, infinite, zero, of another dimension) must be refused, or,
+where it is one of many local features, match nothing.
+"""
+
+import json
+import shutil
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from extraction.features import Features
+from extraction.images import ImageRef
+from extraction.storage import as_stored
+from extraction.store import FeatureStore, check_settings
+from extraction.store_writer import StoreWriter
+from matching import lookup
+from matching.draw import draw_matches
+from matching.geometry import MODELS
+from matching.index import INDEXES, build_index, open_index, search
+from matching.ransac import Ransac
+from matching.rerankers import RERANKERS, build_reranker
+from matching.source import MemorySource
+from protos.errors import InputError
+from tests.matching.helpers import global_source, local, ranking, scene, unit, view
+from tests.matching.index_helpers import Store, clustered
+
+SMALL = {
+    "alpha_dba": "alpha_dba(top_k=6, n=2)",
+    "alpha_qe": "alpha_qe(top_k=6, n=2)",
+    "diffusion": "diffusion(top_k=6, kq=2, kd=3)",
+    "k_reciprocal": "k_reciprocal(top_k=6, k1=3, k2=2)",
+    "ransac": "ransac(top_k=6, trials=50)",
+    "superglobal": "superglobal(m=6, k=2)",
+}
+CHAINS = (
+    "superglobal(m=6, k=2) | ransac(top_k=3, trials=50)",
+    "ransac(top_k=6, trials=50, settled=2) | alpha_qe(n=1) | k_reciprocal(top_k=4)",
+    "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | ransac(top_k=6, trials=50, score='fused')",
+)
+TEXTS = (*SMALL.values(), *CHAINS)
+FORMS = {  # of sound numbers
+    "float32": lambda rows: rows,
+    "float16": lambda rows: rows.astype(np.float16),
+    "float64": lambda rows: rows.astype(np.float64),
+    "strided": lambda rows: np.repeat(rows, 2, axis=0)[::2],
+    "backwards": lambda rows: np.ascontiguousarray(rows[::-1, ::-1])[::-1, ::-1],
+    "fortran": np.asfortranarray,
+    "big endian": lambda rows: rows.astype(">f4"),
+}
+BROKEN = (np.nan, np.inf, -np.inf, 0.0)
+
+
+@contextmanager
+def refused():
+    """Within it an InputError of one line is expected; anything else is a fault."""
+    with pytest.raises(InputError) as caught:
+        yield
+    message = str(caught.value)
+    assert message and "\n" not in message, message
+
+
+def broken(rows, rng):
+    """The rows, one of them zero or with a value that is not finite."""
+    rows, row, value = rows.copy(), int(rng.integers(len(rows))), BROKEN[int(rng.integers(4))]
+    rows[row, ... if value == 0 else int(rng.integers(rows.shape[1]))] = value
+    return rows
+
+
+def check_ranked(before, after):
+    """Proves that a ranking is another's, in new order."""
+    assert after.indices.shape == before.indices.shape == after.scores.shape
+    for was, row, scores in zip(before.indices, after.indices, after.scores):
+        assert sorted(was.tolist()) == sorted(row.tolist())
+        n = int((row >= 0).sum())
+        assert (row[:n] >= 0).all() and np.isfinite(scores[:n]).all() and (np.diff(scores[:n]) <= 0).all()
+
+
+def first_stage(rng, queries, images, width=9):
+    """A ranking of random rows, some of them short."""
+    width = min(width, images)
+    indices = np.array([rng.permutation(images)[:width] for _ in range(queries)]).reshape(queries, width)
+    scores = -np.sort(-rng.normal(size=(queries, width)))
+    for q in range(queries):
+        n = int(rng.integers(0, width + 1)) if rng.random() < 0.3 else width
+        indices[q, n:], scores[q, n:] = -1, -np.inf
+    return ranking(indices, scores)
+
+
+def images_of(rng, descriptors):
+    """Images of the same scene seen from elsewhere, with these global descriptors."""
+    keypoints, own = scene(n=24)
+    images = []
+    for i, vector in enumerate(descriptors):
+        n = int(rng.integers(0, 25)) if rng.random() < 0.8 else 0
+        seen = view(keypoints[:n], own[:n], [[0.9, 0.1, 5], [-0.1, 0.9, 3]], int(rng.integers(0, n + 1)), f"image{i}")
+        images.append(local(seen.keypoints, own[:n], f"image{i}", vector))
+    return images
+
+
+def sources(rng, queries, images, dimension):
+    """Queries and a database, both sound."""
+    both = [unit(rng.normal(size=(n, dimension))) for n in (queries, images)]
+    return [MemorySource(images_of(rng, rows)) for rows in both]
+
+
+def test_all_of_the_table_are_driven():
+    assert SMALL.keys() == RERANKERS.keys()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_rerankers_answer_what_is_sound(text):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        queries, images = int(rng.integers(1, 4)), (1, 2, 3, 9, 12, 30)[seed]
+        pair = sources(rng, queries, images, int(rng.integers(1, 20)))
+        for name in ("float32", sorted(FORMS)[seed]):
+            for source in pair:
+                source.global_descriptors = FORMS[name](source.global_descriptors)
+            before = first_stage(rng, queries, images)
+            check_ranked(before, build_reranker(text)(*pair, before))
+
+
+@pytest.mark.parametrize("text", [text for text in TEXTS if not text.startswith("ransac(top_k=6, trials=50)")])
+def test_rerankers_refuse_broken_global_descriptors(text):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        queries, database = sources(rng, 2, 5, 6)
+        side = (queries, database)[seed % 2]
+        side.global_descriptors = broken(side.global_descriptors, rng)
+        with refused():
+            build_reranker(text)(queries, database, ranking([[0, 1, 2, 3, 4]] * 2, [[5, 4, 3, 2, 1]] * 2))
+    huge = global_source(unit(rng.normal(size=(5, 6))) * 3e38)
+    with refused():
+        build_reranker(text)(huge, huge, ranking([[0, 1, 2, 3, 4]] * 5, [[5, 4, 3, 2, 1]] * 5))
+    for dimension in (0, 5):
+        other = global_source(np.ones((2, dimension)))
+        with refused():
+            build_reranker(text)(other, database, ranking([[0, 1]] * 2, [[5, 4]] * 2))
+
+
+def shapes(rng):
+    """Images that are each broken or odd in another way, with whether they are broken."""
+    keypoints, descriptors = scene(n=24)
+    nan_point, nan_value = keypoints.copy(), descriptors.copy()
+    nan_point[3, 1], nan_value[7, 5] = np.nan, -np.inf
+    far, zero = keypoints * 1e18, descriptors * 0
+    bits = as_stored(local(keypoints, descriptors), "binary")
+    one = np.repeat(keypoints[:1], 24, axis=0)
+    flat = keypoints * [1, 0]
+    return [
+        (local(keypoints, descriptors), False),
+        (local(keypoints[:0], descriptors[:0]), False),
+        (local(keypoints[:1], descriptors[:1]), False),
+        (local(keypoints[:4], descriptors[:4]), False),
+        (local(one, descriptors), False),
+        (local(flat, descriptors), False),
+        (local(far, descriptors), False),
+        (local(keypoints, zero), False),
+        (local(keypoints, np.repeat(descriptors[:1], 24, axis=0)), False),
+        (local(nan_point, descriptors), True),
+        (local(keypoints, nan_value), True),
+        (local(keypoints, descriptors[:, :64]), True),
+        (local(keypoints, descriptors[:, :0]), True),
+        (bits, True),
+        *((odd(keypoints, form(descriptors)), False) for form in FORMS.values()),
+    ]
+
+
+def odd(keypoints, descriptors):
+    n = len(keypoints)
+    one = np.ones(n, np.float32)
+    return Features("odd", (9, 9), keypoints=keypoints, descriptors=descriptors, scores=one, scales=one)
+
+
+def comparable(image, released):
+    """Whether an image can be compared with itself."""
+    finite = np.isfinite(image.keypoints).all() and np.isfinite(image.descriptors).all()
+    return finite and image.descriptors.shape[1] > 0 and not (released and image.binary)
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_local_matching(released):
+    rng = np.random.default_rng(0)
+    good = local(*scene(n=24))
+    for i, (image, wrong) in enumerate(shapes(rng)):
+        options = {"trials": 50, "ratio": (None, 0.9)[i % 2], "matching_threshold": (1.0, 9.0)[i // 2 % 2]}
+        options |= {} if released else {"mutual": bool(i % 3), "model": MODELS[i % len(MODELS)]}
+        matcher = Ransac(released=released, **options)
+        for pair in ((good, image), (image, good), (image, image)):
+            if wrong and not (pair[0] is pair[1] and comparable(image, released)):
+                with refused():
+                    matcher.inliers(*pair)
+                continue
+            found = matcher.inliers(*pair)
+            assert found.pairs.shape == (len(found), 2) and found.pairs.dtype == np.int64
+            assert len(found) <= found.tentative <= len(pair[0])
+            assert found.transform is None or np.isfinite(found.transform).all()
+            for side, own in enumerate(pair):
+                assert not len(found) or 0 <= found.pairs[:, side].min() <= found.pairs[:, side].max() < len(own)
+                if not own.binary:
+                    assert own.descriptors[found.pairs[:, side]].any(axis=1).all()
+
+
+@pytest.mark.parametrize("text", [text for text in TEXTS if "ransac" in text])
+def test_rerankers_refuse_broken_local_features(text):
+    rng = np.random.default_rng(1)
+    vectors = unit(rng.normal(size=(4, 6)))
+    good, before = scene(n=24), ranking([[0, 1, 2, 3]], [[4, 3, 2, 1]])
+    for image, wrong in shapes(rng):
+        images = [local(*good, str(i), vector) for i, vector in enumerate(vectors)]
+        images[2] = Features(**vars(image) | {"global_descriptor": vectors[2]})
+        reranker = build_reranker(text.replace("top_k=3", "top_k=6"))
+        if wrong:
+            with refused():
+                reranker(MemorySource(images[:1]), MemorySource(images), before)
+        else:
+            check_ranked(before, reranker(MemorySource(images[:1]), MemorySource(images), before))
+
+
+@pytest.mark.parametrize("name", sorted(INDEXES))
+def test_indexes_and_search(name, tmp_path):
+    text = "faiss(factory='IVF4,SQ8', nprobe=4)" if name == "faiss" else name
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        database, queries = clustered(60, 8, seed), clustered(4, 8, seed + 1)
+        form = FORMS[sorted(FORMS)[(seed + len(name)) % len(FORMS)]]
+        index = build_index(Store(form(database)), tmp_path / str(seed), text)
+        for answer in (index.search(form(queries), 7), search(form(queries), form(database), 7)):
+            check_found(answer, np.asarray(form(queries), np.float64), np.asarray(form(database), np.float64))
+        for wrong in (broken(queries, rng), queries[:, :5], queries[0], queries[:, :0], queries.astype(str)):
+            with refused():
+                index.search(wrong, 7)
+            with refused():
+                search(wrong, database, 7)
+        for wrong in (broken(database, rng), database[:0], database[:, :0]):
+            with refused():
+                build_index(Store(wrong), tmp_path / "wrong", text)
+            with refused():
+                search(queries, wrong, 7)
+        for top_k in (0, -3, 2.5, "3", True, float("nan")):
+            with refused():
+                index.search(queries, top_k)
+    single = Store(database[:1])
+    try:
+        assert build_index(single, tmp_path / "single", text).search(queries, 9).indices.tolist() == [[0]] * 4
+    except InputError as error:
+        assert "image" in str(error) or "cannot train" in str(error)
+
+
+def check_found(answer, queries, database, atol=0.02):
+    for query, row, scores in zip(queries, answer.indices, answer.scores):
+        found = row[row >= 0]
+        assert len(set(found.tolist())) == len(found) > 0 and (row[len(found) :] == -1).all()
+        assert (np.diff(scores[: len(found)]) <= 0).all()
+        np.testing.assert_allclose(scores[: len(found)], database[found] @ query, atol=atol)
+
+
+ODD = (
+    "",
+    " ",
+    "(",
+    "ransac(",
+    "ransac)",
+    "ransac(top_k)",
+    "ransac(top_k=)",
+    "|",
+    "superglobal|",
+    "exact(dtype=3)",
+    "__",
+)
+VALUES = ("None", "-1", "0", "1e400", "nan", "'a'", "[]", "{}", "(1,)", "True", "1j", "10**9", "9" * 400, "2.5", "b''")
+
+
+@pytest.mark.parametrize("table", [RERANKERS, INDEXES], ids=["rerankers", "indexes"])
+def test_texts(table, tmp_path):
+    """Any text, and any value of any argument: built, or one sentence; what is built answers."""
+    import inspect
+
+    rng = np.random.default_rng(0)
+    queries, database = sources(rng, 2, 20, 6)
+    store, before = Store(database.global_descriptors), first_stage(rng, 2, 20)
+    texts = [*ODD, *(f"{name}(nonsense=1)" for name in table)]
+    texts += [
+        f"{name}({argument}={value})"
+        for name, factory in table.items()
+        for argument in inspect.signature(factory).parameters
+        for value in VALUES
+    ]
+    built = 0
+    for i, text in enumerate(texts):
+        try:
+            if table is RERANKERS:
+                check_ranked(before, build_reranker(text)(queries, database, before))
+            else:
+                answer = build_index(store, tmp_path / str(i), text).search(queries.global_descriptors, 5)
+                check_found(answer, queries.global_descriptors, database.global_descriptors, atol=2)
+            built += 1
+        except InputError as error:
+            assert "\n" not in str(error)
+    assert 5 < built < len(texts)
+
+
+def test_what_the_commands_call(tmp_path):
+    rng = np.random.default_rng(0)
+    letters = np.array([*"0123456789.,-+enaif x"])
+    for _ in range(300):
+        text = "".join(rng.choice(letters, int(rng.integers(0, 16)))).split(",")
+        try:
+            x1, y1, x2, y2 = lookup.parse_crop(text)
+            assert x1 < x2 and y1 < y2 and np.isfinite([x1, y1, x2, y2]).all()
+        except InputError as error:
+            assert "\n" not in str(error)
+    for left, right in (({"extractor": "a"}, {"extractor": "b"}), ({}, {"extractor": "b"}), ({"x": [1.0]}, {"x": [1]})):
+        if left != right:
+            with refused():
+                check_settings(left, right, "These")
+    queries, database = sources(rng, 1, 6, 5)
+    query = queries.features(0)
+    for top_k in (1, 3, 99):
+        for text in (None, *TEXTS):
+            found = lookup.find(query, database, top_k, build_reranker(text) if text else None)
+            assert len(found) == min(top_k, 6) == len({result.row for result in found})
+            assert (np.diff([result.score for result in found]) <= 0).all()
+    for wrong in (np.zeros(5), np.full(5, np.nan), np.ones(4), np.zeros(0)):
+        with refused():
+            lookup.find(local(*scene(n=3), "q", wrong), database, 3, build_reranker("ransac"))
+    with refused():
+        lookup.find(query, MemorySource([]), 3)
+
+
+def test_pictures():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    for points in (np.zeros((0, 2)), np.full((3, 2), 1e30), np.full((3, 2), -7e9), rng.normal(size=(4, 2)) * 1e5):
+        assert draw_matches(image, image, points, points[::-1]).shape == (30, 88, 3)
+    for points in (np.full((2, 2), np.nan), np.full((2, 2), np.inf), np.zeros((2, 3)), np.zeros(2)):
+        with refused():
+            draw_matches(image, image, points, points)
+    for wrong in (image[..., 0], image.astype(float), image[..., :2], image[:0]):
+        with refused():
+            draw_matches(wrong, image, np.zeros((1, 2)), np.zeros((1, 2)))
+
+
+def damages(data, rng):
+    """The bytes of a file, damaged in some ways."""
+    yield b""
+    yield data[: len(data) // 2]
+    yield data + b"\0"
+    yield bytes(len(data))
+    for reach in (60, 200, len(data)):
+        for _ in range(2):
+            changed = bytearray(data)
+            for place in rng.integers(0, min(reach, len(data)), 3):
+                changed[place] ^= int(rng.integers(1, 256))
+            yield bytes(changed)
+
+
+def documents(document, rng):
+    """A JSON document with one of its values replaced, or taken out."""
+    for key in document:
+        yield {name: value for name, value in document.items() if name != key}
+        for value in rng.choice(np.array([None, -1, 0.5, "x", [], {}, [None], {"x": None}], object), 4, replace=False):
+            yield document | {key: value}
+    yield from ([], None, 3, "x")
+
+
+@pytest.mark.parametrize("name", sorted(INDEXES))
+def test_damaged_indexes(name, tmp_path):
+    """Every byte of a small index is checked when it is opened."""
+    text = "faiss(factory='HNSW8,PQ4x4')" if name == "faiss" else name
+    queries, place = clustered(3, 8, 1), tmp_path / "index"
+    right = build_index(Store(clustered(60, 8)), place, text).search(queries, 5)
+    rng = np.random.default_rng(0)
+    for file in sorted(path for path in place.iterdir() if path.name != "plan.json"):
+        data = file.read_bytes()
+        changed = list(damages(data, rng))
+        if file.suffix == ".json":
+            changed += [json.dumps(document).encode() for document in documents(json.loads(data), rng)]
+        for bad in changed:
+            file.write_bytes(bad)
+            try:
+                answer = open_index(place).search(queries, 5)
+                assert file.suffix == ".json" and (answer.indices == right.indices).all(), file.name
+            except InputError as error:
+                assert "\n" not in str(error)
+        file.write_bytes(data)
+    assert (open_index(place).search(queries, 5).indices == right.indices).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "binary"])
+def test_damaged_stores(dtype, tmp_path):
+    """What is damaged is named, or the answer is a valid one; changed global descriptors are always named."""
+    rng = np.random.default_rng(2)
+    images = images_of(rng, unit(rng.normal(size=(7, 5))))
+    place = tmp_path / "store"
+    refs = [ImageRef(image.name, "none") for image in images]
+    writer = StoreWriter(place, {"extractor": "test"}, refs, local_dtype=dtype, shard_size=4)
+    for shard in writer.missing():
+        writer.write(shard, images[4 * shard : 4 * shard + 4], [])
+    writer.finish()
+    query, reranker = as_stored(images[0], dtype), build_reranker(TEXTS[4])
+    right = [result.row for result in lookup.find(query, FeatureStore.open(place), 7)]
+    for file in sorted(path for path in place.rglob("*") if path.is_file() and path.name != "plan.json"):
+        data = file.read_bytes()
+        changed = list(damages(data, rng))
+        if file.suffix == ".json":
+            changed += [json.dumps(document).encode() for document in documents(json.loads(data), rng)]
+        for bad in changed:
+            file.write_bytes(bad)
+            try:
+                store = FeatureStore.open(place)
+                store.check_compatible(store)
+                assert [result.row for result in lookup.find(query, store, 7)] == right
+                before = search(query.global_descriptor[None], store.global_descriptors)
+                with warnings.catch_warnings(action="ignore"):
+                    check_ranked(before, reranker(MemorySource([query]), store, before))
+            except InputError as error:
+                assert "\n" not in str(error)
+        file.write_bytes(data)
+    shutil.rmtree(place / "shard-00001")
+    with refused():
+        FeatureStore.open(place).features(6)
