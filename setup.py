@@ -55,7 +55,15 @@ setup(
         "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
         "openvino": ["nncf>=2.14", "openvino>=2025.0"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
-        "dev": ["mypy>=1.15", "pytest>=8.3", "ruff>=0.12", "types-protobuf", "types-tqdm"],
+        "dev": [
+            "milvus>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64'",  # a server, for the tests
+            "mypy>=1.15",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+            "types-protobuf",
+            "types-tqdm",
+        ],
     },
     entry_points={"console_scripts": [f"delg-{name} = delg.commands:{name}" for name in COMMANDS]},
     classifiers=[
