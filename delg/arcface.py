@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from delg.numerics import l2_normalize
+from delg.numerics import full_precision, l2_normalize
 
 Tensor = Any
 
@@ -25,7 +25,7 @@ class ArcFace(keras.layers.Layer):
     """
 
     def __init__(self, num_classes: int, margin: float = 0.1, scale: float = 45.25, **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**{"dtype": full_precision(), **kwargs})
         self.num_classes, self.margin, self.scale = num_classes, margin, scale
 
     def build(self, input_shape: tuple) -> None:

@@ -13,7 +13,7 @@ from delg.backbones import BACKBONES
 from delg.geometry import cell_centres
 from delg.local_heads import LOCAL_HEADS
 from delg.normalization import NORMALIZATIONS
-from delg.numerics import TORCH_EPSILON, l2_normalize
+from delg.numerics import TORCH_EPSILON, full_precision, l2_normalize
 from delg.pooling import build_pooling
 from protos.errors import InputError
 from protos.spec import build
@@ -118,7 +118,7 @@ class Delg(keras.Model):
         self.classifier = ArcFace(num_classes, margin, scale, name="classifier")
         self.classifier.build((None, self.config["embedding_dim"]))
         if self.local_head is not None:
-            self.attention_classifier = layers.Dense(num_classes, dtype="float32", name="att_fc")
+            self.attention_classifier = layers.Dense(num_classes, dtype=full_precision(), name="att_fc")
             self.attention_classifier.build((None, self.local_head.pooled_dim))
 
     def _check(self) -> None:

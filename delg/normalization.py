@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from delg.numerics import full_precision
+
 Tensor = Any
 BGR_MEAN = (0.406, 0.456, 0.485)
 BGR_DEVIATION = (0.225, 0.224, 0.229)
@@ -13,13 +15,14 @@ BGR_DEVIATION = (0.225, 0.224, 0.229)
 
 def delg(images: Tensor) -> Tensor:
     """``(x - 128) / 128``, RGB (released DELG)."""
-    return (ops.cast(images, "float32") - 128.0) / 128.0
+    return (ops.cast(images, full_precision()) - 128.0) / 128.0
 
 
 def imagenet_bgr(images: Tensor) -> Tensor:
     """``(x / 255 - mean) / deviation`` of ImageNet, channels in the order BGR (CVNet, SuperGlobal, DELG in PyTorch)."""
-    bgr = ops.flip(ops.cast(images, "float32"), axis=-1)
-    return (bgr / 255.0 - np.array(BGR_MEAN, "float32")) / np.array(BGR_DEVIATION, "float32")
+    dtype = full_precision()
+    bgr = ops.flip(ops.cast(images, dtype), axis=-1)
+    return (bgr / 255.0 - np.array(BGR_MEAN, dtype)) / np.array(BGR_DEVIATION, dtype)
 
 
 NORMALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {"delg": delg, "imagenet_bgr": imagenet_bgr}

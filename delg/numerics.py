@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 Tensor = Any
@@ -23,6 +24,11 @@ def l2_normalize(x: Tensor, axis: int = -1, epsilon: float = 1e-12) -> Tensor:
     return x * ops.rsqrt(ops.maximum(squared, epsilon))
 
 
+def full_precision() -> str:
+    """The dtype of what must not be computed in half precision: float64 where Keras' floatx is, else float32."""
+    return "float64" if keras.config.floatx() == "float64" else "float32"
+
+
 def float32_at_least(x: Tensor) -> Tensor:
     """Half precision as float32; a wider tensor as it is."""
-    return ops.cast(x, "float32") if x.dtype in ("float16", "bfloat16") else x
+    return ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16") else x

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from delg.numerics import float32_at_least, full_precision
 from delg.regional import RegionalGeM
 from protos.spec import build, split
 
@@ -38,11 +39,13 @@ class GeM(keras.layers.Layer):
         """Makes the exponent's weight where it is learned."""
         if self.learned:
             start = keras.initializers.Constant(self.p)
-            self.exponent = self.add_weight(shape=(1,), initializer=start, dtype="float32", autocast=False, name="p")
+            self.exponent = self.add_weight(
+                shape=(1,), initializer=start, dtype=full_precision(), autocast=False, name="p"
+            )
 
     def call(self, x: Tensor) -> Tensor:
         """Pools ``(B, h, w, C)`` to ``(B, C)``."""
-        x = ops.maximum(ops.cast(x, "float32"), self.epsilon)
+        x = ops.maximum(float32_at_least(x), self.epsilon)
         return ops.power(ops.mean(ops.power(x, self.exponent), axis=(1, 2)), 1.0 / self.exponent)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

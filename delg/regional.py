@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from delg.numerics import float32_at_least
+
 Tensor = Any
 FLOOR = 1e-30  # of the mean: its root at 0 is 1e-12 instead of 0, and has a gradient
 
@@ -42,7 +44,7 @@ class RegionalGeM(keras.layers.Layer):
         """``(B, h, w, C)``, at least 0, to the same shape; ``h`` and ``w`` must be at least :attr:`cells`."""
         if any(side is not None and side < self.cells for side in x.shape[1:3]):
             raise ValueError(f"RegionalGeM expects a map of {self.cells} cells or more. Received: {tuple(x.shape)}")
-        x, margin = ops.cast(x, "float32"), (self.window // 2, self.window // 2)
+        x, margin = float32_at_least(x), (self.window // 2, self.window // 2)
         powers = ops.pad(ops.power(x, self.p), ((0, 0), margin, margin, (0, 0)), mode="reflect")
         mean = ops.average_pool(powers, self.window, strides=1, padding="valid", data_format="channels_last")
         return 0.5 * ops.power(ops.maximum(mean, FLOOR), 1.0 / self.p) + 0.5 * x

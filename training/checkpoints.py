@@ -35,6 +35,7 @@ class Checkpoints:
         twentieth of the time.
       keep: how many are kept; besides, one for every three hours (released).
       average: the moving average of the weights, kept beside them; or None.
+      writes: False in the processes that only read: all but one of a training on several machines.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Checkpoints:
         save_seconds: float = 30.0,
         keep: int = 3,
         average: MovingAverage | None = None,
+        writes: bool = True,
     ) -> None:
-        self._folder = Path(folder)
+        self._folder, self._writes = Path(folder), writes
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._sums = tf.Variable(np.zeros(len(METRICS) + 1), dtype=tf.float64, trainable=False)
         self._save_interval, self._save_seconds = save_interval, save_seconds
@@ -70,7 +72,7 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint does not fit the model and the optimizer, or its files are broken.
         """
-        for leftover in self._folder.glob(f"{PREFIX}-*_temp"):
+        for leftover in self._folder.glob(f"{PREFIX}-*_temp") if self._writes else ():
             shutil.rmtree(leftover, ignore_errors=True)
         latest = self._manager.latest_checkpoint
         if latest is None:
@@ -93,7 +95,7 @@ class Checkpoints:
           step: steps done.
           sums: of the report that is not out yet, see :attr:`training.progress.Progress.sums`; None for none.
         """
-        if step == self._last:
+        if step == self._last or not self._writes:
             return
         started = time.monotonic()
         self._step.assign(step)

@@ -1,4 +1,7 @@
-"""Batch normalisation by TensorFlow's fused kernel while training: the same numbers as the Keras layer, in one pass."""
+"""Batch normalisation while training: by TensorFlow's fused kernel, or with the statistics of all replicas.
+
+The fused kernel gives the same numbers as the Keras layer, in one pass.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,9 +32,31 @@ def fuse_batch_normalization(layers: Iterable[keras.layers.Layer]) -> int:
     return changed
 
 
+def synchronize_batch_normalization(layers: Iterable[keras.layers.Layer]) -> int:
+    """Lets batch normalisations take their statistics over all replicas.
+
+    Args:
+      layers: layers of a built model; others than batch normalisations are passed over.
+
+    Returns:
+      How many were changed.
+    """
+    found = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in found:
+        layer.synchronized = True
+    return len(found)
+
+
 def _fits(layer: Any) -> bool:
     axis_is_last = layer.axis in (-1, 3)
-    return axis_is_last and layer.center and layer.scale and layer.trainable and layer.compute_dtype != "float64"
+    return (
+        not layer.synchronized
+        and axis_is_last
+        and layer.center
+        and layer.scale
+        and layer.trainable
+        and layer.compute_dtype != "float64"
+    )
 
 
 def _fused(layer: Any, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -40,8 +65,8 @@ def _fused(layer: Any, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return plain(inputs, training=training, mask=mask)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
-            tf.convert_to_tensor(layer.gamma),
-            tf.convert_to_tensor(layer.beta),
+            tf.cast(layer.gamma, tf.float32),
+            tf.cast(layer.beta, tf.float32),
             epsilon=layer.epsilon,
             is_training=True,
         )

@@ -10,7 +10,6 @@ from training.options import TrainOptions
 from training.recordset import RecordSet, check_same_classes, open_records
 
 VALIDATION_IMAGES = 50_000
-WHITENING_IMAGES = 512
 RESULT_SETTINGS = (
     "preset",
     "initial_lr",
@@ -29,6 +28,10 @@ RESULT_SETTINGS = (
 )
 LATER_SETTINGS = (
     "deterministic",
+    "sync_batch_norm",
+    "mixed_precision",
+    "accumulate",
+    "freeze_backbone_steps",
     "global_loss",
     "moving_average_decay",
     "moving_average_start",
@@ -162,112 +165,40 @@ def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | No
     import tensorflow as tf
 
     import delg
+    from training.assembly import build_trainer, precision, start_weights
+    from training.distribution import build_strategy, share_of
     from training.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, start_run
 
-    tf.config.run_functions_eagerly(options.debug)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
+    strategy = build_strategy(options.distribute)
+    share = share_of(strategy, options.batch_size)
+    tf.config.run_functions_eagerly(options.debug)
     config = _input_config(options, settings["augment"])
-    trainer = _build_trainer(options, records, settings["model"])
-    start_run(str(options.logdir), settings)
-    start = trainer.restore()
-    if start:
-        print(f"continuing from step {start}", flush=True)
-    weights = trainer.model.count_params()
-    print(f"{records.num_images} images of {records.num_classes} classes; {weights:,} weights", flush=True)
-    cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
-    if not start:
-        _start_weights(options, trainer.model, training_batches(records, config, cache=cache))
-    held_out = None
-    if validation:
-        batches = 1 if options.debug else -(-VALIDATION_IMAGES // config.batch_size)
-        held_out = validation_batches(validation, config, batches)
-    trainer.fit(lambda step: training_batches(records, config, step, cache), held_out, start)
+    with precision(options.mixed_precision):
+        trainer = build_trainer(options, records, settings["model"], strategy)
+        start_run(str(options.logdir), settings)
+        start = trainer.restore()
+        trainer.log(f"continuing from step {start}" if start else _summary(records, trainer))
+        cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
+        if not start:
+            start_weights(options, trainer.model, training_batches(records, config, cache=cache))
+        held_out = None
+        if validation:
+            batches = 1 if options.debug else -(-VALIDATION_IMAGES // config.batch_size)
+            held_out = validation_batches(validation, config, batches)
+        trainer.fit(lambda step: training_batches(records, config, step, cache, share), held_out, start)
+    if not trainer.is_chief:
+        return
     with trainer.averaged():
         delg.save(trainer.model, str(options.output_model))
     finish_run(str(options.logdir), options.max_iters, str(options.output_model))
     print(f"model written to {options.output_model}")
 
 
-def _start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
-    """Weights of the first step that are not random; ``batches`` are images in 0..255 with labels."""
-    if options.imagenet_checkpoint:
-        from training.pretrained import load_imagenet
-
-        load_imagenet(model, options.imagenet_checkpoint)
-    if options.whitening_init == "pca":
-        from training.whitening import start_from_pca
-
-        few = batches.take(-(-WHITENING_IMAGES // options.batch_size))
-        start_from_pca(model, (model.normalize(images) for images, _ in few), options.seed)
-
-
-def _build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str, Any]) -> Any:
-    """Schedule, optimizer, model and the loop around them."""
-    import delg
-    from training.global_losses import build_global_loss, check_global_loss
-    from training.optimizers import build_optimizer
-    from training.schedules import build_schedule
-    from training.step import StepConfig
-    from training.trainer import Trainer, TrainerConfig
-
-    schedule = build_schedule(options.schedule, options.initial_lr, options.max_iters)
-    optimizer = build_optimizer(options.optimizer)
-    global_loss = build_global_loss(options.global_loss)
-    model = delg.from_preset(options.preset, num_classes=records.num_classes, seed=options.seed, **overrides)
-    _check_model(options, model)
-    if global_loss:
-        check_global_loss(global_loss, model.embedding_dim)
-        _tell_of_pairs(options, records)
-    step = StepConfig(
-        batch_size=options.batch_size,
-        image_size=options.image_size,
-        attention_loss_weight=options.attention_loss_weight,
-        reconstruction_loss_weight=options.reconstruction_loss_weight,
-        clip_norm=options.clip_norm,
-        global_loss=global_loss,
-    )
-    config = TrainerConfig(
-        max_iters=options.max_iters,
-        step=step,
-        report_interval=options.report_interval,
-        eval_interval=options.eval_interval,
-        save_interval=options.save_interval,
-        save_seconds=options.save_seconds,
-        average=_average_config(options),
-    )
-    return Trainer(model, optimizer, schedule, config, str(options.logdir))
-
-
-def _average_config(options: TrainOptions) -> Any:
-    from training.averaging import AverageConfig
-
-    if options.moving_average_decay is None:
-        return None
-    return AverageConfig(options.moving_average_decay, options.moving_average_start, options.moving_average_dynamic)
-
-
-def _tell_of_pairs(options: TrainOptions, records: RecordSet) -> None:
-    """A loss on pairs learns nothing from batches without two images of a class."""
-    pairs = options.batch_size * (options.batch_size - 1) / 2 / records.num_classes
-    if pairs < 1:
-        print(
-            f"note: {options.batch_size} images of {records.num_classes} classes hold about {pairs:.2g} pairs of one "
-            f"class, from which --global_loss={options.global_loss} learns; a larger --batch_size gives more",
-            flush=True,
-        )
-
-
-def _check_model(options: TrainOptions, model: Any) -> None:
-    """The image size and the announced channels must suit the model."""
-    if options.image_size < model.min_side:
-        raise InputError(
-            f"--image_size must be at least {model.min_side} for this model. Received: {options.image_size}"
-        )
-    channels = model.local_head.channels if model.local_head else 0
-    if options.local_feature_map_channels not in (None, channels):
-        raise InputError(
-            f"--local_feature_map_channels is {options.local_feature_map_channels}, but the local feature map of "
-            f"{options.preset} has {channels} channels."
-        )
+def _summary(records: RecordSet, trainer: Any) -> str:
+    replicas = trainer.strategy.num_replicas_in_sync
+    devices = f" on {replicas} devices" if replicas > 1 else ""
+    weights = trainer.model.count_params()
+    return f"{records.num_images} images of {records.num_classes} classes; {weights:,} weights{devices}"

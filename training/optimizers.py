@@ -19,11 +19,37 @@ Optimizer = Any  # keras.optimizers.Optimizer
 NOT_DECAYED = ("bias", "gamma", "beta", r"^p(:\d+)?$")  # names of variables; p is the exponent of a learned pooling
 
 
-class _DecayOfAddons:
-    """Takes ``weight_decay * w`` from every decayed weight before the update, whatever the learning rate."""
+class _PerReplica:
+    """Every replica updates its own copy of the weights: the gradients that it is given are summed already.
 
-    weight_decay: float
+    (The optimizers of Keras sum the gradients themselves, so that clipping would come before the sum.)
+    """
+
+    weight_decay: float | None
+    update_step: Callable[[Tensor, Any, Tensor], None]
     _use_weight_decay: Callable[[Any], bool]
+
+    def _backend_update_step(self, grads: Sequence[Tensor], variables: Sequence[Any], learning_rate: Tensor) -> None:
+        for gradient, variable in zip(grads, variables):
+            self.update_step(gradient, variable, learning_rate)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        for variable in variables:
+            if self.weight_decay is not None and self._use_weight_decay(variable):
+                rate = ops.cast(self.learning_rate, variable.dtype)  # type: ignore[attr-defined]
+                variable.assign(variable - variable * ops.cast(self.weight_decay, variable.dtype) * rate)
+
+
+class SGD(_PerReplica, keras.optimizers.SGD):
+    """Keras' stochastic gradient descent."""
+
+
+class AdamW(_PerReplica, keras.optimizers.AdamW):
+    """Keras' Adam with decoupled decay."""
+
+
+class _DecayOfAddons(_PerReplica):
+    """Takes ``weight_decay * w`` from every decayed weight before the update, whatever the learning rate."""
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         for variable in variables:
@@ -49,7 +75,7 @@ def sgd(momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
     """
     _check("sgd", momentum, weight_decay)
     decay = weight_decay or None
-    optimizer = keras.optimizers.SGD(learning_rate=0.0, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+    optimizer = SGD(learning_rate=0.0, momentum=momentum, nesterov=nesterov, weight_decay=decay)
     return _kernels_only(optimizer) if decay else optimizer
 
 
@@ -59,9 +85,7 @@ def adamw(weight_decay: float = 0.05, beta_1: float = 0.9, beta_2: float = 0.999
     Biases and normalisation layers are not decayed.
     """
     _check("adamw", 0.0, weight_decay)
-    optimizer = keras.optimizers.AdamW(
-        learning_rate=0.0, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
-    )
+    optimizer = AdamW(learning_rate=0.0, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     return _kernels_only(optimizer)
 
 

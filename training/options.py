@@ -24,6 +24,11 @@ class TrainOptions:
     attention_loss_weight: float = 1.0
     reconstruction_loss_weight: float = 10.0
     global_loss: str = "arcface"
+    distribute: str = "auto"
+    sync_batch_norm: bool = False
+    mixed_precision: bool = False
+    accumulate: int = 1
+    freeze_backbone_steps: int = 0
     moving_average_decay: float | None = None
     moving_average_start: int = 0
     moving_average_dynamic: bool = False

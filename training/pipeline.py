@@ -51,6 +51,21 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class Share:
+    """The part of every global batch that one process prepares.
+
+    Attributes:
+      worker: number of the process.
+      workers: processes, which divide the batch in their order.
+      replicas: devices of all processes, which divide it further.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    replicas: int = 1
+
+
+@dataclass(frozen=True)
 class Cache:
     """Decoded photos of different sizes in one array.
 
@@ -82,7 +97,11 @@ def is_cached(records: RecordSet, config: InputConfig) -> bool:
 
 
 def training_batches(
-    records: RecordSet, config: InputConfig, start_step: int = 0, cache: Cache | None = None
+    records: RecordSet,
+    config: InputConfig,
+    start_step: int = 0,
+    cache: Cache | None = None,
+    share: Share = Share(),
 ) -> tf.data.Dataset:
     """An endless stream of augmented batches.
 
@@ -91,20 +110,28 @@ def training_batches(
       config: the settings.
       start_step: the batch to begin with; what follows is what an uninterrupted run gets.
       cache: the decoded photos, see :func:`load_cache`; None streams from the shards.
+      share: of the global batch, whose images do not depend on how it is divided. Every process reads all records
+        that it streams, and decodes its own.
 
     Returns:
-      Batches of images ``(B, S, S, 3)`` float32 in 0..255 and labels ``(B,)`` int64.
+      Batches of images ``(B, S, S, 3)`` float32 in 0..255 and labels ``(B,)`` int64; with several replicas ``B`` is the
+      part of one of them, and the parts of the process' replicas follow each other.
     """
     start = start_step * config.batch_size
     if cache is None:
         dataset = stream(records, config.seed, config.shuffle_buffer, start)
         positions = tf.data.Dataset.counter(start, dtype=tf.int64)
         dataset = tf.data.Dataset.zip(positions, dataset)
+        if share.workers > 1:
+            dataset = dataset.filter(lambda position, _: _is_own(position, config.batch_size, share))
     else:
         dataset = tf.data.Dataset.counter(start, dtype=tf.int64)
+        if share.workers > 1:
+            dataset = dataset.filter(lambda position: _is_own(position, config.batch_size, share))
     prepare = _prepare_record(records.num_classes, config) if cache is None else _prepare_cached(cache, config)
     dataset = dataset.map(prepare, num_parallel_calls=_threads(config), deterministic=True)
-    return dataset.batch(config.batch_size, drop_remainder=True).prefetch(PREFETCH).with_options(_options(config))
+    dataset = dataset.batch(config.batch_size // share.replicas, drop_remainder=True)
+    return dataset.prefetch(PREFETCH).with_options(_options(config))
 
 
 def validation_batches(records: RecordSet, config: InputConfig, max_batches: int) -> tf.data.Dataset:
@@ -177,6 +204,11 @@ def input_failure(error: tf.errors.OpError) -> str:
     if marker in text:
         return text[text.index(marker) :].partition(" classes")[0] + " classes."
     return f"A training record cannot be read: {text.splitlines()[0]}"
+
+
+def _is_own(position: Tensor, batch_size: int, share: Share) -> Tensor:
+    """Whether an image of the global stream is one of this process."""
+    return position % batch_size // (batch_size // share.workers) == share.worker
 
 
 def _prepare_record(num_classes: int, config: InputConfig) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -1,13 +1,18 @@
-"""The one training step: forward, three losses, gradients, clipping, update; and the validation step."""
+"""The one training step, on one device or many, and the validation step.
+
+Forward, three losses, gradients, their sum over the replicas, clipping, update.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 from keras import ops
 
 from training.averaging import MovingAverage
+from training.distribution import all_reduce, first
 from training.global_losses import GlobalLoss
 from training.losses import ATTENTION_WEIGHT, RECONSTRUCTION_WEIGHT, batch_mean, correct, delg_losses, total_loss
 from training.metric_losses import nearest_is_same
@@ -29,6 +34,8 @@ class StepConfig:
       reconstruction_loss_weight: weight of the reconstruction error.
       clip_norm: largest global norm of the gradients.
       global_loss: in the place of ArcFace; None for ArcFace (released).
+      accumulate: parts in which a replica computes its part of the batch, one after the other, to need less memory;
+        batch statistics are then those of a part.
     """
 
     batch_size: int
@@ -37,6 +44,7 @@ class StepConfig:
     reconstruction_loss_weight: float = RECONSTRUCTION_WEIGHT
     clip_norm: float = 10.0
     global_loss: GlobalLoss | None = None
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,10 @@ class StepResult:
     Attributes:
       metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where another
         loss takes the place of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
-      attention: ``(B, h, w)``; ``(B, 1, 1)`` of zeros where the model has no local head.
-      sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`; zeros unless asked for.
+      attention: ``(B, h, w)`` float32; ``(B, 1, 1)`` of zeros where the model has no local head. Of the first replica
+        and, where the batch is computed in parts, its last part.
+      sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`, of the same images; zeros unless asked
+        for.
     """
 
     metrics: Tensor
@@ -60,8 +70,9 @@ class Computation:
     """Everything between the images and the update.
 
     Attributes:
-      means: loss, its parts and the accuracies by name, means over the global batch.
-      gradients: of ``means["loss"]``, one per trainable variable.
+      means: loss, its parts and the accuracies by name; their sums over all parts of the global batch are the means
+        over it.
+      gradients: of ``means["loss"]``, one per variable that is trained, see :func:`trained`.
       maps: feature maps ``block0`` .. ``block4``.
       outputs: outputs of the model.
     """
@@ -72,32 +83,47 @@ class Computation:
     outputs: dict[str, Tensor]
 
 
-def forward(model: Any, images: Tensor, training: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def trained(model: Any, frozen: bool) -> list[Any]:
+    """The variables that a step updates: all that are trainable, or those outside the backbone."""
+    kept = {id(variable) for variable in model.backbone.trainable_variables} if frozen else set()
+    return [variable for variable in model.trainable_variables if id(variable) not in kept]
+
+
+def forward(
+    model: Any, images: Tensor, training: bool, frozen: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Runs a :class:`delg.model.Delg` and keeps its feature maps.
 
     Args:
       model: the model.
       images: ``(B, S, S, 3)`` RGB in 0..255.
       training: batch statistics in the normalisation layers.
+      frozen: the backbone is only used: moving statistics, no gradient.
 
     Returns:
       The feature maps ``block0`` .. ``block4`` and the outputs of ``model(...)``.
     """
-    maps = model.backbone(model.normalize(images), training=training)
+    maps = model.backbone(model.normalize(images), training=training and not frozen)
+    if frozen:
+        maps = {name: ops.stop_gradient(value) for name, value in maps.items()}
     return maps, model.heads(maps, training=training)
 
 
-def compute(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> Computation:
-    """Forward and backward pass, without an update.
+def compute(
+    model: Any, images: Tensor, labels: Tensor, config: StepConfig, *, frozen: bool = False, parts: int = 1
+) -> Computation:
+    """Forward and backward pass of one part of the global batch, without an update.
 
     Args:
       model: a :class:`delg.model.Delg` with classifiers.
       images: ``(B, S, S, 3)`` RGB in 0..255.
       labels: ``(B,)`` int64.
       config: batch size and weights.
+      frozen: see :func:`forward`.
+      parts: of the global batch, of which this is one.
     """
     with tf.GradientTape() as tape:
-        maps, outputs = forward(model, images, training=True)
+        maps, outputs = forward(model, images, training=True, frozen=frozen)
         values = delg_losses(model, outputs, labels, config.global_loss)
         means: dict[str, Tensor] = {
             key: batch_mean(values[key], config.batch_size) for key in ("desc", "attn", "recon") if key in values
@@ -109,13 +135,13 @@ def compute(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> C
             attention_weight=config.attention_loss_weight,
             reconstruction_weight=config.reconstruction_loss_weight,
         )
-    weights = [variable.value for variable in model.trainable_variables]
+    weights = [variable.value for variable in trained(model, frozen)]
     gradients = tape.gradient(means["loss"], weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if config.global_loss is None:
         means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], labels), config.batch_size)
     else:
         hits, counted = nearest_is_same(labels, outputs["global_descriptor"])
-        means["desc_accuracy"] = ops.sum(hits) / ops.maximum(ops.sum(counted), 1.0)
+        means["desc_accuracy"] = ops.sum(hits) / ops.maximum(ops.sum(counted), 1.0) / parts
     means["attn_accuracy"] = ops.zeros_like(means["desc"])
     if "attn_logits" in values:
         means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], labels), config.batch_size)
@@ -123,64 +149,100 @@ def compute(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> C
 
 
 class TrainStep:
-    """Updates the weights once per call; one graph, traced once.
+    """Updates the weights once per call; one graph, traced once (and once more for a frozen backbone).
 
     Args:
       model: a :class:`delg.model.Delg` with classifiers.
-      optimizer: a Keras optimizer built for the model's trainable variables.
+      optimizer: one of :mod:`training.optimizers`, built for the model's trainable variables.
       config: sizes, weights and clipping.
       average: moving average of the trainable variables, updated with them; or None.
+      strategy: the devices, within whose scope all these were made; None for the present one.
     """
 
-    def __init__(self, model: Any, optimizer: Any, config: StepConfig, average: MovingAverage | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        config: StepConfig,
+        average: MovingAverage | None = None,
+        strategy: Any = None,
+    ) -> None:
         self._model, self._optimizer, self._config, self._average = model, optimizer, config, average
-        side = config.image_size
-        self._graph = tf.function(
-            self._update,
-            autograph=False,
-            input_signature=(
-                tf.TensorSpec((config.batch_size, side, side, 3), tf.float32),
-                tf.TensorSpec((config.batch_size,), tf.int64),
-                tf.TensorSpec((), tf.float32),
-                tf.TensorSpec((), tf.bool),
-            ),
-        )
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._graphs = {
+            frozen: tf.function(partial(self._update, frozen=frozen), autograph=False) for frozen in (False, True)
+        }
 
-    def __call__(self, images: Tensor, labels: Tensor, rate: float, *, summarize: bool = False) -> StepResult:
-        """Makes one step.
+    def __call__(
+        self, images: Tensor, labels: Tensor, rate: float, *, summarize: bool = False, frozen: bool = False
+    ) -> StepResult:
+        """Makes one step. Where the gradients are not finite, nothing but the moving statistics changes.
 
         Args:
-          images: ``(B, S, S, 3)`` float32 in 0..255.
-          labels: ``(B,)`` int64.
+          images: ``(B, S, S, 3)`` RGB in 0..255, float32; with several replicas in this process one such tensor, a
+            part of the global batch, for each (``tf.distribute.DistributedValues``).
+          labels: ``(B,)`` int64, likewise.
           rate: learning rate.
-          summarize: whether the sparsities are wanted.
-
-        Returns:
-          The numbers of the step. Where the gradient norm is not finite, there was no update: the trained weights, the
-          optimizer and the average are as before, so that the cause can still be found.
+          summarize: compute the sparsities too.
+          frozen: leave the backbone as it is.
         """
-        return StepResult(*self._graph(images, labels, tf.constant(rate, tf.float32), tf.constant(summarize)))
+        return StepResult(*self._graphs[frozen](images, labels, tf.constant(rate), tf.constant(summarize)))
 
-    def _update(self, images: Tensor, labels: Tensor, rate: Tensor, summarize: Tensor) -> tuple[Tensor, ...]:
-        computed = compute(self._model, images, labels, self._config)
-        gradients, norm = clip_by_global_norm(computed.gradients, self._config.clip_norm)
+    def _update(
+        self, images: Tensor, labels: Tensor, rate: Tensor, summarize: Tensor, *, frozen: bool = False
+    ) -> tuple[Tensor, ...]:
         self._optimizer.learning_rate.assign(rate)
-        tf.cond(tf.math.is_finite(norm), lambda: self._apply(gradients), lambda: False)
-        means = computed.means | {"gradient_norm": norm}
+        compute_part = partial(self._computed, frozen=frozen)
+        gradients, *told = self._strategy.run(compute_part, args=(images, labels, summarize))
+        metrics, attention, sparsity = (first(self._strategy, value) for value in told)
+        apply = partial(self._apply, frozen=frozen)
+        tf.cond(
+            tf.math.is_finite(metrics[METRICS.index("gradient_norm")]),
+            lambda: first(self._strategy, self._strategy.run(apply, args=(gradients,))),
+            lambda: False,
+        )
+        return metrics, attention, sparsity
+
+    def _computed(self, images: Tensor, labels: Tensor, summarize: Tensor, *, frozen: bool) -> tuple[Any, ...]:
+        """In a replica: the clipped gradients of the global batch, its metrics, and this replica's pictures."""
+        computed = self._in_parts(images, labels, frozen)
+        gradients, norm = clip_by_global_norm(all_reduce(computed.gradients), self._config.clip_norm)
+        means = [ops.cast(computed.means[name], "float32") for name in METRICS[:-1]]
+        metrics = ops.append(all_reduce(ops.stack(means)), ops.cast(norm, "float32"))
         maps = computed.maps
         sparsity = tf.cond(
             summarize,
             lambda: ops.stack([ops.mean(ops.cast(ops.equal(maps[block], 0), "float32")) for block in BLOCKS]),
             lambda: ops.zeros((len(BLOCKS),), "float32"),
         )
-        metrics = ops.stack([ops.cast(means[name], "float32") for name in METRICS])
-        attention = computed.outputs.get("attention", ops.zeros((self._config.batch_size, 1, 1)))
-        return metrics, attention, sparsity
+        attention = computed.outputs.get("attention", ops.zeros((images.shape[0], 1, 1)))
+        return gradients, metrics, ops.cast(attention, "float32"), sparsity
 
-    def _apply(self, gradients: list[Tensor]) -> bool:
+    def _in_parts(self, images: Tensor, labels: Tensor, frozen: bool) -> Computation:
+        """The sums of :func:`compute` over the parts of a replica's images, one after the other."""
+        count = self._config.accumulate
+        context = tf.distribute.get_replica_context()
+        parts = count * context.num_replicas_in_sync
+        total: Computation | None = None
+        for part_images, part_labels in zip(tf.split(images, count), tf.split(labels, count)):
+            with tf.control_dependencies(total.gradients if total else []):
+                now = tf.identity(part_images)
+            one = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts)
+            if total:
+                one = Computation(
+                    {name: value + total.means[name] for name, value in one.means.items()},
+                    [a + b for a, b in zip(total.gradients, one.gradients)],
+                    one.maps,
+                    one.outputs,
+                )
+            total = one
+        assert total is not None
+        return total
+
+    def _apply(self, gradients: list[Tensor], *, frozen: bool) -> bool:
         """Updates the weights, and their average; returns True, a value as a branch of a graph must have."""
         earlier = tf.identity(self._optimizer.iterations.value)
-        self._optimizer.apply(gradients, self._model.trainable_variables)
+        self._optimizer.apply(gradients, trained(self._model, frozen))
         if self._average is not None:
             self._average.update(earlier)
         return True

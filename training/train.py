@@ -51,6 +51,17 @@ _define(
     "the batch, among images whose class is there twice.",
 )
 _define(
+    "string",
+    "distribute",
+    "Devices: auto (the machines of TF_CONFIG, else all GPUs), none (one device), mirrored (all GPUs of this machine; "
+    "mirrored(logical_cpus=2) tries it out on a processor) or multi_worker (TF_CONFIG names the machines; each runs "
+    "this command with the same --logdir on a shared disk). --batch_size is that of all devices together.",
+)
+_define("bool", "sync_batch_norm", "Batch statistics over all devices; otherwise each device's own (released).")
+_define("bool", "mixed_precision", "Compute in bfloat16; weights, poolings, classifiers and losses stay float32.")
+_define("integer", "accumulate", "Compute every batch in so many parts, to need less memory.", lower_bound=1)
+_define("integer", "freeze_backbone_steps", "Train the heads only for so many steps at the start.", lower_bound=0)
+_define(
     "float",
     "moving_average_decay",
     "Keep a moving average of the weights, such as 0.999; it is what is validated and written as the model.",

@@ -15,7 +15,8 @@ from protos.errors import InputError
 from training.averaging import AverageConfig, MovingAverage
 from training.checkpoints import Checkpoints
 from training.diagnosis import NotFiniteError, first_not_finite
-from training.fused import fuse_batch_normalization
+from training.distribution import first, is_chief, wait
+from training.fused import fuse_batch_normalization, synchronize_batch_normalization
 from training.pipeline import input_failure
 from training.progress import Progress
 from training.schedules import Schedule
@@ -39,6 +40,8 @@ class TrainerConfig:
       save_interval: steps between checkpoints (released: 1000).
       save_seconds: and at least one in so many seconds.
       average: keep a moving average of the weights, which is what is validated; or None.
+      sync_batch_norm: batch statistics over all replicas instead of each one's own (released).
+      freeze_backbone_steps: so many steps at the start train the heads only.
     """
 
     max_iters: int
@@ -48,6 +51,8 @@ class TrainerConfig:
     save_interval: int = 1000
     save_seconds: float = 30.0
     average: AverageConfig | None = None
+    sync_batch_norm: bool = False
+    freeze_backbone_steps: int = 0
 
 
 @dataclass
@@ -56,12 +61,13 @@ class Trainer:
 
     Attributes:
       model: a :class:`delg.model.Delg` with classifiers.
-      optimizer: a Keras optimizer.
+      optimizer: one of :mod:`training.optimizers`.
       schedule: step to learning rate.
       config: settings.
       logdir: folder of checkpoints and summaries.
       evaluate: called with the model at every validation; what it gives is reported under ``retrieval/``.
       log: prints a line.
+      strategy: the devices, see :mod:`training.distribution`; model and optimizer were made within its scope.
     """
 
     model: Any
@@ -71,12 +77,19 @@ class Trainer:
     logdir: str | os.PathLike[str]
     evaluate: Evaluate | None = None
     log: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
+    strategy: Any = field(default_factory=tf.distribute.get_strategy)
 
     def __post_init__(self) -> None:
-        self.optimizer.build(self.model.trainable_variables)
-        fuse_batch_normalization(self.model.backbone.layers)
         c = self.config
-        self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
+        self.is_chief = is_chief(self.strategy)
+        if not self.is_chief:
+            self.log = lambda line: None
+        if c.sync_batch_norm:
+            synchronize_batch_normalization(self.model._flatten_layers())
+        fuse_batch_normalization(self.model.backbone.layers)
+        with self.strategy.scope():
+            self.optimizer.build(self.model.trainable_variables)
+            self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
             self.model,
@@ -84,8 +97,9 @@ class Trainer:
             save_interval=c.save_interval,
             save_seconds=c.save_seconds,
             average=self._average,
+            writes=self.is_chief,
         )
-        self._step = TrainStep(self.model, self.optimizer, c.step, self._average)
+        self._step = TrainStep(self.model, self.optimizer, c.step, self._average, self.strategy)
         self._validation_step = compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
 
     def restore(self) -> int:
@@ -100,7 +114,8 @@ class Trainer:
         """Trains from step ``start`` to ``max_iters`` and leaves a checkpoint of the end.
 
         Args:
-          batches: gives the training batches from a step on: images ``(B, S, S, 3)`` in 0..255, labels ``(B,)``.
+          batches: gives the training batches from a step on: images ``(B, S, S, 3)`` in 0..255, labels ``(B,)``; of a
+            process' share of the replicas, see :func:`training.pipeline.training_batches`.
           validation: batches of the same form, or None.
           start: what :meth:`restore` returned.
 
@@ -111,30 +126,41 @@ class Trainer:
         if self._average and not start:
             self._average.reset()
         loss = self.config.step.global_loss
-        self.summaries = Summaries(self.logdir, self.model, loss.name if loss else "crossentropy")
+        if self.is_chief:
+            self.summaries = Summaries(self.logdir, self.model, loss.name if loss else "crossentropy")
         progress = Progress(self.config.max_iters, self.config.step.batch_size)
         if start:
             self.checkpoints.resume(progress)
-        iterator = iter(batches(start))
+        iterator = iter(self._distributed(batches, start))
         try:
             for step in range(start, self.config.max_iters):
                 self._advance(step, iterator, progress)
                 done = step + 1
-                if done % self.config.eval_interval == 0 or done == self.config.max_iters:
+                if self.is_chief and (done % self.config.eval_interval == 0 or done == self.config.max_iters):
                     with self.averaged():
                         self._validate(done, validation)
                     progress.restart_clock()
                 self.checkpoints.save_if_due(done, progress.sums)
             self.checkpoints.save(self.config.max_iters)
+            wait(self.strategy)
         finally:
-            self.summaries.close()
+            if self.is_chief:
+                self.summaries.close()
+
+    def _distributed(self, batches: Batches, start: int) -> Any:
+        """The batches, or where this process has several replicas, tuples of these."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return batches(start)
+        return self.strategy.distribute_datasets_from_function(lambda _: batches(start))
 
     def _advance(self, step: int, iterator: Any, progress: Progress) -> None:
         """One step, its check, and what is due to be reported."""
         images, labels = _next(iterator)
         rate, done = self.schedule(step), step + 1
         report = done % self.config.report_interval == 0 or done == self.config.max_iters
-        result = self._step(images, labels, rate, summarize=report)
+        frozen = step < self.config.freeze_backbone_steps
+        result = self._step(images, labels, rate, summarize=report, frozen=frozen)
+        images, labels = first(self.strategy, images), first(self.strategy, labels)
         metrics = np.asarray(result.metrics)
         if not np.isfinite(metrics).all():
             self._stop(step, metrics, images, labels)
@@ -147,7 +173,8 @@ class Trainer:
     def _report(self, done: int, progress: Progress, images: Any, result: StepResult) -> None:
         self.log(progress.line(done))
         means, speed = progress.means()
-        self.summaries.training(done, means, images, result, rate=self.schedule(done - 1), speed=speed)
+        if self.is_chief:
+            self.summaries.training(done, means, images, result, rate=self.schedule(done - 1), speed=speed)
         progress.restart()
 
     def _stop(self, step: int, metrics: np.ndarray, images: Any, labels: Any) -> None:

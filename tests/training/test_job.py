@@ -19,7 +19,8 @@ import delg
 from protos.errors import InputError
 from tests.training.pictures import write_folders
 from tests.training.tiny import tiny_model
-from training.job import _check_model, augmentation_text, model_overrides, run
+from training.assembly import check_model
+from training.job import augmentation_text, model_overrides, run
 from training.options import TrainOptions
 from training.pretrained import load_imagenet
 from training.runs import check_run, finish_run, is_finished, start_run
@@ -167,9 +168,9 @@ def test_the_input_pipeline_is_measured_alone(records_dir, tmp_path, capsys, mon
 def test_images_must_not_be_smaller_than_the_model_s_least(records_dir):
     model = SimpleNamespace(min_side=33, local_head=SimpleNamespace(channels=96))
     with pytest.raises(InputError, match=r"--image_size must be at least 33 for this model\. Received: 32"):
-        _check_model(options(records_dir, Path("x")), model)
+        check_model(options(records_dir, Path("x")), model)
     model.min_side = 32
-    _check_model(options(records_dir, Path("x"), local_feature_map_channels=96), model)
+    check_model(options(records_dir, Path("x"), local_feature_map_channels=96), model)
 
 
 @pytest.mark.slow

@@ -1,0 +1,130 @@
+"""From options to the trainer: schedule, optimizer, model, its first weights, and the loop around them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from protos.errors import InputError
+from training.options import TrainOptions
+from training.recordset import RecordSet
+
+WHITENING_IMAGES = 512
+
+
+@contextmanager
+def precision(mixed: bool) -> Iterator[None]:
+    """Inside, layers that are made compute in bfloat16 where asked; their weights are float32 anyway."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if mixed:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
+    """Weights of the first step that are not random; ``batches`` are images in 0..255 with labels."""
+    if options.imagenet_checkpoint:
+        from training.pretrained import load_imagenet
+
+        load_imagenet(model, options.imagenet_checkpoint)
+    if options.whitening_init == "pca":
+        from training.whitening import start_from_pca
+
+        few = batches.take(-(-WHITENING_IMAGES // options.batch_size))
+        start_from_pca(model, (model.normalize(images) for images, _ in few), options.seed)
+
+
+def build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str, Any], strategy: Any) -> Any:
+    """Schedule, optimizer, model and the loop around them.
+
+    Args:
+      options: the settings.
+      records: the training set.
+      overrides: arguments of the model against its preset.
+      strategy: the devices.
+    """
+    import delg
+    from training.global_losses import build_global_loss, check_global_loss
+    from training.optimizers import build_optimizer
+    from training.schedules import build_schedule
+    from training.trainer import Trainer
+
+    schedule = build_schedule(options.schedule, options.initial_lr, options.max_iters)
+    global_loss = build_global_loss(options.global_loss)
+    parts = strategy.num_replicas_in_sync * options.accumulate
+    if options.batch_size % parts:
+        raise InputError(
+            f"--batch_size must be a multiple of {parts}, replicas times --accumulate. Received: {options.batch_size}"
+        )
+    with strategy.scope():
+        optimizer = build_optimizer(options.optimizer)
+        model = delg.from_preset(options.preset, num_classes=records.num_classes, seed=options.seed, **overrides)
+    check_model(options, model)
+    if global_loss:
+        check_global_loss(global_loss, model.embedding_dim)
+        _tell_of_pairs(options, records, options.batch_size // parts)
+    config = _trainer_config(options, global_loss)
+    return Trainer(model, optimizer, schedule, config, str(options.logdir), strategy=strategy)
+
+
+def _trainer_config(options: TrainOptions, global_loss: Any) -> Any:
+    from training.step import StepConfig
+    from training.trainer import TrainerConfig
+
+    step = StepConfig(
+        batch_size=options.batch_size,
+        image_size=options.image_size,
+        attention_loss_weight=options.attention_loss_weight,
+        reconstruction_loss_weight=options.reconstruction_loss_weight,
+        clip_norm=options.clip_norm,
+        global_loss=global_loss,
+        accumulate=options.accumulate,
+    )
+    return TrainerConfig(
+        max_iters=options.max_iters,
+        step=step,
+        report_interval=options.report_interval,
+        eval_interval=options.eval_interval,
+        save_interval=options.save_interval,
+        save_seconds=options.save_seconds,
+        average=_average_config(options),
+        sync_batch_norm=options.sync_batch_norm,
+        freeze_backbone_steps=options.freeze_backbone_steps,
+    )
+
+
+def _average_config(options: TrainOptions) -> Any:
+    from training.averaging import AverageConfig
+
+    if options.moving_average_decay is None:
+        return None
+    return AverageConfig(options.moving_average_decay, options.moving_average_start, options.moving_average_dynamic)
+
+
+def _tell_of_pairs(options: TrainOptions, records: RecordSet, images: int) -> None:
+    """A loss on pairs learns nothing from batches without two images of a class."""
+    pairs = images * (images - 1) / 2 / records.num_classes
+    if pairs < 1:
+        print(
+            f"note: {images} images of {records.num_classes} classes hold about {pairs:.2g} pairs of one "
+            f"class, from which --global_loss={options.global_loss} learns; a larger --batch_size gives more",
+            flush=True,
+        )
+
+
+def check_model(options: TrainOptions, model: Any) -> None:
+    """The image size and the announced channels must suit the model."""
+    if options.image_size < model.min_side:
+        raise InputError(
+            f"--image_size must be at least {model.min_side} for this model. Received: {options.image_size}"
+        )
+    channels = model.local_head.channels if model.local_head else 0
+    if options.local_feature_map_channels not in (None, channels):
+        raise InputError(
+            f"--local_feature_map_channels is {options.local_feature_map_channels}, but the local feature map of "
+            f"{options.preset} has {channels} channels."
+        )

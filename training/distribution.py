@@ -1,0 +1,127 @@
+"""Several devices or machines by name, on TensorFlow's own engines; and what one process of them has to know.
+
+The replicas hold the same weights. Each computes its part of the global batch, losses being divided by the global batch
+size; the gradients are summed over all replicas, then clipped, then applied by each replica to its own copy, so that
+the number of replicas does not change the result.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from protos.errors import InputError, first_line
+from protos.spec import build
+from training.pipeline import Share
+
+Strategy = Any  # tf.distribute.Strategy
+EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
+
+
+def auto() -> Strategy:
+    """The machines of ``TF_CONFIG`` where it names several, else all GPUs, else one device."""
+    if len(_workers()) > 1:
+        return multi_worker()
+    return mirrored() if len(tf.config.list_physical_devices("GPU")) > 1 else none()
+
+
+def none() -> Strategy:
+    """One device."""
+    return tf.distribute.get_strategy()
+
+
+def mirrored(logical_cpus: int | None = None) -> Strategy:
+    """All devices of this machine: its GPUs, or, to try things out, its processor divided.
+
+    Args:
+      logical_cpus: divide the processor into so many devices and take these.
+    """
+    if logical_cpus is None:
+        return tf.distribute.MirroredStrategy()
+    if not isinstance(logical_cpus, int) or logical_cpus < 1:
+        raise InputError(f"mirrored expects logical_cpus of 1 or more. Received: {logical_cpus!r}")
+    devices = [tf.config.LogicalDeviceConfiguration() for _ in range(logical_cpus)]
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(logical_cpus)])
+
+
+def multi_worker() -> Strategy:
+    """All devices of several machines; ``TF_CONFIG`` tells each process who they are and which one it is."""
+    if not _workers():
+        raise InputError(f"multi_worker needs TF_CONFIG in the environment, such as {EXAMPLE}.")
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise InputError(f"The workers of TF_CONFIG cannot be joined: {first_line(error)}") from error
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "auto": auto,
+    "none": none,
+    "mirrored": mirrored,
+    "multi_worker": multi_worker,
+}
+
+
+def build_strategy(text: str) -> Strategy:
+    """Builds a choice such as ``"mirrored"``; has to come before the first operation of the process.
+
+    Raises:
+      InputError: an unknown name, a bad argument, or surroundings that do not suit it.
+    """
+    return build(text, STRATEGIES, "distribution")
+
+
+def share_of(strategy: Strategy, batch_size: int) -> Share:
+    """The part of every global batch that this process prepares.
+
+    Raises:
+      InputError: the replicas do not divide the batch.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise InputError(f"--batch_size must be a multiple of the {replicas} replicas. Received: {batch_size}")
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.cluster_spec():
+        return Share(replicas=replicas)
+    return Share(resolver.task_id, len(resolver.cluster_spec().as_dict()["worker"]), replicas)
+
+
+def is_chief(strategy: Strategy) -> bool:
+    """Whether this process is the one that writes files and prints."""
+    return share_of(strategy, strategy.num_replicas_in_sync).worker == 0
+
+
+def wait(strategy: Strategy) -> None:
+    """Returns when every process of the training has come here."""
+    if share_of(strategy, strategy.num_replicas_in_sync).workers > 1:
+        total = tf.function(
+            lambda: strategy.reduce("SUM", strategy.run(lambda: tf.ones(())), axis=None), autograph=False
+        )
+        total().numpy()
+
+
+def first(strategy: Strategy, value: Any) -> Any:
+    """What the first replica of this process gave."""
+    return strategy.experimental_local_results(value)[0]
+
+
+def all_reduce(values: Any) -> Any:
+    """The sum over all replicas of tensors, inside a replica; the tensors themselves where there is one replica."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def _workers() -> list[str]:
+    """The addresses in ``TF_CONFIG``; none where it is not set."""
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return []
+    try:
+        return list(json.loads(text).get("cluster", {}).get("worker", []))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"TF_CONFIG is not of the form {EXAMPLE}. Received: {text!r}") from error
