@@ -8,8 +8,9 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from delg.arcface import ArcFace
 from delg.backbones import BACKBONES
+from delg.classifiers import CLASSIFIERS
+from delg.cosine_classifier import CosineClassifier
 from delg.geometry import cell_centres
 from delg.local_heads import LOCAL_HEADS
 from delg.normalization import NORMALIZATIONS
@@ -45,6 +46,8 @@ class Delg(keras.Model):
       normalization: a choice of :data:`delg.normalization.NORMALIZATIONS`.
       normalize_pooled: L2-normalise the pooled vector before the whitening layer (SuperGlobal).
       local_head: a choice of :data:`delg.local_heads.LOCAL_HEADS`; None for a global descriptor only.
+      classifier: a choice of :data:`delg.classifiers.CLASSIFIERS`, such as ``"cosface(margin=0.35)"``.
+      sampled_classifier: a step trains a sample of its classes only, see :mod:`training.sampled`.
 
     Example:
       >>> model = Delg("resnet_small", embedding_dim=64, local_dim=32, num_classes=10)
@@ -68,6 +71,8 @@ class Delg(keras.Model):
         normalization: str = "delg",
         normalize_pooled: bool = False,
         local_head: str | None = "delg",
+        classifier: str = "arcface",
+        sampled_classifier: bool = False,
         name: str = "delg",
     ) -> None:
         super().__init__(name=name)
@@ -85,6 +90,8 @@ class Delg(keras.Model):
             "normalization": normalization,
             "normalize_pooled": normalize_pooled,
             "local_head": local_head,
+            "classifier": classifier,
+            "sampled_classifier": sampled_classifier,
         }
         self._check()
         self.extraction = dict(extraction or {})
@@ -98,7 +105,7 @@ class Delg(keras.Model):
         self.embedding_layer.build((None, shapes["block4"][-1]))
         self.local_head: Any = self._build_local_head(shapes["block3"])
         self.local_dim: int = self.local_head.descriptor_dim if self.local_head else 0
-        self.classifier: ArcFace | None = None
+        self.classifier: CosineClassifier | None = None
         self.attention_classifier: keras.layers.Layer | None = None
         if num_classes:
             self._build_classifiers(num_classes)
@@ -115,7 +122,11 @@ class Delg(keras.Model):
 
     def _build_classifiers(self, num_classes: int) -> None:
         margin, scale = self.config["arcface_margin"], self.config["arcface_scale"]
-        self.classifier = ArcFace(num_classes, margin, scale, name="classifier")
+        self.classifier = build(
+            self.config["classifier"], CLASSIFIERS, "classifier", num_classes=num_classes, default_margin=margin,
+            default_scale=scale, rows=self.config["sampled_classifier"],
+        )  # fmt: skip
+        assert self.classifier is not None
         self.classifier.build((None, self.config["embedding_dim"]))
         if self.local_head is not None:
             self.attention_classifier = layers.Dense(num_classes, dtype=full_precision(), name="att_fc")
@@ -165,7 +176,7 @@ class Delg(keras.Model):
         return l2_normalize(vectors, epsilon=TORCH_EPSILON) if self.config["normalize_pooled"] else vectors
 
     def arcface_logits(self, global_descriptor: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Scaled cosines ``(B, num_classes)``, with the margin at ``labels`` when they are given."""
+        """Scaled cosines ``(B, num_classes)``, penalised at ``labels`` when they are given."""
         return self._required(self.classifier)(global_descriptor, labels)
 
     def attention_logits(self, attention_pooled: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """From options to the trainer: schedule, optimizer, model, its first weights, and the loop around them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,11 +68,11 @@ def build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str
     if global_loss:
         check_global_loss(global_loss, model.embedding_dim)
         _tell_of_pairs(options, records, options.batch_size // parts)
-    config = _trainer_config(options, global_loss)
+    config = _trainer_config(options, global_loss, records.num_classes)
     return Trainer(model, optimizer, schedule, config, str(options.logdir), strategy=strategy)
 
 
-def _trainer_config(options: TrainOptions, global_loss: Any) -> Any:
+def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:
     from training.step import StepConfig
     from training.trainer import TrainerConfig
 
@@ -84,6 +85,7 @@ def _trainer_config(options: TrainOptions, global_loss: Any) -> Any:
         global_loss=global_loss,
         accumulate=options.accumulate,
     )
+    sampled = max(math.ceil(options.sample_rate * num_classes), min(options.batch_size, num_classes))
     return TrainerConfig(
         max_iters=options.max_iters,
         step=step,
@@ -94,6 +96,8 @@ def _trainer_config(options: TrainOptions, global_loss: Any) -> Any:
         average=_average_config(options),
         sync_batch_norm=options.sync_batch_norm,
         freeze_backbone_steps=options.freeze_backbone_steps,
+        sampled_classes=sampled if options.sample_rate < 1 else None,
+        seed=options.seed,
     )
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from protos.errors import InputError, first_line
 from training.averaging import MovingAverage
 from training.progress import Progress
+from training.sampled import SampledHead
 from training.step import METRICS
 
 PREFIX = "ckpt"
@@ -35,6 +36,7 @@ class Checkpoints:
         twentieth of the time.
       keep: how many are kept; besides, one for every three hours (released).
       average: the moving average of the weights, kept beside them; or None.
+      sampled: the head of which a sample is trained; or None.
       writes: False in the processes that only read: all but one of a training on several machines.
     """
 
@@ -48,15 +50,17 @@ class Checkpoints:
         save_seconds: float = 30.0,
         keep: int = 3,
         average: MovingAverage | None = None,
+        sampled: SampledHead | None = None,
         writes: bool = True,
     ) -> None:
         self._folder, self._writes = Path(folder), writes
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._sums = tf.Variable(np.zeros(len(METRICS) + 1), dtype=tf.float64, trainable=False)
         self._save_interval, self._save_seconds = save_interval, save_seconds
-        averages = {} if average is None else {"average": average}
+        others = {"average": average, "sampled": sampled}
+        others = {name: value for name, value in others.items() if value is not None}
         self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, step=self._step, report=self._sums, **averages
+            model=model, optimizer=optimizer, step=self._step, report=self._sums, **others
         )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), keep, keep_checkpoint_every_n_hours=3, checkpoint_name=PREFIX

@@ -33,6 +33,7 @@ LATER_SETTINGS = (
     "accumulate",
     "freeze_backbone_steps",
     "global_loss",
+    "sample_rate",
     "moving_average_decay",
     "moving_average_start",
     "moving_average_dynamic",
@@ -99,6 +100,8 @@ def _checked(options: TrainOptions) -> TrainOptions:
         raise InputError("--delg_global_features=false (DELF, without the global head) is not supported.")
     if options.moving_average_decay is None and (options.moving_average_start or options.moving_average_dynamic):
         raise InputError("--moving_average_start and --moving_average_dynamic need --moving_average_decay.")
+    if options.global_loss != "arcface" and (options.classifier != "arcface" or options.sample_rate < 1):
+        raise InputError(f"--classifier and --sample_rate go with no --global_loss={options.global_loss}.")
     if options.output_model is None and options.logdir:
         options = replace(options, output_model=str(Path(options.logdir) / "model"))
     if options.debug:
@@ -123,6 +126,10 @@ def model_overrides(options: TrainOptions) -> dict[str, Any]:
     }
     if options.block3_strides is not None:
         chosen["block3_strides"] = options.block3_strides
+    if options.classifier != TrainOptions.classifier:
+        chosen["classifier"] = options.classifier
+    if options.sample_rate < 1:
+        chosen["sampled_classifier"] = True
     chosen = {key: value for key, value in chosen.items() if value is not None}
     return chosen if options.use_autoencoder else chosen | {"local_dim": None}
 

@@ -56,6 +56,7 @@ def delg_losses(
     outputs: Mapping[str, Tensor],
     labels: Tensor,
     global_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    classify: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """The unweighted losses of a batch.
 
@@ -64,16 +65,20 @@ def delg_losses(
       outputs: what the model gave for the batch.
       labels: ``(B,)`` integers.
       global_loss: of labels ``(B,)`` and global descriptors ``(B, D)`` to a scalar, which every example then bears;
-        None for the cross entropy of the ArcFace classifier (released).
+        None for the cross entropy of the model's classifier (released).
+      classify: of global descriptors and labels to logits ``(B, n)`` of some classes, and the labels among these; None
+        for all classes.
 
     Returns:
       ``desc``, with a local head ``attn`` (cross entropies), with an autoencoder ``recon``; each ``(B,)``. Beside them
-      the logits ``desc_logits`` (with the margin; only of ArcFace) and ``attn_logits``, ``(B, C)``.
+      the logits ``desc_logits`` (penalised; only of the classifier), ``(B, C)`` or ``(B, n)``, with their labels
+      ``desc_labels``, and ``attn_logits``, ``(B, C)``.
     """
     losses: dict[str, Tensor] = {}
     if global_loss is None:
-        losses["desc_logits"] = model.arcface_logits(outputs["global_descriptor"], labels)
-        losses["desc"] = cross_entropy(losses["desc_logits"], labels)
+        descriptor = outputs["global_descriptor"]
+        logits, among = classify(descriptor, labels) if classify else (model.arcface_logits(descriptor, labels), labels)
+        losses |= {"desc_logits": logits, "desc_labels": among, "desc": cross_entropy(logits, among)}
     else:
         losses["desc"] = ops.broadcast_to(global_loss(labels, outputs["global_descriptor"]), ops.shape(labels))
     if "attention_pooled" in outputs:

@@ -24,6 +24,8 @@ class TrainOptions:
     attention_loss_weight: float = 1.0
     reconstruction_loss_weight: float = 10.0
     global_loss: str = "arcface"
+    classifier: str = "arcface"
+    sample_rate: float = 1.0
     distribute: str = "auto"
     sync_batch_norm: bool = False
     mixed_precision: bool = False

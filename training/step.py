@@ -12,39 +12,17 @@ import tensorflow as tf
 from keras import ops
 
 from training.averaging import MovingAverage
+from training.computation import Computation, StepConfig, compute, forward, trained
 from training.distribution import all_reduce, first
 from training.global_losses import GlobalLoss
-from training.losses import ATTENTION_WEIGHT, RECONSTRUCTION_WEIGHT, batch_mean, correct, delg_losses, total_loss
+from training.losses import correct
 from training.metric_losses import nearest_is_same
 from training.optimizers import clip_by_global_norm
+from training.sampled import SampledHead
 
 Tensor = Any
 METRICS = ("loss", "desc", "attn", "recon", "desc_accuracy", "attn_accuracy", "gradient_norm")
 BLOCKS = ("block0", "block1", "block2", "block3", "block4")
-
-
-@dataclass(frozen=True)
-class StepConfig:
-    """What a step depends on.
-
-    Attributes:
-      batch_size: global batch size, by which the sums of the losses are divided.
-      image_size: side ``S`` of the images in pixels.
-      attention_loss_weight: weight of the attention cross entropy.
-      reconstruction_loss_weight: weight of the reconstruction error.
-      clip_norm: largest global norm of the gradients.
-      global_loss: in the place of ArcFace; None for ArcFace (released).
-      accumulate: parts in which a replica computes its part of the batch, one after the other, to need less memory;
-        batch statistics are then those of a part.
-    """
-
-    batch_size: int
-    image_size: int
-    attention_loss_weight: float = ATTENTION_WEIGHT
-    reconstruction_loss_weight: float = RECONSTRUCTION_WEIGHT
-    clip_norm: float = 10.0
-    global_loss: GlobalLoss | None = None
-    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,89 +43,6 @@ class StepResult:
     sparsity: Tensor
 
 
-@dataclass(frozen=True)
-class Computation:
-    """Everything between the images and the update.
-
-    Attributes:
-      means: loss, its parts and the accuracies by name; their sums over all parts of the global batch are the means
-        over it.
-      gradients: of ``means["loss"]``, one per variable that is trained, see :func:`trained`.
-      maps: feature maps ``block0`` .. ``block4``.
-      outputs: outputs of the model.
-    """
-
-    means: dict[str, Tensor]
-    gradients: list[Tensor]
-    maps: dict[str, Tensor]
-    outputs: dict[str, Tensor]
-
-
-def trained(model: Any, frozen: bool) -> list[Any]:
-    """The variables that a step updates: all that are trainable, or those outside the backbone."""
-    kept = {id(variable) for variable in model.backbone.trainable_variables} if frozen else set()
-    return [variable for variable in model.trainable_variables if id(variable) not in kept]
-
-
-def forward(
-    model: Any, images: Tensor, training: bool, frozen: bool = False
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Runs a :class:`delg.model.Delg` and keeps its feature maps.
-
-    Args:
-      model: the model.
-      images: ``(B, S, S, 3)`` RGB in 0..255.
-      training: batch statistics in the normalisation layers.
-      frozen: the backbone is only used: moving statistics, no gradient.
-
-    Returns:
-      The feature maps ``block0`` .. ``block4`` and the outputs of ``model(...)``.
-    """
-    maps = model.backbone(model.normalize(images), training=training and not frozen)
-    if frozen:
-        maps = {name: ops.stop_gradient(value) for name, value in maps.items()}
-    return maps, model.heads(maps, training=training)
-
-
-def compute(
-    model: Any, images: Tensor, labels: Tensor, config: StepConfig, *, frozen: bool = False, parts: int = 1
-) -> Computation:
-    """Forward and backward pass of one part of the global batch, without an update.
-
-    Args:
-      model: a :class:`delg.model.Delg` with classifiers.
-      images: ``(B, S, S, 3)`` RGB in 0..255.
-      labels: ``(B,)`` int64.
-      config: batch size and weights.
-      frozen: see :func:`forward`.
-      parts: of the global batch, of which this is one.
-    """
-    with tf.GradientTape() as tape:
-        maps, outputs = forward(model, images, training=True, frozen=frozen)
-        values = delg_losses(model, outputs, labels, config.global_loss)
-        means: dict[str, Tensor] = {
-            key: batch_mean(values[key], config.batch_size) for key in ("desc", "attn", "recon") if key in values
-        }
-        for absent in {"attn", "recon"} - means.keys():
-            means[absent] = ops.zeros_like(means["desc"])
-        means["loss"] = total_loss(
-            **means,
-            attention_weight=config.attention_loss_weight,
-            reconstruction_weight=config.reconstruction_loss_weight,
-        )
-    weights = [variable.value for variable in trained(model, frozen)]
-    gradients = tape.gradient(means["loss"], weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    if config.global_loss is None:
-        means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], labels), config.batch_size)
-    else:
-        hits, counted = nearest_is_same(labels, outputs["global_descriptor"])
-        means["desc_accuracy"] = ops.sum(hits) / ops.maximum(ops.sum(counted), 1.0) / parts
-    means["attn_accuracy"] = ops.zeros_like(means["desc"])
-    if "attn_logits" in values:
-        means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], labels), config.batch_size)
-    return Computation(means, gradients, maps, outputs)
-
-
 class TrainStep:
     """Updates the weights once per call; one graph, traced once (and once more for a frozen backbone).
 
@@ -156,6 +51,7 @@ class TrainStep:
       optimizer: one of :mod:`training.optimizers`, built for the model's trainable variables.
       config: sizes, weights and clipping.
       average: moving average of the trainable variables, updated with them; or None.
+      sampled: trains a sample of the classifier's classes; None where all are trained.
       strategy: the devices, within whose scope all these were made; None for the present one.
     """
 
@@ -165,9 +61,12 @@ class TrainStep:
         optimizer: Any,
         config: StepConfig,
         average: MovingAverage | None = None,
+        *,
+        sampled: SampledHead | None = None,
         strategy: Any = None,
     ) -> None:
         self._model, self._optimizer, self._config, self._average = model, optimizer, config, average
+        self._sampled = sampled
         self._strategy = strategy or tf.distribute.get_strategy()
         self._graphs = {
             frozen: tf.function(partial(self._update, frozen=frozen), autograph=False) for frozen in (False, True)
@@ -193,19 +92,20 @@ class TrainStep:
     ) -> tuple[Tensor, ...]:
         self._optimizer.learning_rate.assign(rate)
         compute_part = partial(self._computed, frozen=frozen)
-        gradients, *told = self._strategy.run(compute_part, args=(images, labels, summarize))
+        gradients, chosen, *told = self._strategy.run(compute_part, args=(images, labels, summarize))
         metrics, attention, sparsity = (first(self._strategy, value) for value in told)
         apply = partial(self._apply, frozen=frozen)
         tf.cond(
             tf.math.is_finite(metrics[METRICS.index("gradient_norm")]),
-            lambda: first(self._strategy, self._strategy.run(apply, args=(gradients,))),
+            lambda: first(self._strategy, self._strategy.run(apply, args=(gradients, chosen))),
             lambda: False,
         )
         return metrics, attention, sparsity
 
     def _computed(self, images: Tensor, labels: Tensor, summarize: Tensor, *, frozen: bool) -> tuple[Any, ...]:
         """In a replica: the clipped gradients of the global batch, its metrics, and this replica's pictures."""
-        computed = self._in_parts(images, labels, frozen)
+        sample = self._sampled.choose(labels) if self._sampled else None
+        computed = self._in_parts(images, labels, frozen, sample)
         gradients, norm = clip_by_global_norm(all_reduce(computed.gradients), self._config.clip_norm)
         means = [ops.cast(computed.means[name], "float32") for name in METRICS[:-1]]
         metrics = ops.append(all_reduce(ops.stack(means)), ops.cast(norm, "float32"))
@@ -216,9 +116,11 @@ class TrainStep:
             lambda: ops.zeros((len(BLOCKS),), "float32"),
         )
         attention = computed.outputs.get("attention", ops.zeros((images.shape[0], 1, 1)))
-        return gradients, metrics, ops.cast(attention, "float32"), sparsity
+        return gradients, sample[0] if sample else (), metrics, ops.cast(attention, "float32"), sparsity
 
-    def _in_parts(self, images: Tensor, labels: Tensor, frozen: bool) -> Computation:
+    def _in_parts(
+        self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, Tensor] | None
+    ) -> Computation:
         """The sums of :func:`compute` over the parts of a replica's images, one after the other."""
         count = self._config.accumulate
         context = tf.distribute.get_replica_context()
@@ -227,7 +129,7 @@ class TrainStep:
         for part_images, part_labels in zip(tf.split(images, count), tf.split(labels, count)):
             with tf.control_dependencies(total.gradients if total else []):
                 now = tf.identity(part_images)
-            one = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts)
+            one = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts, sample=sample)
             if total:
                 one = Computation(
                     {name: value + total.means[name] for name, value in one.means.items()},
@@ -239,9 +141,12 @@ class TrainStep:
         assert total is not None
         return total
 
-    def _apply(self, gradients: list[Tensor], *, frozen: bool) -> bool:
+    def _apply(self, gradients: list[Tensor], chosen: Tensor, *, frozen: bool) -> bool:
         """Updates the weights, and their average; returns True, a value as a branch of a graph must have."""
         earlier = tf.identity(self._optimizer.iterations.value)
+        if self._sampled:
+            *gradients, of_vectors = gradients
+            self._sampled.apply(chosen, of_vectors)
         self._optimizer.apply(gradients, trained(self._model, frozen))
         if self._average is not None:
             self._average.update(earlier)

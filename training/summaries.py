@@ -51,7 +51,7 @@ class Summaries:
                 | {f"sparsity/{name}": v for name, v in zip(BLOCKS, ops.convert_to_numpy(result.sparsity))}
                 | self._losses(means)
                 | {
-                    "desc/scale_factor": self._model.classifier.scale,
+                    "desc/scale_factor": float(self._model.classifier.scale),
                     "learning_rate": rate,
                     "gradient_norm": means["gradient_norm"],
                     "global_steps_per_sec": speed,

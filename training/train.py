@@ -52,6 +52,20 @@ _define(
 )
 _define(
     "string",
+    "classifier",
+    "Classifier of the global descriptor with --global_loss=arcface: arcface(margin=, scale=) (released), "
+    "cosface(margin=), curricularface(margin=) or adacos, whose scale adapts itself.",
+)
+_define(
+    "float",
+    "sample_rate",
+    "Part of the classes that a step trains, for very many classes (PartialFC): those of its images and others drawn "
+    "at random. Of the classifier of the global descriptor; needs --optimizer=sgd(...).",
+    lower_bound=1e-6,
+    upper_bound=1.0,
+)
+_define(
+    "string",
     "distribute",
     "Devices: auto (the machines of TF_CONFIG, else all GPUs), none (one device), mirrored (all GPUs of this machine; "
     "mirrored(logical_cpus=2) tries it out on a processor) or multi_worker (TF_CONFIG names the machines; each runs "

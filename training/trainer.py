@@ -19,6 +19,7 @@ from training.distribution import first, is_chief, wait
 from training.fused import fuse_batch_normalization, synchronize_batch_normalization
 from training.pipeline import input_failure
 from training.progress import Progress
+from training.sampled import SampledHead
 from training.schedules import Schedule
 from training.step import METRICS, StepConfig, StepResult, TrainStep, compile_validation_step
 from training.summaries import Summaries
@@ -42,6 +43,8 @@ class TrainerConfig:
       average: keep a moving average of the weights, which is what is validated; or None.
       sync_batch_norm: batch statistics over all replicas instead of each one's own (released).
       freeze_backbone_steps: so many steps at the start train the heads only.
+      sampled_classes: classes of the classifier that a step trains; None for all.
+      seed: of their draws.
     """
 
     max_iters: int
@@ -53,6 +56,8 @@ class TrainerConfig:
     average: AverageConfig | None = None
     sync_batch_norm: bool = False
     freeze_backbone_steps: int = 0
+    sampled_classes: int | None = None
+    seed: int = 0
 
 
 @dataclass
@@ -90,6 +95,7 @@ class Trainer:
         with self.strategy.scope():
             self.optimizer.build(self.model.trainable_variables)
             self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
+            sampled = SampledHead(self.model, self.optimizer, c.sampled_classes, c.seed) if c.sampled_classes else None
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
             self.model,
@@ -97,9 +103,12 @@ class Trainer:
             save_interval=c.save_interval,
             save_seconds=c.save_seconds,
             average=self._average,
+            sampled=sampled,
             writes=self.is_chief,
         )
-        self._step = TrainStep(self.model, self.optimizer, c.step, self._average, self.strategy)
+        self._step = TrainStep(
+            self.model, self.optimizer, c.step, self._average, sampled=sampled, strategy=self.strategy
+        )
         self._validation_step = compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
 
     def restore(self) -> int:

@@ -1,0 +1,90 @@
+"""A head of which a step trains a sample: who takes part, and what is updated."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from protos.errors import InputError
+from tests.training.test_step import IMAGES, LABELS, numbers
+from tests.training.tiny import step_config, tiny_model
+from training.optimizers import build_optimizer
+from training.sampled import SampledHead
+from training.step import METRICS, TrainStep
+
+RULE = "sgd(momentum=0.9, weight_decay=0.01)"
+
+
+def head(classes: int, optimizer: str = RULE, **overrides):
+    model, rule = tiny_model(sampled_classifier=True, **overrides), build_optimizer(optimizer)
+    rule.build(model.trainable_variables)
+    return model, rule, SampledHead(model, rule, classes, seed=3)
+
+
+def test_the_classes_of_the_batch_take_part_and_others_by_chance():
+    model, rule, sampled = head(6)
+    seen = set()
+    for _ in range(30):
+        chosen, vectors = sampled.choose(LABELS)
+        ids = numbers(chosen).tolist()
+        assert ids == sorted(set(ids)) and len(ids) == 6 and {0, 3, 7} <= set(ids)
+        np.testing.assert_array_equal(numbers(vectors), numbers(model.classifier.class_vectors)[ids])
+        assert np.array_equal(ids, numbers(sampled.choose(LABELS)[0]))
+        seen |= set(ids)
+        rule.iterations.assign_add(1)
+    assert seen == set(range(8))
+
+
+def test_only_the_vectors_of_the_sample_and_their_momenta_change():
+    model, rule, sampled = head(5)
+    step = TrainStep(model, rule, step_config(4), sampled=sampled)
+    before = numbers(model.classifier.class_vectors).copy()
+    chosen = numbers(sampled.choose(LABELS)[0])
+    step(IMAGES, LABELS, 0.1)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, numbers(model.classifier.class_vectors))]
+    assert np.flatnonzero(changed).tolist() == chosen.tolist()
+    assert np.flatnonzero(numbers(sampled.momenta).any(axis=1)).tolist() == chosen.tolist()
+    assert sum(v.path.startswith("classifier") for v in model.trainable_variables) == 0
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_with_all_classes_it_is_the_full_head(nesterov):
+    rule_text = f"sgd(momentum=0.9, weight_decay=0.01, nesterov={nesterov})"
+    model, rule, sampled = head(99, rule_text)
+    assert sampled.classes == 8
+    full, full_rule = tiny_model(), build_optimizer(rule_text)
+    full_rule.build(full.trainable_variables)
+    full.classifier.cosine_weights.assign(numbers(model.classifier.class_vectors).T)
+    steps = [
+        TrainStep(model, rule, step_config(4, clip_norm=0.5), sampled=sampled),
+        TrainStep(full, full_rule, step_config(4, clip_norm=0.5)),
+    ]
+    for _ in range(3):
+        told = [dict(zip(METRICS, numbers(step(IMAGES, LABELS, 0.05).metrics).tolist())) for step in steps]
+        assert told[0] == pytest.approx(told[1], rel=2e-3, abs=1e-5)
+    np.testing.assert_allclose(
+        numbers(model.classifier.class_vectors), numbers(full.classifier.cosine_weights).T, atol=2e-5
+    )
+
+
+def test_a_step_on_nan_leaves_the_head_alone():
+    model, rule, sampled = head(6)
+    step = TrainStep(model, rule, step_config(4), sampled=sampled)
+    before = numbers(model.classifier.class_vectors).copy()
+    step(IMAGES * np.nan, LABELS, 0.1)
+    assert np.array_equal(before, numbers(model.classifier.class_vectors)) and not numbers(sampled.momenta).any()
+
+
+def test_other_optimizers_are_refused():
+    with pytest.raises(InputError, match="--sample_rate needs --optimizer=sgd"):
+        head(6, "adamw")
+
+
+def test_the_draw_depends_on_the_seed():
+    model, rule, sampled = head(4)
+    other = SampledHead(model, rule, 4, seed=4)
+    draws = [[], []]
+    for _ in range(10):
+        rule.iterations.assign_add(1)
+        for draw, one in zip(draws, (sampled, other)):
+            draw.append(tuple(numbers(one.choose(tf.constant([0], tf.int64))[0]).tolist()))
+    assert draws[0] != draws[1]
