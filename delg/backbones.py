@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from delg.resnet import RELEASED, SMALL, SYMMETRIC, Backbone, Convention, resnet
+from delg.squeezenet import squeezenet
 from protos.errors import InputError
 
 WIDTHS = (64, 128, 256, 512)
@@ -55,4 +56,5 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet50": resnet50,
     "resnet101": resnet101,
     "resnet_small": resnet_small,
+    "squeezenet": squeezenet,
 }

@@ -1,4 +1,4 @@
-"""Named models: the released sizes of DELG, CVNet, SuperGlobal and DELG in PyTorch, and one small enough for a CPU.
+"""Named models: the released sizes of DELG, CVNet, SuperGlobal and DELG in PyTorch, and two small enough for a CPU.
 
 A ``superglobal_*`` model is the ``cvnet_*`` model of the same weights with SuperGlobal's extraction. The scales of the
 global descriptor of ``delg_pytorch_*`` are DELG's: its released extractor is for local features.
@@ -32,6 +32,12 @@ SUPERGLOBAL_EXTRACTION = _THREE_SCALES | {
     "regional_gem": True,
     "relup": True,
     "normalize_pooled": True,
+}
+SMALL_EXTRACTION = {
+    "image_scales": [0.8408964, 1.1892071, 1.6817929],
+    "global_scales_ind": [0, 1],
+    "max_image_size": 384,
+    "max_feature_num": 500,
 }
 _PYTORCH = {
     "local_head": "delg_pytorch",
@@ -68,6 +74,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     "superglobal_r101": _symmetric(101, local_head=None, extraction=SUPERGLOBAL_EXTRACTION),
     "delg_pytorch_r50": _symmetric(50, **_PYTORCH),
     "delg_pytorch_r101": _symmetric(101, **_PYTORCH),
+    "delg_squeezenet": {
+        "backbone": "squeezenet",
+        "block3_strides": False,
+        "embedding_dim": 256,
+        "local_dim": 64,
+        "attention_channels": 96,
+        "arcface_margin": 0.05,
+        "arcface_scale": 24.0,
+        "extraction": SMALL_EXTRACTION,
+    },
     "delg_small": {
         "backbone": "resnet_small",
         "block3_strides": False,
@@ -76,12 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attention_channels": 96,
         "arcface_margin": 0.05,
         "arcface_scale": 24.0,
-        "extraction": {
-            "image_scales": [0.8408964, 1.1892071, 1.6817929],
-            "global_scales_ind": [0, 1],
-            "max_image_size": 384,
-            "max_feature_num": 500,
-        },
+        "extraction": SMALL_EXTRACTION,
     },
 }
 

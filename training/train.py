@@ -142,7 +142,7 @@ _define(
     "local_feature_map_channels",
     "Channels of the local feature map. The backbone decides; a given value is checked (released: 1024).",
 )
-_define("string", "imagenet_checkpoint", "Keras .h5 file of ImageNet weights for the backbone (ResNet-50).")
+_define("string", "imagenet_checkpoint", "Keras .h5 file of ImageNet weights for the backbone (ResNet, SqueezeNet).")
 flags.DEFINE_enum(
     "whitening_init",
     _DEFAULT.whitening_init,

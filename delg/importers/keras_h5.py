@@ -17,7 +17,7 @@ from delg.importers.tensorflow_names import VariableNames
 from protos.errors import InputError
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
-TOPS = ("predictions", "probs", "fc1000")
+TOPS = ("predictions", "probs", "fc1000", "conv10")
 HEADS = ("embedding_layer/", "local_head/", "classifier/", "att_fc/", "pooling/")
 LEAVES = {2: CONVOLUTION, 4: NORMALIZATION}
 NOTES = (
@@ -56,7 +56,8 @@ def layers_of(path: Path) -> dict[str, list[tuple[str, np.ndarray]]]:
     with open_h5(path) as file:
         group = file.get("model_weights", file)
         layers = {}
-        for layer, inside in group.items():
+        for layer in map(_text, group.attrs.get("layer_names", list(group))):  # a name may lead into a group of a group
+            inside = group[layer]
             if "weight_names" in inside.attrs:
                 names = [_text(name) for name in inside.attrs["weight_names"]]
                 layers[layer] = [(name, np.asarray(inside[name])) for name in names]
@@ -84,7 +85,7 @@ def released_weights(path: Path) -> tuple[VariableNames, dict[str, Stored]]:
 
 
 def keras_applications(path: Path, block3_strides: bool | None = None) -> Source:
-    """ImageNet weights of ResNet-50 or ResNet-101, version 1, as the first values of a DELG backbone.
+    """ImageNet weights of ResNet-50 or ResNet-101, version 1, or of SqueezeNet 1.1, as first values of a backbone.
 
     Both spellings of the layers are read: ``conv2_block1_1_conv``, and ``res2a_branch2a`` of the older file.
 
@@ -93,6 +94,7 @@ def keras_applications(path: Path, block3_strides: bool | None = None) -> Source
       block3_strides: of the model that is made.
     """
     layers = {name: weights for name, weights in layers_of(path).items() if weights and name not in TOPS}
+    squeezenet = "fire2/squeeze1x1" in layers
     old = "res2a_branch2a" in layers
     stored: dict[str, Stored] = {}
     for layer, weights in layers.items():
@@ -102,18 +104,20 @@ def keras_applications(path: Path, block3_strides: bool | None = None) -> Source
     def name(variable: str) -> str | None:
         if variable.startswith(HEADS):
             return None
+        if squeezenet:
+            return variable.replace("_", "/", 1)
         return variable if old else applications_name(variable)
 
     units = sum(layer.startswith("conv4_block") and layer.endswith("_1_conv") for layer in layers)
     return Source(
         format="keras_applications",
-        preset=f"delg_{depth_of(units)}",
+        preset="delg_squeezenet" if squeezenet else f"delg_{depth_of(units)}",
         overrides={} if block3_strides is None else {"block3_strides": block3_strides},
         files=(path,),
         stored=stored,
         name=name,
         finish=for_our_input,
-        notes=NOTES,
+        notes=NOTES[: 2 if squeezenet else None],
     )
 
 
