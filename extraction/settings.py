@@ -44,8 +44,9 @@ def model_digest(config: Mapping[str, Any]) -> str:
     """Hexadecimal SHA-256 of the part of a model's configuration that its features depend on.
 
     Args:
-      config: JSON values; left out are ``extraction``, which the store records as it was used, and ``num_classes``,
-        which only the training heads know.
+      config: JSON values; left out are ``extraction``, which the store records as it was used, and what only the
+        classifiers know.
     """
-    part = {key: value for key, value in config.items() if key not in ("extraction", "num_classes")}
+    left_out = ("extraction", "num_classes", "classifier", "sampled_classifier")
+    part = {key: value for key, value in config.items() if key not in left_out}
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()

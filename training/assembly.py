@@ -39,7 +39,9 @@ def start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
         start_from_pca(model, (model.normalize(images) for images, _ in few), options.seed)
 
 
-def build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str, Any], strategy: Any) -> Any:
+def build_trainer(
+    options: TrainOptions, records: RecordSet, overrides: dict[str, Any], strategy: Any, evaluate: Any = None
+) -> Any:
     """Schedule, optimizer, model and the loop around them.
 
     Args:
@@ -47,6 +49,7 @@ def build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str
       records: the training set.
       overrides: arguments of the model against its preset.
       strategy: the devices.
+      evaluate: see :class:`training.trainer.Trainer`.
     """
     import delg
     from training.global_losses import build_global_loss, check_global_loss
@@ -69,7 +72,7 @@ def build_trainer(options: TrainOptions, records: RecordSet, overrides: dict[str
         check_global_loss(global_loss, model.embedding_dim)
         _tell_of_pairs(options, records, options.batch_size // parts)
     config = _trainer_config(options, global_loss, records.num_classes)
-    return Trainer(model, optimizer, schedule, config, str(options.logdir), strategy=strategy)
+    return Trainer(model, optimizer, schedule, config, str(options.logdir), evaluate, strategy=strategy)
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:
@@ -91,6 +94,7 @@ def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -
         step=step,
         report_interval=options.report_interval,
         eval_interval=options.eval_interval,
+        retrieval_interval=options.retrieval_interval,
         save_interval=options.save_interval,
         save_seconds=options.save_seconds,
         average=_average_config(options),

@@ -1,5 +1,6 @@
 """One training from its options to the model folder: checks first, then the building, then the loop."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from protos.files import sha256
 from training.options import TrainOptions
 from training.recordset import RecordSet, check_same_classes, open_records
 
+Evaluate = Callable[[Any], dict[str, float]]
 VALIDATION_IMAGES = 50_000
 RESULT_SETTINGS = (
     "preset",
@@ -40,11 +42,12 @@ LATER_SETTINGS = (
 )
 
 
-def run(options: TrainOptions) -> None:
+def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
     """Trains, or continues, or finds that all is done.
 
     Args:
       options: the settings.
+      evaluate: called with the model every ``retrieval_interval`` steps; gives values by name.
 
     Raises:
       InputError: a setting or the data cannot be used; said before long work wherever it can be.
@@ -73,7 +76,7 @@ def run(options: TrainOptions) -> None:
     if is_finished(str(options.logdir), str(options.output_model)):
         print(f"The training in {options.logdir} is already complete; its model is {options.output_model}.")
         return
-    _train(options, records, validation, settings)
+    _train(options, records, validation, evaluate, settings)
 
 
 def _later_settings(options: TrainOptions) -> dict[str, Any]:
@@ -167,7 +170,13 @@ def _benchmark_input(options: TrainOptions, records: RecordSet, augmentation: st
     print(f"input pipeline alone: {speed:.0f} images/s ({'cached' if cache else 'streamed'}, {config.image_size} px)")
 
 
-def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | None, settings: dict[str, Any]) -> None:
+def _train(
+    options: TrainOptions,
+    records: RecordSet,
+    validation: RecordSet | None,
+    evaluate: Evaluate | None,
+    settings: dict[str, Any],
+) -> None:
     """Builds everything, trains, saves."""
     import tensorflow as tf
 
@@ -184,7 +193,7 @@ def _train(options: TrainOptions, records: RecordSet, validation: RecordSet | No
     tf.config.run_functions_eagerly(options.debug)
     config = _input_config(options, settings["augment"])
     with precision(options.mixed_precision):
-        trainer = build_trainer(options, records, settings["model"], strategy)
+        trainer = build_trainer(options, records, settings["model"], strategy, evaluate)
         start_run(str(options.logdir), settings)
         start = trainer.restore()
         trainer.log(f"continuing from step {start}" if start else _summary(records, trainer))

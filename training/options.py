@@ -59,6 +59,7 @@ class TrainOptions:
 
     report_interval: int = 100
     eval_interval: int = 1000
+    retrieval_interval: int | None = None
     save_interval: int = 1000
     save_seconds: float = 30.0
     debug: bool = False

@@ -153,6 +153,14 @@ flags.DEFINE_enum(
 # Reports.
 _define("integer", "report_interval", "Steps between TensorBoard summaries.", lower_bound=1)
 _define("integer", "eval_interval", "Steps between validations.", lower_bound=1)
+flags.DEFINE_string(
+    "retrieval_dir",
+    None,
+    "Photos, a folder for each instance: every --retrieval_interval steps their mAP is measured; the best model so far "
+    "is kept in LOGDIR/best.",
+)
+flags.DEFINE_string("retrieval_queries_dir", None, "Queries of --retrieval_dir; without it every photo is one in turn.")
+_define("integer", "retrieval_interval", "Steps between these. Default: --eval_interval.", lower_bound=1)
 _define("integer", "save_interval", "Steps between checkpoints.", lower_bound=1)
 _define("float", "save_seconds", "A checkpoint at least so often, in seconds.", lower_bound=0.0)
 _define("bool", "debug", "Eager, batch of 4, 100 steps, one validation batch, a checkpoint at every step.")
@@ -172,4 +180,17 @@ def main() -> None:
     from training.job import run
 
     values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}
-    run(TrainOptions(**values))
+    run(TrainOptions(**values), _retrieval_check())
+
+
+def _retrieval_check() -> Any:
+    """What measures retrieval during the training, where it is asked for; complains before any work."""
+    from protos.errors import InputError
+
+    if not FLAGS.retrieval_dir:
+        if FLAGS.retrieval_queries_dir:
+            raise InputError("--retrieval_queries_dir needs --retrieval_dir.")
+        return None
+    from evaluation.in_training import RetrievalCheck
+
+    return RetrievalCheck(FLAGS.retrieval_dir, FLAGS.retrieval_queries_dir, FLAGS.image_size)

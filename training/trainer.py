@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from protos.errors import InputError
 from training.averaging import AverageConfig, MovingAverage
+from training.best import BestModel
 from training.checkpoints import Checkpoints
 from training.diagnosis import NotFiniteError, first_not_finite
 from training.distribution import first, is_chief, wait
@@ -43,6 +44,7 @@ class TrainerConfig:
       average: keep a moving average of the weights, which is what is validated; or None.
       sync_batch_norm: batch statistics over all replicas instead of each one's own (released).
       freeze_backbone_steps: so many steps at the start train the heads only.
+      retrieval_interval: steps between calls of ``evaluate``; None for at every validation.
       sampled_classes: classes of the classifier that a step trains; None for all.
       seed: of their draws.
     """
@@ -56,6 +58,7 @@ class TrainerConfig:
     average: AverageConfig | None = None
     sync_batch_norm: bool = False
     freeze_backbone_steps: int = 0
+    retrieval_interval: int | None = None
     sampled_classes: int | None = None
     seed: int = 0
 
@@ -70,7 +73,8 @@ class Trainer:
       schedule: step to learning rate.
       config: settings.
       logdir: folder of checkpoints and summaries.
-      evaluate: called with the model at every validation; what it gives is reported under ``retrieval/``.
+      evaluate: called with the model now and then; what it gives is reported under ``retrieval/``, and the model with
+        the highest ``mAP`` is kept in ``{logdir}/best``.
       log: prints a line.
       strategy: the devices, see :mod:`training.distribution`; model and optimizer were made within its scope.
     """
@@ -106,6 +110,7 @@ class Trainer:
             sampled=sampled,
             writes=self.is_chief,
         )
+        self._best = BestModel(self.logdir)
         self._step = TrainStep(
             self.model, self.optimizer, c.step, self._average, sampled=sampled, strategy=self.strategy
         )
@@ -145,9 +150,7 @@ class Trainer:
             for step in range(start, self.config.max_iters):
                 self._advance(step, iterator, progress)
                 done = step + 1
-                if self.is_chief and (done % self.config.eval_interval == 0 or done == self.config.max_iters):
-                    with self.averaged():
-                        self._validate(done, validation)
+                if self.is_chief and self._validate(done, validation):
                     progress.restart_clock()
                 self.checkpoints.save_if_due(done, progress.sums)
             self.checkpoints.save(self.config.max_iters)
@@ -195,14 +198,29 @@ class Trainer:
             "--initial_lr, a warm-up in --schedule or a smaller --clip_norm may help."
         )
 
-    def _validate(self, done: int, validation: tf.data.Dataset | None) -> None:
-        """Accuracies of both heads on the validation images, and what ``evaluate`` finds."""
-        if validation is not None:
-            self._validate_images(done, validation)
-        if self.evaluate is not None:
-            values = self.evaluate(self.model)
-            self.summaries.scalars(done, "retrieval", values)
-            self.log(f"retrieval at step {done}: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()))
+    def _validate(self, done: int, validation: tf.data.Dataset | None) -> bool:
+        """What is due of the accuracies of both heads on the validation images, and of what ``evaluate`` finds."""
+        c = self.config
+        due = [done % every == 0 or done == c.max_iters for every in (c.eval_interval, self._retrieval_interval)]
+        if not any(due):
+            return False
+        with self.averaged():
+            if validation is not None and due[0]:
+                self._validate_images(done, validation)
+            if self.evaluate is not None and due[1]:
+                self._retrieve(done, self.evaluate)
+        return True
+
+    @property
+    def _retrieval_interval(self) -> int:
+        return self.config.retrieval_interval or self.config.eval_interval
+
+    def _retrieve(self, done: int, evaluate: Evaluate) -> None:
+        values = evaluate(self.model)
+        self.summaries.scalars(done, "retrieval", values)
+        best = self._best.offer(self.model, done, values)
+        found = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
+        self.log(f"retrieval at step {done}: {found}{' (the best so far)' if best else ''}")
 
     def _validate_images(self, done: int, validation: tf.data.Dataset) -> None:
         started, counts, seen = time.monotonic(), np.zeros((2, 2)), 0

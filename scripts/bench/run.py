@@ -27,8 +27,9 @@ SIZES = (10_000, 100_000, 1_000_000)
 SUBJECTS = {
     "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
     "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+    "training": ("train_step_r50", "input_pipeline"),
 }
-PACKAGES = ("numpy", "scipy", "opencv-python-headless", "scikit-image", "faiss-cpu")
+PACKAGES = ("numpy", "scipy", "opencv-python-headless", "scikit-image", "faiss-cpu", "tensorflow", "keras")
 FIELDS = ("name", "ours", "reference", "unit", "ratio", "bound", "of_bound")
 
 Row = dict[str, Any]

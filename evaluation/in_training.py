@@ -1,0 +1,62 @@
+"""A quick retrieval benchmark of a model in memory, as a trainer asks for it every now and then."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation import metrics
+from evaluation.benchmarks.folders import PROTOCOL, folders
+from extraction.config import ExtractionConfig
+from extraction.delg_extractor import DelgExtractor
+from extraction.images import BadImageError, ImageRef, load_image
+
+
+class RetrievalCheck:
+    """First-stage retrieval of a folder benchmark by the global descriptor at one scale.
+
+    Args:
+      data_dir: database, a folder for each instance, see :func:`evaluation.benchmarks.folders.folders`.
+      queries_dir: queries; None takes the database images one after the other.
+      max_image_size: larger images are made smaller, in pixels.
+
+    Raises:
+      InputError: a folder is missing or empty, or no query has a positive.
+    """
+
+    def __init__(self, data_dir: str, queries_dir: str | None, max_image_size: int) -> None:
+        self._benchmark = folders(data_dir, queries_dir)
+        self._config = ExtractionConfig((1.0,), (0,), max_image_size=max_image_size)
+        self._extractor: tuple[Any, DelgExtractor] | None = None
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """Describes all images with the model's present weights.
+
+        Args:
+          model: a :class:`delg.model.Delg`.
+
+        Returns:
+          ``mAP`` and ``R@1`` in percent.
+        """
+        if self._extractor is None or self._extractor[0] is not model:
+            extractor = DelgExtractor(model, self._config)
+            extractor.heads = ("global",)
+            self._extractor = (model, extractor)
+        chosen = self._benchmark
+        database = self._described(chosen.database)
+        queries = database if chosen.queries is chosen.database else self._described(chosen.queries)
+        order = np.argsort(-queries @ database.T, axis=1, kind="stable")
+        scores = metrics.evaluate(list(order), chosen.protocols[PROTOCOL])
+        return {"mAP": 100 * scores.map, "R@1": scores.percent_any_recalls()["R@1"]}
+
+    def _described(self, images: list[ImageRef]) -> NDArray[np.float32]:
+        """``(N, D)`` descriptors; zeros for an image that cannot be read."""
+        assert self._extractor is not None
+        model, extractor = self._extractor
+        found = np.zeros((len(images), model.embedding_dim), np.float32)
+        for row, ref in enumerate(images):
+            try:
+                found[row] = extractor(load_image(ref)[0], ref.name).global_descriptor
+            except BadImageError:
+                continue
+        return found

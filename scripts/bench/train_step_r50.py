@@ -1,0 +1,153 @@
+"""A training step of ResNet-50 at 321 pixels, batch 8, float32, with both heads and 1000 classes.
+
+The reference is the released recipe in plain TensorFlow inside ``tf.function``, with the same first weights and fused
+batch normalisation; losses of two steps and the weights after them must agree before anything is timed. The bound is
+the arithmetic of the convolutions and the dense layers, forward and twice backward, at the speed of a large matrix
+product. Peak memories are of fresh processes that make three steps.
+"""
+
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from scripts.bench.measure import Options, check, interleaved
+
+BATCH, SIDE, CLASSES, RATE = 8, 321, 1000, 0.001
+KINDS = ("ours", "reference")
+
+
+def batch() -> tuple[Any, Any]:
+    """Images ``(B, S, S, 3)`` in 0..255 and labels."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (BATCH, 12, 12, 3)).astype(np.float32)
+    return tf.image.resize(coarse, (SIDE, SIDE)), tf.constant(rng.integers(0, CLASSES, BATCH))
+
+
+def our_step(mixed: bool = False) -> tuple[Any, Any]:
+    """Our model and its step."""
+    import delg
+    from training.assembly import precision
+    from training.computation import StepConfig
+    from training.fused import fuse_batch_normalization
+    from training.optimizers import build_optimizer
+    from training.step import TrainStep
+
+    with precision(mixed):
+        model = delg.from_preset("delg_r50", num_classes=CLASSES, block3_strides=True)
+    optimizer = build_optimizer("sgd(momentum=0.9)")
+    optimizer.build(model.trainable_variables)
+    fuse_batch_normalization(model.backbone.layers)
+    return model, TrainStep(model, optimizer, StepConfig(BATCH, SIDE))
+
+
+def released_step(model: Any) -> Any:
+    """The reference with the model's weights."""
+    from scripts.bench.released_step import ReleasedStep
+
+    weights = {variable.path: np.array(variable) for variable in model.weights}
+    trainable = {variable.path for variable in model.trainable_variables}
+    return ReleasedStep(weights, trainable, model.config["arcface_margin"], model.config["arcface_scale"], BATCH)
+
+
+def peak_memory(kind: str) -> float:
+    """Bytes that a process of its own holds at most in three steps."""
+    import tensorflow as tf
+
+    images, labels = batch()
+    model, step = our_step()
+    if kind == "reference":
+        reference = released_step(model)
+        del model, step
+        for _ in range(3):
+            reference.step(images, labels, tf.constant(RATE))
+    else:
+        for _ in range(3):
+            step(images, labels, RATE)
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def in_new_process(kind: str) -> float:
+    """:func:`peak_memory` in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(peak_memory, kind).result()
+
+
+def arithmetic(model: Any) -> float:
+    """Floating-point operations of a step's convolutions and dense layers."""
+    import keras
+
+    total = 0.0
+    probe = keras.Model(model.backbone.input, [layer.output for layer in model.backbone.layers])
+    shapes = probe.compute_output_spec(keras.KerasTensor((1, SIDE, SIDE, 3)))
+    for layer, out in zip(model.backbone.layers, shapes):
+        if isinstance(layer, keras.layers.Conv2D):
+            total += 2.0 * np.prod(layer.kernel.shape) * np.prod(out.shape[1:3])
+    cells = np.prod(model.backbone.compute_output_spec(keras.KerasTensor((1, SIDE, SIDE, 3)))["block3"].shape[1:3])
+    for variable in (*model.local_head.trainable_variables, model.embedding_layer.kernel,
+                     model.classifier.cosine_weights, model.attention_classifier.kernel):  # fmt: skip
+        if len(variable.shape) > 1:
+            total += 2.0 * np.prod(variable.shape) * (cells if len(variable.shape) == 4 else 1)
+    return 3.0 * BATCH * float(total)
+
+
+def product_speed() -> float:
+    """Operations per second of a large matrix product on all cores."""
+    import tensorflow as tf
+
+    a = tf.random.normal((3072, 3072))
+    product = tf.function(lambda: tf.matmul(a, a))
+    product()
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        product()
+        times.append(time.perf_counter() - start)
+    return 2.0 * 3072**3 / min(times)
+
+
+def row(options: Options) -> dict:
+    """Measures per step; bfloat16 and XLA beside it."""
+    import tensorflow as tf
+
+    images, labels = batch()
+    model, step = our_step()
+    reference = released_step(model)
+    for number in range(2):
+        ours, theirs = float(step(images, labels, RATE).metrics[0]), float(reference.step(images, labels, RATE))
+        check(abs(ours - theirs) < 2e-3 * abs(theirs), f"loss of step {number + 1}: {ours} and {theirs}")
+    for variable in model.trainable_variables:
+        apart = float(tf.reduce_max(tf.abs(variable.value - reference.w[variable.path])))
+        check(apart < 2e-4, f"{variable.path} after two steps, by {apart}")
+    _, mixed = our_step(mixed=True)
+    _, compiled = our_step()
+    xla = tf.function(compiled._update, jit_compile=True, autograph=False)
+    rate, off = tf.constant(RATE), tf.constant(False)
+    actions = {
+        "ours": lambda _: np.asarray(step(images, labels, RATE).metrics),
+        "reference": lambda _: reference.step(images, labels, tf.constant(RATE)).numpy(),
+        "bfloat16": lambda _: np.asarray(mixed(images, labels, RATE).metrics),
+        "XLA": lambda _: np.asarray(xla(images, labels, rate, off)[0]),
+    }
+    for action in actions.values():
+        action(0)
+    seconds = interleaved(actions, options.repeats)
+    peaks = {kind: in_new_process(kind) for kind in KINDS}
+    return {
+        "name": "train_step_r50",
+        "unit": "step of 8 images",
+        "ours": seconds["ours"],
+        "reference": seconds["reference"],
+        "bound": arithmetic(model) / product_speed(),
+        "notes": {
+            "bfloat16, ms": round(1000 * seconds["bfloat16"], 1),
+            "XLA, ms": round(1000 * seconds["XLA"], 1),
+            "peak memory, MiB": round(peaks["ours"] / 2**20),
+            "of the reference": round(peaks["reference"] / 2**20),
+        },
+    }
