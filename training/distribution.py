@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from protos.errors import InputError, first_line
 from protos.spec import build
-from training.pipeline import Share
+from training.input_config import Share
 
 Strategy = Any  # tf.distribute.Strategy
 EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'

@@ -34,6 +34,7 @@ LATER_SETTINGS = (
     "mixed_precision",
     "accumulate",
     "freeze_backbone_steps",
+    "keep_aspect",
     "global_loss",
     "sample_rate",
     "moving_average_decay",
@@ -157,6 +158,7 @@ def _input_config(options: TrainOptions, augmentation: str) -> Any:
         seed=options.seed,
         cache=options.cache,
         shuffle_buffer=options.shuffle_buffer,
+        keep_aspect=options.keep_aspect,
     )
 
 

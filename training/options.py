@@ -40,6 +40,7 @@ class TrainOptions:
     image_size: int = 321
     use_augmentation: bool = True
     augment: str | None = None
+    keep_aspect: bool = False
     cache: bool | None = None
     shuffle_buffer: int = 1024
     benchmark_input: bool = False

@@ -6,7 +6,6 @@ streamed from its shards, see :mod:`training.stream`. In both, the order and eve
 uint8 until they are resized.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from protos.errors import InputError
-from training.augment import Augmentation, Crop
+from training.augment import Crop
 from training.examples import parse_example
+from training.input_config import WHOLE, InputConfig, Share, dataset_options, threads
 from training.recordset import RecordSet
 from training.stream import READ_BYTES, stream
 
@@ -25,44 +25,6 @@ Tensor = Any
 CACHE_LIMIT = 2 << 30
 PREFETCH = 2
 CONTRADICTION = "The training records do not hold the images that their manifest.json tells of."
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """How batches are made.
-
-    Attributes:
-      batch_size: images per batch.
-      image_size: side ``S`` of the square images in pixels.
-      augmentation: what is done to training images.
-      seed: of the order and of the augmentation.
-      cache: keep the decoded images in memory; None decides by their size.
-      shuffle_buffer: records that are shuffled at once when streaming (released: 100).
-      threads: images prepared at once; None for the number of CPU cores.
-    """
-
-    batch_size: int
-    image_size: int
-    augmentation: Augmentation
-    seed: int = 0
-    cache: bool | None = None
-    shuffle_buffer: int = 1024
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of every global batch that one process prepares.
-
-    Attributes:
-      worker: number of the process.
-      workers: processes, which divide the batch in their order.
-      replicas: devices of all processes, which divide it further.
-    """
-
-    worker: int = 0
-    workers: int = 1
-    replicas: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +63,7 @@ def training_batches(
     config: InputConfig,
     start_step: int = 0,
     cache: Cache | None = None,
-    share: Share = Share(),
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """An endless stream of augmented batches.
 
@@ -129,9 +91,9 @@ def training_batches(
         if share.workers > 1:
             dataset = dataset.filter(lambda position: _is_own(position, config.batch_size, share))
     prepare = _prepare_record(records.num_classes, config) if cache is None else _prepare_cached(cache, config)
-    dataset = dataset.map(prepare, num_parallel_calls=_threads(config), deterministic=True)
+    dataset = dataset.map(prepare, num_parallel_calls=threads(config), deterministic=True)
     dataset = dataset.batch(config.batch_size // share.replicas, drop_remainder=True)
-    return dataset.prefetch(PREFETCH).with_options(_options(config))
+    return dataset.prefetch(PREFETCH).with_options(dataset_options(config))
 
 
 def validation_batches(records: RecordSet, config: InputConfig, max_batches: int) -> tf.data.Dataset:
@@ -139,12 +101,12 @@ def validation_batches(records: RecordSet, config: InputConfig, max_batches: int
 
     def prepare(serialized: Tensor) -> tuple[Tensor, Tensor]:
         example = parse_example(serialized)
-        image = _resize_bilinear(_decode(example.encoded), config.image_size)
+        image = _resize(_decode(example.encoded), config)
         return image, _checked_label(example.label, records.num_classes)
 
     dataset = tf.data.TFRecordDataset(list(records.files), buffer_size=READ_BYTES)
-    dataset = dataset.map(prepare, num_parallel_calls=_threads(config), deterministic=True)
-    return dataset.batch(config.batch_size).take(max_batches).prefetch(PREFETCH).with_options(_options(config))
+    dataset = dataset.map(prepare, num_parallel_calls=threads(config), deterministic=True)
+    return dataset.batch(config.batch_size).take(max_batches).prefetch(PREFETCH).with_options(dataset_options(config))
 
 
 def load_cache(records: RecordSet, config: InputConfig) -> Cache:
@@ -159,12 +121,12 @@ def load_cache(records: RecordSet, config: InputConfig) -> Cache:
         return _decode(example.encoded), _checked_label(example.label, records.num_classes)
 
     dataset = tf.data.TFRecordDataset(list(records.files), buffer_size=READ_BYTES).map(
-        decode, num_parallel_calls=_threads(config)
+        decode, num_parallel_calls=threads(config)
     )
     pixels = np.empty(records.decoded_bytes, np.uint8)
     offsets, sizes, labels, end = [], [], [], 0
     try:
-        for image, label in dataset.with_options(_options(config)).as_numpy_iterator():
+        for image, label in dataset.with_options(dataset_options(config)).as_numpy_iterator():
             if end + image.size > pixels.size:
                 raise InputError(CONTRADICTION)
             pixels[end : end + image.size] = image.ravel()
@@ -219,9 +181,9 @@ def _prepare_record(num_classes: int, config: InputConfig) -> Callable[..., tupl
         label = _checked_label(example.label, num_classes)
         seed = _seed(config.seed, position)
         if crop is None:
-            image = _resize_bilinear(_decode(example.encoded), config.image_size)
+            image = _resize(_decode(example.encoded), config)
         else:
-            image = _resize_area(_decode_crop(example.encoded, crop, seed), config.image_size)
+            image = _resize(_decode_crop(example.encoded, crop, seed), config, area=True)
         return config.augmentation.apply(image, seed), label
 
     return prepare
@@ -235,11 +197,11 @@ def _prepare_cached(cache: Cache, config: InputConfig) -> Callable[..., tuple[Te
         index = tf.random.experimental.index_shuffle(position % count, epoch_seed, max_index=count - 1)
         photo, seed = cache.photo(index), _seed(config.seed, position)
         if crop is None:
-            image = _resize_bilinear(photo, config.image_size)
+            image = _resize(photo, config)
         else:
             window = crop.window(tf.shape(photo), seed)
             cut = tf.slice(photo, [window[0], window[1], 0], [window[2], window[3], 3])
-            image = _resize_area(cut, config.image_size)
+            image = _resize(cut, config, area=True)
         return config.augmentation.apply(image, seed), cache.labels[index]
 
     return prepare
@@ -269,15 +231,28 @@ def _decode_crop(encoded: Tensor, crop: Crop, seed: Tensor) -> Tensor:
     return tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
 
 
-def _resize_area(image: Tensor, side: int) -> Tensor:
+def _resize(image: Tensor, config: InputConfig, area: bool = False) -> Tensor:
+    """To the square, float32: the whole square is the image, or, with its aspect kept, as much of it as it fills."""
+    side = config.image_size
+    resize = _resize_area if area else _resize_bilinear
+    if not config.keep_aspect:
+        return tf.ensure_shape(resize(image, tf.constant([side, side])), (side, side, 3))
+    extent = tf.cast(tf.shape(image)[:2], tf.float32)
+    size = tf.maximum(tf.cast(tf.round(extent * (side / tf.reduce_max(extent))), tf.int32), 1)
+    before = (side - size) // 2
+    padding = tf.stack([before, side - size - before], axis=1)
+    padded = tf.pad(resize(image, size), tf.concat([padding, [[0, 0]]], 0), constant_values=128.0)
+    return tf.ensure_shape(padded, (side, side, 3))
+
+
+def _resize_area(image: Tensor, size: Tensor) -> Tensor:
     """Each output pixel is the mean of the area it covers (released training); float32."""
-    resized = tf.raw_ops.ResizeArea(images=image[None], size=(side, side))[0]
-    return tf.ensure_shape(resized, (side, side, 3))
+    return tf.raw_ops.ResizeArea(images=image[None], size=size)[0]
 
 
-def _resize_bilinear(image: Tensor, side: int) -> Tensor:
-    """Bilinear, without antialiasing, aspect not kept (released validation); float32."""
-    return tf.ensure_shape(tf.image.resize(image, (side, side)), (side, side, 3))
+def _resize_bilinear(image: Tensor, size: Tensor) -> Tensor:
+    """Bilinear, without antialiasing (released validation); float32."""
+    return tf.image.resize(image, size)
 
 
 def _checked_label(label: Tensor, num_classes: int) -> Tensor:
@@ -287,14 +262,3 @@ def _checked_label(label: Tensor, num_classes: int) -> Tensor:
     valid = tf.debugging.Assert((label >= 0) & (label < num_classes), [message])
     with tf.control_dependencies([valid] if valid is not None else []):
         return tf.identity(label)
-
-
-def _threads(config: InputConfig) -> int:
-    return config.threads or os.cpu_count() or 1
-
-
-def _options(config: InputConfig) -> tf.data.Options:
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = _threads(config)
-    return options

@@ -102,6 +102,11 @@ _define(
     "rotate(degrees=, ...), cutout(size=, ...), gaussian_blur(max_sigma=, ...), hsv_jitter(...), joined by commas. "
     "Default: crop, the released one.",
 )
+_define(
+    "bool",
+    "keep_aspect",
+    "Resize without changing the ratio of width and height, and fill the square with grey (released: false).",
+)
 _define("bool", "cache", "Decode every photo once and keep it in memory. Default: when 2 GiB are enough.")
 _define("integer", "shuffle_buffer", "Records shuffled at once when not cached (released: 100).", lower_bound=1)
 _define("bool", "benchmark_input", "Measure the input pipeline alone and exit.")

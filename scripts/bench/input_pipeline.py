@@ -95,7 +95,9 @@ def check_window(encoded: bytes) -> None:
     from training import pipeline
 
     window = tf.constant([31, 57, 300, 400])
-    ours = pipeline._resize_area(tf.io.decode_and_crop_jpeg(encoded, window, 3, dct_method="INTEGER_ACCURATE"), SIDE)
+    ours = pipeline._resize_area(
+        tf.io.decode_and_crop_jpeg(encoded, window, 3, dct_method="INTEGER_ACCURATE"), tf.constant([SIDE, SIDE])
+    )
     whole = tf.cast(tf.io.decode_jpeg(encoded, channels=3), tf.float32)[31:331, 57:457]
     theirs = tf.image.resize(whole, (SIDE, SIDE), "area")
     check(float(tf.reduce_mean(tf.abs(ours - theirs))) < 1.0, "the area means of a window")
@@ -119,7 +121,7 @@ def parts(encoded: bytes, serialized: bytes) -> dict[str, float]:
             lambda x: tf.io.decode_and_crop_jpeg(x, window, 3, dct_method="INTEGER_ACCURATE"), tf.constant(encoded)
         ),
         "(decode all)": (lambda x: tf.io.decode_jpeg(x, channels=3), tf.constant(encoded)),
-        "resize": (lambda x: pipeline._resize_area(x, SIDE), cut),
+        "resize": (lambda x: pipeline._resize_area(x, tf.constant([SIDE, SIDE])), cut),
     }  # fmt: skip
     found = {}
     for name, (action, argument) in actions.items():

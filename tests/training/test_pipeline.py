@@ -103,6 +103,39 @@ def test_grey_cmyk_and_png_records_give_three_channels(tmp_path):
     assert np.abs(images - expected[:, None, None]).max() <= 12
 
 
+def test_alpha_and_palettes_of_foreign_records_give_three_channels(tmp_path):
+    """delg-records converts such files; records of other programs may hold them."""
+    pixels = np.zeros((16, 20, 4), np.uint8) + np.array([200, 20, 10, 90], np.uint8)
+    image = Image.fromarray(pixels)
+    files = [encode(image, "PNG"), encode(image.convert("RGB").quantize(2), "PNG"), encode(image.convert("LA"), "PNG")]
+    records = write(tmp_path / "shard", [(data, label) for label, data in enumerate(files)], (16, 20))
+    for config in (PLAIN, CROPPED):
+        images, labels = take(training_batches(records, config), 2)
+        colours = np.array([[200, 20, 10], [200, 20, 10], [73, 73, 73]])[labels]
+        assert np.abs(images - colours[:, None, None]).max() <= 12
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_the_aspect_is_kept_and_the_rest_is_grey(tmp_path, cached):
+    photo = np.full((24, 64, 3), 250, np.uint8)
+    records = write(tmp_path / "shard", [(encode(Image.fromarray(photo), "PNG"), 1)] * 4, (24, 64))
+    config = InputConfig(batch_size=4, image_size=32, augmentation=Augmentation(), keep_aspect=True)
+    cache = load_cache(records, config) if cached else None
+    expected = np.full((32, 32, 3), 128.0)
+    expected[10:22] = 250
+    for images, _ in (
+        take(training_batches(records, config, cache=cache), 1),
+        take(validation_batches(records, config, 1), 1),
+    ):
+        np.testing.assert_allclose(images, np.stack([expected] * 4), atol=1e-3)
+    narrow = write(tmp_path / "narrow", [(encode(Image.fromarray(photo[:, :1]), "PNG"), 1)] * 4, (24, 1))
+    images, _ = take(training_batches(narrow, config), 1)
+    assert (images[:, :, 15] == 250).all() and (images[:, :, :15] == 128).all()
+    crops = InputConfig(batch_size=4, image_size=32, augmentation=build_augmentation("crop"), keep_aspect=True)
+    images, _ = take(training_batches(records, crops, cache=cache), 2)
+    assert (np.isclose(images, 250, atol=1) | np.isclose(images, 128, atol=1)).all() and (images == 128).any()
+
+
 def test_validation_images_are_resized_bilinearly_without_antialiasing_and_seen_once(tmp_path):
     photo = picture(2, 0, (24, 64))
     records = write(tmp_path / "shard", [(encode(Image.fromarray(photo), "PNG"), 1)] * 11, (24, 64))
