@@ -11,6 +11,7 @@ from training.options import TrainOptions
 from training.recordset import RecordSet, check_same_classes, open_records
 
 Evaluate = Callable[[Any], dict[str, float]]
+RELEASED_CLASSES = {"gld_v1": 14951, "gld_v2": 203094, "gld_v2_clean": 81313}
 VALIDATION_IMAGES = 50_000
 RESULT_SETTINGS = (
     "preset",
@@ -58,6 +59,12 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
     validation = open_records(options.validation_file_pattern) if options.validation_file_pattern else None
     if validation:
         check_same_classes(records, validation)
+    expected = RELEASED_CLASSES.get(options.dataset_version or "", records.num_classes)
+    if records.num_classes != expected:
+        raise InputError(
+            f"--dataset_version={options.dataset_version} has {expected} classes, and the records have "
+            f"{records.num_classes}."
+        )
     overrides, augmentation = model_overrides(options), augmentation_text(options)
     if options.benchmark_input:
         _benchmark_input(options, records, augmentation)

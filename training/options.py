@@ -12,6 +12,7 @@ class TrainOptions:
 
     train_file_pattern: str | None = None
     validation_file_pattern: str | None = None
+    dataset_version: str | None = None
     logdir: str | None = None
     output_model: str | None = None
 

@@ -2,7 +2,7 @@
 
 Three kinds of input: a folder with one sub-folder per class; a CSV with the columns path,label; the CSVs of Google
 Landmarks v2. Every image is decoded once; broken ones are left out and listed in manifest.json. A run that was
-interrupted is continued by the same command.
+interrupted is continued by the same command. --check looks through a set that exists.
 
 delg-records --images_dir=photos/train --output_dir=records --generate_train_validation_splits
 """
@@ -37,6 +37,17 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("seed", 0, "Seed of the split and of the order.", lower_bound=0)
 flags.DEFINE_integer("workers", None, "Images read at once. Default: the number of CPU cores.", lower_bound=1)
+flags.DEFINE_string(
+    "relabeling_csv_path",
+    None,
+    "relabeling.csv (new_label,old_label) of an earlier set: every class gets the label that it has there.",
+)
+flags.DEFINE_bool(
+    "check",
+    False,
+    "Look through the records in --output_dir instead of making them: list missing or broken shards, records and "
+    "images, and, where a source is given, its images that are in no shard.",
+)
 flags.DEFINE_alias("train_directory", "images_dir")
 flags.DEFINE_alias("output_directory", "output_dir")
 
@@ -50,6 +61,9 @@ def main() -> None:
 
     if not FLAGS.output_dir:
         raise InputError("--output_dir is required: the folder that the records are written to.")
+    if FLAGS.check:
+        _check()
+        return
     check_writable(FLAGS.output_dir)
     source = _source()
     print(f"{len(source.photos)} images of {len(source.class_names)} classes", flush=True)
@@ -65,8 +79,30 @@ def main() -> None:
     _report(manifest)
 
 
+def _check() -> None:
+    """Lists what is wrong with a set; a failure of the command where anything is."""
+    from protos.errors import InputError
+    from training.record_check import problems
+
+    given = FLAGS.images_dir or FLAGS.csv_path
+    count = 0
+    for problem in problems(FLAGS.output_dir, _source() if given else None, FLAGS.workers or os.cpu_count() or 1):
+        print(problem, flush=True)
+        count += 1
+    if count:
+        raise InputError(f"{FLAGS.output_dir}: {count} problems, listed above.")
+    print(f"{FLAGS.output_dir} is whole.")
+
+
 def _source() -> "Source":
-    """The labelled images that the flags name."""
+    """The labelled images that the flags name, with the labels that they should have."""
+    from training.relabeling import relabeled
+
+    source = _named_source()
+    return relabeled(source, FLAGS.relabeling_csv_path) if FLAGS.relabeling_csv_path else source
+
+
+def _named_source() -> "Source":
     from protos.errors import InputError
     from training import sources
 

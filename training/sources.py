@@ -77,7 +77,7 @@ def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str
     """
     root = Path(csv_path).parent if images_dir is None else _folder(images_dir)
     seen: dict[str, str] = {}
-    for line, row in _rows(csv_path, ("path", "label")):
+    for line, row in csv_rows(csv_path, ("path", "label")):
         if seen.setdefault(row["path"], row["label"]) != row["label"]:
             raise InputError(
                 f"{csv_path}, line {line}: {row['path']} has the label {row['label']!r} here and "
@@ -105,11 +105,11 @@ def from_gldv2(
     listed: list[tuple[str, str]] = []
     if train_clean_csv_path is not None:
         csv_path = train_clean_csv_path
-        for _, row in _rows(csv_path, ("landmark_id", "images")):
+        for _, row in csv_rows(csv_path, ("landmark_id", "images")):
             listed += [(image, row["landmark_id"]) for image in row["images"].split()]
     elif train_csv_path is not None:
         csv_path = train_csv_path
-        listed = [(row["id"], row["landmark_id"]) for _, row in _rows(csv_path, ("id", "landmark_id"))]
+        listed = [(row["id"], row["landmark_id"]) for _, row in csv_rows(csv_path, ("id", "landmark_id"))]
     else:
         raise InputError("Google Landmarks v2 needs --train_csv_path or --train_clean_csv_path.")
     nested = _is_nested(root, (image for image, _ in listed), csv_path)
@@ -172,7 +172,7 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _rows(csv_path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(csv_path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows of a CSV with their line numbers; every asked column is there and filled."""
     try:
         with Path(csv_path).open(newline="", encoding="utf-8-sig") as file:

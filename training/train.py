@@ -25,6 +25,12 @@ def _define(kind: str, name: str, help_text: str, **bounds: float) -> None:
 # Data and places.
 _define("string", "train_file_pattern", "Training shards, such as records/train*. Required.")
 _define("string", "validation_file_pattern", "Validation shards, such as records/validation*.")
+flags.DEFINE_enum(
+    "dataset_version",
+    _DEFAULT.dataset_version,
+    ["gld_v1", "gld_v2", "gld_v2_clean"],
+    "Refuse records whose number of classes is not that of this set. (The number itself comes from the records.)",
+)
 _define("string", "logdir", "Folder of checkpoints and TensorBoard summaries. Required.")
 _define("string", "output_model", "Folder of the trained model. Default: LOGDIR/model.")
 

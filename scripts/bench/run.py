@@ -27,7 +27,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 SUBJECTS = {
     "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
     "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
-    "training": ("train_step_r50", "input_pipeline"),
+    "training": ("train_step_r50", "input_pipeline", "sampled_head"),
 }
 PACKAGES = ("numpy", "scipy", "opencv-python-headless", "scikit-image", "faiss-cpu", "tensorflow", "keras")
 FIELDS = ("name", "ours", "reference", "unit", "ratio", "bound", "of_bound")
