@@ -5,15 +5,13 @@ the same model. With as many sampled classes as there are the two must agree on 
 Memory is that of fresh processes that make three steps, above what they held before the model was made.
 """
 
-import resource
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scripts.bench.measure import Options, check, interleaved
+from scripts.bench.measure import Options, added_memory, check, interleaved
 
 CLASSES, DIMENSION, BATCH, SIDE, RATE = 81_313, 2048, 32, 64, 0.01
 TENTH = -(-CLASSES // 10)
@@ -60,19 +58,20 @@ def check_same() -> None:
     check(apart < 1e-5, f"class vectors, by {apart}")
 
 
-def peak_memory(sampled: int | None) -> float:
-    """Bytes that a process holds at most in three steps, above what it held before the model."""
+def peak_memory(sampled: int | None) -> float | None:
+    """Bytes that the model and three steps add at most to a process that has made a small step."""
     images, labels = batch(CLASSES)
-    step_of(50, 32, 20 if sampled else None)[1](images, labels % 50, RATE)
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    before = next(1024.0 * float(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-    _, step = step_of(CLASSES, DIMENSION, sampled)
-    for _ in range(3):
-        np.asarray(step(images, labels, RATE).metrics)
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    step_of(50, 32, 40 if sampled else None)[1](images, labels % 50, RATE)
+
+    def steps() -> None:
+        _, step = step_of(CLASSES, DIMENSION, sampled)
+        for _ in range(3):
+            np.asarray(step(images, labels, RATE).metrics)
+
+    return added_memory(steps)
 
 
-def in_new_process(sampled: int | None) -> float:
+def in_new_process(sampled: int | None) -> float | None:
     """:func:`peak_memory` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(peak_memory, sampled).result()
@@ -96,7 +95,7 @@ def row(options: Options) -> dict:
         **interleaved(actions, options.repeats),
         "notes": {
             "classes a step": TENTH,
-            **{f"peak memory, {kind}, MiB": round(value / 2**20) for kind, value in peaks.items()},
+            **{f"peak memory, {kind}, MiB": value and round(value / 2**20) for kind, value in peaks.items()},
             "vectors and momenta, MiB": round(8 * CLASSES * DIMENSION / 2**20),
         },
     }

@@ -3,10 +3,9 @@
 The reference is the released recipe in plain TensorFlow inside ``tf.function``, with the same first weights and fused
 batch normalisation; losses of two steps and the weights after them must agree before anything is timed. The bound is
 the arithmetic of the convolutions and the dense layers, forward and twice backward, at the speed of a large matrix
-product. Peak memories are of fresh processes that make three steps.
+product. Memories are of fresh processes.
 """
 
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.bench.measure import Options, check, interleaved
+from scripts.bench.measure import Options, added_memory, check, interleaved
 
 BATCH, SIDE, CLASSES, RATE = 8, 321, 1000, 0.001
 KINDS = ("ours", "reference")
@@ -55,24 +54,25 @@ def released_step(model: Any) -> Any:
     return ReleasedStep(weights, trainable, model.config["arcface_margin"], model.config["arcface_scale"], BATCH)
 
 
-def peak_memory(kind: str) -> float:
-    """Bytes that a process of its own holds at most in three steps."""
+def peak_memory(kind: str) -> float | None:
+    """Bytes that three steps add at most to a process that holds the weights."""
     import tensorflow as tf
 
     images, labels = batch()
     model, step = our_step()
-    if kind == "reference":
-        reference = released_step(model)
-        del model, step
+    reference = released_step(model) if kind == "reference" else None
+
+    def steps() -> None:
         for _ in range(3):
-            reference.step(images, labels, tf.constant(RATE))
-    else:
-        for _ in range(3):
-            step(images, labels, RATE)
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            if reference:
+                reference.step(images, labels, tf.constant(RATE)).numpy()
+            else:
+                np.asarray(step(images, labels, RATE).metrics)
+
+    return added_memory(steps)
 
 
-def in_new_process(kind: str) -> float:
+def in_new_process(kind: str) -> float | None:
     """:func:`peak_memory` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(peak_memory, kind).result()
@@ -147,7 +147,6 @@ def row(options: Options) -> dict:
         "notes": {
             "bfloat16, ms": round(1000 * seconds["bfloat16"], 1),
             "XLA, ms": round(1000 * seconds["XLA"], 1),
-            "peak memory, MiB": round(peaks["ours"] / 2**20),
-            "of the reference": round(peaks["reference"] / 2**20),
+            **{f"memory that a step adds, {kind}, MiB": peak and round(peak / 2**20) for kind, peak in peaks.items()},
         },
     }
