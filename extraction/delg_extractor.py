@@ -53,6 +53,7 @@ class DelgExtractor:
       config: the extraction's hyper-parameters.
       heads: what is computed, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
       pca: applied to the global descriptor of each scale and to the local descriptors (see :mod:`extraction.pca`).
+      folder: of the model; None for one in memory.
       settings: recorded in the store.
     """
 
@@ -76,7 +77,7 @@ class DelgExtractor:
         self.model = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
-        self._runtime_name, self._folder = resolved(config.runtime), folder
+        self._runtime_name, self.folder = resolved(config.runtime), folder
         self._runtime: Runtime | None = None
         self._networks: dict[tuple[str, ...], Network] = {}
         self._building = Lock()
@@ -122,30 +123,38 @@ class DelgExtractor:
         attach(extractor, Projections(of_local=whitening.load(folder, weights)))
         return extractor
 
-    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
+    def __call__(
+        self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
+    ) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
-        source, found = (image.shape[1], image.shape[0]), _Outputs()
-        base, scaled, passes = self._plan(image, resize_factor)
+        source, found = size or (image.shape[1], image.shape[0]), _Outputs()
+        base, scaled, passes = self.plan(image, resize_factor, source)
         for one in passes:
-            outputs = self._network(one.heads)(scaled(one.scale, one.size))
+            outputs = self.network(one.heads)(scaled(one.scale, one.size))
             if "global" in one.heads:
                 found.vectors.append(outputs["global_descriptor"][0].astype(np.float64))
             if "local" in one.heads:
                 self._add_local(found, outputs, one, base, source)
         return self._features(found, name, source)
 
-    def _plan(self, image: NDArray[np.uint8], resize_factor: float = 1.0) -> tuple[Size, Pyramid, list[Pass]]:
-        """The size at scale 1, the image at any scale, and the runs of the network."""
+    def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
+        """``(width, height)`` at scale 1 of an image of a size."""
         config = self.config
         limits = config.max_image_size, config.min_image_size
-        base = limited_size(image.shape[1], image.shape[0], *limits, resize_factor, square=config.use_square_images)
+        return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
+
+    def plan(
+        self, image: NDArray[np.uint8], resize_factor: float = 1.0, size: Size | None = None
+    ) -> tuple[Size, Pyramid, list[Pass]]:
+        """The size at scale 1, the image at any scale, and the runs of the network."""
+        config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
         sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
         passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
         return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
         """What the network gets of an image: ``(1, h, w, 3)`` float32 for each of its runs."""
-        _, scaled, passes = self._plan(image)
+        _, scaled, passes = self.plan(image)
         return [np.asarray(scaled(one.scale, one.size), np.float32) for one in passes]
 
     @property
@@ -153,10 +162,15 @@ class DelgExtractor:
         """Values of a descriptor of each head, before any PCA."""
         return {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
 
-    def _network(self, heads: tuple[str, ...]) -> Network:
+    def network(self, heads: tuple[str, ...]) -> Network:
+        """The network that computes these heads and no more, made when it is first asked for.
+
+        Raises:
+          InputError: see :func:`extraction.runtimes.start`.
+        """
         with self._building:
             if self._runtime is None:
-                self._runtime = start(self.model, self._runtime_name, self.config.precision, self._folder)
+                self._runtime = start(self.model, self._runtime_name, self.config.precision, self.folder)
             if heads not in self._networks:
                 self._networks[heads] = self._runtime.network(heads)
         return self._networks[heads]

@@ -94,6 +94,14 @@ _LOCAL_DTYPE = flags.DEFINE_enum(
     ["float32", "float16", "uint8", "binary"],
     "How local descriptors are written; binary keeps their signs alone.",
 )
+_APPEND = flags.DEFINE_bool("append", False, "Add to the store in --output_dir the images that it does not hold yet.")
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards",
+    1,
+    "Jobs that share the work and write into one --output_dir; the last to end completes the store.",
+    lower_bound=1,
+)
+_SHARD_INDEX = flags.DEFINE_integer("shard_index", 0, "Number of this job, from 0 on.", lower_bound=0)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
 
 
@@ -105,7 +113,7 @@ def main() -> None:
     """Runs the command."""
     from dataclasses import replace
 
-    from extraction.pipeline import extract
+    from extraction.pipeline import extract_share
     from protos.errors import InputError
     from protos.files import check_writable
 
@@ -114,8 +122,8 @@ def main() -> None:
     if not model or not output_dir:
         raise InputError(f"The flag --{'output_dir' if model else 'model'} is required.")
     official = _FEATURE_FILES.value == "official"
-    if official and _LOCAL_DTYPE.value != "float32":
-        raise InputError("--local_dtype goes with --feature_files=store; official files hold float32.")
+    if official and (_LOCAL_DTYPE.value != "float32" or _APPEND.value or _NUM_SHARDS.value > 1):
+        raise InputError("--local_dtype, --append and --num_shards go with --feature_files=store.")
     images = _images()
     check_writable(output_dir)
     extractor, kinds = _extractor(model, asked, _options(asked))
@@ -124,8 +132,17 @@ def main() -> None:
     if official:
         _write_official(extractor, images, output_dir, replace(asked, model=model, kinds=kinds))
         return
-    store = extract(extractor, images, output_dir, num_threads=_NUM_THREADS.value, local_dtype=_LOCAL_DTYPE.value)
-    print(summary(store.folder, len(store), store.skipped))
+    share = _SHARD_INDEX.value, _NUM_SHARDS.value
+    options: dict[str, Any] = {
+        "num_threads": _NUM_THREADS.value,
+        "local_dtype": _LOCAL_DTYPE.value,
+        "append": _APPEND.value,
+    }
+    store = extract_share(extractor, images, output_dir, share, **options)
+    if store is None:
+        print(f"{output_dir}: share {share[0]} of {share[1]} is done; others are not.")
+    else:
+        print(summary(store.folder, len(store), store.skipped))
 
 
 def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from threading import Lock
 
 import numpy as np
 import PIL
@@ -15,12 +16,20 @@ from PIL import Image, UnidentifiedImageError
 from protos.errors import InputError
 from protos.files import files_below
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 DECODER = f"pillow {PIL.__version__}"
 EXIF_POLICY = "orientation ignored"
 CROP_RULES: dict[str, Callable[[float], int]] = {"round": round, "truncate": int}
 
+MAX_PIXELS = 400_000_000  # of a file; 20,000 x 15,000 passes, what claims to be larger is not decoded
+LARGE = 24_000_000  # pixels from which an image is shrunk as it is decoded, one at a time
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow would warn from 89 million on
+
 Crop = tuple[float, float, float, float]
+Size = tuple[int, int]
+
+
+_one_large = Lock()
 
 
 class BadImageError(ValueError):
@@ -49,7 +58,8 @@ def list_images(folder: str | os.PathLike[str]) -> list[ImageRef]:
     keep it. Hidden files and folders are left out; links are followed, each folder once.
 
     Args:
-      folder: searched with all its subfolders for files that end in ``.jpg .jpeg .png .webp .bmp`` (any case).
+      folder: searched with all its subfolders for files that end in one of :data:`SUFFIXES` (any case);
+        those that Pillow has no decoder for are found, too, so that they are named among the skipped.
 
     Returns:
       At least one image.
@@ -133,20 +143,30 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def load_image(ref: ImageRef, crop_rule: str = "round") -> tuple[NDArray[np.uint8], tuple[int, int], tuple[int, int]]:
+def load_image(ref: ImageRef, crop_rule: str = "round") -> tuple[NDArray[np.uint8], Size, Size]:
+    """Decodes an image and cuts its crop; the first three of what :func:`load_shrunk` gives, never shrunk."""
+    return load_shrunk(ref, crop_rule)[:3]
+
+
+def load_shrunk(
+    ref: ImageRef, crop_rule: str = "round", shrink: Callable[[Size, float], Size] | None = None
+) -> tuple[NDArray[np.uint8], Size, Size, Size]:
     """Decodes an image and cuts its crop.
 
     The crop is brought to whole pixels and cut at the border of the photo. Grey, CMYK and palette images become RGB,
-    transparency is dropped, 16-bit grey is brought to 8 bits.
+    transparency is dropped, 16-bit grey is brought to 8 bits, of an animation the first picture is taken.
 
     Args:
       ref: which image.
       crop_rule: ``"round"`` rounds the sides of the crop, halves to even (released DELG); ``"truncate"`` cuts their
         fractions off (released CVNet and SuperGlobal).
+      shrink: of a crop's ``(width, height)``, and its longest side over that of the whole photo, the size to which
+        an image above :data:`LARGE` pixels is brought while it is decoded (bilinear, antialiased, as
+        :func:`extraction.resize.resize`), so that memory is 4 bytes a pixel of the file at most; None for never.
 
     Returns:
       ``(H, W, 3)`` uint8 RGB of the crop or the whole; ``(width, height)`` of the whole photo; ``(x, y)`` of the
-      crop's top-left pixel in it.
+      crop's top-left pixel in it; ``(width, height)`` of the crop before it was shrunk.
 
     Raises:
       BadImageError: the file is missing, empty, truncated, not an image, or the crop lies outside of it.
@@ -154,18 +174,41 @@ def load_image(ref: ImageRef, crop_rule: str = "round") -> tuple[NDArray[np.uint
     try:
         with Image.open(ref.path) as image:
             size = image.size
+            if size[0] * size[1] > MAX_PIXELS:
+                raise BadImageError(f"{size[0]} x {size[1]} pixels, more than {MAX_PIXELS // 10**6} million")
             box = _box(ref.crop, size, CROP_RULES[crop_rule])
+            side = box[2] - box[0], box[3] - box[1]
+            if shrink is not None and size[0] * size[1] > LARGE:
+                smaller = shrink(side, max(side) / max(size))
+                with _one_large:
+                    return _shrunk(_rgb(image), box, smaller), size, box[:2], side
             rgb = _rgb(image)
-            return np.array(rgb if ref.crop is None else rgb.crop(box), np.uint8), size, box[:2]
+            return np.array(rgb if ref.crop is None else rgb.crop(box), np.uint8), size, box[:2], side
     except BadImageError:
         raise
     except UnidentifiedImageError as error:
-        empty = Path(ref.path).is_file() and Path(ref.path).stat().st_size == 0
-        raise BadImageError("the file is empty" if empty else "not an image that Pillow can decode") from error
+        raise BadImageError(_no_image(Path(ref.path))) from error
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from error
     except Exception as error:  # decoders raise errors of many kinds on damaged files
         raise BadImageError(f"not decodable: {error}") from error
+
+
+def _no_image(path: Path) -> str:
+    """Why Pillow does not know a file."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        return "the file is empty"
+    if head[4:8] == b"ftyp":
+        return f"Pillow has no decoder for {head[8:12].decode('ascii', 'replace').strip()} (HEIC and alike)"
+    return "not an image that Pillow can decode"
+
+
+def _shrunk(image: Image.Image, box: tuple[int, int, int, int], size: Size) -> NDArray[np.uint8]:
+    """The box of an image, brought to a size."""
+    part = image if box == (0, 0, *image.size) else image.crop(box)
+    return np.asarray(part.resize(size, Image.Resampling.BILINEAR), np.uint8)
 
 
 def _box(crop: Crop | None, size: tuple[int, int], whole: Callable[[float], int]) -> tuple[int, int, int, int]:
@@ -183,4 +226,4 @@ def _box(crop: Crop | None, size: tuple[int, int], whole: Callable[[float], int]
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from extraction.batches import fingerprint
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.official import GLOBAL, LOCAL, RECORD, check_name, place_of
 from extraction.pipeline import Extractor
 from extraction.resize import TooSmallError
 from extraction.store import MANIFEST, PLAN, differing
-from extraction.store_writer import fingerprint
 from protos.arrays import write_global
 from protos.errors import InputError
 from protos.files import check_writable, files_below, read_json, remove_leftovers, write_json

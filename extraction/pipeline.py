@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features
-from extraction.images import BadImageError, ImageRef, load_image
+from extraction.images import BadImageError, ImageRef, load_shrunk
 from extraction.store import FeatureStore
 from extraction.store_writer import StoreWriter
 from protos.errors import InputError
@@ -28,6 +28,9 @@ class Extractor(Protocol):
     Attributes:
       settings: all that its features depend on, as JSON values; ``crop_rule`` among them decides how a crop is brought
         to whole pixels (see :func:`extraction.images.load_image`).
+
+    An extractor may have a method ``base_size(size, resize_factor)``, the size that it brings an image to first. A very
+    large image is then shrunk to that as it is decoded, and the extractor told the ``size`` that it had.
     """
 
     settings: dict[str, Any]
@@ -48,6 +51,7 @@ def extract(
     progress: bool = True,
     num_threads: int = 2,
     local_dtype: str = "float32",
+    append: bool = False,
 ) -> FeatureStore:
     """Describes images and keeps the features in a store; continues where an earlier run stopped.
 
@@ -61,35 +65,99 @@ def extract(
       progress: show a line with images/s and the time left.
       num_threads: images described at once; the features do not depend on it.
       local_dtype: how local features lie on disk, one of :data:`extraction.storage.LOCAL_DTYPES`.
+      append: add to a store the images whose names it does not hold.
 
     Raises:
       InputError: no image, a name twice, none can be read, the folder cannot be written or holds another store.
     """
+    store = extract_share(
+        extractor,
+        images,
+        store_dir,
+        (0, 1),
+        progress=progress,
+        num_threads=num_threads,
+        local_dtype=local_dtype,
+        append=append,
+    )
+    assert store is not None  # nobody else has a share
+    return store
+
+
+def extract_share(
+    extractor: Extractor,
+    images: Sequence[ImageRef],
+    store_dir: str | PathLike[str],
+    share: tuple[int, int],
+    *,
+    progress: bool = True,
+    num_threads: int = 2,
+    local_dtype: str = "float32",
+    append: bool = False,
+) -> FeatureStore | None:
+    """Does one of several equal shares of :func:`extract`, whose jobs write into one folder.
+
+    Args:
+      extractor: what describes an image.
+      images: the whole list, the same in all jobs.
+      store_dir: folder of the store, the same in all jobs.
+      share: this job's number, from 0 on, and the number of jobs.
+      progress: show a line with images/s and the time left.
+      num_threads: images described at once.
+      local_dtype: how local features lie on disk.
+      append: add to a store the images whose names it does not hold.
+
+    Returns:
+      The store, by the job that finds all shares done; None by the others.
+
+    Raises:
+      InputError: as :func:`extract`, or the job's number is not below the number of jobs.
+    """
+    number, jobs = share
+    if not 0 <= number < jobs:
+        raise InputError(f"shard_index expects 0 to {jobs - 1} with num_shards {jobs}. Received: {number}")
+    writer = begin(extractor, images, store_dir, local_dtype=local_dtype, append=append)
+    if writer.complete:
+        if progress:
+            print(f"{writer.folder}: features are already complete.", file=sys.stderr)
+        return FeatureStore.open(writer.folder)
+    own = [shard for shard in writer.missing() if shard % jobs == number]
+    write_shards(extractor, writer, own, progress=progress, num_threads=num_threads)
+    return None if writer.missing() else writer.finish(alone=jobs == 1)
+
+
+def begin(
+    extractor: Extractor,
+    images: Sequence[ImageRef],
+    store_dir: str | PathLike[str],
+    *,
+    local_dtype: str = "float32",
+    append: bool = False,
+) -> StoreWriter:
+    """Checks the arguments of :func:`extract` and makes the store's writer."""
     if not images:
         raise InputError("Expected at least one image to extract features from; the list is empty.")
     if len({ref.name for ref in images}) < len(images):
         raise InputError("Expected image names that are unique; the list holds a name twice.")
     check_local_dtype(extractor, local_dtype)
     settings = extractor.settings | {"crop": any(ref.crop is not None for ref in images)}
-    writer = StoreWriter(store_dir, settings, images, local_dtype=local_dtype)
-    if writer.complete:
-        if progress:
-            print(f"{writer.folder}: features are already complete.", file=sys.stderr)
-        return FeatureStore.open(writer.folder)
-    shards = writer.missing()
+    return StoreWriter(store_dir, settings, images, local_dtype=local_dtype, append=append)
+
+
+def write_shards(
+    extractor: Extractor, writer: StoreWriter, shards: Sequence[int], *, progress: bool, num_threads: int
+) -> None:
+    """Describes the images of some shards, ahead of the writing in ``num_threads`` threads, and writes each shard.
+
+    While one thread waits for the network, others decode and select; no more than ``2 * num_threads`` images are ahead.
+    """
     todo = [ref for shard in shards for ref in writer.shard_images(shard)]
-    done = len(images) - len(todo)
+    options: dict[str, Any] = {"total": len(writer.images), "initial": len(writer.images) - len(todo), "unit": "image"}
     with (
-        progress_bar(
-            total=len(images),
-            initial=done,
-            unit="image",
-            desc="/".join(writer.folder.parts[-2:]),
-            disable=not progress,
-        ) as bar,
+        progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, **options) as bar,
         ThreadPoolExecutor(num_threads, thread_name_prefix="extract") as pool,
     ):
-        described = _ahead(pool, extractor, todo, 2 * num_threads)
+        described, bad = _ahead(pool, extractor, todo, 2 * num_threads), 0
         for shard in shards:
             features, skipped = [], []
             for ref in writer.shard_images(shard):
@@ -97,9 +165,10 @@ def extract(
                     features.append(next(described).result())
                 except BadImageError as error:
                     skipped.append({"name": ref.name, "reason": str(error)})
+                    bad += 1
+                    bar.set_postfix(skipped=bad)
                 bar.update()
             writer.write(shard, features, skipped)
-    return writer.finish()
 
 
 def check_local_dtype(extractor: Extractor, local_dtype: str) -> None:
@@ -127,9 +196,13 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
       BadImageError: the image cannot be used.
     """
     rule = extractor.settings.get("crop_rule", "round")
-    image, whole, offset = load_image(ref, rule) if loaded is None else loaded
-    factor = max(image.shape[:2]) / max(whole)
-    features = extractor(image, ref.name, resize_factor=factor)
+    if loaded is None:
+        image, whole, offset, size = load_shrunk(ref, rule, getattr(extractor, "base_size", None))
+    else:
+        image, whole, offset = loaded
+        size = image.shape[1], image.shape[0]
+    told: dict[str, Any] = {} if image.shape[1::-1] == size else {"size": size}
+    features = extractor(image, ref.name, resize_factor=max(size) / max(whole), **told)
     return replace(features, image_size=whole, keypoints=features.keypoints + np.array(offset, np.float32))
 
 

@@ -1,6 +1,5 @@
 """Writes a feature store shard by shard, so that a run that was killed continues with the shards that are missing."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.batches import batches, contents_of, shards_of, with_batch
 from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.official import holds_official_files
@@ -24,24 +24,16 @@ from protos.npy import map_array
 SHARD_SIZE = 64
 
 
-def fingerprint(images: Sequence[ImageRef]) -> str:
-    """SHA-256 over names, crops and file sizes: changes when the image list is another one."""
-    digest = hashlib.sha256()
-    for ref in images:
-        try:
-            size = Path(ref.path).stat().st_size
-        except OSError:
-            size = -1
-        crop = None if ref.crop is None else [float(side) for side in ref.crop]
-        digest.update(json.dumps([ref.name, crop, size]).encode() + b"\n")
-    return digest.hexdigest()
-
-
 class StoreWriter:
     """One store while it is made: ``missing`` -> ``write`` for each -> ``finish``.
 
     Shard ``s`` holds the images ``s * shard_size`` to ``(s + 1) * shard_size`` of the list. Made again with the same
-    arguments it continues; with others it refuses.
+    arguments it continues; with others it refuses. Images that are appended begin a new shard.
+
+    Attributes:
+      folder: the store.
+      images: that this writer adds.
+      plan: what is recorded before the work.
     """
 
     def __init__(
@@ -52,6 +44,7 @@ class StoreWriter:
         *,
         local_dtype: str = "float32",
         shard_size: int = SHARD_SIZE,
+        append: bool = False,
     ):
         """Writes the plan, or compares it with the one that is there.
 
@@ -61,6 +54,7 @@ class StoreWriter:
           images: the image list.
           local_dtype: how local features lie on disk, one of :data:`extraction.storage.LOCAL_DTYPES`.
           shard_size: images a shard.
+          append: add the images whose names the store does not hold yet.
 
         Raises:
           InputError: the folder cannot be written, or holds a store of other settings or images.
@@ -72,23 +66,29 @@ class StoreWriter:
         self._form = form(local_dtype)
         self.folder, self.images, self.shard_size = Path(folder), list(images), shard_size
         storage = {"local_dtype": local_dtype, "shard_size": shard_size}
-        contents = {"images": len(self.images), "fingerprint": fingerprint(self.images)}
+        contents, self._first = contents_of(self.images), 0
         plan = {"format": FORMAT, "version": VERSION, "settings": settings, "storage": storage, "contents": contents}
         self.plan: dict[str, Any] = json.loads(json.dumps(plan))
-        self._keep_plan()
+        if append and (self.folder / PLAN).is_file():
+            self._append()
+        else:
+            self._keep_plan()
 
     @property
     def complete(self) -> bool:
-        """True when the manifest is written."""
-        return (self.folder / MANIFEST).is_file()
+        """True when the manifest is written, and of these images."""
+        path = self.folder / MANIFEST
+        return path.is_file() and read_json(path).get("contents") == self.plan["contents"]
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are still to be written."""
-        return [s for s in range(self._number_of_shards()) if not (self.folder / shard_name(s) / INDEX).is_file()]
+        shards = range(self._first, self._number_of_shards())
+        return [s for s in shards if not (self.folder / shard_name(s) / INDEX).is_file()]
 
     def shard_images(self, shard: int) -> list[ImageRef]:
         """The images of one shard."""
-        return self.images[shard * self.shard_size : (shard + 1) * self.shard_size]
+        start = (shard - self._first) * self.shard_size
+        return self.images[start : start + self.shard_size]
 
     def write(self, shard: int, features: Sequence[Features], skipped: Sequence[dict[str, str]]) -> None:
         """Writes one shard whole.
@@ -120,13 +120,16 @@ class StoreWriter:
                 np.save(place / f"{name}.npy", array)
             write_json(place / INDEX, index)
 
-    def finish(self) -> FeatureStore:
+    def finish(self, *, alone: bool = True) -> FeatureStore:
         """Joins the global descriptors, writes the manifest, and opens the store.
+
+        Args:
+          alone: no other process may be finishing it at the same time.
 
         Raises:
           InputError: not one image was good (nothing is kept then), or the disk is full.
         """
-        indices = [read_json(self.folder / shard_name(s) / INDEX) for s in range(self._number_of_shards())]
+        indices = self._indices(self._number_of_shards())
         skipped = [entry for index in indices for entry in index["skipped"]]
         names = [name for index in indices for name in index["names"]]
         if not names:
@@ -142,14 +145,41 @@ class StoreWriter:
                 "counts": {"images": len(names), "skipped": len(skipped), **local_bytes},
                 "global_sha256": sampled_sha256(self.folder / GLOBAL),
             }
-            remove_leftovers(self.folder, "shard-*")
-            for name in (GLOBAL, PLAN, MANIFEST):
+            for name in ("shard-*", GLOBAL, PLAN, MANIFEST) if alone else ():
                 remove_leftovers(self.folder, name)
             write_json(self.folder / MANIFEST, manifest)
         return FeatureStore.open(self.folder)
 
     def _number_of_shards(self) -> int:
-        return -(-len(self.images) // self.shard_size)
+        return sum(shards_of(batch["images"], self.shard_size) for batch in batches(self.plan["contents"]))
+
+    def _indices(self, shards: int) -> list[dict[str, Any]]:
+        return [read_json(self.folder / shard_name(s) / INDEX) for s in range(shards)]
+
+    def _append(self) -> None:
+        """Takes the images that are new as a further list, or those of a further list that is not finished."""
+        asked, there = self.plan, self._plan_there()
+        self._refuse(asked | {"contents": None}, there | {"contents": None})
+        check_writable(self.folder)
+        self.plan["contents"] = contents = there["contents"]
+        *finished, last = batches(contents)
+        begun = not self.complete
+        before = sum(
+            shards_of(batch["images"], self.shard_size) for batch in (finished if begun else [*finished, last])
+        )
+        indices = self._indices(before)
+        known = {name for index in indices for name in index["names"]}
+        known |= {entry["name"] for index in indices for entry in index["skipped"]}
+        self.images, self._first = [ref for ref in self.images if ref.name not in known], before
+        batch = contents_of(self.images)
+        if begun and batch != last:
+            raise InputError(
+                f"An extraction into {self.folder} is not finished; run its command again before adding other images."
+            )
+        if not begun and self.images:
+            self.plan["contents"] = with_batch(contents, batch)
+            with self._disk_errors():
+                write_json(self.folder / PLAN, self.plan)
 
     def _keep_plan(self) -> None:
         place = self.folder / PLAN
@@ -160,30 +190,41 @@ class StoreWriter:
             with self._disk_errors():
                 write_json(place, self.plan)
             return
+        there = self._plan_there()
+        if there["contents"] != self.plan["contents"] and batches(there["contents"])[0] == self.plan["contents"]:
+            self.plan["contents"] = there["contents"]  # images were appended since
+            if not self.complete:
+                raise InputError(f"Images are being added to {self.folder}; finish that first: run its command again.")
+        if there != self.plan and not self._begun():
+            check_writable(self.folder)
+            with self._disk_errors():
+                write_json(place, self.plan)
+        else:
+            self._refuse(self.plan, there)
+        if not self.complete:
+            check_writable(self.folder)
+
+    def _plan_there(self) -> dict[str, Any]:
+        place = self.folder / PLAN
         there = read_json(place)
         parts = [there.get(part) for part in self.plan] if isinstance(there, dict) else []
         if parts[:2] != [FORMAT, VERSION] or not all(isinstance(part, dict) for part in parts[2:]):
             raise InputError(f"{place} is not the plan of a feature store of version {VERSION}; choose another folder.")
-        differences = [
-            difference
-            for part in ("settings", "storage", "contents")
-            for difference in differing(there[part], self.plan[part])
-        ]
-        if differences and not self._begun():
-            check_writable(self.folder)
-            with self._disk_errors():
-                write_json(place, self.plan)
-        elif differences:
+        return there
+
+    def _refuse(self, asked: dict[str, Any], there: dict[str, Any]) -> None:
+        """Raises InputError where two plans differ."""
+        parts = ("settings", "storage", "contents")
+        differences = [line for part in parts for line in differing(there[part] or {}, asked[part] or {})]
+        if differences:
             raise InputError(
                 f"{self.folder} holds features of other settings or images, there and asked for: "
                 f"{'; '.join(differences)}; choose another folder or remove that one."
             )
-        if not self.complete:
-            check_writable(self.folder)
 
     def _begun(self) -> bool:
         """Whether a run got as far as features."""
-        return self.complete or any(self.folder.glob("shard-*"))
+        return (self.folder / MANIFEST).is_file() or any(self.folder.glob("shard-*"))
 
     def _join(self, images: int) -> dict[str, int]:
         """Writes the global descriptors of all shards as one matrix; counts local features and their bytes."""

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef
 from extraction.pipeline import Extractor, describe
 from protos.errors import InputError
+
+SAME_PLACE = 0.05  # pixels, and hundredths of a scale
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,24 @@ class Verification:
         return f"verify: {self.images} images against float32: {'; '.join(parts) or 'no features'}"
 
 
+def twins(found: Features, reference: Features) -> NDArray[np.int64]:
+    """Rows ``(n, 2)`` of the local features that both have at the same place and scale, in the reference's order."""
+    if not len(found) or not len(reference):
+        return np.zeros((0, 2), np.int64)
+    distances, nearest = cKDTree(_places(found)).query(_places(reference))
+    same = np.flatnonzero(distances < SAME_PLACE)
+    return np.column_stack([nearest[same], same])
+
+
 def twin_cosines(found: Features, reference: Features) -> NDArray[np.float32]:
-    """Cosines of the local descriptors that both have at the same place and scale, in the reference's order."""
-    place = {row.tobytes(): i for i, row in enumerate(_places(found))}
-    pairs = [(place[row.tobytes()], j) for j, row in enumerate(_places(reference)) if row.tobytes() in place]
-    if not pairs:
-        return np.zeros(0, np.float32)
-    ours, theirs = np.array(pairs).T
+    """Cosines ``(n,)`` of the descriptors of :func:`twins`."""
+    ours, theirs = twins(found, reference).T
     cosines: NDArray[np.float32] = (found.descriptors[ours] * reference.descriptors[theirs]).sum(1)
     return cosines
 
 
-def _places(features: Features) -> NDArray[np.float32]:
-    return np.column_stack([features.keypoints, features.scales])
+def _places(features: Features) -> NDArray[np.float64]:
+    return np.column_stack([features.keypoints, 100.0 * features.scales])
 
 
 def verify(extractor: Extractor, reference: Extractor, images: Sequence[ImageRef], count: int) -> Verification:

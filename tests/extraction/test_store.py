@@ -4,9 +4,10 @@ import pickle
 import numpy as np
 import pytest
 
+from extraction.batches import fingerprint
 from extraction.images import ImageRef
 from extraction.store import FeatureStore
-from extraction.store_writer import StoreWriter, fingerprint
+from extraction.store_writer import StoreWriter
 from protos.errors import InputError
 from protos.files import atomic_path
 from tests.extraction.pictures import features, tree
