@@ -17,6 +17,7 @@ COMMANDS = (
     "convert",
     "export",
     "calibrate",
+    "features",
 )
 
 setup(

@@ -26,6 +26,7 @@ MODULES = {
     "convert": "delg.convert",
     "export": "delg.export",
     "calibrate": "extraction.calibrate",
+    "features": "extraction.features_command",
 }
 
 
@@ -155,3 +156,8 @@ def export() -> None:
 def calibrate() -> None:
     """``delg-calibrate``."""
     run("calibrate")
+
+
+def features() -> None:
+    """``delg-features``."""
+    run("features")

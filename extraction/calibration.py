@@ -19,6 +19,7 @@ from protos.errors import InputError
 from protos.files import atomic_path, read_json, write_json
 
 EVERY = 10**9  # more cells than an image has
+POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head
 
 
 def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quantile: float) -> float:
@@ -82,7 +83,8 @@ def _local(extractor: DelgExtractor, config: ExtractionConfig, images: Sequence[
 def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:
     """Makes the network in int8 from the ranges that its activations have on a sample, by NNCF.
 
-    Every scale of every image is part of the sample. The graph is written into the folder beside the weights.
+    Every scale of every image is part of the sample. The graph is written into the folder beside the weights. The
+    heads stay as they are: a power in the pooling, and the attention's small range, do not bear 8 bits.
 
     Args:
       extractor: its model and scales.
@@ -105,12 +107,29 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
     nncf.set_log_level("ERROR")
     inputs = [one for ref, (image, *_) in _readable(images) for one in extractor.network_inputs(image)]
     graph = openvino_model(extractor.model, extractor.model.head_names)
-    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=len(inputs), fast_bias_correction=True)
+    kept = nncf.IgnoredScope(names=local_head_operations(graph), types=POOLING, validate=False)
+    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=kept)
     quantised.set_rt_info(graph_digest(extractor.model), ["delg", "digest"])
     path = Path(folder, INT8_FILE)
     with atomic_path(path.with_suffix(".bin")) as weights, atomic_path(path) as temporary:
         package.serialize(quantised, os.fspath(temporary), os.fspath(weights))
     return path
+
+
+def local_head_operations(graph: Any) -> list[str]:
+    """Names of the operations of a graph that its local outputs depend on, and its global descriptor does not."""
+    seen: dict[str, set[str]] = {}
+    for output in graph.outputs:
+        stack, found = [output.get_node()], set()
+        while stack:
+            node = stack.pop()
+            if node.get_friendly_name() not in found:
+                found.add(node.get_friendly_name())
+                stack += [value.get_node() for value in node.input_values()]
+        seen[output.get_any_name()] = found
+    vector = seen.pop("global_descriptor")
+    operations = set().union(*seen.values()) - vector
+    return sorted(operations)
 
 
 def _readable(images: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Any]]:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,16 @@ class StoreWriter:
             self._append()
         else:
             self._keep_plan()
+
+    @classmethod
+    def reopened(cls, folder: str | os.PathLike[str]) -> Self:
+        """The writer of a store whose shards are all there, without its image list."""
+        writer = cls.__new__(cls)
+        writer.folder, writer.images, writer._first = Path(folder), [], 0
+        writer.plan = read_json(writer.folder / PLAN)
+        writer.shard_size = writer.plan["storage"]["shard_size"]
+        writer._form = form(writer.plan["storage"]["local_dtype"])
+        return writer
 
     @property
     def complete(self) -> bool:

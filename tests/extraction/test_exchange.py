@@ -1,0 +1,137 @@
+"""Features to and from the files of other programs, and the command delg-features."""
+
+import h5py
+import numpy as np
+import pytest
+
+from extraction.exchange import FORMATS, convert, guessed
+from extraction.store import FeatureStore
+from extraction.store_tools import info, merge, verify
+from extraction.store_writer import StoreWriter
+from protos.errors import InputError
+from tests.extraction.pictures import features, tree
+from tests.extraction.test_store import build, refs
+from tests.test_commands import run
+
+COUNTS = [5, 0, 3, 7, 2]
+PARTS = ("global_descriptor", "keypoints", "descriptors", "scores", "scales")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return build(tmp_path / "store", COUNTS, skip=(1,))
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "store"])
+def test_there_and_back(store, tmp_path, name):
+    assert convert(store.folder, tmp_path / name, name, "float32") == 4
+    assert guessed(tmp_path / name) == name
+    assert convert(tmp_path / name, tmp_path / "back", "store", "float32") == 4
+    back = FeatureStore.open(tmp_path / "back")
+    assert sorted(back.names) == store.names == ["im0", "im2", "im3", "im4"]
+    assert back.settings == store.settings
+    for i, one in enumerate(store.names):
+        expected, found = store.features(i), back.features(back.index_of(one))
+        for key in PARTS:
+            np.testing.assert_allclose(getattr(found, key), getattr(expected, key), rtol=1e-6, err_msg=key)
+        if name != "official":  # which do not hold it
+            assert found.image_size == expected.image_size
+    assert convert(tmp_path / "back", tmp_path / "again", "store", "uint8") == 4
+    with pytest.raises(InputError, match="absent or empty"):
+        convert(store.folder, tmp_path / name, name, "float32")
+
+
+def test_the_layouts_are_those_of_hloc_and_ames(store, tmp_path):
+    convert(store.folder, tmp_path / "hloc", "hloc", "float32")
+    convert(store.folder, tmp_path / "ames", "ames", "float32")
+    one = store.features(2)
+    with h5py.File(tmp_path / "hloc" / "local.h5") as file, h5py.File(tmp_path / "hloc" / "global.h5") as vectors:
+        group = file["im3"]
+        assert (group["keypoints"].shape, group["descriptors"].shape, group["scores"].shape) == ((7, 2), (4, 7), (7,))
+        assert group["image_size"][:].tolist() == list(one.image_size)
+        np.testing.assert_array_equal(group["descriptors"][:].T, one.descriptors)
+        np.testing.assert_array_equal(vectors["im3"]["global_descriptor"], one.global_descriptor)
+    with h5py.File(tmp_path / "ames" / "local.hdf5") as file:
+        rows = file["features"]
+        assert (rows.shape, rows.dtype) == ((4, 7, 5 + 4), np.float32)
+        assert rows[:, :, 3].sum(1).tolist() == [7 - count for count in (5, 3, 7, 2)]
+        np.testing.assert_array_equal(rows[2, :, 5:], one.descriptors)
+        np.testing.assert_array_equal(rows[2, :, :2], one.keypoints)
+        np.testing.assert_array_equal(rows[2, :, 4], one.scores)
+
+
+def test_files_of_others(tmp_path):
+    rng = np.random.default_rng(0)
+    with h5py.File(tmp_path / "global.h5", "w") as file:
+        for name in ("db/1.jpg", "query/a/2.jpg"):
+            file.create_group(name)["global_descriptor"] = rng.normal(size=8).astype(np.float16)
+    convert(tmp_path, tmp_path / "out", "store", "float32")
+    back = FeatureStore.open(tmp_path / "out")
+    assert back.names == ["db/1.jpg", "query/a/2.jpg"] and back.settings["extractor"] == "unknown, hloc files"
+    (tmp_path / "bad").mkdir()
+    for name, data, said in (
+        ("global.csv", "a,b\n1,2\n", "expects the columns name, width, height"),
+        ("global.csv", "name,width,height,d0\nx,1,2\n", "line 2: 3 values; expected 4"),
+        ("global.csv", "name,width,height,d0\nx,1,2,one\n", "cannot be read"),
+    ):
+        (tmp_path / "bad" / name).write_text(data)
+        with pytest.raises(InputError, match=said):
+            convert(tmp_path / "bad", tmp_path / "no", "store", "float32")
+    (tmp_path / "bad" / "local.hdf5").write_bytes(b"no")
+    with pytest.raises(InputError, match="HDF5 of this layout"):
+        convert(tmp_path / "bad", tmp_path / "no", "store", "float32")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no features of a known format"):
+        guessed(tmp_path / "empty")
+    binary = build(tmp_path / "binary", [3], local_dtype="binary")
+    with pytest.raises(InputError, match="binary"):
+        convert(binary.folder, tmp_path / "no", "hloc", "float32")
+
+
+def test_merge(tmp_path):
+    left = build(tmp_path / "left", [2, 3, 1, 4], skip=(2,), local_dtype="float16")
+    writer_refs = [ref for ref in refs(9) if ref.name in ("im7", "im8")]
+    writer = StoreWriter(tmp_path / "right", {**left.settings}, writer_refs, local_dtype="float16", shard_size=3)
+    writer.write(0, [features(ref.name, 2, 7) for ref in writer_refs], [])
+    right = writer.finish()
+    with pytest.raises(InputError, match="two stores or more"):
+        merge([left.folder], tmp_path / "both")
+    with pytest.raises(InputError, match="hold an image 'im0'"):
+        merge([left.folder, left.folder], tmp_path / "both")
+    other = build(tmp_path / "other", [1])
+    with pytest.raises(InputError, match=r"local_dtype \('float16' and 'float32'\)"):
+        merge([left.folder, other.folder], tmp_path / "both")
+    both = merge([left.folder, right.folder], tmp_path / "both")
+    assert both.names == ["im0", "im1", "im3", "im7", "im8"] and both.skipped == left.skipped
+    for store in (left, right):
+        for i, name in enumerate(store.names):
+            row = both.index_of(name)
+            np.testing.assert_array_equal(both.features(row).descriptors, store.features(i).descriptors)
+            np.testing.assert_array_equal(both.global_descriptors[row], store.global_descriptors[i])
+    with pytest.raises(InputError, match="absent or empty"):
+        merge([left.folder, right.folder], tmp_path / "both")
+
+
+def test_verify_names_what_is_damaged(store):
+    verify(store)
+    path = store.folder / "shard-00000" / "descriptors.npy"
+    rows = np.load(path)
+    np.save(path, 2 * rows)
+    with pytest.raises(InputError, match="'im0' has descriptors that are not of unit norm"):
+        verify(FeatureStore.open(store.folder))
+    np.save(path, np.where(np.arange(len(rows))[:, None] == 6, np.nan, rows))
+    with pytest.raises(InputError, match="'im2' holds values that are not finite"):
+        verify(FeatureStore.open(store.folder))
+
+
+def test_the_command(store, tmp_path):
+    before = tree(store.folder)
+    said = info(store)
+    assert "images: 4, and 1 skipped" in said and "skipped: im1 (is bad)" in said and 'extractor: "test"' in said
+    done = run("features", "info", "store", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, said + "\n")
+    done = run("features", "convert", "store", "--to=csv", "--output_dir=csv", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "csv: 4 images as csv\n")
+    done = run("features", "turn", "store", cwd=tmp_path)
+    assert done.stderr == "delg-features: Expected one of info, verify, merge, convert, and folders. Received: 'turn'\n"
+    assert tree(store.folder) == before
