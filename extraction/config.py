@@ -38,6 +38,8 @@ class ExtractionConfig:
       crop_rule: how a crop becomes whole pixels, a choice of :data:`extraction.images.CROP_RULES`.
       use_square_images: the image is brought to a square as long as its longest side before scaling.
       runtime: what computes the network, a choice of :data:`extraction.runtimes.RUNTIMES`; None for Keras' backend.
+      iou: a local feature whose box overlaps that of a better one by more is left out (see
+        :func:`extraction.select.suppressed`); 1 keeps all.
       precision: of the network's arithmetic, a choice of :data:`extraction.runtimes.PRECISIONS`.
 
     Raises:
@@ -63,6 +65,7 @@ class ExtractionConfig:
     use_square_images: bool = False
     runtime: str | None = None
     precision: str = "float32"
+    iou: float = 1.0
 
     def __post_init__(self) -> None:
         self._take_numbers()
@@ -75,6 +78,8 @@ class ExtractionConfig:
             if getattr(self, name) not in choices:
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}.")
         check_runtime(self.runtime, self.precision)
+        if isinstance(self.iou, bool) or not isinstance(self.iou, int | float) or not 0 <= self.iou <= 1:
+            raise InputError(f"iou expects a number from 0 to 1. Received: {self.iou!r}")
         build_scale_pooling(self.scale_pooling)
         if self.antialias and SCALE_RULES[self.scale_rule].on_pixels:
             raise InputError(

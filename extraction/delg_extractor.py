@@ -21,7 +21,7 @@ from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes import Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid, Size
-from extraction.select import top_by_score
+from extraction.select import suppressed, top_by_score
 from extraction.settings import common_settings, model_digest
 from protos.errors import InputError
 from protos.files import sha256
@@ -135,7 +135,7 @@ class DelgExtractor:
                 found.vectors.append(outputs["global_descriptor"][0].astype(np.float64))
             if "local" in one.heads:
                 self._add_local(found, outputs, one, base, source)
-        return self._features(found, name, source)
+        return self._features(found, name, base, source)
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
         """``(width, height)`` at scale 1 of an image of a size."""
@@ -192,7 +192,7 @@ class DelgExtractor:
         grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
         return grid * np.asarray(source, np.float64) / np.asarray(base, np.float64)
 
-    def _features(self, found: _Outputs, name: str, source: Size) -> Features:
+    def _features(self, found: _Outputs, name: str, base: Size, source: Size) -> Features:
         descriptor = np.zeros(0, np.float32)
         if found.vectors:
             vectors = np.asarray(self.pca.reduce_global(np.stack(found.vectors)), np.float64)
@@ -200,7 +200,7 @@ class DelgExtractor:
         if not found.scores:
             return Features(name=name, image_size=source, global_descriptor=descriptor)
         scores = np.concatenate(found.scores)
-        rows = top_by_score(scores, self.config.max_feature_num, self.config.score_threshold)
+        rows = self._selected(scores, found, base, source)
         return Features(
             name=name,
             image_size=source,
@@ -210,3 +210,12 @@ class DelgExtractor:
             scores=scores[rows],
             scales=np.concatenate(found.scales)[rows],
         )
+
+    def _selected(self, scores: Floats, found: _Outputs, base: Size, source: Size) -> NDArray[np.int64]:
+        """Rows of the local features that are kept."""
+        config = self.config
+        if config.iou == 1:
+            return top_by_score(scores, config.max_feature_num, config.score_threshold)
+        order = top_by_score(scores, len(scores), config.score_threshold)
+        centres = to_source(np.concatenate(found.points), source, base)
+        return suppressed(order, centres, np.concatenate(found.scales), config.iou, config.max_feature_num)

@@ -72,6 +72,12 @@ _KEYPOINTS = flags.DEFINE_enum(
     "--feature_files=official or --delf_config_path, otherwise the model's.",
 )
 _SCORE_THRESHOLD = flags.DEFINE_float("score_threshold", None, "Least attention of a local feature; default: none.")
+_IOU = flags.DEFINE_float(
+    "iou",
+    None,
+    "Non-maximum suppression: leaves out a local feature whose field overlaps a better one's by more; default: "
+    "the model's, or else 1, which keeps all.",
+)
 _RUNTIME = flags.DEFINE_enum(
     "runtime",
     None,
@@ -171,6 +177,7 @@ def _options(asked: "ExtractionRequest") -> dict[str, Any]:
         "max_feature_num": _MAX_FEATURE_NUM.value,
         "keypoints": _KEYPOINTS.value,
         "score_threshold": _SCORE_THRESHOLD.value,
+        "iou": _IOU.value,
         "runtime": _RUNTIME.value,
         "precision": _PRECISION.value,
     }

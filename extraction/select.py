@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+RECEPTIVE = 291.0  # side in pixels of what a cell of block3 of ResNet-50 sees, as released for every backbone
+
 
 def top_by_score(
     scores: NDArray[np.floating], max_feature_num: int, score_threshold: float | None = None
@@ -27,3 +29,40 @@ def top_by_score(
     if score_threshold is not None:
         order = order[scores[order] >= score_threshold]
     return order[:max_feature_num]
+
+
+def suppressed(
+    rows: NDArray[np.int64],
+    centres: NDArray[np.floating],
+    scales: NDArray[np.floating],
+    iou: float,
+    max_feature_num: int,
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression: leaves out a box that overlaps a better one by more than ``iou``.
+
+    A box is the released receptive field, :data:`RECEPTIVE` ``- 1`` pixels times the scale, around the keypoint.
+
+    Args:
+      rows: of ``centres``, by decreasing score.
+      centres: ``(N, 2)`` ``(x, y)`` in pixels of the image at scale 1.
+      scales: ``(N,)`` ``1 / image scale``.
+      iou: area of the intersection over that of the union, 0 to 1.
+      max_feature_num: at most so many are kept.
+
+    Returns:
+      Those of ``rows`` that are kept, in their order.
+
+    >>> suppressed(np.array([2, 0, 1]), np.array([[0.0, 0], [400, 0], [3, 0]]), np.ones(3), 0.5, 9).tolist()
+    [2, 1]
+    """
+    kept: list[int] = []
+    halves = (RECEPTIVE - 1) / 2 * scales
+    while len(rows) and len(kept) < max_feature_num:
+        best, rows = rows[0], rows[1:]
+        kept.append(int(best))
+        low = np.maximum(centres[rows] - halves[rows, None], centres[best] - halves[best])
+        high = np.minimum(centres[rows] + halves[rows, None], centres[best] + halves[best])
+        shared = np.maximum(high - low, 0).prod(1)
+        union = 4 * (halves[rows] ** 2 + halves[best] ** 2) - shared
+        rows = rows[shared <= iou * union]
+    return np.array(kept, np.int64)

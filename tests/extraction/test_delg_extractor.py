@@ -94,6 +94,15 @@ def test_threshold(model):
     assert abs(np.linalg.norm(none.global_descriptor) - 1) < 1e-6
 
 
+def test_suppression_leaves_the_best_and_fewer(model):
+    every, some = (extractor(model, max_feature_num=10**6, iou=iou)(IMAGE, "x") for iou in (1.0, 0.8))
+    assert 1 < len(some) < len(every)
+    assert some.scores[0] == every.scores[0] and (np.diff(some.scores) <= 0).all()
+    assert extractor(model, iou=0.8).settings["iou"] == 0.8
+    with pytest.raises(InputError, match="iou expects"):
+        extractor(model, iou=1.5)
+
+
 def test_released_keypoints_are_multiples_of_the_stride(model):
     released = extractor(model, (0.5,), (0,), keypoints="released", max_feature_num=10**6)(IMAGE, "x")
     step = model.local_stride / 0.5
