@@ -19,8 +19,9 @@ from absl import flags
 if TYPE_CHECKING:
     from extraction.images import ImageRef
     from extraction.official_config import ExtractionRequest
-    from extraction.official_writer import Kinds
     from extraction.pipeline import Extractor
+    from extraction.recipe import Recipe
+    from extraction.store import FeatureStore
 
 _IMAGES_DIR = flags.DEFINE_string(
     "images_dir",
@@ -108,6 +109,10 @@ _NUM_SHARDS = flags.DEFINE_integer(
     lower_bound=1,
 )
 _SHARD_INDEX = flags.DEFINE_integer("shard_index", 0, "Number of this job, from 0 on.", lower_bound=0)
+_ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Where images are described; ray needs delg[ray].")
+_RAY_ADDRESS = flags.DEFINE_string(
+    "ray_address", None, "A Ray cluster that runs, such as HOST:6379; default: one in this machine for this command."
+)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
 
 
@@ -119,7 +124,6 @@ def main() -> None:
     """Runs the command."""
     from dataclasses import replace
 
-    from extraction.pipeline import extract_share
     from protos.errors import InputError
     from protos.files import check_writable
 
@@ -128,27 +132,42 @@ def main() -> None:
     if not model or not output_dir:
         raise InputError(f"The flag --{'output_dir' if model else 'model'} is required.")
     official = _FEATURE_FILES.value == "official"
-    if official and (_LOCAL_DTYPE.value != "float32" or _APPEND.value or _NUM_SHARDS.value > 1):
-        raise InputError("--local_dtype, --append and --num_shards go with --feature_files=store.")
+    of_store = _LOCAL_DTYPE.value != "float32", _APPEND.value, _NUM_SHARDS.value > 1, _ENGINE.value != "local"
+    if official and any(of_store):
+        raise InputError("--local_dtype, --append, --engine and --num_shards go with --feature_files=store.")
     images = _images()
     check_writable(output_dir)
-    extractor, kinds = _extractor(model, asked, _options(asked))
+    recipe = _recipe(model, asked)
+    extractor, kinds = recipe.build()
     if _VERIFY.value:
         _verify(extractor, model, asked, images)
     if official:
         _write_official(extractor, images, output_dir, replace(asked, model=model, kinds=kinds))
         return
-    share = _SHARD_INDEX.value, _NUM_SHARDS.value
-    options: dict[str, Any] = {
-        "num_threads": _NUM_THREADS.value,
-        "local_dtype": _LOCAL_DTYPE.value,
-        "append": _APPEND.value,
-    }
-    store = extract_share(extractor, images, output_dir, share, **options)
+    store = _run(extractor, recipe, images, output_dir)
     if store is None:
-        print(f"{output_dir}: share {share[0]} of {share[1]} is done; others are not.")
+        print(f"{output_dir}: share {_SHARD_INDEX.value} of {_NUM_SHARDS.value} is done; others are not.")
     else:
         print(summary(store.folder, len(store), store.skipped))
+
+
+def _run(extractor: "Extractor", recipe: "Recipe", images: "list[ImageRef]", output_dir: str) -> "FeatureStore | None":
+    """Fills the store by the engine that is asked for."""
+    from extraction.pipeline import begin, extract, extract_share
+    from extraction.ray_engine import write_shards_on_ray
+    from protos.errors import InputError
+
+    storage: dict[str, Any] = {"local_dtype": _LOCAL_DTYPE.value, "append": _APPEND.value}
+    share, threads = (_SHARD_INDEX.value, _NUM_SHARDS.value), _NUM_THREADS.value
+    if _ENGINE.value == "local":
+        return extract_share(extractor, images, output_dir, share, num_threads=threads, **storage)
+    if share[1] > 1:
+        raise InputError("--num_shards goes with --engine=local; Ray shares the work itself.")
+    writer = begin(extractor, images, output_dir, **storage)
+    if not writer.complete:
+        write_shards_on_ray(recipe, writer, address=_RAY_ADDRESS.value, num_threads=threads)
+        return writer.finish()
+    return extract(extractor, images, output_dir, **storage)
 
 
 def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:
@@ -184,17 +203,14 @@ def _options(asked: "ExtractionRequest") -> dict[str, Any]:
     return asked.options | {name: value for name, value in given.items() if value is not None}
 
 
-def _extractor(model: str, asked: "ExtractionRequest", options: dict[str, Any]) -> "tuple[Extractor, Kinds]":
-    """The extractor, its options going before its own; and what is kept of its features."""
-    from extraction.extractors import build_extractor
-    from extraction.official_config import narrowed, selected
-    from extraction.pca import attach
+def _recipe(model: str, asked: "ExtractionRequest", **others: Any) -> "Recipe":
+    """All that the extractor is built from; ``others`` go before the flags."""
+    from extraction.recipe import Recipe
 
     released = _FEATURE_FILES.value == "official" or bool(_CONFIG.value)
-    extractor = build_extractor(model, defaults={"keypoints": "released"} if released else None, **options)
-    attach(extractor, asked.projections)
-    kinds = asked.kinds if _CONFIG.value else narrowed(asked.kinds, extractor)
-    return selected(extractor, kinds), kinds
+    kinds = asked.kinds if _CONFIG.value else None
+    defaults = {"keypoints": "released"} if released else {}
+    return Recipe(model, _options(asked) | others, defaults, asked.projections, kinds)
 
 
 def _verify(extractor: "Extractor", model: str, asked: "ExtractionRequest", images: "list[ImageRef]") -> None:
@@ -205,8 +221,7 @@ def _verify(extractor: "Extractor", model: str, asked: "ExtractionRequest", imag
 
     if "precision" not in extractor.settings:
         raise InputError(f"--verify goes with a model folder, not with {extractor.settings['extractor']}.")
-    plain = {"runtime": resolved(None), "precision": "float32"}
-    reference, _ = _extractor(model, asked, _options(asked) | plain)
+    reference, _ = _recipe(model, asked, runtime=resolved(None), precision="float32").build()
     print(verify(extractor, reference, images, _VERIFY.value), flush=True)
 
 

@@ -171,6 +171,20 @@ def write_shards(
             writer.write(shard, features, skipped)
 
 
+def described(
+    extractor: Extractor, images: Sequence[ImageRef], num_threads: int
+) -> tuple[list[Features], list[dict[str, str]]]:
+    """Features of the good images, and ``{"name", "reason"}`` of the others."""
+    features, skipped = [], []
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="extract") as pool:
+        for ref, one in zip(images, _ahead(pool, extractor, images, 2 * num_threads)):
+            try:
+                features.append(one.result())
+            except BadImageError as error:
+                skipped.append({"name": ref.name, "reason": str(error)})
+    return features, skipped
+
+
 def check_local_dtype(extractor: Extractor, local_dtype: str) -> None:
     """Checks that the local descriptors of an extractor can be stored so.
 

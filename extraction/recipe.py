@@ -1,0 +1,40 @@
+"""All that an extractor is built from, as one value that can be sent to another process."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from extraction.extractors import build_extractor
+from extraction.official_config import narrowed, selected
+from extraction.official_writer import BOTH, Kinds
+from extraction.pca import NO_PCA, Projections, attach
+from extraction.pipeline import Extractor
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An extractor before it is built.
+
+    Attributes:
+      model: a model folder or an extractor's text; see :func:`extraction.extractors.build_extractor`.
+      options: that go before the extractor's own.
+      defaults: that the extractor's own go before.
+      projections: PCA of the descriptors.
+      kinds: what is kept of the features; None for all that the extractor gives.
+    """
+
+    model: str
+    options: dict[str, Any]
+    defaults: dict[str, Any]
+    projections: Projections = NO_PCA
+    kinds: Kinds | None = None
+
+    def build(self) -> tuple[Extractor, Kinds]:
+        """The extractor, and what is kept of its features.
+
+        Raises:
+          InputError: see :func:`extraction.extractors.build_extractor`.
+        """
+        extractor = build_extractor(self.model, defaults=self.defaults, **self.options)
+        attach(extractor, self.projections)
+        kinds = narrowed(BOTH, extractor) if self.kinds is None else self.kinds
+        return selected(extractor, kinds), kinds

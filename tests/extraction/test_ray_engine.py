@@ -1,0 +1,85 @@
+"""Extraction on a Ray cluster whose workers and nodes die."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extraction.extractors import build_extractor
+from extraction.images import list_images
+from extraction.pipeline import extract
+from tests.extraction.pictures import tree
+from tests.test_commands import run
+
+psutil = pytest.importorskip("psutil")
+COMMAND = "import sys; sys.path.remove(''); sys.path.append({home!r}); from delg.commands import extract; extract()"
+HOME = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes with a core each."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    noticed = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticed})
+    nodes = [made.add_node(num_cpus=1)]
+    yield made, nodes
+    made.shutdown()
+
+
+def workers() -> list[psutil.Process]:
+    """Processes of this test's cluster that run our task now."""
+    return [p for p in psutil.Process().children(recursive=True) if "ray::task" in " ".join(p.cmdline())]
+
+
+@pytest.mark.slow
+def test_a_worker_and_a_node_may_die_and_a_users_own_extraction_is_no_hindrance(cluster, tmp_path):
+    made, nodes = cluster
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(200):
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).resize((480, 360)).save(
+            tmp_path / "photos" / f"{i:03d}.png"
+        )
+    (tmp_path / "photos" / "bad.png").write_text("no image")
+    (tmp_path / "extraction").mkdir()
+    (tmp_path / "extraction" / "__init__.py").write_text("raise RuntimeError('the user\\'s own')")
+    flags = ["--images_dir=photos", "--model=rootsift", "--output_dir=store", "--engine=ray", "--num_threads=1"]
+    job = subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(home=HOME), *flags, f"--ray_address={made.address}"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit = time.monotonic() + 90
+    while not workers() and time.monotonic() < limit:
+        time.sleep(0.05)
+    workers()[0].send_signal(signal.SIGKILL)
+    while not list((tmp_path / "store").glob("shard-*")) and job.poll() is None and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert job.poll() is None, "the node is to be killed before the end"
+    made.remove_node(nodes.pop(), allow_graceful=False)
+    printed, errors = job.communicate(timeout=120)
+    assert job.returncode == 0, errors
+    assert printed.endswith("store: 200 images, 1 skipped: bad (not an image that Pillow can decode)\n")
+    extract(build_extractor("rootsift"), list_images(tmp_path / "photos"), tmp_path / "alone", progress=False)
+    assert tree(tmp_path / "store") == tree(tmp_path / "alone")
+
+
+def test_what_does_not_go_together_and_a_cluster_that_is_not_there(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    flags = ["--images_dir=.", "--model=rootsift", "--output_dir=o", "--engine=ray"]
+    done = run("extract", *flags, "--num_shards=2", cwd=tmp_path)
+    assert done.stderr.startswith("delg-extract: --num_shards goes with --engine=local")
+    pytest.importorskip("ray")
+    done = run("extract", *flags, "--ray_address=127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "The Ray cluster 127.0.0.1:1 cannot be reached" in done.stderr
