@@ -55,6 +55,8 @@ def main() -> None:
     Raises:
       InputError: a flag is missing or does not fit, or the model cannot be loaded or lacks a head.
     """
+    from pathlib import Path
+
     from delg.exporting.options import ExportOptions
     from protos.errors import InputError
 
@@ -81,8 +83,10 @@ def main() -> None:
             f"The export needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
         )
     from delg.exporting.files import check_place, export_model
-    from delg.saving import load
+    from delg.saving import LOCAL_WHITENING, load
 
     check_place(FLAGS.output_dir, options)
     for line in export_model(load(FLAGS.model), options, FLAGS.output_dir):
         print(line)
+    if (Path(FLAGS.model) / LOCAL_WHITENING).is_file():
+        print(f"{LOCAL_WHITENING} of {FLAGS.model} is not part of the export: its local descriptors are not whitened.")

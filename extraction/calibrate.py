@@ -35,17 +35,17 @@ def main() -> None:
     if not is_model_folder(folder):
         raise InputError(f"{folder} is not a model folder.")
     images = list_images(_IMAGES_DIR.value)
-    sample = images[:: max(1, len(images) // _NUM_IMAGES.value)][: _NUM_IMAGES.value]
     check_writable(folder)
 
-    from extraction.calibration import keep_threshold, learn_whitening, quantise, score_threshold
+    from extraction.calibration import keep_threshold, learn_whitening, quantise, score_threshold, spread
     from extraction.delg_extractor import DelgExtractor
 
-    extractor = DelgExtractor.from_folder(folder, precision="float32")
+    sample = [images[i] for i in spread(len(images), _NUM_IMAGES.value)]
+    extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False)
     if _QUANTILE.value is None:
         make = learn_whitening if _LOCAL_WHITENING.value else quantise
-        print(f"{make(extractor, sample, folder)}: from {len(sample)} images")
+        print(f"{make(extractor, sample, folder)}: from a sample of {len(sample)} images")
         return
     threshold = score_threshold(extractor, sample, _QUANTILE.value)
     keep_threshold(folder, threshold)
-    print(f"{folder}: score_threshold {threshold:.6g}, from {len(sample)} images")
+    print(f"{folder}: score_threshold {threshold:.6g}, from a sample of {len(sample)} images")

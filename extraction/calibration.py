@@ -22,6 +22,11 @@ EVERY = 10**9  # more cells than an image has
 POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head
 
 
+def spread(count: int, wanted: int) -> list[int]:
+    """Places of a sample that is spread over a list: at most ``wanted``, from the first to the last."""
+    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))]
+
+
 def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quantile: float) -> float:
     """The attention that a share of all cells, over all scales of the sample, stays below.
 
@@ -63,7 +68,7 @@ def learn_whitening(extractor: DelgExtractor, images: Sequence[ImageRef], folder
     Raises:
       InputError: the model has no local head, no image can be read, or there are too few local features.
     """
-    found = whitening.learn([f.descriptors.astype(np.float32) for f in _local(extractor, extractor.config, images)])
+    found = whitening.learn(f.descriptors.astype(np.float32) for f in _local(extractor, extractor.config, images))
     return whitening.save(found, folder, extractor.settings["weights_sha256"])
 
 

@@ -93,12 +93,14 @@ class DelgExtractor:
             self.settings["int8_sha256"] = int8_digest(self.model, folder)
 
     @classmethod
-    def from_folder(cls, folder: str, seed: int | None = None, **options: Any) -> Self:
-        """Loads a model folder, and the whitening of local descriptors that may lie in it.
+    def from_folder(cls, folder: str, seed: int | None = None, local_whitening: bool = True, **options: Any) -> Self:
+        """Loads a model folder.
 
         Args:
           folder: what :func:`delg.save` wrote.
           seed: None for its weights; a number for fresh weights drawn from that seed.
+          local_whitening: apply the whitening of local descriptors that may lie in the folder, and belongs to its
+            weights; see :mod:`extraction.whitening`.
           **options: fields of :class:`ExtractionConfig` that replace the model's own.
 
         Raises:
@@ -120,7 +122,8 @@ class DelgExtractor:
             return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
         weights = sha256(f"{folder}/{WEIGHTS}")
         extractor = cls(model, config, weights, folder)
-        attach(extractor, Projections(of_local=whitening.load(folder, weights)))
+        if local_whitening:
+            attach(extractor, Projections(of_local=whitening.load(folder, weights)))
         return extractor
 
     def __call__(

@@ -209,7 +209,7 @@ def _recipe(model: str, asked: "ExtractionRequest", **others: Any) -> "Recipe":
 
     released = _FEATURE_FILES.value == "official" or bool(_CONFIG.value)
     kinds = asked.kinds if _CONFIG.value else None
-    defaults = {"keypoints": "released"} if released else {}
+    defaults = {"keypoints": "released", "local_whitening": False} if released else {}
     return Recipe(model, _options(asked) | others, defaults, asked.projections, kinds)
 
 

@@ -32,15 +32,17 @@ class _FromFolder:
         from extraction.delg_extractor import DelgExtractor  # imports Keras
 
         options = {key: value for key, value in (self._own | arguments).items() if value is not None}
+        if type(options["local_whitening"]) is not bool:
+            raise InputError(f"local_whitening expects True or False. Received: {options['local_whitening']!r}")
         return DelgExtractor.from_folder(model, **options)
 
 
 EXTRACTORS: dict[str, Callable[..., Extractor]] = {
-    "delg": _FromFolder(),
+    "delg": _FromFolder(local_whitening=True),
     "histogram": Histogram,
     "rootsift": RootSift,
     "saved_model": SavedModelExtractor,
-    "untrained": _FromFolder(seed=0),
+    "untrained": _FromFolder(seed=0, local_whitening=True),
 }
 
 

@@ -217,7 +217,17 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
         size = image.shape[1], image.shape[0]
     told: dict[str, Any] = {} if image.shape[1::-1] == size else {"size": size}
     features = extractor(image, ref.name, resize_factor=max(size) / max(whole), **told)
+    _check_finite(features)
     return replace(features, image_size=whole, keypoints=features.keypoints + np.array(offset, np.float32))
+
+
+def _check_finite(features: Features) -> None:
+    """Raises BadImageError where descriptors could not be compared with any."""
+    vector = features.global_descriptor
+    if not (np.isfinite(vector).all() and np.isfinite(features.descriptors).all()):
+        raise BadImageError("its descriptors are not finite")
+    if vector.size and not vector.any():
+        raise BadImageError("its global descriptor is zero")
 
 
 def _ahead(

@@ -1,31 +1,31 @@
 """Whitening of local descriptors: learned from a sample of images, kept in a model's folder, applied by its extractor.
 
 Source: Jegou and Chum, "Negative evidences and co-occurrences in image retrieval: the benefit of PCA and whitening",
-ECCV 2012. The signs of whitened descriptors are independent bits that are set half of the time, which those of an
-autoencoder's code are not.
+ECCV 2012. The values of whitened descriptors are uncorrelated and about as often above 0 as below, which those of an
+autoencoder's code are not; so their signs tell more.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
+from delg.saving import LOCAL_WHITENING
 from extraction.features import Floats
 from extraction.pca import Pca
 from extraction.scale_pooling import unit
 from protos.errors import InputError
 from protos.files import atomic_path
 
-FILE = "local_whitening.npz"
 SHRINKAGE = 1e-4  # of the largest variance, added to all
 PARTS = ("mean", "projection", "variances")
 ROWS_PER_VALUE = 10  # least descriptors to learn from, times their dimension
 
 
-def learn(descriptors: Sequence[Floats]) -> Pca:
-    """Learns a whitening that keeps all dimensions.
+def learn(descriptors: Iterable[Floats]) -> Pca:
+    """Learns a whitening that keeps all dimensions, from one image after another.
 
     Args:
       descriptors: ``(N, d)`` of each image of a sample, of any norm; images without local features have no rows.
@@ -33,23 +33,29 @@ def learn(descriptors: Sequence[Floats]) -> Pca:
     Raises:
       InputError: there are fewer than ``10 d``.
     """
-    filled = [rows for rows in descriptors if len(rows)]
-    count, dimension = sum(map(len, filled)), filled[0].shape[1] if filled else 0
+    count, total, products = 0, np.zeros(0), np.zeros((0, 0))
+    for part in descriptors:
+        if len(part):
+            rows = unit(part.astype(np.float64))
+            count += len(rows)
+            total = rows.sum(axis=0) + (total if total.size else 0)
+            products = rows.T @ rows + (products if products.size else 0)
+    dimension = len(total)
     if count < max(1, ROWS_PER_VALUE * dimension):
         raise InputError(
             f"A whitening expects at least {ROWS_PER_VALUE} local features for each of their {dimension} values from "
             f"the sample; found {count}. Give more or larger images."
         )
-    rows = unit(np.concatenate(filled).astype(np.float64))
-    variances, components = np.linalg.eigh(np.cov(rows, rowvar=False).reshape(dimension, dimension))
+    mean = total / count
+    variances, components = np.linalg.eigh(products / count - np.outer(mean, mean))
     order = np.argsort(-variances, kind="stable")
     shrunk = np.maximum(variances[order], 0) + SHRINKAGE * variances.max()
-    return Pca(rows.mean(axis=0).astype(np.float32), components.T[order].astype(np.float32), shrunk.astype(np.float32))
+    return Pca(mean.astype(np.float32), components.T[order].astype(np.float32), shrunk.astype(np.float32))
 
 
 def save(whitening: Pca, folder: str | os.PathLike[str], weights: str) -> Path:
     """Writes a whitening into a model's folder, with the SHA-256 of the weights it belongs to; returns its file."""
-    path = Path(folder, FILE)
+    path = Path(folder, LOCAL_WHITENING)
     mean, projection, variances = (np.asarray(getattr(whitening, name), np.float32) for name in PARTS)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, mean=mean, projection=projection, variances=variances, weights_sha256=np.array(weights))
@@ -66,7 +72,7 @@ def load(folder: str | os.PathLike[str], weights: str) -> Pca | None:
     Raises:
       InputError: the file is damaged, or was learned with other weights.
     """
-    path = Path(folder, FILE)
+    path = Path(folder, LOCAL_WHITENING)
     if not path.is_file():
         return None
     again = "run delg-calibrate --local_whitening again, or remove the file"

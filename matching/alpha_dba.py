@@ -21,6 +21,7 @@ class AlphaDBA(ByCandidates):
     """
 
     name = "alpha_dba"
+    matrices = 5
 
     def __init__(self, top_k: int = 400, *, n: int = 10, alpha: float = 3.0, threads: int | None = None):
         """Sets the parameters.

@@ -16,7 +16,6 @@ from protos.errors import InputError
 BUDGET = 128 << 20  # bytes of the matrices of all queries in work at once
 MOST = 2**31 - 1  # images
 LARGEST = float(np.finfo(np.float32).max)
-MATRICES = 3  # (M, M) arrays that scoring one query holds at once
 
 Rows = NDArray[np.int64]
 
@@ -99,11 +98,13 @@ class ByCandidates:
       name: of the reranker, for messages and threads.
       head: how many candidates of each query are reranked.
       threads: at most.
+      matrices: float32 arrays ``(M, M)`` that scoring one query is as large as.
     """
 
     name: str
     head: int
     threads: int
+    matrices = 3
 
     def scores(self, query: Floats, candidates: Floats) -> Floats:
         """Scores the candidates of one query.
@@ -135,7 +136,7 @@ class ByCandidates:
         check_dimensions(queries.global_descriptors, database.global_descriptors)
         check_ranking(queries, database, ranking, self.head)
         longest = min(self.head, ranking.indices.shape[1])
-        need = 4 * longest * (database.global_descriptors.shape[1] + MATRICES * longest)
+        need = 4 * longest * (database.global_descriptors.shape[1] + self.matrices * longest)
         threads = max(1, min(self.threads, BUDGET // max(need, 1)))
 
         def head(q: int) -> Head:

@@ -1,12 +1,10 @@
 """Nearest neighbours of binary descriptors by Hamming distance, which FAISS counts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Bits, Floats
+from matching.threads import faiss_threads
 
 Rows = NDArray[np.int64]
 
@@ -21,7 +19,7 @@ def nearest(
     So thresholds mean what they mean for floats; that of 1 is fewer than a third of the bits.
 
     Args:
-      query: ``(N, b / 8)`` uint8, packed bits.
+      query: ``(N, b / 8)`` uint8, packed bits; padding, where there is some, counts as bits that agree.
       index: ``(M, b / 8)`` uint8.
       threshold: a match must be nearer than this distance, strictly.
       ratio: a match must also be nearer than ``ratio`` times the second nearest, strictly; None for no such test.
@@ -33,7 +31,7 @@ def nearest(
     """
     if not len(query) or not len(index):
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-    with _one_thread():
+    with faiss_threads(1):  # pairs of images are matched in parallel already
         wanted = 1 if ratio is None else min(2, len(index))
         counts, rows = _search(query, index, wanted)
         backward = _search(index, query, 1)[1][:, 0] if mutual else None
@@ -57,16 +55,3 @@ def _search(query: Bits, index: Bits, k: int) -> tuple[NDArray[np.integer], Rows
 
     query, index = (np.ascontiguousarray(codes) for codes in (query, index))
     return faiss.knn_hamming(query, index, k, variant="hc")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps FAISS to the calling thread: pairs of images are matched in parallel already."""
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # of the calling thread alone
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

@@ -20,6 +20,7 @@ class KReciprocal(ByCandidates):
     """
 
     name = "k_reciprocal"
+    matrices = 8
 
     def __init__(
         self, top_k: int = 100, *, k1: int = 20, k2: int = 6, lambda_value: float = 0.3, threads: int | None = None

@@ -76,7 +76,7 @@ def find(
     if index is not None:
         if not source.global_descriptors.shape[1]:
             raise InputError("The query's features hold no global descriptor, which an index is searched by.")
-        ranking = index.search(source.global_descriptors, depth)
+        ranking = index.search(source.global_descriptors, min(depth, len(index)))
     elif store is None:
         raise InputError("Expected a feature store or an index to search.")
     else:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -116,11 +117,12 @@ class Ransac:
         Raises:
           InputError: the features cannot be compared.
         """
-        if self._released:
-            from matching import reference  # imports SciPy
+        with single_threaded():  # as in a call: sums in another order may end in another count
+            if self._released:
+                from matching import reference  # imports SciPy
 
-            return reference.match(query, index, **self._nearest, **self._geometry)
-        return local.match(query, index, **self._nearest, **self._geometry)
+                return reference.match(query, index, **self._nearest, **self._geometry)
+            return local.match(query, index, **self._nearest, **self._geometry)
 
     def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
         """Reranks the first ``top_k`` of each row.
@@ -188,6 +190,7 @@ class _Pairs:
         self._reranker, self._pool, self._queries, self._database = reranker, pool, queries, database
         self._points: dict[int, Points] = {}
         self._held = 0
+        self._holding = Lock()
 
     @cached_property
     def query(self) -> Features:
@@ -220,9 +223,10 @@ class _Pairs:
     def _bound(self, query: Features, row: int) -> int:
         points = self._reranker.points(query, self._database.features(row))
         size = sum(side.nbytes for side in points)
-        if self._held + size <= HELD:
-            self._points[row] = points
-            self._held += size
+        with self._holding:
+            if self._held + size <= HELD:
+                self._points[row] = points
+                self._held += size
         return len(points[0]) if len(points[0]) >= MIN_MATCHES else 0
 
     def _count(self, query: Features, row: int) -> int:

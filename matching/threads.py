@@ -78,3 +78,16 @@ def single_threaded() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _set(*_before)
+
+
+@contextlib.contextmanager
+def faiss_threads(threads: int) -> Iterator[None]:
+    """Within it calls of FAISS from this thread, whose own setting it is, use so many threads; then as before."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(threads)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

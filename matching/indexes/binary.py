@@ -52,11 +52,11 @@ class Binary:
             return
         if not self.rescore:
             check_matrix(descriptors, self.unit)
-        bits = np.empty((len(descriptors), -(-descriptors.shape[1] // 8)), np.uint8)
-        for start, block in blocks(descriptors, block_rows(descriptors.shape[1])):
-            bits[start : start + len(block)] = np.packbits(block > 0, axis=1)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(descriptors), -(-descriptors.shape[1] // 8))}
         with atomic_path(folder / BITS) as temporary, temporary.open("wb") as file:
-            np.save(file, bits)
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, block in blocks(descriptors, block_rows(descriptors.shape[1])):
+                file.write(np.packbits(block > 0, axis=1).data)
 
     def open(self, folder: Path, shape: tuple[int, int]) -> None:
         """Maps the bits."""

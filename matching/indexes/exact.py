@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from matching.indexes.base import Descriptors, Floats, depth
-from matching.indexes.halves import to_float32
+from matching.indexes.base import Descriptors, Floats, check_rows, depth
+from matching.indexes.halves import rows_in_cache, to_float32
 from matching.indexes.rows import MATRIX, open_matrix, write_matrix
 from matching.ranking import Ranking
 from matching.source import check_dimensions
@@ -19,7 +19,6 @@ from protos.errors import InputError
 
 QUERY_ROWS = 256
 BLOCK_BYTES = 1 << 26  # of database rows converted to float32, and of similarities, each
-PIECE_BYTES = 1 << 20  # of rows that a thread converts before it multiplies them
 DTYPES = ("float32", "float16")
 
 Product = Callable[[Floats, Descriptors], Floats]
@@ -89,8 +88,7 @@ def search(queries: Descriptors, database: Descriptors, top_k: int | None = None
     for start in range(0, len(queries), QUERY_ROWS):
         rows = slice(start, start + QUERY_ROWS)
         block = np.ascontiguousarray(queries[rows], np.float32)
-        if not block.any(axis=1).all():
-            raise InputError(f"The global descriptor of query {start + int(np.argmin(block.any(axis=1)))} is zero.")
+        check_rows(block, start, "query", unit=False)
         if k == len(database):
             _rank_all(block, database, indices[rows], scores[rows])
         else:
@@ -126,10 +124,8 @@ def _similarities(queries: Floats, database: Descriptors) -> Iterator[tuple[int,
             with np.errstate(over="ignore", invalid="ignore"):
                 similarities = product(queries, rows)
             if not np.isfinite(similarities).all():
-                raise InputError(
-                    "The global descriptors hold values that are not finite (in the queries, or in database rows "
-                    f"{start} to {start + similarities.shape[1] - 1})."
-                )
+                row = start + int(np.argmin(np.isfinite(similarities).all(axis=0)))
+                raise InputError(f"The global descriptor of database row {row} is not finite, or too large.")
             _check_zero(rows, similarities, start)
             yield start, similarities
 
@@ -164,7 +160,7 @@ def _converting() -> Iterator[Product]:
 
 def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
     """One thread's share: rows are converted a few at a time, so they are in its cache when they are multiplied."""
-    step = max(1, PIECE_BYTES // (4 * rows.shape[1]))
+    step = rows_in_cache(rows.shape[1])
     buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
     for start in range(0, len(rows), step):
         some = rows[start : start + step]

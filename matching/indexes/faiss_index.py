@@ -4,8 +4,7 @@ Similarity is the inner product. Candidates that the index finds are then scored
 descriptors that stays on disk, unless ``rescore`` is 0.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from matching.indexes.exact import search
 from matching.indexes.lists import ITERATIONS, assigned, centroids
 from matching.indexes.rows import MATRIX, block_rows, blocks, check_matrix, matrix_file, rescore, write_matrix
 from matching.ranking import Ranking
-from matching.threads import available
+from matching.threads import available, faiss_threads
 from protos.errors import InputError
 from protos.files import atomic_path
 
@@ -165,17 +164,9 @@ class Faiss:
         return in_order(indices, scores).top(top_k)
 
 
-@contextmanager
-def threads(values: int) -> Iterator[None]:
+def threads(values: int) -> AbstractContextManager[None]:
     """Within it FAISS uses all cores, or one where there are few values; afterwards as many as before."""
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1 if values < SMALL else available())
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+    return faiss_threads(1 if values < SMALL else available())
 
 
 def sample_size(count: int, dimension: int) -> int:

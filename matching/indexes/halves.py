@@ -10,6 +10,12 @@ Floats = NDArray[np.float32]
 INFINITE = np.uint16(0xF800)  # least code of what is not finite, its sign shifted out
 FIELDS = np.uint32(0x8FFFE000).view(np.int32)  # sign, exponent and fraction of a float16, three bits of exponent apart
 REBIAS = np.float32(2.0**112)  # the exponents' offsets are 15 and 127
+PIECE_BYTES = 1 << 20  # of float32 rows that stay in a core's cache
+
+
+def rows_in_cache(dimension: int) -> int:
+    """How many float32 rows of a dimension a thread should work on at once."""
+    return max(1, PIECE_BYTES // (4 * max(dimension, 1)))
 
 
 def to_float32(rows: NDArray[np.floating[Any]], out: Floats) -> None:

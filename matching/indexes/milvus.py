@@ -135,9 +135,17 @@ def build(store: Store, location: str, text: str, options: Options) -> MilvusInd
         if RECORD not in found:
             start = time.perf_counter()
             _record(client, collection, PLAN, wanted)
-            _fill(client, collection, store, options)
+            try:
+                _fill(client, collection, store, options)
+            except Exception as error:
+                made = client.has_collection(collection)
+                if isinstance(error, InputError) or not made:  # nothing to continue: what was given must be mended
+                    for name in (_manifest_of(collection), *([collection] if made else [])):
+                        client.drop_collection(name)
+                raise
             _record(client, collection, RECORD, replace(wanted, seconds=time.perf_counter() - start))
-    return MilvusIndex(client, location, collection, wanted, options)
+        manifest = Manifest.from_json(json.loads(_records(client, collection)[RECORD]), location)
+    return MilvusIndex(client, location, collection, manifest, options)
 
 
 def open_collection(location: str, **changes: Any) -> MilvusIndex:
@@ -201,9 +209,14 @@ def _told(location: str) -> Iterator[None]:
         raise InputError(f"Milvus at {location}: {reason.rstrip('.')}.") from error
 
 
+def _manifest_of(collection: str) -> str:
+    """The collection of an index's plan and record."""
+    return f"{collection}_manifest"
+
+
 def _records(client: Any, collection: str) -> dict[int, str]:
     """The plan and the record, as far as they are written."""
-    name = f"{collection}_manifest"
+    name = _manifest_of(collection)
     if not client.has_collection(name):
         return {}
     client.load_collection(name)
@@ -215,7 +228,7 @@ def _record(client: Any, collection: str, row: int, manifest: Manifest) -> None:
     text = json.dumps(manifest.to_json())
     if len(text.encode()) > MOST_TEXT:
         raise InputError(f"An index in Milvus expects settings of at most {MOST_TEXT} bytes. Received: {len(text)}")
-    name = f"{collection}_manifest"
+    name = _manifest_of(collection)
     if not client.has_collection(name):
         _create(client, name, ("text", MOST_TEXT), 2, Options())
     client.upsert(name, [{"id": row, "text": text, "descriptor": [1.0, 0.0]}])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matching.indexes.base import Descriptors, Floats, check_rows
+from matching.indexes.halves import rows_in_cache, to_float32
 from matching.ranking import Ranking
 from matching.threads import available, single_threaded
 from protos.errors import InputError
@@ -52,7 +53,10 @@ def blocks(descriptors: Descriptors, step: int) -> Iterator[tuple[int, Floats]]:
 
 
 def _convert(out: Floats, rows: Descriptors) -> None:
-    np.copyto(out, rows, casting="same_kind")
+    """A few rows at a time, which stay in a core's cache."""
+    step = rows_in_cache(out.shape[1])
+    for start in range(0, len(rows), step):
+        to_float32(rows[start : start + step], out[start : start + step])
 
 
 def check_matrix(descriptors: Descriptors, unit: bool) -> None:
@@ -140,10 +144,14 @@ def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: i
     """
     indices = np.full((len(queries), top_k), -1, np.int64)
     scores = np.full((len(queries), top_k), -np.inf, np.float32)
+    piece = block_rows(queries.shape[1])
 
     def score(q: int, matrix: NDArray[np.floating[Any]]) -> None:
         rows = np.sort(candidates[q][candidates[q] >= 0])
-        products = matrix[rows].astype(np.float32) @ queries[q]
+        products = np.empty(len(rows), np.float32)
+        for first in range(0, len(rows), piece):
+            part = slice(first, first + piece)
+            products[part] = matrix[rows[part]].astype(np.float32) @ queries[q]
         order = np.argsort(-products, kind="stable")[:top_k]
         indices[q, : len(order)], scores[q, : len(order)] = rows[order], products[order]
 

@@ -18,7 +18,15 @@ from matching.ranking import Ranking
 from matching.ransac import Ransac
 from matching.source import MemorySource
 from scripts.bench.measure import Options, check, interleaved, on_all_cores
-from scripts.bench.released_matching import Pairs, check_golden, image, on_golden, on_photos, reference
+from scripts.bench.released_matching import (
+    Pairs,
+    check_golden,
+    check_golden_inliers,
+    image,
+    on_golden,
+    on_photos,
+    reference,
+)
 
 CANDIDATES, FEATURES, DIMENSION = 100, 1000, 128
 SIZE = 1024, 768
@@ -110,6 +118,7 @@ def row(options: Options) -> dict:
     share = found(query, candidates, truths)
     check(bool(share >= np.mean(best)), f"true inliers found, {share:.3f} against {np.mean(best):.3f}")
     seconds = timed(query, candidates, options, bound=True)
+    check_golden_inliers()
     return {
         "name": "ransac_rerank",
         "unit": "image pair",
@@ -125,14 +134,19 @@ def few(options: Options) -> dict[str, float]:
     untold = scene(0.05, seed=2, told=False)
     query_none, unrelated, _ = scene(0, seed=3)
     reranker = Ransac()
+    share = found(query, candidates, truths)
+    check(share >= 0.8, f"at 5 % inliers {share:.3f} of the true ones are found")
+    counts = [max(len(reranker.inliers(query_none, other)) for other in unrelated)]
+    counts.append(max(len(reference(query_none, other)[1]) for other in unrelated))
+    check(counts[0] <= counts[1], f"largest counts of pairs that do not match, {counts}")
     return {
-        "5 %: true inliers found": round(found(query, candidates, truths), 3),
+        "5 %: true inliers found": round(share, 3),
         "5 %: true inliers found by the reference": round(
             float(np.mean([recall(reference(query, c)[1], t) for c, t in zip(candidates[:AT_ONCE], truths)])), 3
         ),
         "5 %: ours, ms": round(1000 * seconds["ours"], 3),
         "5 %: ratio": round(seconds["reference"] / seconds["ours"], 1),
         "5 %, distances tell nothing: true inliers found": round(found(*untold), 3),
-        "none: largest count of 100 pairs": max(len(reranker.inliers(query_none, other)) for other in unrelated),
-        "none: largest count of the reference": max(len(reference(query_none, other)[1]) for other in unrelated),
+        "none: largest count of 100 pairs": counts[0],
+        "none: largest count of the reference": counts[1],
     }

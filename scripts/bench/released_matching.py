@@ -75,6 +75,13 @@ def check_golden() -> None:
         check(np.array_equal(inliers, pairs[fields["inlier_mask"]]), f"inliers of {case} with seed 0")
 
 
+def check_golden_inliers() -> None:
+    """Ours must find at least as many inliers as the median of ten runs of the released code, on every pair."""
+    for case, query, index, fields in golden():
+        found, median = len(local.match(query, index)), np.median(fields["inliers_seeds0_9"])
+        check(found >= median, f"inliers of {case}, {found} against {median:g}")
+
+
 def on_golden() -> dict[str, str]:
     """Inliers of ours on the golden pairs, beside the median of the released code with ten seeds."""
     return {

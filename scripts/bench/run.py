@@ -12,9 +12,11 @@ import importlib
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
@@ -84,8 +86,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def commit() -> str:
+    """The commit that is measured, with a + where files differ from it; empty outside a checkout."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
 def merge(path: Path, row: Row, order: Sequence[str]) -> None:
-    """Puts a row into the file, in place of an earlier one of its name."""
+    """Puts a row into the file, in place of an earlier one of its name; each tells its commit and day."""
+    row = row | {"commit": commit(), "day": date.today().isoformat()}
     old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     rows = {entry["name"]: entry for entry in old} | {row["name"]: row}
     known = [rows[name] for name in order if name in rows]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import delg
-from extraction.calibration import keep_threshold, quantise, score_threshold
+from extraction.calibration import keep_threshold, quantise, score_threshold, spread
 from extraction.delg_extractor import DelgExtractor
 from extraction.images import list_images
 from extraction.verification import verify
@@ -52,9 +52,16 @@ def test_int8_is_near_float32_and_of_its_model_alone(folder):
 def test_the_command(folder):
     done = run("calibrate", "--model=model", "--images_dir=photos", "--quantile=0.5", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "model: score_threshold 0." in done.stdout and "from 4 images" in done.stdout
+    assert "model: score_threshold 0." in done.stdout and "from a sample of 4 images" in done.stdout
     done = run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
     assert (done.returncode, done.stderr) == (
         1,
         "delg-calibrate: One of --quantile, --local_whitening and --precision=int8 is required.\n",
     )
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(60, 32), (5, 5), (3, 10), (1, 1), (1000, 7)])
+def test_a_sample_is_spread_over_the_list(count, wanted):
+    places = spread(count, wanted)
+    assert len(places) == min(count, wanted) and (places[0], places[-1]) == (0, count - 1 if wanted > 1 else 0)
+    assert max(np.diff(places), default=0) - min(np.diff(places), default=0) <= 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,26 @@ def test_the_extractor_decides_how_a_crop_becomes_whole_pixels(tmp_path):
         features = describe(extractor, ref)
         shapes.append((extractor.calls[0][1], features.keypoints[0].tolist()))
     assert shapes == [((20, 20, 3), [12, 7]), ((20, 20, 3), [12, 7]), ((20, 20, 3), [11, 7])]
+
+
+def test_descriptors_that_compare_with_nothing_are_a_reason_to_skip(tmp_path):
+    paths = [str(write_picture(tmp_path / f"{i}.png", 20, 20)) for i in range(4)]
+
+    class Broken(Counting):
+        def __call__(self, image, name, resize_factor=1.0):
+            found, nothing = super().__call__(image, name, resize_factor), np.zeros(3, np.float32)
+            broken = {
+                "nan": {"global_descriptor": nothing + np.nan},
+                "zero": {"global_descriptor": nothing},
+                "local": {"descriptors": np.full((1, 2), np.inf, np.float32)},
+            }
+            return replace(found, **broken.get(name, {}))
+
+    images = [ImageRef(name, path) for name, path in zip(("good", "nan", "zero", "local"), paths)]
+    store = run(Broken(), images, tmp_path / "store")
+    assert store.names == ["good"]
+    reasons = ["its descriptors are not finite", "its global descriptor is zero", "its descriptors are not finite"]
+    assert [entry["reason"] for entry in store.skipped] == reasons
 
 
 def test_a_finished_store_is_not_made_again(tmp_path):

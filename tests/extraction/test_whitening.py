@@ -6,6 +6,7 @@ import pytest
 from extraction import whitening
 from extraction.calibration import learn_whitening
 from extraction.delg_extractor import DelgExtractor
+from extraction.extractors import build_extractor
 from extraction.images import list_images
 from extraction.pca import Pca, Projections, attach
 from extraction.storage import packed
@@ -69,6 +70,10 @@ def test_the_extractor_of_a_calibrated_folder_whitens(folder):
     learn_whitening(after, images, model)
     assert whitening.load(model, before.settings["weights_sha256"]).digest() == learned.digest(), "not whitened twice"
     assert "local_pca" not in DelgExtractor.from_folder(str(model), seed=0).settings, "fresh weights have none"
+    off = build_extractor(f'delg(model="{model}", local_whitening=False)')
+    assert off.settings == before.settings
+    with pytest.raises(InputError, match="local_whitening expects True or False"):
+        build_extractor(f'delg(model="{model}", local_whitening=1)')
 
 
 def test_another_projection_joins_it_or_takes_its_place(folder):
@@ -83,11 +88,14 @@ def test_another_projection_joins_it_or_takes_its_place(folder):
     assert one.settings["local_pca"].startswith("2 ")
 
 
-def test_the_command(folder):
+def test_the_command_also_after_the_weights_have_changed(folder):
     where = [f"--model={folder / 'model'}", f"--images_dir={folder / 'photos'}"]
+    whitening.save(whitening.learn([correlated(200)]), folder / "model", "of other weights")
+    with pytest.raises(InputError, match="learned with other weights"):
+        build_extractor(str(folder / "model"))
     done = run("calibrate", *where, "--local_whitening")
     assert done.returncode == 0, done.stderr
-    assert (folder / "model" / whitening.FILE).is_file()
+    assert "local_pca" in build_extractor(str(folder / "model")).settings
     both = run("calibrate", *where, "--local_whitening", "--quantile=0.5")
     assert both.returncode != 0
     assert "One of --quantile, --local_whitening and --precision=int8" in both.stderr

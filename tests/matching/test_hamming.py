@@ -1,9 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import faiss
 import numpy as np
 import pytest
 
 from extraction.storage import as_stored, packed
-from matching import local, reference
+from matching import hamming, local, reference
 from matching.hamming import nearest
 from matching.ransac import Ransac
 from protos.errors import InputError
@@ -91,14 +93,20 @@ def test_rows_need_not_be_contiguous():
     assert nearest(query, np.asfortranarray(query))[0].tolist() == [[0, 0], [1, 1]]
 
 
-def test_the_threads_of_faiss_are_left_as_they_were():
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(3)
-    try:
+def test_faiss_uses_one_thread_and_then_as_many_as_before(monkeypatch):
+    """The setting is the calling thread's own."""
+    seen, search = [], hamming._search
+    monkeypatch.setattr(hamming, "_search", lambda *some: (seen.append(faiss.omp_get_max_threads()), search(*some))[1])
+
+    def matched():
+        faiss.omp_set_num_threads(3)
         nearest(codes([1]), codes([1]))
-        assert faiss.omp_get_max_threads() == 3
-    finally:
-        faiss.omp_set_num_threads(before)
+        return faiss.omp_get_max_threads()
+
+    before = faiss.omp_get_max_threads()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(matched).result() == 3
+    assert (seen, faiss.omp_get_max_threads()) == ([1], before)
 
 
 def test_without_features():

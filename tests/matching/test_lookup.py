@@ -59,6 +59,16 @@ def test_an_index_instead_of_all_descriptors(tmp_path):
         find(photos([[], [], []])[0], None, 1, index=index)
 
 
+def test_a_reranker_of_all_images_asks_an_index_for_no_more_than_there_are(tmp_path):
+    rows = np.eye(3, dtype=np.float32)
+    index = build_index(Store(global_source(rows)), tmp_path / "index")
+    asked, search = [], index.search
+    index.search = lambda queries, depth: (asked.append(depth), search(queries, depth))[1]
+    query = global_source([[0.0, 1.0, 0.1]]).features(0)
+    assert [name for name, _ in find(query, global_source(rows), 2, build_reranker("alpha_qe"), index)] == ["1", "2"]
+    assert asked == [3]
+
+
 def test_an_index_that_finds_fewer(tmp_path):
     rows = np.repeat(np.eye(2, dtype=np.float32), 40, axis=0)
     index = build_index(Store(global_source(rows)), tmp_path / "index", "ivf_sq(nlist=2, nprobe=1)")

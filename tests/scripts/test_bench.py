@@ -73,7 +73,8 @@ def test_the_table_is_in_milliseconds():
 def test_a_row_is_completed_with_its_ratios(monkeypatch):
     found = {"name": "fake", "ours": 0.5, "reference": 2.0, "unit": "query", "bound": 0.25, "notes": {"x": 1}}
     monkeypatch.setattr(superglobal_rerank, "row", lambda options: found | {"more": 1})
-    assert run.measured("superglobal_rerank", measure.Options()) == found | {"ratio": 4.0, "of_bound": 0.5}
+    complete = found | {"ratio": 4.0, "of_bound": 0.5}
+    assert run.measured("superglobal_rerank", measure.Options()) == complete | {"name": "superglobal_rerank"}
     monkeypatch.setattr(superglobal_rerank, "row", lambda options: {"name": "fake", "ours": 1.0, "unit": "query"})
     assert run.measured("superglobal_rerank", measure.Options())["ratio"] is None
 
@@ -101,3 +102,37 @@ def test_the_reference_of_ransac_finds_what_the_released_code_found():
     assert len(pairs) == 1000
     assert ransac_rerank.recall(inliers, truths[0]) > 0.95
     assert ransac_rerank.recall(inliers[:0], truths[0]) == 0
+
+
+def test_a_row_may_name_its_size(monkeypatch):
+    from scripts.bench import search_1m_exact
+
+    monkeypatch.setattr(search_1m_exact, "row", lambda options: {"name": "x", "ours": 1.0, "notes": options.rows})
+    found = run.measured("search_1m_exact@10000", measure.Options())
+    assert (found["name"], found["notes"]) == ("search_1m_exact@10000", 10_000)
+    assert set(run.SUBJECTS["growth"]) >= {"search_1m_exact@1000000", "search_1m_index@10000"}
+
+
+@pytest.mark.parametrize("sizes", [[], [10_000], [10_000, 100_000, 1_000_000]])
+def test_growth_is_drawn_of_what_there_is(sizes, tmp_path):
+    pytest.importorskip("matplotlib")
+    from scripts.bench import growth_plot
+
+    for module in ("search_1m_exact", "search_1m_index"):
+        for size in sizes:
+            notes = {"one query alone, ms": 3.0} | ({"index, MB": size / 5000} if module.endswith("index") else {})
+            run.merge(tmp_path / "growth.json", row(f"{module}@{size}") | {"notes": notes}, run.SUBJECTS["growth"])
+    if not sizes:
+        (tmp_path / "growth.json").write_text('{"rows": []}')
+    picture = growth_plot.draw(tmp_path / "growth.json", tmp_path / "growth.svg").read_text(encoding="utf-8")
+    assert "global descriptors, float16" in picture
+    assert ("ivf_pq: in memory" in picture) == bool(sizes)
+
+
+def test_the_index_grows_by_the_rows_of_its_lists():
+    pytest.importorskip("matplotlib")
+    from scripts.bench import growth_plot
+
+    paper = growth_plot.index_on_paper(2.0)
+    assert paper[0] == 2
+    assert paper[3] == pytest.approx(2 + 1000 * 16 * (1e9 - 1e6) / 4096 * 128 / 5e9)
