@@ -244,7 +244,12 @@ def _create(client: Any, name: str, text: tuple[str, int], dimension: int, optio
     schema.add_field("descriptor", DataType.FLOAT_VECTOR, dim=dimension)
     index = client.prepare_index_params()
     index.add_index("descriptor", index_type=options.index_type, metric_type="IP", params=options.params)
-    client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    try:
+        client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    except Exception:  # the collection is made before its index
+        if client.has_collection(name):
+            client.drop_collection(name)
+        raise
 
 
 def _fill(client: Any, collection: str, store: Store, options: Options) -> None:
