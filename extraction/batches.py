@@ -36,6 +36,16 @@ def batches(contents: Contents) -> list[Contents]:
     return [first, *contents.get("appended", [])]
 
 
+def well_formed(contents: Any) -> bool:
+    """Whether the contents that a file holds have their form."""
+    later = contents.get("appended", []) if isinstance(contents, dict) else None
+    if not isinstance(later, list):
+        return False
+    return all(
+        isinstance(one, dict) and type(one.get("images")) is int and "fingerprint" in one for one in (contents, *later)
+    )
+
+
 def with_batch(contents: Contents, batch: Contents) -> Contents:
     """The contents with a further list."""
     return contents | {"appended": [*contents.get("appended", []), batch]}

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from extraction.batches import batches, contents_of, shards_of, with_batch
+from extraction.batches import batches, contents_of, shards_of, well_formed, with_batch
 from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.official import holds_official_files
@@ -88,7 +88,8 @@ class StoreWriter:
     def complete(self) -> bool:
         """True when the manifest is written, and of these images."""
         path = self.folder / MANIFEST
-        return path.is_file() and read_json(path).get("contents") == self.plan["contents"]
+        manifest = read_json(path) if path.is_file() else None
+        return isinstance(manifest, dict) and manifest.get("contents") == self.plan["contents"]
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are still to be written."""
@@ -218,9 +219,11 @@ class StoreWriter:
         place = self.folder / PLAN
         there = read_json(place)
         parts = [there.get(part) for part in self.plan] if isinstance(there, dict) else []
-        if parts[:2] != [FORMAT, VERSION] or not all(isinstance(part, dict) for part in parts[2:]):
+        formed = bool(parts) and all(isinstance(part, dict) for part in parts[2:]) and well_formed(parts[-1])
+        if parts[:2] != [FORMAT, VERSION] or not formed:
             raise InputError(f"{place} is not the plan of a feature store of version {VERSION}; choose another folder.")
-        return there
+        plan: dict[str, Any] = there
+        return plan
 
     def _refuse(self, asked: dict[str, Any], there: dict[str, Any]) -> None:
         """Raises InputError where two plans differ."""

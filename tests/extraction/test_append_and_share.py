@@ -10,6 +10,7 @@ from extraction.images import list_images
 from extraction.pipeline import begin, extract, extract_share, write_shards
 from extraction.store import FeatureStore
 from protos.errors import InputError
+from protos.files import read_json, write_json
 from tests.extraction.pictures import Counting, tree, write_picture
 
 
@@ -102,3 +103,16 @@ def test_jobs_at_the_same_time(tmp_path):
     assert any("200 images, 0 skipped" in text for text in printed)
     subprocess.run([*command[:-1], "--output_dir=alone"], cwd=tmp_path, check=True, capture_output=True)
     assert tree(tmp_path / "store") == tree(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("contents", [[], {"images": 3}, {"images": "3", "fingerprint": ""}, {"appended": [1]}])
+def test_a_damaged_plan_is_a_sentence(tmp_path, contents):
+    images = photos(tmp_path / "photos", names(0, 3))
+    extract(Counting(), images, tmp_path / "store", progress=False)
+    plan = read_json(tmp_path / "store" / "plan.json")
+    if isinstance(contents, dict) and "appended" in contents:
+        contents = plan["contents"] | contents
+    write_json(tmp_path / "store" / "plan.json", plan | {"contents": contents})
+    for append in (False, True):
+        with pytest.raises(InputError, match="not the plan of a feature store"):
+            extract(Counting(), images, tmp_path / "store", progress=False, append=append)
