@@ -12,9 +12,9 @@ from typing import Any
 
 from extraction.batches import fingerprint
 from extraction.features import Features
-from extraction.images import BadImageError, ImageRef, load_image
+from extraction.images import BadImageError, ImageRef
 from extraction.official import GLOBAL, LOCAL, RECORD, check_name, place_of
-from extraction.pipeline import Extractor
+from extraction.pipeline import Extractor, describe_crop
 from extraction.resize import TooSmallError
 from extraction.store import MANIFEST, PLAN, differing
 from protos.arrays import write_global
@@ -138,8 +138,7 @@ def extract_official(
 def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) -> dict[str, str] | None:
     """Describes one image and writes its files; gives name and reason of an image that is skipped."""
     try:
-        image, whole, _ = load_image(ref, extractor.settings.get("crop_rule", "round"))
-        features = extractor(image, ref.name, resize_factor=max(image.shape[:2]) / max(whole))
+        features, *_ = describe_crop(extractor, ref)
     except BadImageError as error:
         if isinstance(error, TooSmallError):
             write_features(folder, Features(ref.name, (0, 0)), kinds)

@@ -209,8 +209,20 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
     Raises:
       BadImageError: the image cannot be used.
     """
-    rule = extractor.settings.get("crop_rule", "round")
+    features, whole, offset = describe_crop(extractor, ref, loaded)
+    return replace(features, image_size=whole, keypoints=features.keypoints + np.array(offset, np.float32))
+
+
+def describe_crop(
+    extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None
+) -> tuple[Features, tuple[int, int], tuple[int, int]]:
+    """Features of one image or its crop, keypoints in pixels of the crop; see :func:`describe`.
+
+    Returns:
+      The features; ``(width, height)`` of the whole photo; ``(x, y)`` of the crop's top-left pixel in it.
+    """
     if loaded is None:
+        rule = extractor.settings.get("crop_rule", "round")
         image, whole, offset, size = load_shrunk(ref, rule, getattr(extractor, "base_size", None))
     else:
         image, whole, offset = loaded
@@ -218,7 +230,7 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
     told: dict[str, Any] = {} if image.shape[1::-1] == size else {"size": size}
     features = extractor(image, ref.name, resize_factor=max(size) / max(whole), **told)
     _check_finite(features)
-    return replace(features, image_size=whole, keypoints=features.keypoints + np.array(offset, np.float32))
+    return features, whole, offset
 
 
 def _check_finite(features: Features) -> None:

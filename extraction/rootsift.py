@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
+from extraction.images import Size
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.settings import check_limits, common_settings
 
@@ -55,19 +56,25 @@ class RootSift:
         )
         self._sift = _detector(max_feature_num)
 
-    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
+    def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
+        """``(width, height)`` that an image is brought to."""
+        return limited_size(*size, self.max_image_size, resize_factor=resize_factor)
+
+    def __call__(
+        self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
+    ) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
-        height, width = image.shape[:2]
-        size = limited_size(width, height, self.max_image_size, resize_factor=resize_factor)
-        points, diameters, scores, descriptors = root_sift(self._sift, resize(image, size), self.max_feature_num)
+        width, height = size or (image.shape[1], image.shape[0])
+        base = self.base_size((width, height), resize_factor)
+        points, diameters, scores, descriptors = root_sift(self._sift, resize(image, base), self.max_feature_num)
         return Features(
             name=name,
             image_size=(width, height),
             global_descriptor=vlad(descriptors, codebook()),
-            keypoints=to_source(points, size, (width, height)).astype(np.float32),
+            keypoints=to_source(points, base, (width, height)).astype(np.float32),
             descriptors=descriptors,
             scores=scores,
-            scales=(diameters * (max(width, height) / max(size)) / BASE_DIAMETER).astype(np.float32),
+            scales=(diameters * (max(width, height) / max(base)) / BASE_DIAMETER).astype(np.float32),
         )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from delg.presets import RELEASED_EXTRACTION
 from extraction.config import ExtractionConfig, fitted
 from extraction.features import Features
-from extraction.images import BadImageError
+from extraction.images import BadImageError, Size
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, TooSmallError, limited_size, resize
 from extraction.saved_model_runner import LOCAL, Arrays, Runner, digest, load_runner
@@ -123,29 +123,36 @@ class SavedModelExtractor:
             resize=RULE,
         )
 
-    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
+    def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
+        """``(width, height)`` that an image is brought to."""
+        config = self.config
+        limits = config.max_image_size, config.min_image_size
+        return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
+
+    def __call__(
+        self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
+    ) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`.
 
         Raises:
           TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives nothing.
           BadImageError: the graph fails on the image, as the released ones do below about 19 pixels.
         """
-        config, source = self.config, (image.shape[1], image.shape[0])
-        limits = config.max_image_size, config.min_image_size
-        size = limited_size(*source, *limits, resize_factor, square=config.use_square_images)
-        if min(size) < SMALLEST:
-            raise TooSmallError(f"{size[0]} x {size[1]} pixels after resizing; a SavedModel needs {SMALLEST} or more")
+        config, source = self.config, size or (image.shape[1], image.shape[0])
+        base = self.base_size(source, resize_factor)
+        if min(base) < SMALLEST:
+            raise TooSmallError(f"{base[0]} x {base[1]} pixels after resizing; a SavedModel needs {SMALLEST} or more")
         try:
             outputs = self.runner(
-                input_image=resize(image, size),
+                input_image=resize(image, base),
                 input_scales=config.image_scales,
                 input_abs_thres=config.score_threshold or 0.0,
                 input_max_feature_num=config.max_feature_num,
                 input_global_scales_ind=config.global_scales_ind if "global" in self.heads else (0,),
             )
         except RuntimeError as error:
-            raise BadImageError(f"the SavedModel fails on {size[0]} x {size[1]} pixels: {error}") from error
-        parts = self._global(outputs, size) | self._local(outputs, size, source)
+            raise BadImageError(f"the SavedModel fails on {base[0]} x {base[1]} pixels: {error}") from error
+        parts = self._global(outputs, base) | self._local(outputs, base, source)
         return Features(name=name, image_size=source, **parts)
 
     def _global(self, outputs: Arrays, size: tuple[int, int]) -> dict[str, Any]:

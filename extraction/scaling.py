@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Size = tuple[int, int]
+from extraction.images import Size
+
 Tensor = Any
 
 

@@ -16,6 +16,7 @@ from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
 from extraction.images import ImageRef, list_images
 from extraction.pipeline import describe
+from extraction.rootsift import RootSift
 from extraction.store import FeatureStore
 from tests.extraction.pictures import picture, write_picture
 from tests.test_commands import run
@@ -83,9 +84,10 @@ def test_a_large_image_is_shrunk_as_it_is_decoded_and_gives_the_same_features(tm
     small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
     model = delg.from_preset("delg_small", backbone=small, **sizes)
-    one = DelgExtractor(model, ExtractionConfig((0.7, 1.0), (1,), max_image_size=100))
+    network = DelgExtractor(model, ExtractionConfig((0.7, 1.0), (1,), max_image_size=100))
     path = str(write_picture(tmp_path / "x.png", 300, 400))
-    for crop in (None, (30, 20, 270, 290)):
+    cases = [(one, crop) for one in (network, RootSift(max_image_size=100)) for crop in (None, (30, 20, 270, 290))]
+    for one, crop in cases:
         ref = ImageRef("x", path, crop)
         expected = describe(one, ref)
         with monkeypatch.context() as patch:

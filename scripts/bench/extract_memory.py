@@ -1,0 +1,73 @@
+"""Peak memory of extraction: 100 images, 2,000 of many sizes, and 100 with one of 15,000 x 10,000 pixels."""
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+import delg
+from extraction.images import ImageRef
+from scripts.bench.measure import Options
+from scripts.bench.search_data import resident
+
+FEW, MANY = 100, 2000
+SIDE = 320
+LARGE = 15_000, 10_000
+RUNTIMES = ("tensorflow", "openvino")
+
+
+def photos(place: Path) -> list[ImageRef]:
+    """JPEG files of ``SIDE`` pixels along the longer side and 160 to 320 along the other; made once."""
+    place.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    refs = [ImageRef(f"{i:04d}", str(place / f"{i:04d}.jpg")) for i in range(MANY)]
+    for ref in refs:
+        cells, other = rng.integers(0, 256, (24, 32, 3), np.uint8), int(rng.integers(SIDE // 2, SIDE + 1))
+        if not Path(ref.path).exists():
+            cv2.imwrite(ref.path, cv2.resize(cells, (SIDE, other) if other % 2 else (other, SIDE)))
+    return refs
+
+
+def large(place: Path) -> ImageRef:
+    """A JPEG file of 150 million pixels; made once."""
+    path = place / "large.jpg"
+    if not path.exists():
+        cells = np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
+        Image.fromarray(cells).resize(LARGE, Image.Resampling.NEAREST).save(path)
+    return ImageRef("large", str(path))
+
+
+def run(model: str, runtime: str, refs: list[ImageRef], store: str) -> None:
+    """One whole extraction."""
+    from extraction.delg_extractor import DelgExtractor
+    from extraction.pipeline import extract
+
+    shutil.rmtree(store, ignore_errors=True)
+    extract(DelgExtractor.from_folder(model, max_image_size=1024, runtime=runtime), refs, store, progress=False)
+
+
+def row(options: Options) -> dict[str, Any]:
+    """Measures seconds per image of the many, by the first of the runtimes; the notes hold the memory in MB."""
+    model, store = options.folder / "memory_model", str(options.folder / "memory_store")
+    delg.save(delg.from_preset("delg_small"), model)
+    refs = photos(options.folder / "memory_photos")
+    huge = large(options.folder)
+    notes: dict[str, Any] = {}
+    seconds = 0.0
+    for runtime in RUNTIMES:
+        for name, chosen in (
+            (f"{FEW} images", refs[:FEW]),
+            (f"{MANY} images", refs),
+            (f"{FEW} images and one of {LARGE[0]} x {LARGE[1]}", [*refs[:FEW], huge]),
+        ):
+            start = time.perf_counter()
+            notes[f"peak MB on {runtime}, {name}"] = resident(partial(run, str(model), runtime, chosen, store))["peak"]
+            if chosen is refs and runtime == RUNTIMES[0]:
+                seconds = (time.perf_counter() - start) / MANY
+    notes["limit, MB above"] = f"4 bytes a pixel of the largest file: {4 * LARGE[0] * LARGE[1] // 10**6}"
+    return {"name": "extract_memory", "ours": seconds, "unit": f"image of {SIDE} pixels, small preset", "notes": notes}
