@@ -13,7 +13,9 @@ from extraction.runtimes import PRECISIONS, RUNTIMES
 from extraction.store import check_settings, differing
 from extraction.verification import Verification, twin_cosines, verify
 from protos.errors import InputError
+from protos.files import read_json
 from tests.extraction.pictures import picture, write_picture
+from tests.test_commands import run
 
 SCALES, CHOSEN = (0.5, 1.0, 1.5), (1,)
 IMAGE = picture(90, 120, seed=3)
@@ -114,3 +116,16 @@ def test_verify(build, tmp_path):
     with pytest.raises(InputError, match="nothing to verify"):
         verify(build(), build(), [ImageRef("a", "absent.png")], 2)
     assert "no features" in str(Verification(1, None, None, None))
+
+
+@pytest.mark.slow
+def test_the_command_verifies_before_it_extracts(folder):
+    flags = ["--images_dir=photos", "--model=model", "--output_dir=o", "--precision=bfloat16"]
+    done = run("extract", *flags, "--verify=2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    verified, summary = done.stdout.splitlines()
+    assert verified.startswith("verify: 2 images against float32: global cosine at least 0.9")
+    assert summary.startswith("o: 3 images, 1 skipped: bad")
+    assert read_json(folder / "o" / "manifest.json")["settings"]["precision"] == "bfloat16"
+    done = run("extract", "--images_dir=photos", "--model=rootsift", "--output_dir=p", "--verify=2", cwd=folder)
+    assert done.stderr == "delg-extract: --verify goes with a model folder, not with rootsift.\n"
