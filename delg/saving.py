@@ -3,7 +3,7 @@
 import inspect
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protos.errors import InputError, first_line
 from protos.files import atomic_path, read_json, write_json
@@ -32,15 +32,11 @@ def is_model_folder(folder: str | os.PathLike[str]) -> bool:
     return (Path(folder) / CONFIG).is_file() and (Path(folder) / WEIGHTS).is_file()
 
 
-def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
-    """Reads a model folder.
-
-    Args:
-      folder: what :func:`save` wrote.
-      weights: False builds the same model with fresh weights from Keras' global seed.
+def model_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The arguments of :class:`delg.model.Delg` that a model folder was made with.
 
     Raises:
-      InputError: the folder is not a model folder, or its weights do not fit its configuration.
+      InputError: the folder is not a model folder, or its configuration is of another form.
     """
     place = Path(folder)
     if not is_model_folder(place):
@@ -54,6 +50,23 @@ def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
     unknown = sorted(set(config) - set(inspect.signature(Delg).parameters))
     if unknown:
         raise InputError(f"{place / CONFIG} holds unknown settings: {', '.join(unknown)}.")
+    return config
+
+
+def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
+    """Reads a model folder.
+
+    Args:
+      folder: what :func:`save` wrote.
+      weights: False builds the same model with fresh weights from Keras' global seed.
+
+    Raises:
+      InputError: the folder is not a model folder, or its weights do not fit its configuration.
+    """
+    place = Path(folder)
+    config = model_config(place)
+    from delg.model import Delg
+
     model = Delg(**config)
     if weights:
         try:

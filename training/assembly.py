@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from delg.saving import model_config
 from protos.errors import InputError
 from training.options import TrainOptions
 from training.recordset import RecordSet
@@ -28,6 +29,10 @@ def precision(mixed: bool) -> Iterator[None]:
 
 def start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
     """Weights of the first step that are not random; ``batches`` are images in 0..255 with labels."""
+    if options.init_model:
+        from training.pretrained import load_model
+
+        load_model(model, options.init_model)
     if options.imagenet_checkpoint:
         from training.pretrained import load_imagenet
 
@@ -51,7 +56,6 @@ def build_trainer(
       strategy: the devices.
       evaluate: see :class:`training.trainer.Trainer`.
     """
-    import delg
     from training.global_losses import build_global_loss, check_global_loss
     from training.optimizers import build_optimizer
     from training.schedules import build_schedule
@@ -66,13 +70,25 @@ def build_trainer(
         )
     with strategy.scope():
         optimizer = build_optimizer(options.optimizer)
-        model = delg.from_preset(options.preset, num_classes=records.num_classes, seed=options.seed, **overrides)
+        model = _fresh_model(options, records.num_classes, overrides)
     check_model(options, model)
     if global_loss:
         check_global_loss(global_loss, model.embedding_dim)
         _tell_of_pairs(options, records, options.batch_size // parts)
     config = _trainer_config(options, global_loss, records.num_classes)
     return Trainer(model, optimizer, schedule, config, str(options.logdir), evaluate, strategy=strategy)
+
+
+def _fresh_model(options: TrainOptions, num_classes: int, overrides: dict[str, Any]) -> Any:
+    """The model of the preset, or of ``init_model``, with weights from the seed."""
+    import keras
+
+    import delg
+
+    if not options.init_model:
+        return delg.from_preset(options.preset, num_classes=num_classes, seed=options.seed, **overrides)
+    keras.utils.set_random_seed(options.seed)
+    return delg.Delg(**model_config(options.init_model) | {"num_classes": num_classes} | overrides)
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:

@@ -74,6 +74,7 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
 
     settings = {name: getattr(options, name) for name in RESULT_SETTINGS} | {
         "imagenet_checkpoint": _imagenet_sha256(options.imagenet_checkpoint),
+        **_init_sha256(options.init_model),
         "model": overrides,
         "augment": augmentation,
         "num_classes": records.num_classes,
@@ -102,6 +103,16 @@ def _imagenet_sha256(path: str | None) -> str | None:
     return sha256(path)
 
 
+def _init_sha256(folder: str | None) -> dict[str, str]:
+    """What the weights are that the training begins with, where they are given."""
+    if not folder:
+        return {}
+    from delg.saving import WEIGHTS, model_config
+
+    model_config(folder)
+    return {"init_model": sha256(Path(folder) / WEIGHTS)}
+
+
 def _checked(options: TrainOptions) -> TrainOptions:
     """The options with what follows from others; complains about what is missing."""
     for name in ("train_file_pattern", "logdir"):
@@ -113,6 +124,8 @@ def _checked(options: TrainOptions) -> TrainOptions:
         raise InputError("--moving_average_start and --moving_average_dynamic need --moving_average_decay.")
     if options.global_loss != "arcface" and (options.classifier != "arcface" or options.sample_rate < 1):
         raise InputError(f"--classifier and --sample_rate go with no --global_loss={options.global_loss}.")
+    if options.init_model and options.imagenet_checkpoint:
+        raise InputError("--init_model and --imagenet_checkpoint cannot be used together.")
     if options.output_model is None and options.logdir:
         options = replace(options, output_model=str(Path(options.logdir) / "model"))
     if options.debug:
@@ -126,9 +139,11 @@ def model_overrides(options: TrainOptions) -> dict[str, Any]:
     ``block3_strides`` is on unless the options or the preset say otherwise (released training).
     """
     from delg.presets import preset_config
+    from delg.saving import model_config
 
+    base = model_config(options.init_model) if options.init_model else preset_config(options.preset)
     chosen = {
-        "block3_strides": preset_config(options.preset).get("block3_strides", True),
+        "block3_strides": base.get("block3_strides", True),
         "pooling": None if options.delg_gem_power is None else f"gem(p={options.delg_gem_power})",
         "embedding_dim": options.delg_embedding_layer_dim,
         "arcface_scale": options.delg_scale_factor_init,

@@ -56,6 +56,7 @@ class TrainOptions:
     use_autoencoder: bool = True
     autoencoder_dimensions: int | None = None
     local_feature_map_channels: int | None = None
+    init_model: str | None = None
     imagenet_checkpoint: str | None = None
     whitening_init: str = "random"
 

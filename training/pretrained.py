@@ -1,4 +1,4 @@
-"""ImageNet weights of ``keras.applications`` for a ResNet backbone, as the first values of training."""
+"""First values of training: ImageNet weights of ``keras.applications`` for the backbone, or those of another model."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 from delg.importers.keras_h5 import keras_applications
 from delg.importers.strict import assign
 from protos.errors import InputError
+
+CLASSIFIERS = ("classifier/", "att_fc/")
 
 
 def load_imagenet(model: Any, path: str | os.PathLike[str]) -> None:
@@ -25,3 +27,28 @@ def load_imagenet(model: Any, path: str | os.PathLike[str]) -> None:
     if not Path(path).is_file():
         raise InputError(f"The ImageNet weights {path} do not exist.")
     assign(keras_applications(Path(path)), model)
+
+
+def load_model(model: Any, folder: str | os.PathLike[str]) -> None:
+    """Assigns all weights of a saved model but those of its classifiers.
+
+    Args:
+      model: a :class:`delg.model.Delg` to be trained.
+      folder: a model folder.
+
+    Raises:
+      InputError: not a model folder, or weights of one model are not in the other, which are named.
+    """
+    import delg
+
+    theirs = {v.path: v for v in delg.load(folder).weights if not v.path.startswith(CLASSIFIERS)}
+    ours = {v.path: v for v in model.weights if not v.path.startswith(CLASSIFIERS)}
+    shapes = [{path: tuple(v.shape) for path, v in side.items()} for side in (theirs, ours)]
+    if shapes[0] != shapes[1]:
+        apart = sorted({path for path, _ in shapes[0].items() ^ shapes[1].items()})
+        raise InputError(
+            f"The weights of {folder} do not fit this model: {len(apart)} are missing or of another shape, such as "
+            f"{', '.join(apart[:3])}."
+        )
+    for path, variable in ours.items():
+        variable.assign(theirs[path].value)

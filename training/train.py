@@ -22,6 +22,13 @@ def _define(kind: str, name: str, help_text: str, **bounds: float) -> None:
     getattr(flags, f"DEFINE_{kind}")(name, getattr(_DEFAULT, name), help_text, **bounds)
 
 
+flags.DEFINE_string(
+    "config",
+    None,
+    "Recipe: delg_r50_gldv2clean, delg_r50_modern, finetune_r50, squeezenet_photos, or a Python file of your own with "
+    "a dict CONFIG of options. Flags that are given go before it.",
+)
+
 # Data and places.
 _define("string", "train_file_pattern", "Training shards, such as records/train*. Required.")
 _define("string", "validation_file_pattern", "Validation shards, such as records/validation*.")
@@ -153,6 +160,12 @@ _define(
     "local_feature_map_channels",
     "Channels of the local feature map. The backbone decides; a given value is checked (released: 1024).",
 )
+_define(
+    "string",
+    "init_model",
+    "Model folder to begin with, such as one of delg-convert, for fine-tuning: its architecture and all its weights "
+    "but the classifiers'; --preset has no meaning then.",
+)
 _define("string", "imagenet_checkpoint", "Keras .h5 file of ImageNet weights for the backbone (ResNet, SqueezeNet).")
 flags.DEFINE_enum(
     "whitening_init",
@@ -191,7 +204,27 @@ def main() -> None:
     from training.job import run
 
     values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}
+    if FLAGS.config:
+        values |= _of_recipe(values)
     run(TrainOptions(**values), _retrieval_check())
+
+
+def _of_recipe(known: dict[str, Any]) -> dict[str, Any]:
+    """The options of the recipe that no flag decides, checked as flags are."""
+    from protos.errors import InputError
+    from training.recipes import read_recipe
+
+    found = {}
+    for name, value in read_recipe(FLAGS.config).items():
+        if name not in known:
+            raise InputError(f"The recipe {FLAGS.config} has the unknown option {name!r}.")
+        if FLAGS[name].present:
+            continue
+        try:
+            found[name] = FLAGS[name].parser.parse(value)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"The recipe {FLAGS.config}: {name}={value!r}: {error}") from error
+    return found
 
 
 def _retrieval_check() -> Any:

@@ -1,0 +1,102 @@
+"""Recipes: every one of ours is accepted, flags go before them, and mistakes are told; training from other weights."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from pkgutil import iter_modules
+
+import numpy as np
+import pytest
+from keras import ops
+
+import delg
+import training.configs
+from protos.errors import InputError
+from tests.training.tiny import tiny_model
+from training.augment import build_augmentation
+from training.job import augmentation_text, model_overrides, run
+from training.optimizers import build_optimizer
+from training.options import TrainOptions
+from training.pretrained import load_model
+from training.recipes import read_recipe
+from training.schedules import build_schedule
+
+ROOT = Path(__file__).parents[2]
+NAMES = [module.name for module in iter_modules(training.configs.__path__)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_is_made_of_options_that_can_be_used(name):
+    config = read_recipe(name)
+    assert set(config) <= {field.name for field in fields(TrainOptions)}
+    options = TrainOptions(**config)
+    model_overrides(options)
+    build_augmentation(augmentation_text(options))
+    build_optimizer(options.optimizer)
+    assert build_schedule(options.schedule, options.initial_lr, options.max_iters)(options.max_iters // 2) > 0
+    text = (ROOT / "training" / "configs" / f"{name}.py").read_text()
+    for part in (f"--config={name}", "Hardware and hours:", "Expected:"):
+        assert part in text, part
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "delg", "train", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_takes_a_recipe_and_flags_go_before_it(tmp_path, records_dir):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text("CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 2, 'batch_size': 4}\n")
+    told = command(
+        f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run", "--max_iters=3"
+    )
+    assert told.returncode == 0, told.stderr
+    assert "step 3/3" in told.stdout and delg.load(tmp_path / "run" / "model").config["backbone"] == "resnet_small"
+    recipe.write_text("CONFIG = {'batch_size': 0}\n")
+    told = command(f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
+    assert told.returncode != 0 and "batch_size=0" in told.stderr and "Traceback" not in told.stderr
+
+
+def test_recipes_that_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"Unknown recipe 'r50'; the choices are .*finetune_r50"):
+        read_recipe("r50")
+    (tmp_path / "broken.py").write_text("CONFIG = 1 / 0\n")
+    with pytest.raises(InputError, match=r"broken\.py cannot be run: division by zero"):
+        read_recipe(str(tmp_path / "broken.py"))
+    (tmp_path / "empty.py").write_text("config = {}\n")
+    with pytest.raises(InputError, match=r"empty\.py has no CONFIG"):
+        read_recipe(str(tmp_path / "empty.py"))
+
+
+def test_a_training_begins_with_another_model_s_weights_but_its_classifiers(tmp_path, records_dir):
+    start = tiny_model(seed=5)
+    delg.save(start, tmp_path / "start")
+    options = TrainOptions(
+        train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), init_model=str(tmp_path / "start"),
+        image_size=32, batch_size=4, max_iters=1, initial_lr=0.0, augment="",
+    )  # fmt: skip
+    run(options)
+    trained = delg.load(tmp_path / "run" / "model")
+    assert trained.config["embedding_dim"] == 16, "the architecture is that of the folder"
+    for ours, theirs in zip(trained.trainable_variables, start.trainable_variables):
+        same = np.array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
+        assert same or ours.path.startswith(("classifier/", "att_fc/kernel")), ours.path
+    assert "init_model" in (tmp_path / "run" / "settings.json").read_text()
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path, records_dir):
+    delg.save(tiny_model(), tmp_path / "start")
+    with pytest.raises(
+        InputError, match=r"do not fit this model: 2 are missing or of another shape, such as embedding"
+    ):
+        load_model(tiny_model(embedding_dim=24), tmp_path / "start")
+    with pytest.raises(InputError, match="is not a model folder"):
+        run(
+            TrainOptions(
+                train_file_pattern=f"{records_dir}/train*",
+                logdir=str(tmp_path / "run"),
+                init_model=str(tmp_path / "no"),
+            )
+        )

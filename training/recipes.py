@@ -1,0 +1,40 @@
+"""Recipes by name or file: options of ``delg-train`` as a Python file that opens with its command."""
+
+import runpy
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from protos.errors import InputError
+
+NAME = "CONFIG"
+
+
+def read_recipe(text: str) -> dict[str, Any]:
+    """The options of a recipe.
+
+    Args:
+      text: a module of :mod:`training.configs`, or the path of a Python file of your own, ending in ``.py``.
+
+    Returns:
+      Its ``CONFIG``: values by the names of options.
+
+    Raises:
+      InputError: there is no such recipe, it cannot be run, or it has no ``CONFIG``.
+    """
+    if text.endswith(".py"):
+        try:
+            found = runpy.run_path(text).get(NAME)
+        except Exception as error:
+            raise InputError(f"The recipe {text} cannot be run: {error}") from error
+    else:
+        import training.configs
+
+        names = sorted(module.name for module in iter_modules(training.configs.__path__))
+        if text not in names:
+            raise InputError(f"Unknown recipe {text!r}; the choices are {', '.join(names)}, or a file FILE.py.")
+        found = getattr(import_module(f"training.configs.{text}"), NAME, None)
+    if not isinstance(found, dict):
+        raise InputError(f"The recipe {Path(text).name} has no {NAME}, a dict of options.")
+    return dict(found)
