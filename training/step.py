@@ -125,6 +125,8 @@ class TrainStep:
         count = self._config.accumulate
         context = tf.distribute.get_replica_context()
         parts = count * context.num_replicas_in_sync
+        if count == 1:
+            return compute(self._model, images, labels, self._config, frozen=frozen, parts=parts, sample=sample)
         total: Computation | None = None
         for part_images, part_labels in zip(tf.split(images, count), tf.split(labels, count)):
             with tf.control_dependencies(total.gradients if total else []):

@@ -6,6 +6,7 @@ the arithmetic of the convolutions and the dense layers, forward and twice backw
 product. Memories are of fresh processes.
 """
 
+import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -136,7 +137,17 @@ def row(options: Options) -> dict:
     }
     for action in actions.values():
         action(0)
-    seconds = interleaved(actions, options.repeats)
+    spent: dict[str, list[float]] = {kind: [] for kind in KINDS}
+
+    def counted(kind: str) -> Any:
+        def action(turn: int) -> None:
+            start = time.process_time()
+            actions[kind](turn)
+            spent[kind].append(time.process_time() - start)
+
+        return action
+
+    seconds = interleaved(actions | {kind: counted(kind) for kind in KINDS}, options.repeats)
     peaks = {kind: in_new_process(kind) for kind in KINDS}
     return {
         "name": "train_step_r50",
@@ -145,6 +156,7 @@ def row(options: Options) -> dict:
         "reference": seconds["reference"],
         "bound": arithmetic(model) / product_speed(),
         "notes": {
+            **{f"processor time, {kind}, ms": round(1000 * statistics.median(spent[kind])) for kind in KINDS},
             "bfloat16, ms": round(1000 * seconds["bfloat16"], 1),
             "XLA, ms": round(1000 * seconds["XLA"], 1),
             **{f"memory that a step adds, {kind}, MiB": peak and round(peak / 2**20) for kind, peak in peaks.items()},

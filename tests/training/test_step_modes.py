@@ -10,16 +10,32 @@ from tests.training.test_step import IMAGES, LABELS, numbers
 from tests.training.test_trainer import batches, trainer  # noqa: F401
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.assembly import precision
+from training.computation import forward, trained
 from training.job import run
+from training.losses import delg_losses
 from training.optimizers import build_optimizer
 from training.options import TrainOptions
-from training.step import METRICS, TrainStep, trained
+from training.step import METRICS, TrainStep
 
 
 def made(model, optimizer: str = "sgd(momentum=0.9)", **settings) -> TrainStep:
     rule = build_optimizer(optimizer)
     rule.build(model.trainable_variables)
     return TrainStep(model, rule, step_config(**settings))
+
+
+def test_no_path_leads_from_the_local_losses_to_the_backbone():
+    """Not a small gradient: none at all."""
+    model = tiny_model()
+    with tf.GradientTape() as tape:
+        _, outputs = forward(model, IMAGES, training=True)
+        values = delg_losses(model, outputs, LABELS)
+        local = tf.reduce_sum(values["attn"]) + tf.reduce_sum(values["recon"])
+    heads = (model.local_head, model.attention_classifier)
+    own = {v.path for head in heads for v in head.trainable_variables}
+    gradients = tape.gradient(local, [v.value for v in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        assert (gradient is not None) == (variable.path in own), variable.path
 
 
 def test_a_batch_in_parts_gives_the_gradients_of_the_whole():
