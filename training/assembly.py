@@ -104,7 +104,6 @@ def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -
         global_loss=global_loss,
         accumulate=options.accumulate,
     )
-    sampled = max(math.ceil(options.sample_rate * num_classes), min(options.batch_size, num_classes))
     return TrainerConfig(
         max_iters=options.max_iters,
         step=step,
@@ -116,7 +115,7 @@ def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -
         average=_average_config(options),
         sync_batch_norm=options.sync_batch_norm,
         freeze_backbone_steps=options.freeze_backbone_steps,
-        sampled_classes=sampled if options.sample_rate < 1 else None,
+        sampled_classes=math.ceil(options.sample_rate * num_classes) if options.sample_rate < 1 else None,
         seed=options.seed,
     )
 

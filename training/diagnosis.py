@@ -45,6 +45,7 @@ def _tensors(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> 
     for name, value in outputs.items():
         yield f"the output {name}", value
     values = delg_losses(model, outputs, labels, config.global_loss)
+    values.pop("desc_labels", None)
     for name in ("desc_logits", "attn_logits"):
         if name in values:
             yield f"the {name}", values.pop(name)

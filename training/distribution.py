@@ -116,6 +116,17 @@ def all_reduce(values: Any) -> Any:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
+def all_gather(values: Any) -> Any:
+    """The vectors of all replicas, one after the other, inside a replica; every replica has as many values."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return values
+    count = values.shape[0]
+    places = context.replica_id_in_sync_group * count + tf.range(count)
+    own = tf.scatter_nd(places[:, None], values, [count * context.num_replicas_in_sync])
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+
 def _workers() -> list[str]:
     """The addresses in ``TF_CONFIG``; none where it is not set."""
     text = os.environ.get("TF_CONFIG")

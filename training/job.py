@@ -220,7 +220,9 @@ def _train(
         trainer = build_trainer(options, records, settings["model"], strategy, evaluate)
         start_run(str(options.logdir), settings)
         start = trainer.restore()
-        trainer.log(f"continuing from step {start}" if start else _summary(records, trainer))
+        if start:
+            trainer.log(f"continuing from step {start}")
+        trainer.log(_summary(records, trainer))
         cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
         if not start:
             start_weights(options, trainer.model, training_batches(records, config, cache=cache))

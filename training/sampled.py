@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from protos.errors import InputError
+from training.distribution import all_gather
 
 Tensor = Any
 
@@ -44,9 +45,7 @@ class SampledHead(tf.Module):
         Returns:
           ``(n,)`` int64, rising, with all labels of the global batch, and ``(n, D)``.
         """
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            labels = context.all_gather(labels, axis=0)
+        labels = all_gather(labels)
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._rule.iterations.value, tf.int64)])
         draw = tf.random.stateless_uniform((self._vectors.shape[0],), seed)
         draw = tf.tensor_scatter_nd_update(draw, labels[:, None], tf.fill(tf.shape(labels), 2.0))

@@ -45,7 +45,8 @@ class TrainerConfig:
       sync_batch_norm: batch statistics over all replicas instead of each one's own (released).
       freeze_backbone_steps: so many steps at the start train the heads only.
       retrieval_interval: steps between calls of ``evaluate``; None for at every validation.
-      sampled_classes: classes of the classifier that a step trains; None for all.
+      sampled_classes: classes of the classifier that a step trains, at least as many as a batch has images; None for
+        all.
       seed: of their draws.
     """
 
@@ -99,7 +100,7 @@ class Trainer:
         with self.strategy.scope():
             self.optimizer.build(self.model.trainable_variables)
             self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
-            sampled = SampledHead(self.model, self.optimizer, c.sampled_classes, c.seed) if c.sampled_classes else None
+            sampled = self._sampled_head() if c.sampled_classes else None
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
             self.model,
@@ -115,6 +116,10 @@ class Trainer:
             self.model, self.optimizer, c.step, self._average, sampled=sampled, strategy=self.strategy
         )
         self._validation_step = compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
+
+    def _sampled_head(self) -> SampledHead:
+        classes = max(self.config.sampled_classes or 0, self.config.step.batch_size)
+        return SampledHead(self.model, self.optimizer, classes, self.config.seed)
 
     def restore(self) -> int:
         """Continues from the last checkpoint; returns the number of steps done."""

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tests.training.tiny import SIZE, step_config, tiny_model
+import delg
+from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
 from training.augment import Augmentation
 from training.distribution import build_strategy, share_of
 from training.optimizers import build_optimizer
@@ -34,33 +35,48 @@ def losses(logdir: Path) -> list[float]:
     return [found[step] for step in sorted(found)]
 
 
-def train(strategy, records_dir: str, output: Path, floatx: str) -> None:
-    """Trains and writes ``{floatx}.npz`` with the losses and the weights."""
+RUNS = {"float32": None, "float64": None, "float64_sampled": 10}  # classes of the head that a step trains
+
+
+def train(strategy, records_dir: str, output: Path, name: str) -> None:
+    """Trains and writes ``{name}.npz`` with the losses and the weights."""
+    floatx, sampled = name.partition("_")[0], RUNS[name]
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(floatx)
     records = open_records(f"{records_dir}/train*")
     config = InputConfig(BATCH, SIZE, Augmentation(), threads=1)
     cache, share = load_cache(records, config), share_of(strategy, BATCH)
     with strategy.scope():
-        model = tiny_model()
+        model = tiny_model() if sampled is None else _many_classes()
         optimizer = build_optimizer("sgd(momentum=0.9, weight_decay=1e-4)")
     settings = TrainerConfig(
-        STEPS, step_config(BATCH, clip_norm=1.0), report_interval=1, save_seconds=1e6, sync_batch_norm=True
+        STEPS,
+        step_config(BATCH, clip_norm=1.0),
+        report_interval=1,
+        save_seconds=1e6,
+        sync_batch_norm=True,
+        sampled_classes=sampled,
     )
     schedule = build_schedule("linear", 0.005, STEPS)
-    trainer = Trainer(model, optimizer, schedule, settings, output / floatx, strategy=strategy)
+    trainer = Trainer(model, optimizer, schedule, settings, output / name, strategy=strategy)
     trainer.fit(lambda step: training_batches(records, config, step, cache, share))
     if trainer.is_chief:
         weights = {f"{i}": np.asarray(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
         assert all(value.dtype == floatx for value in weights.values())
-        np.savez(output / f"{floatx}.npz", losses=losses(output / floatx), **weights)
+        np.savez(output / f"{name}.npz", losses=losses(output / name), **weights)
+
+
+def _many_classes() -> "delg.Delg":
+    """Twenty classes, of which the records have eight, so that a sample is less than all."""
+    chosen = {"sampled_classifier": True, "classifier": "curricularface"}
+    return delg.from_preset("delg_small", num_classes=20, seed=0, **OVERRIDES | chosen)
 
 
 def main() -> None:
     choice, records_dir, output = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     strategy = build_strategy(choice)
-    for floatx in ("float32", "float64"):
-        train(strategy, records_dir, output, floatx)
+    for name in RUNS:
+        train(strategy, records_dir, output, name)
 
 
 if __name__ == "__main__":
