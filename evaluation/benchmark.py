@@ -20,8 +20,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "benchmark",
     None,
-    "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k, or folders (your photos, a folder for each "
-    "instance).",
+    "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k, instre, vpr (place recognition, UTM "
+    "coordinates in the file names), or your photos: folders (one for each instance) or csv (path,label).",
 )
 flags.DEFINE_string(
     "dataset_file_path",
@@ -31,7 +31,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("data_dir", None, "Folder with the benchmark's images and ground truth.")
 flags.DEFINE_string(
-    "queries_dir", None, "Folder with the queries of --benchmark=folders; without it every image is a query in turn."
+    "queries_dir", None, "Folder with the queries of folders, csv or vpr, where they lie apart from the database."
 )
 flags.DEFINE_string("model", None, "Model folder, or an extractor such as rootsift or 'rootsift(max_image_size=512)'.")
 flags.DEFINE_string("baselines", "", "Extractors to run beside the model, from: untrained, rootsift, histogram.")

@@ -62,12 +62,13 @@ class GroundTruth:
     labels: list[Labels]
 
 
-def read_mat(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_mat(path: str | os.PathLike[str], sets: Sequence[str] = SETS) -> dict[str, Any]:
     """Reads a ground truth in MATLAB's form, where rows count from 1, and gives it the form of the pickles.
 
     Args:
       path: a file of MATLAB version 4 to 7, with the cell arrays of names ``imlist`` and ``qimlist``, and the struct
-        array ``gnd`` with the fields ``bbx``, ``easy``, ``hard`` and ``junk``.
+        array ``gnd`` with the fields ``bbx`` and ``sets``.
+      sets: the fields that hold database rows.
 
     Returns:
       What :func:`load` checks; rows count from 0, boxes are as they stand.
@@ -91,16 +92,16 @@ def read_mat(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {
         "imlist": np.atleast_1d(data["imlist"]),
         "qimlist": np.atleast_1d(data["qimlist"]),
-        "gnd": [_from_one(entry) for entry in entries],
+        "gnd": [_from_one(entry, sets) for entry in entries],
     }
 
 
-def _from_one(entry: Any) -> Any:
+def _from_one(entry: Any, sets: Sequence[str]) -> Any:
     """One query's entry, its rows brought to count from 0; what is no entry stays, for the checks to name."""
     if not isinstance(entry, Mapping):
         return entry
     return {
-        name: np.asarray(value, np.float64).ravel() - 1 if name in SETS and _numeric(value) else value
+        name: np.asarray(value, np.float64).ravel() - 1 if name in sets and _numeric(value) else value
         for name, value in entry.items()
     }
 
@@ -112,7 +113,7 @@ def _numeric(value: Any) -> bool:
         return False
 
 
-def _indices(value: Any, size: int, where: str) -> Indices:
+def indices(value: Any, size: int, where: str) -> Indices:
     """One set of a query as sorted-as-given int64 rows of the database."""
     try:
         array = np.asarray(value)
@@ -129,7 +130,7 @@ def _indices(value: Any, size: int, where: str) -> Indices:
     return rows
 
 
-def _box(value: Any, where: str) -> Box | None:
+def box(value: Any, where: str) -> Box | None:
     """A query's box, checked to be corners and not width and height as far as that can be seen."""
     if value is None:
         return None
@@ -147,11 +148,11 @@ def _labels(entry: Any, size: int, where: str) -> Labels:
     if not isinstance(entry, Mapping) or any(name not in entry for name in SETS):
         found = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
         raise InputError(f"{where} expects the sets easy, hard and junk. Received: {found}.")
-    sets = {name: _indices(entry[name], size, f"{where}, set {name!r},") for name in SETS}
+    sets = {name: indices(entry[name], size, f"{where}, set {name!r},") for name in SETS}
     rows = np.concatenate(list(sets.values()))
     if len(np.unique(rows)) != len(rows):
         raise InputError(f"{where} names a database row twice; easy, hard and junk must not overlap.")
-    return Labels(_box(entry.get("bbx"), where), **sets)
+    return Labels(box(entry.get("bbx"), where), **sets)
 
 
 def load(path: str | os.PathLike[str]) -> GroundTruth:

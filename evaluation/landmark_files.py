@@ -4,21 +4,18 @@ A solution says of every image of the test set to which part it belongs, ``Publi
 predictions name the images of any part, each at most once.
 """
 
-import csv
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
+from evaluation.csv_files import rows
 from evaluation.landmark_metrics import Prediction
 from protos.errors import InputError
 
 T = TypeVar("T")
 USAGES = ("Public", "Private", "Ignored")
-MAX_FIELD = 1 << 30  # characters; a query can have more relevant images than Python's 131,072 hold
 
 
 @dataclass(frozen=True)
@@ -102,44 +99,14 @@ def read_retrieval_predictions(
     return _split(path, "images", lambda text, where: tuple(text.split()) or None, solution)
 
 
-def columns(path: str | os.PathLike[str]) -> list[str]:
-    """Names of the columns of a CSV file, in its order.
-
-    Raises:
-      InputError: the file cannot be read.
-    """
-    with _opened(path) as reader:
-        return list(reader.fieldnames or [])
-
-
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator["csv.DictReader[str]"]:
-    """A reader of the file's rows; what goes wrong while it is used is answered in one sentence."""
-    csv.field_size_limit(MAX_FIELD)
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            yield csv.DictReader(file)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV file in UTF-8: {error}.") from error
-
-
-def _rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The place ("file, line 3") and the columns of every row; ids are checked to appear once."""
-    with _opened(path) as reader:
-        names = list(reader.fieldnames or [])
-        if any(column not in names for column in columns):
-            raise InputError(f"{path} expects the columns {','.join(columns)}. Received: {','.join(names)}")
-        seen: set[str] = set()
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            if any(row[column] is None for column in columns) or None in row:
-                raise InputError(f"{where}: expected {len(names)} values.")
-            if row["id"] in seen:
-                raise InputError(f"{where}: the id {row['id']!r} appears twice.")
-            seen.add(row["id"])
-            yield where, row
+def _rows(path: str | os.PathLike[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The place and the columns of every row; ids are checked to appear once."""
+    seen: set[str] = set()
+    for where, row in rows(path, wanted):
+        if row["id"] in seen:
+            raise InputError(f"{where}: the id {row['id']!r} appears twice.")
+        seen.add(row["id"])
+        yield where, row
 
 
 def _read_solution(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import landmark_files
+from evaluation.csv_files import columns
 from evaluation.landmark_metrics import (
     MAX_PREDICTIONS,
     Prediction,
@@ -107,7 +108,7 @@ def challenge_of(path: str | os.PathLike[str]) -> Challenge:
     Raises:
       InputError: the file cannot be read, or has not exactly one of the columns ``landmarks`` and ``images``.
     """
-    names = landmark_files.columns(path)
+    names = columns(path)
     found = [challenge for column, challenge in CHALLENGES.items() if column in names]
     if len(found) != 1:
         forms = " or ".join(f"id,{column},Usage" for column in CHALLENGES)

@@ -25,13 +25,13 @@ def digest(value: Any) -> str:
 
 
 def identify_benchmark(benchmark: Benchmark) -> str:
-    """Changes when the images' names, the crops or the truths change."""
+    """Changes when the images' names, the crops, the truths or the list lengths change."""
     images = [[image.name, image.crop] for image in (*benchmark.queries, *benchmark.database)]
     truths = {
         protocol: [[truth.positives.tolist(), truth.junk.tolist()] for truth in truths]
         for protocol, truths in benchmark.protocols.items()
     }
-    return digest([benchmark.name, len(benchmark.queries), images, truths])
+    return digest([benchmark.name, len(benchmark.queries), images, truths, list(benchmark.ks)])
 
 
 def identify_store(store: FeatureStore) -> str:

@@ -149,7 +149,7 @@ def evaluate(
             stage = reranker(method.queries, method.database, stage)
         milliseconds.append(1000 * (time.perf_counter() - start) / max(len(method.queries), 1))
         order = alignment.order(stage)
-        scores[protocol] = metrics.evaluate(order, truths)
+        scores[protocol] = metrics.evaluate(order, truths, benchmark.ks)
         top[protocol] = _first(order)
     return scores, top, milliseconds[0] if reranker is not None else 0.0
 

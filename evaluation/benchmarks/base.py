@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.metrics import KS
 from evaluation.protocols import Truth
 from extraction.images import ImageRef
 from protos.errors import InputError
@@ -21,6 +22,7 @@ class Benchmark:
       homographies: the file ``name -> (3, 3)`` of true homographies from the landmark's plane to each image, where
         the benchmark has one.
       any_recall: whether its rows also hold R@k, the share of queries with any right image in the first k.
+      ks: the list lengths k of its precisions and recalls.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Benchmark:
     protocols: dict[str, list[Truth]]
     homographies: Path | None = None
     any_recall: bool = False
+    ks: tuple[int, ...] = KS
 
     @property
     def leave_one_out(self) -> bool:

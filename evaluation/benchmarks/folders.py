@@ -4,17 +4,12 @@ Layout: ``data_dir/INSTANCE/*.jpg`` (any depth below the instance). Queries: ``q
 folders, or with single files ``INSTANCE.jpg``; without a query folder every database image is a query in turn.
 """
 
-import os
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from evaluation.benchmarks.base import Benchmark
-from evaluation.protocols import Truth
+from evaluation.benchmarks.labels import PROTOCOL, by_label
 from extraction.images import ImageRef, list_images
 from protos.errors import InputError
-
-PROTOCOL = "all"
 
 
 def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:
@@ -40,15 +35,8 @@ def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:
             f"The benchmark folders expects a folder for each instance in {data_dir}; {loose[0]} has none."
         )
     queries = list_images(queries_dir) if queries_dir else database
-    instances = np.array([_instance(image) for image in database])
-    files: dict[str, list[int]] = {}
-    for row, image in enumerate(database):
-        files.setdefault(os.path.realpath(image.path), []).append(row)
-    truths = []
-    for query in queries:
-        junk = np.array(files.get(os.path.realpath(query.path), []), np.int64)
-        positives = np.flatnonzero(instances == _instance(query)).astype(np.int64)
-        truths.append(Truth(np.setdiff1d(positives, junk), junk))
+    instances = [_instance(image) for image in database]
+    truths = by_label(queries, [_instance(query) for query in queries], database, instances)
     if not any(len(truth.positives) for truth in truths):
         raise InputError(
             f"No query of {queries_dir or data_dir} has an image of its instance in {data_dir}: expected folders (or "

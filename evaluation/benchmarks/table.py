@@ -3,16 +3,22 @@
 from collections.abc import Callable
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
+from evaluation.benchmarks.instre import instre
 from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
+from evaluation.benchmarks.vpr import vpr
 from protos import spec
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
+    "csv": csv_lists,
     "folders": folders,
+    "instre": instre,
     "landmarks": landmarks,
     "roxford5k": roxford5k,
     "rparis6k": rparis6k,
+    "vpr": vpr,
 }
 
 

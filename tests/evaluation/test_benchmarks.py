@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from evaluation.benchmarks.table import BENCHMARKS, build_benchmark
 from protos.errors import InputError
@@ -96,8 +97,87 @@ def test_wrong_folders_end_in_a_sentence(photos, tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_choices(tmp_path):
-    with pytest.raises(InputError, match="choices are folders, landmarks, roxford5k, rparis6k"):
+    with pytest.raises(InputError, match="choices are csv, folders, instre, landmarks, roxford5k, rparis6k, vpr"):
         build_benchmark("oxford", str(tmp_path))
     with pytest.raises(InputError, match="its arguments are"):
         build_benchmark("roxford5k(junk='keep')", str(tmp_path))
-    assert len(BENCHMARKS) == 4
+    assert len(BENCHMARKS) == 7
+
+
+def write_lists(folder, database, queries=None):
+    for name, lines in (("database.csv", database), ("queries.csv", queries)):
+        if lines is not None:
+            (folder / name).write_text("\n".join(lines) + "\n")
+    return str(folder)
+
+
+def test_lists_with_labels_and_boxes(photos):
+    database = ["path,label", "bottle/0.jpg,b", "bottle/1.jpg,b", "can/0.jpg,c"]
+    queries = ["path,label,x1,y1,x2,y2", "bottle/0.jpg,b,,,,", "bottle/0.jpg,b,1,2,9,9.5", "can/0.jpg,c,,,,"]
+    benchmark = build_benchmark("csv", write_lists(photos, database, queries))
+    benchmark.check_images()
+    assert found(benchmark) == {
+        "bottle/0": (["bottle/1"], ["bottle/0"]),
+        "bottle/0.jpg@1.0,2.0,9.0,9.5": (["bottle/1"], ["bottle/0"]),
+        "can/0": ([], ["can/0"]),
+    }
+    assert [query.crop for query in benchmark.queries] == [None, (1.0, 2.0, 9.0, 9.5), None]
+    (photos / "queries.csv").unlink()
+    assert build_benchmark("csv", str(photos)).leave_one_out
+
+
+@pytest.mark.parametrize(
+    ("database", "queries", "message"),
+    [
+        (["path,name", "a,b"], None, "expects the columns path,label"),
+        (["path,label", "a.jpg"], None, "line 2: expected 2 values"),
+        (["path,label", "a.jpg,"], None, "line 2: expected a path and a label"),
+        (["path,label", "a.jpg,x", "a.jpg,y"], None, "line 3: an earlier line has the image 'a'"),
+        (["path,label", "../a.jpg,x"], None, "without '..'"),
+        (["path,label"], None, "names no image"),
+        (["path,label", "a.jpg,x"], ["path,label,x1", "q.jpg,x,1"], "all of the columns x1,y1,x2,y2"),
+        (["path,label", "a.jpg,x"], ["path,label,x1,y1,x2,y2", "q.jpg,x,5,5,2,9"], "x1 < x2"),
+        (["path,label", "a.jpg,x"], ["path,label,x1,y1,x2,y2", "q.jpg,x,5,5,2,"], "expected numbers"),
+        (["path,label", "a.jpg,x"], ["path,label", "q.jpg,y"], "No query has another image of its label.*such as x"),
+    ],
+)
+def test_wrong_lists_end_in_a_sentence(tmp_path, database, queries, message):
+    with pytest.raises(InputError, match=message):
+        build_benchmark("csv", write_lists(tmp_path, database, queries))
+
+
+def instre_set(folder, **changes):
+    gnd = [{"ok": [1.0, 3.0], "bbx": [2, 3, 20, 15]}, {"ok": [2.0], "bbx": [0, 0, 24, 16]}]
+    names = {"imlist": ["INSTRE-S1/01a/001.jpg", "INSTRE-S2/02/001.jpg", "INSTRE-M/01/001.jpg"]}
+    names["qimlist"] = ["INSTRE-S1/01a/002.jpg", "INSTRE-S2/02/002.jpg"]
+    document = {key: np.array(value, object) for key, value in names.items()} | {"gnd": gnd} | changes
+    savemat(folder / "gnd_instre.mat", document)
+    return str(folder)
+
+
+def test_instre_counts_from_one_and_crops_to_corners(tmp_path):
+    benchmark = build_benchmark("instre", instre_set(tmp_path))
+    assert found(benchmark) == {
+        "INSTRE-S1/01a/002": (["INSTRE-S1/01a/001", "INSTRE-M/01/001"], []),
+        "INSTRE-S2/02/002": (["INSTRE-S2/02/001"], []),
+    }
+    assert benchmark.queries[0].crop == (2.0, 3.0, 20.0, 15.0)
+    assert benchmark.queries[0].path == str(tmp_path / "INSTRE-S1" / "01a" / "002.jpg")
+    assert build_benchmark("instre(crop=False)", str(tmp_path)).queries[0].crop is None
+    with pytest.raises(InputError, match="misses 5 of its 5 images"):
+        benchmark.check_images()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gnd": [{"ok": [4.0], "bbx": [0, 0, 1, 1]}, {"ok": [1.0], "bbx": [0, 0, 1, 1]}]}, "rows below 3"),
+        ({"gnd": [{"ok": [1.0], "bbx": [9, 9, 5, 5]}, {"ok": [1.0], "bbx": [0, 0, 1, 1]}]}, "x1 < x2"),
+        ({"gnd": [{"easy": [1.0]}, {"easy": [1.0]}]}, "expects the set ok"),
+        ({"gnd": [{"ok": [1.0]}]}, "one entry of gnd per query: 2 and 1"),
+        ({"imlist": np.array(["a.jpg", "a.jpg"], object)}, "each once"),
+    ],
+)
+def test_a_wrong_instre_ends_in_a_sentence(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        build_benchmark("instre", instre_set(tmp_path, **changes))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from evaluation import landmark_files, landmark_scores
+from evaluation import csv_files, landmark_scores
 from evaluation.landmark_scores import Config
 from protos.errors import InputError
 
@@ -101,7 +101,7 @@ def test_the_switch_is_of_recognition(files):
 
 def test_columns_of_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        landmark_files.columns(tmp_path / "none.csv")
+        csv_files.columns(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(

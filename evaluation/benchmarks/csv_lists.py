@@ -1,0 +1,87 @@
+"""Your own photos with a list: CSV files that give each image its label, and if it is a part of a photo its box.
+
+Layout: ``data_dir/database.csv`` and, where the queries are other images, ``data_dir/queries.csv``; columns ``path``
+(below ``data_dir``; of the queries below ``queries_dir`` where that is given), ``label``, and if wanted all of
+``x1,y1,x2,y2``, pixels of the whole photo, empty for the whole photo.
+"""
+
+import math
+import os
+from pathlib import Path
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.labels import PROTOCOL, by_label
+from evaluation.csv_files import columns, rows
+from extraction.images import Crop, ImageRef
+from extraction.official import check_name
+from protos.errors import InputError
+
+DATABASE, QUERIES = "database.csv", "queries.csv"
+BOX = ("x1", "y1", "x2", "y2")
+
+
+def csv_lists(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+    """A benchmark of labelled lists; right are the images of the query's label, under the one protocol "all".
+
+    A query that is itself a file of the database is junk for itself.
+
+    Args:
+      data_dir: the folder of the lists and of the images.
+      queries_dir: where the paths of ``queries.csv`` start; None for ``data_dir``.
+
+    Returns:
+      The benchmark; without ``queries.csv`` every database image is a query in turn.
+
+    Raises:
+      InputError: a list is missing or not of this form, or no query has a positive.
+    """
+    place = Path(data_dir)
+    database, labels = _read(place / DATABASE, place)
+    asked = place / QUERIES
+    if queries_dir and not asked.is_file():
+        raise InputError(f"The benchmark csv expects {asked} where --queries_dir is given; it does not exist.")
+    queries, query_labels = _read(asked, Path(queries_dir or data_dir)) if asked.is_file() else (database, labels)
+    truths = by_label(queries, query_labels, database, labels)
+    if not any(len(truth.positives) for truth in truths):
+        raise InputError(
+            f"No query has another image of its label in {place / DATABASE}; its labels are such as "
+            f"{', '.join(sorted(set(labels))[:3])}. Received: {query_labels[0]}."
+        )
+    return Benchmark("csv", queries, database, {PROTOCOL: truths}, any_recall=True)
+
+
+def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
+    """Images and labels of one list."""
+    boxed = set(BOX) & set(columns(path))
+    if boxed and boxed != set(BOX):
+        raise InputError(f"{path} expects all of the columns {','.join(BOX)} or none. Received: {','.join(boxed)}")
+    images: list[ImageRef] = []
+    labels: list[str] = []
+    seen: set[str] = set()
+    for where, row in rows(path, ("path", "label")):
+        if not row["path"] or not row["label"]:
+            raise InputError(f"{where}: expected a path and a label.")
+        crop = _crop([row[name] for name in BOX], where) if boxed else None
+        name = os.path.splitext(row["path"])[0] if crop is None else f"{row['path']}@{','.join(map(str, crop))}"  # noqa: PTH122
+        check_name(name, where)
+        if name in seen:
+            raise InputError(f"{where}: an earlier line has the image {name!r}.")
+        seen.add(name)
+        images.append(ImageRef(name, os.fspath(root / row["path"]), crop))
+        labels.append(row["label"])
+    if not images:
+        raise InputError(f"{path} names no image.")
+    return images, labels
+
+
+def _crop(texts: list[str], where: str) -> Crop | None:
+    """A box; None where all four sides are empty."""
+    if not any(text.strip() for text in texts):
+        return None
+    try:
+        x1, y1, x2, y2 = (float(text) for text in texts)
+    except ValueError as error:
+        raise InputError(f"{where}: expected numbers x1,y1,x2,y2. Received: {','.join(texts)}") from error
+    if not all(map(math.isfinite, (x1, y1, x2, y2))) or x1 >= x2 or y1 >= y2:
+        raise InputError(f"{where}: expected a box with x1 < x2 and y1 < y2. Received: {','.join(texts)}")
+    return x1, y1, x2, y2

@@ -1,0 +1,64 @@
+"""INSTRE (Wang and Jiang, 2015) in the split of Iscen et al. (arXiv 1611.05113): 1,250 queries, 27,293 images.
+
+Layout, as released: ``data_dir/gnd_instre.mat`` and the folders ``INSTRE-S1``, ``INSTRE-S2``, ``INSTRE-M`` that its
+names lead to. The boxes of that file are corners ``x1, y1, x2, y2`` (those of INSTRE's own text files are not).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.groundtruth import Box, box, indices, read_mat
+from evaluation.protocols import Truth
+from extraction.images import ImageRef
+from extraction.official import check_name
+from protos.errors import InputError
+
+PROTOCOL, FILE, SETS = "all", "gnd_instre.mat", ("ok", "junk")
+
+
+def instre(data_dir: str, queries_dir: str | None = None, crop: bool = True) -> Benchmark:
+    """The benchmark in ``data_dir``: average precision with trapezoids over all positives, one protocol.
+
+    Args:
+      data_dir: the folder of the ground truth and of the images.
+      queries_dir: must be None.
+      crop: whether a query is cut to its box; some published numbers are of whole query photos.
+
+    Returns:
+      The benchmark.
+
+    Raises:
+      InputError: a query folder is given, or the ground truth is missing or wrong.
+    """
+    if queries_dir:
+        raise InputError("The benchmark instre has its queries in data_dir; a query folder is not used with it.")
+    path = Path(data_dir) / FILE
+    data = read_mat(path, SETS)
+    names = {key: [str(name).strip() for name in data[key]] for key in ("imlist", "qimlist")}
+    if len(names["qimlist"]) != len(data["gnd"]):
+        raise InputError(f"{path} expects one entry of gnd per query: {len(names['qimlist'])} and {len(data['gnd'])}.")
+    for key, found in names.items():
+        if not found or len(set(found)) != len(found):
+            raise InputError(f"{path}: {key} expects one or more names, each once.")
+        for name in found:
+            check_name(name, f"{path}: {key}")
+    queries, truths = [], []
+    for name, entry in zip(names["qimlist"], data["gnd"]):
+        where = f"{path}: query {name!r}"
+        if not isinstance(entry, Mapping) or "ok" not in entry:
+            raise InputError(f"{where} expects the set ok.")
+        positives, junk = (indices(entry.get(key, ()), len(names["imlist"]), f"{where}, {key},") for key in SETS)
+        truths.append(Truth(np.unique(positives), np.unique(junk)))
+        cut = box(entry.get("bbx"), where) if crop else None
+        queries.append(_image(data_dir, name, cut))
+    return Benchmark("instre", queries, [_image(data_dir, name) for name in names["imlist"]], {PROTOCOL: truths})
+
+
+def _image(folder: str, name: str, crop: Box | None = None) -> ImageRef:
+    """An image by its path below the folder."""
+    place = os.fspath(Path(folder) / name)
+    return ImageRef(os.path.splitext(name)[0], place, crop and (crop.x1, crop.y1, crop.x2, crop.y2))  # noqa: PTH122

@@ -1,0 +1,37 @@
+"""Truths of benchmarks whose images carry a label each."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from evaluation.protocols import Truth
+from extraction.images import ImageRef
+
+PROTOCOL = "all"
+
+
+def by_label(
+    queries: Sequence[ImageRef], query_labels: Sequence[str], database: Sequence[ImageRef], labels: Sequence[str]
+) -> list[Truth]:
+    """Right are the images of the query's label; a file that is the query itself is junk (leave one out).
+
+    Args:
+      queries: the query images.
+      query_labels: a label for each.
+      database: the database images.
+      labels: a label for each.
+
+    Returns:
+      A truth for each query; one whose label no other database image has is without positives.
+    """
+    rows: dict[str, list[int]] = {}
+    files: dict[str, list[int]] = {}
+    for row, (image, label) in enumerate(zip(database, labels, strict=True)):
+        rows.setdefault(label, []).append(row)
+        files.setdefault(os.path.realpath(image.path), []).append(row)
+    truths = []
+    for query, label in zip(queries, query_labels, strict=True):
+        junk = np.array(files.get(os.path.realpath(query.path), []), np.int64)
+        truths.append(Truth(np.setdiff1d(np.array(rows.get(label, []), np.int64), junk), junk))
+    return truths

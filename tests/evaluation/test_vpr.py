@@ -1,0 +1,84 @@
+"""Place recognition: positions in names, and recall on a procedural walk against a script of its own."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from evaluation import job
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.benchmarks.vpr import image_key, position
+from evaluation.job import Config
+from protos.errors import InputError
+from tests.evaluation.tiny import paint
+
+EAST, NORTH = 584_200.0, 4_477_400.0
+
+
+def colour(metres):
+    """What is seen at a place: hues that come back after 180 m, so that far places look alike."""
+    angle = 2 * math.pi * metres / 180
+    return tuple(int(128 + 100 * math.cos(angle + shift)) for shift in (0, 2.1, 4.2))
+
+
+def name(metres, key):
+    return f"@{EAST + metres:.2f}@{NORTH + 3 * math.sin(metres):.2f}@17@T@040.44@-080.00@{key}@@@@@@@@"
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """400 m, a photo every 8 m; the queries were taken at odd places, two of them far from every photo."""
+    folder, random = tmp_path_factory.mktemp("walk"), np.random.default_rng(0)
+    for i, metres in enumerate(np.arange(0, 400, 8.0)):
+        paint(folder / "database" / "east" / f"{name(metres, f'd{i:02}')}.jpg", colour(metres))
+    for i, metres in enumerate([*random.uniform(0, 400, 12), 700.0, 900.0]):
+        paint(folder / "queries" / f"{name(metres, f'q{i:02}')}.jpg", colour(metres + random.normal(0, 9)))
+    return folder
+
+
+def brute_force(walk, features, ks=(1, 5, 10, 20)):
+    """R@k from file names and descriptors alone, by loops over all pairs."""
+    (names, found), (asked, queries) = features
+    hits, counted = np.zeros(len(ks)), 0
+    for query, descriptor in zip(asked, queries):
+        order = sorted(range(len(names)), key=lambda d: -float(np.dot(descriptor, found[d])))
+        right = [math.dist(position(query), position(names[d])) <= 25 for d in order]
+        if any(right):
+            counted += 1
+            hits += [any(right[:k]) for k in ks]
+    return {f"R@{k}": 100 * hit / counted for k, hit in zip(ks, hits)}, counted
+
+
+def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
+    report = job.benchmark(Config("vpr", str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
+    stores = [tmp_path / "features" / "global" / part for part in ("database", "queries")]
+    features = [
+        (json.loads((store / "manifest.json").read_text())["names"], np.load(store / "global.npy")) for store in stores
+    ]
+    expected, counted = brute_force(walk, features)
+    metrics = report.rows[0].metrics["all"]
+    assert {key: value for key, value in metrics.items() if key.startswith("R@")} == pytest.approx(expected, abs=1e-9)
+    assert counted == 12 and report.settings["queries_without_positives"] == {"all": 2}
+    assert 0 < expected["R@1"] < expected["R@20"], "the walk tells nothing"
+
+
+def test_the_radius_is_an_argument(walk):
+    def positives(text):
+        return [len(truth.positives) for truth in build_benchmark(text, str(walk)).protocols["all"]]
+
+    near, far = positives("vpr(radius=10)"), positives("vpr(radius=25)")
+    assert all(a < b for a, b in zip(near[:12], far)) and far[12:] == [0, 0]
+    assert build_benchmark("vpr(name='pitts30k')", str(walk)).name == "pitts30k"
+    for text, message in (("vpr(radius=0)", "radius above 0"), ("vpr(radius=1e-9)", "within 1e-09 m")):
+        with pytest.raises(InputError, match=message):
+            build_benchmark(text, str(walk))
+
+
+def test_names_without_coordinates(walk, tmp_path):
+    paint(tmp_path / "mNIAGz.jpg", (9, 9, 9))
+    with pytest.raises(InputError, match=r"names such as @UTM_EAST.*mNIAGz\.jpg"):
+        build_benchmark("vpr", str(walk / "database"), str(tmp_path))
+    benchmark = build_benchmark("vpr(labelled=False)", str(walk / "database"), str(tmp_path))
+    assert len(benchmark.database) == 50 and len(benchmark.protocols["all"][0].positives) == 0
+    assert image_key(benchmark.queries[0].name) == "mNIAGz" and image_key(benchmark.database[3].name) == "d03"
