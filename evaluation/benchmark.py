@@ -9,6 +9,7 @@ Answers to the Google Landmarks Dataset v2 challenges are scored from their CSV 
 
 Example:
   delg-benchmark --benchmark=landmarks --data_dir=landmarks --model=model --output_dir=report
+  delg-benchmark --check --benchmark=roxford5k --data_dir=roxford5k
   delg-benchmark --dataset_file_path=gnd_roxford5k.pkl --query_features_dir=query --index_features_dir=index \
     --output_dir=report
   delg-benchmark --solution_file=solution.csv --predictions_file=predictions.csv --output_dir=report
@@ -54,6 +55,30 @@ flags.DEFINE_string(
     None,
     "Folder for the features, which several reports may share; without it they go to features in --output_dir.",
 )
+flags.DEFINE_enum(
+    "junk",
+    "remove_before_rerank",
+    ["remove_before_rerank", "keep"],
+    "When junk leaves a ranking: before it is reranked, for each protocol (as DELG was released), or not until it is "
+    "scored (as SuperGlobal was).",
+)
+flags.DEFINE_list(
+    "predictions",
+    [],
+    "Formats that the rankings are also written in, to the folder predictions: trec (TREC runs), gldv2 (CSV of the "
+    "GLDv2 retrieval challenge), msls (predictions of the MSLS evaluation).",
+)
+flags.DEFINE_integer("predictions_top_k", 100, "How many results of each query --predictions writes.")
+flags.DEFINE_bool(
+    "allow_protocol_mismatch", False, "Run on features whose recorded crop is not the benchmark's; the report says so."
+)
+flags.DEFINE_bool(
+    "check",
+    False,
+    "Only verify the data folder: files that are missing, extra, or not of the hash that its SHA256SUMS or, for ground "
+    "truth, this package knows.",
+)
+flags.DEFINE_bool("write_sums", False, "Only write SHA256SUMS into --data_dir, for later checks.")
 flags.DEFINE_string(
     "solution_file",
     None,
@@ -81,6 +106,8 @@ RETRIEVAL_FLAGS = (
     "query_features_dir",
     "index_features_dir",
     "features_dir",
+    "predictions",
+    "allow_protocol_mismatch",
 )
 
 
@@ -88,6 +115,8 @@ def main() -> None:
     """Reads the flags and runs the benchmark, or scores the answers to a challenge."""
     if any(FLAGS[name].value for name in LANDMARK_FLAGS):
         _score_landmarks()
+    elif FLAGS.check or FLAGS.write_sums:
+        _check()
     else:
         _benchmark()
 
@@ -113,9 +142,23 @@ def _score_landmarks() -> None:
     score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
 
 
+def _check() -> None:
+    """Verifies a data folder, or writes what it is verified by."""
+    from evaluation import check
+    from evaluation.benchmarks.table import build_benchmark
+
+    _expect("benchmark", "data_dir")
+    benchmark = build_benchmark(FLAGS.benchmark, FLAGS.data_dir, FLAGS.queries_dir or None)
+    if FLAGS.write_sums:
+        print(f"written: {check.write_sums(benchmark, FLAGS.data_dir)}")
+    if FLAGS.check:
+        check.report(benchmark, FLAGS.data_dir)
+
+
 def _benchmark() -> None:
     """Runs a benchmark."""
-    from evaluation.job import Config, benchmark
+    from evaluation.job import benchmark
+    from evaluation.plan import Config
     from protos.spec import split
 
     _expect(*(() if FLAGS.dataset_file_path else ("benchmark", "data_dir")), "output_dir")
@@ -133,5 +176,9 @@ def _benchmark() -> None:
             features_dir=FLAGS.features_dir or None,
             local_dtype=FLAGS.local_dtype,
             dataset_file_path=FLAGS.dataset_file_path or None,
+            junk=FLAGS.junk,
+            predictions=tuple(FLAGS.predictions),
+            predictions_top_k=FLAGS.predictions_top_k,
+            allow_protocol_mismatch=FLAGS.allow_protocol_mismatch,
         )
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,12 @@ SAMPLED = 512  # rows of the global matrix that identify a store
 def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_name(row: str) -> str:
+    """A name for a row's files: readable, and different for different rows."""
+    safe = "".join(character if character.isalnum() or character in "+-_." else "_" for character in row)
+    return f"{safe[:60]}-{digest(row)[:8]}"
 
 
 def identify_benchmark(benchmark: Benchmark) -> str:
@@ -50,7 +56,9 @@ class Ledger:
         benchmark: Benchmark,
         method: Method,
         rerankers: Mapping[str, str],
+        *,
         homographies: str | None = None,
+        asked: Sequence[Any] = (),
     ):
         """Names what the rows depend on.
 
@@ -60,17 +68,17 @@ class Ledger:
           method: whose rows they are.
           rerankers: row suffix to the reranker's full text.
           homographies: SHA-256 of the file of the true ones, where there is one.
+          asked: JSON values of what else the rows depend on.
         """
         stores = [identify_store(method.queries), identify_store(method.database)]
-        basis = [identify_benchmark(benchmark), *stores]
+        basis = [identify_benchmark(benchmark), *stores, *asked]
         self.folder = Path(folder)
         self.keys = {method.row_name(): digest(basis)}
         self.keys |= {method.row_name(suffix): digest([*basis, text]) for suffix, text in rerankers.items()}
         self.accuracy_keys = {name: digest([key, homographies]) for name, key in self.keys.items()}
 
     def _path(self, name: str) -> Path:
-        safe = "".join(character if character.isalnum() or character in "+-_." else "_" for character in name)
-        return self.folder / f"{safe[:60]}-{digest(name)[:8]}.json"
+        return self.folder / f"{file_name(name)}.json"
 
     def recall(self, name: str) -> Outcome | None:
         """A row that was finished with the same features, truths and reranker; None where there is none."""

@@ -1,12 +1,14 @@
 """Runs a benchmark: search, each reranker, and the scores of both under every protocol.
 
-As released: for each protocol its junk is taken out of the first-stage ranking, then the ranking is reranked, then
-scored. A reranker sees features and a ranking, never the truths.
+As DELG was released: for each protocol its junk is taken out of the first-stage ranking, then the ranking is reranked,
+then scored. As SuperGlobal was released ("keep"): the whole ranking is reranked, once, and junk is passed over when
+it is scored. A reranker sees features and a ranking, never the truths.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from matching import index
 from matching.ranking import Ranking
 from protos.errors import InputError
 
+JUNK = ("remove_before_rerank", "keep")  # as DELG was released, and as SuperGlobal was
 SHOWN = 10  # results of each ranking that are kept for the report
 FIRST_STAGE = "global"
 Reranker = Callable[[FeatureStore, FeatureStore, Ranking], Ranking]
@@ -126,7 +129,13 @@ def search(method: Method) -> tuple[Ranking, float]:
 
 
 def evaluate(
-    benchmark: Benchmark, method: Method, ranking: Ranking, reranker: Reranker | None = None
+    benchmark: Benchmark,
+    method: Method,
+    ranking: Ranking,
+    reranker: Reranker | None = None,
+    *,
+    junk: str = JUNK[0],
+    keep: Callable[[str, Ranking], None] | None = None,
 ) -> tuple[dict[str, Scores], dict[str, Rows], float]:
     """Scores a first-stage ranking, reranked or not, under each protocol.
 
@@ -135,19 +144,26 @@ def evaluate(
       method: the stores that the ranking is of.
       ranking: the first stage, all of the database.
       reranker: the second stage; None scores the first.
+      junk: when it leaves the ranking, one of :data:`JUNK`.
+      keep: is given each protocol and the ranking that was scored under it.
 
     Returns:
       Scores of each protocol; its first results; milliseconds per query of the reranker, measured on the first
       protocol, when nothing that it may remember is there yet.
     """
     alignment = Alignment(benchmark, method)
-    scores, top, milliseconds = {}, {}, []
+    scores, top = {}, {}
+    milliseconds: list[float] = []
     for protocol, truths in benchmark.protocols.items():
-        stage = ranking.without(alignment.junk(truths, len(method.queries)))
-        start = time.perf_counter()
-        if reranker is not None:
-            stage = reranker(method.queries, method.database, stage)
-        milliseconds.append(1000 * (time.perf_counter() - start) / max(len(method.queries), 1))
+        if junk == JUNK[0] or not milliseconds:
+            removed = alignment.junk(truths, len(method.queries))
+            stage = ranking.without(removed) if junk == JUNK[0] else ranking
+            start = time.perf_counter()
+            if reranker is not None:
+                stage = reranker(method.queries, method.database, stage)
+            milliseconds.append(1000 * (time.perf_counter() - start) / max(len(method.queries), 1))
+        if keep is not None:
+            keep(protocol, stage)
         order = alignment.order(stage)
         scores[protocol] = metrics.evaluate(order, truths, benchmark.ks)
         top[protocol] = _first(order)
@@ -168,6 +184,9 @@ def run(
     rerankers: Mapping[str, Reranker],
     recall: Callable[[str], Outcome | None] = lambda name: None,
     finished: Callable[[Outcome], None] = lambda outcome: None,
+    *,
+    junk: str = JUNK[0],
+    keep: Callable[[str, str, Ranking], None] | None = None,
 ) -> list[Outcome]:
     """All rows of one method: the first stage, then each reranker on it.
 
@@ -177,6 +196,8 @@ def run(
       rerankers: row suffix to reranker.
       recall: gives a row that an earlier, interrupted run has finished, or None.
       finished: is given each row when it is done.
+      junk: when it leaves the ranking, one of :data:`JUNK`.
+      keep: is given the row's name, the protocol and the ranking that was scored.
 
     Returns:
       The outcomes, first stage first.
@@ -190,7 +211,8 @@ def run(
     searched = first.ms_per_query["search"] if first else searched
     for suffix, name in names.items():
         if outcomes[suffix] is None:
-            scores, top, reranked = evaluate(benchmark, method, ranking, rerankers.get(suffix))
+            kept = None if keep is None else partial(keep, name)
+            scores, top, reranked = evaluate(benchmark, method, ranking, rerankers.get(suffix), junk=junk, keep=kept)
             times = {"search": searched, "rerank": reranked}
             outcome = Outcome(name, scores, top, times, method.database.bytes_per_image())
             finished(outcome)

@@ -49,7 +49,7 @@ class Benchmark:
         Raises:
           InputError: files are missing; names the first and says how many.
         """
-        missing = _missing([*self.queries, *self.database])
+        missing = missing_images([*self.queries, *self.database])
         if missing:
             raise InputError(
                 f"The benchmark {self.name} misses {len(missing)} of its {len(self.queries) + len(self.database)} "
@@ -57,7 +57,7 @@ class Benchmark:
             )
 
 
-def _missing(images: Sequence[ImageRef]) -> list[str]:
+def missing_images(images: Sequence[ImageRef]) -> list[str]:
     """Paths that do not exist; each folder is listed once, which is quick for large sets."""
     present: dict[Path, set[str]] = {}
     missing = []

@@ -105,8 +105,11 @@ def notes(report: Report) -> list[str]:
     said = [
         "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
         "positives have no part in the means.",
-        "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
+        "The whole ranking is reranked, junk included; junk is passed over when it is scored."
+        if report.settings.get("junk") == "keep"
+        else "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
     ]
+    said = [f"PROTOCOL MISMATCH: {sentence}" for sentence in report.settings.get("protocol_mismatch", ())] + said
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
         said.append("R@k is the share of queries with any right image among the first k results.")
     if any(row.ms_per_query["rerank"] for row in report.rows):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from evaluation import job, stores
-from evaluation.job import Config
+from evaluation.plan import Config
 from evaluation.rerank_rows import reranker_names
 from protos.errors import InputError
 from tests.evaluation.tiny import revisited_set
@@ -80,7 +80,7 @@ def test_the_command_goes_from_photos_to_a_report(photos, tmp_path):
     ("arguments", "message"),
     [
         (["--data_dir=x", "--model=rootsift", "--output_dir=out"], "Expected --benchmark."),
-        (["--benchmark=oxford", "--data_dir=x", "--model=rootsift", "--output_dir=out"], "choices are folders"),
+        (["--benchmark=oxford", "--data_dir=x", "--model=rootsift", "--output_dir=out"], "choices are csv, folders"),
     ],
 )
 def test_the_command_ends_in_one_sentence(tmp_path, arguments, message):
@@ -105,7 +105,9 @@ def test_an_interrupted_run_keeps_its_rows(config, tmp_path, monkeypatch):
     next((tmp_path / "out" / "results").glob("global+superglobal-*")).unlink()
     ran = []
     evaluate = job.run.__globals__["evaluate"]
-    monkeypatch.setitem(job.run.__globals__, "evaluate", lambda *given: ran.append(given[3]) or evaluate(*given))
+    monkeypatch.setitem(
+        job.run.__globals__, "evaluate", lambda *given, **more: ran.append(given[3]) or evaluate(*given, **more)
+    )
     again, _ = run(config)
     assert len(ran) == 1 and ran[0].head == 5
     assert again.rows[:2] == first.rows[:2]

@@ -10,7 +10,7 @@ from PIL import Image
 
 import delg
 from evaluation import job
-from evaluation.job import Config
+from evaluation.plan import Config
 from extraction.store import FeatureStore
 from protos.errors import InputError
 from tests.extraction.pictures import picture

@@ -9,7 +9,7 @@ import pytest
 from evaluation import job
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.benchmarks.vpr import image_key, position
-from evaluation.job import Config
+from evaluation.plan import Config
 from protos.errors import InputError
 from tests.evaluation.tiny import paint
 

@@ -1,0 +1,86 @@
+"""From what was run to the report: numbers in percent, and what they rest on."""
+
+from collections.abc import Sequence
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.ledger import digest
+from evaluation.plan import Config, Plan
+from evaluation.report.model import JsonObject, Report, Row
+from evaluation.rerank_rows import hyper_parameters
+from evaluation.runner import Outcome
+from evaluation.versions import versions
+from protos.errors import InputError
+
+
+def make_settings(config: Config, plan: Plan) -> JsonObject:
+    """What is recorded in the report."""
+    chosen = plan.benchmark
+    places = {
+        "dataset_file_path": config.dataset_file_path,
+        "data_dir": config.data_dir,
+        "queries_dir": config.queries_dir or config.data_dir,
+    }
+    return {
+        "benchmark": config.benchmark or chosen.name,
+        **{name: place for name, place in places.items() if place},
+        **_pictures(chosen),
+        "queries": len(chosen.queries),
+        "database": len(chosen.database),
+        "queries_cropped": any(query.crop is not None for query in chosen.queries),
+        "leave_one_out": chosen.leave_one_out,
+        "queries_without_positives": {
+            protocol: sum(len(truth.positives) == 0 for truth in truths)
+            for protocol, truths in chosen.protocols.items()
+        },
+        "junk": plan.junk,
+        **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
+        **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
+        "model": config.model or config.index_features_dir,
+        "rerank": {name: hyper_parameters(text) for name, text in plan.rerankers.items()},
+        "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
+        "features": {method.name: method.database.settings for method in plan.methods},
+        "fingerprint": digest([[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]),
+    }
+
+
+def _pictures(benchmark: Benchmark) -> JsonObject:
+    """Says in the report why it shows no pictures, where image files are missing."""
+    try:
+        benchmark.check_images()
+    except InputError as error:
+        return {"pictures": f"Missing images are not shown. {error}"}
+    return {}
+
+
+def make_report(
+    plan: Plan, outcomes: Sequence[Outcome], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+) -> Report:
+    """Puts the outcomes into a report, in percent."""
+    recalled = plan.benchmark.any_recall
+    rows = [
+        Row(
+            o.method,
+            {p: s.percent() | (s.percent_any_recalls() if recalled else {}) for p, s in o.scores.items()},
+            o.ms_per_query,
+            o.bytes_per_image,
+        )
+        for o in outcomes
+    ]
+    names = [query.name for query in plan.benchmark.queries]
+    first = plan.methods[0]
+    skipped = {"database": first.database.skipped}
+    if first.queries is not first.database:
+        skipped = {"query": first.queries.skipped} | skipped
+    return Report(
+        benchmark=plan.benchmark.name,
+        rows=rows,
+        settings=settings,
+        versions=versions(),
+        queries={
+            "names": names,
+            "ap": {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes},
+        },
+        recalls={o.method: {p: s.percent_recalls() for p, s in o.scores.items()} for o in outcomes},
+        inlier_accuracy=accuracy,
+        skipped=skipped,
+    )

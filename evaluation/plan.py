@@ -1,0 +1,181 @@
+"""What a benchmark is asked for, checked, and its features made ready."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation import stores
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.revisited import REVISITED, from_dataset
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.landmarks.truth import load_homographies
+from evaluation.ledger import Ledger
+from evaluation.predictions import Predictions
+from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
+from evaluation.runner import JUNK, Method, Reranker
+from matching.rerankers import build_reranker
+from protos.errors import InputError
+from protos.files import check_writable, sha256
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is asked for.
+
+    Attributes:
+      benchmark: text of the benchmark, ``landmarks`` or ``name(argument=value)``; may be None with a ground truth file.
+      data_dir: its images and ground truth; with a ground truth file only the images, None for ``jpg`` beside it.
+      output_dir: features, rows and report.
+      model: model folder, or text of an extractor; None with existing stores.
+      queries_dir: queries of a ``folders`` benchmark, if they lie apart.
+      baselines: texts of extractors that are run beside the model.
+      rerank: texts of the rerankers; None for :data:`evaluation.rerank_rows.DEFAULT_RERANK`, without those that
+        match local features where the model under test has none.
+      query_features_dir: existing features of the queries, a store or official files.
+      index_features_dir: existing features of the database, likewise.
+      features_dir: where features are kept, so that several reports share them; None for ``features`` in the output.
+      dataset_file_path: ground truth of the revisited form, ``.pkl`` or ``.mat``, wherever it lies.
+      local_dtype: how extracted local features are stored, one of :data:`extraction.storage.LOCAL_DTYPES`.
+      junk: when junk leaves a ranking, one of :data:`evaluation.runner.JUNK`.
+      predictions: formats that rankings are written in, from :data:`evaluation.predictions.FORMATS`.
+      predictions_top_k: how many results of each query are written.
+      allow_protocol_mismatch: run on features whose recorded crop is not the benchmark's; the report then says so.
+    """
+
+    benchmark: str | None
+    data_dir: str | None
+    output_dir: str
+    model: str | None = None
+    queries_dir: str | None = None
+    baselines: tuple[str, ...] = ()
+    rerank: tuple[str, ...] | None = None
+    query_features_dir: str | None = None
+    index_features_dir: str | None = None
+    features_dir: str | None = None
+    dataset_file_path: str | None = None
+    local_dtype: str = "float32"
+    junk: str = JUNK[0]
+    predictions: tuple[str, ...] = ()
+    predictions_top_k: int = 100
+    allow_protocol_mismatch: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A benchmark whose features are ready.
+
+    Attributes:
+      benchmark: queries, database and truths.
+      methods: their features, of the model under test first.
+      rerankers: row suffix to the reranker's text.
+      ledgers: the finished rows of each method.
+      folder: output.
+      homographies: the true ones by image name; empty where the benchmark has none.
+      junk: when junk leaves a ranking.
+      predictions: writes the rankings; None where they are not asked for.
+      mismatches: what the features' recorded protocol does not share with the benchmark's, in sentences.
+    """
+
+    benchmark: Benchmark
+    methods: list[Method]
+    rerankers: dict[str, str]
+    ledgers: list[Ledger]
+    folder: Path
+    homographies: Mapping[str, NDArray[np.float64]]
+    junk: str
+    predictions: Predictions | None
+    mismatches: tuple[str, ...]
+
+    def written(self, row: str) -> bool:
+        """Whether a row's rankings are on disk, or are not asked for."""
+        return self.predictions is None or self.predictions.complete(row, list(self.benchmark.protocols))
+
+    def build_rerankers(self) -> dict[str, Reranker]:
+        """Fresh rerankers, which remember nothing."""
+        return {name: build_reranker(text) for name, text in self.rerankers.items()}
+
+
+def find_benchmark(config: Config) -> Benchmark:
+    """The benchmark that is asked for, by its name and folder or by its ground truth file.
+
+    Raises:
+      InputError: neither or too much is given, an unknown name, or a ground truth that is missing or wrong.
+    """
+    path, text = config.dataset_file_path, config.benchmark
+    if not path:
+        for name in ("benchmark", "data_dir"):
+            if not getattr(config, name):
+                raise InputError(f"Expected --{name}, or --dataset_file_path.")
+        return build_benchmark(str(text), str(config.data_dir), config.queries_dir)
+    if text not in (None, *REVISITED) or config.queries_dir:
+        raise InputError(
+            f"--dataset_file_path goes with no --queries_dir, and with no --benchmark but {', '.join(REVISITED)}."
+        )
+    return from_dataset(path, config.data_dir, text)
+
+
+def prepare(config: Config) -> Plan:
+    """Checks what is asked for and extracts the features that are missing.
+
+    Args:
+      config: what is asked for.
+
+    Returns:
+      What is to be run.
+
+    Raises:
+      InputError: a wrong name, argument, folder or file; before any work where it can be known then.
+    """
+    chosen = find_benchmark(config)
+    rerankers = reranker_names(DEFAULT_RERANK if config.rerank is None else config.rerank)
+    sources = stores.sources(config.model, config.baselines)
+    _check(config, chosen)
+    truth = chosen.homographies
+    homographies = load_homographies(truth.parent) if truth else {}
+    if sources:
+        chosen.check_images()
+    folder = check_writable(config.output_dir)
+    features = check_writable(config.features_dir) if config.features_dir else folder / "features"
+    extractors = stores.build(sources, config.local_dtype)
+    methods, mismatches = [], []
+    if config.index_features_dir:
+        methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
+        mismatches = stores.mismatches(chosen, methods[0])
+        if mismatches and not config.allow_protocol_mismatch:
+            raise InputError(
+                f"{mismatches[0]} --allow_protocol_mismatch runs it nevertheless, and says so in the report."
+            )
+    for name, extractor in extractors.items():
+        methods.append(stores.extracted(name, extractor, chosen, features / name, config.local_dtype))
+    for store in (methods[0].queries, methods[0].database):
+        if store.bytes_per_image()["local"] == 0:
+            if config.rerank is not None:
+                check_local(rerankers, store.folder)
+            rerankers = without_local(rerankers)
+    written = Predictions.asked(folder, config.predictions, config.predictions_top_k)
+    basis = [config.junk, written.settings() if written else None]
+    known = sha256(truth) if truth else None
+    ledgers = [
+        Ledger(folder / "results", chosen, method, rerankers, homographies=known, asked=basis) for method in methods
+    ]
+    return Plan(chosen, methods, rerankers, ledgers, folder, homographies, config.junk, written, tuple(mismatches))
+
+
+def _check(config: Config, chosen: Benchmark) -> None:
+    """Proves that the parts of what is asked for go together."""
+    if bool(config.index_features_dir) == bool(config.model):
+        raise InputError("Expected either --model, or --index_features_dir with features that exist.")
+    if config.query_features_dir and not config.index_features_dir:
+        raise InputError("--query_features_dir goes with --index_features_dir, not with --model.")
+    if config.junk not in JUNK:
+        raise InputError(f"Unknown --junk={config.junk}; the choices are {', '.join(JUNK)}.")
+    if config.junk != JUNK[0] and any(
+        query.path == chosen.database[row].path
+        for truths in chosen.protocols.values()
+        for query, truth in zip(chosen.queries, truths)
+        for row in truth.junk
+    ):
+        raise InputError(f"--junk={config.junk} is of no use here: the junk of {chosen.name} holds the query itself.")

@@ -1,0 +1,121 @@
+"""Rankings as the files that other programs read: TREC runs, GLDv2 submissions, predictions for the MSLS evaluation.
+
+One file for each row and protocol, ``predictions/ROW.PROTOCOL.FORMAT``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.vpr import image_key
+from evaluation.ledger import file_name
+from evaluation.runner import Alignment, Method
+from matching.ranking import Ranking
+from protos.errors import InputError
+from protos.files import atomic_path
+
+Answer = tuple[str, Sequence[str]]
+Keep = Callable[[str, str, Ranking], None]
+
+
+def trec(answers: Iterable[Answer], tag: str) -> Iterator[str]:
+    """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``.
+
+    ``trec_eval`` goes by the score alone, and orders equal scores by name: so the score counts down, and the order is
+    that of the ranking.
+
+    >>> list(trec([("q 1", ["b", "a"])], "global"))
+    ['q%201 Q0 b 1 2 global', 'q%201 Q0 a 2 1 global']
+    """
+    for query, names in answers:
+        for rank, name in enumerate(names, start=1):
+            yield f"{_word(query)} Q0 {_word(name)} {rank} {len(names) + 1 - rank} {_word(tag)}"
+
+
+def gldv2(answers: Iterable[Answer], tag: str) -> Iterator[str]:
+    """Lines of a GLDv2 retrieval submission, ``id,images``; an id is the file's stem.
+
+    >>> list(gldv2([("0/a/q", ["1/2/b", "1/3/a"])], "global"))
+    ['id,images', 'q,b a']
+    """
+    yield "id,images"
+    for query, names in answers:
+        yield f"{Path(query).name},{' '.join(Path(name).name for name in names)}"
+
+
+def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
+    """Lines of the MSLS evaluation's predictions: the query's key, then those of the results.
+
+    >>> list(msls([("@1@2@17@T@3@4@key@@@", ["database/a", "b"])], "global"))
+    ['key a b']
+    """
+    for query, names in answers:
+        yield " ".join(_word(image_key(name)) for name in (query, *names))
+
+
+FORMATS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Where rankings are written, and how.
+
+    Attributes:
+      folder: holds the files.
+      formats: names from :data:`FORMATS`.
+      top_k: how many results of each query.
+    """
+
+    folder: Path
+    formats: tuple[str, ...]
+    top_k: int
+
+    @classmethod
+    def asked(cls, output: Path, formats: Sequence[str], top_k: int) -> "Predictions | None":
+        """What is asked for; None where no format is.
+
+        Raises:
+          InputError: an unknown format, or no result at all.
+        """
+        for name in formats:
+            if name not in FORMATS:
+                raise InputError(
+                    f"Unknown format {name!r} of predictions; the choices are {', '.join(sorted(FORMATS))}."
+                )
+        if top_k < 1:
+            raise InputError(f"--predictions_top_k expects 1 or more. Received: {top_k}")
+        return cls(output / "predictions", tuple(sorted(set(formats))), top_k) if formats else None
+
+    def settings(self) -> dict[str, object]:
+        """For the record."""
+        return {"formats": list(self.formats), "top_k": self.top_k}
+
+    def place(self, row: str, protocol: str, form: str) -> Path:
+        """The file of a row under a protocol."""
+        return self.folder / f"{file_name(row)}.{protocol}.{form}"
+
+    def complete(self, row: str, protocols: Sequence[str]) -> bool:
+        """Whether all files of a row are there."""
+        return all(self.place(row, protocol, form).is_file() for protocol in protocols for form in self.formats)
+
+    def keeper(self, benchmark: Benchmark, method: Method) -> Keep:
+        """What writes a row's ranking, of rows of the method's stores; each file is whole or absent."""
+        alignment = Alignment(benchmark, method)
+
+        def keep(row: str, protocol: str, ranking: Ranking) -> None:
+            answers = [
+                (query.name, [benchmark.database[d].name for d in found[: self.top_k]])
+                for query, found in zip(benchmark.queries, alignment.order(ranking), strict=True)
+            ]
+            for form in self.formats:
+                with atomic_path(self.place(row, protocol, form)) as place, place.open("w", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in FORMATS[form](answers, row))
+
+        return keep
+
+
+def _word(text: str) -> str:
+    """A text without blanks."""
+    return "".join(quote(character) if character.isspace() else character for character in text)

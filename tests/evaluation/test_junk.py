@@ -1,0 +1,123 @@
+"""When junk leaves a ranking, features of another protocol, and rankings as files of other programs."""
+
+from dataclasses import replace
+
+import pytest
+
+from evaluation import job
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.plan import Config
+from evaluation.runner import Method, evaluate, search
+from extraction.pipeline import extract
+from protos.errors import InputError
+from protos.files import read_json
+from tests.evaluation.test_runner import Reverse
+from tests.evaluation.tiny import MeanColour, revisited_set
+
+
+def run(config):
+    return job.benchmark(config, lambda line: None)
+
+
+@pytest.fixture
+def config(tmp_path):
+    folder = revisited_set(tmp_path / "set")
+    return Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=("superglobal(m=3, k=1)",))
+
+
+def test_kept_junk_is_seen_by_the_reranker_and_passed_over_in_scores(tmp_path):
+    benchmark = build_benchmark("landmarks", str(revisited_set(tmp_path / "set")))
+    stores = [
+        extract(MeanColour(), images, tmp_path / name, progress=False)
+        for name, images in (("queries", benchmark.queries), ("database", benchmark.database))
+    ]
+    method, reranker = Method("global", *stores), Reverse()
+    ranking, _ = search(method)
+    scores, top, _ = evaluate(benchmark, method, ranking, reranker, junk="keep")
+    assert len(reranker.given) == 1, "one ranking serves all protocols"
+    assert reranker.given[0][0][:3] == ["a", "c", "b"]
+    assert {tuple(rows[0]) for rows in top.values()} == {tuple(top["easy"][0])}
+    # reversed: e or d first, then b (hard), c (junk), a (easy); without c and b, easy has a at rank 2
+    assert scores["easy"].ap[0] == pytest.approx((0 + 1 / 3) / 2)
+    assert scores["medium"].ap[0] == pytest.approx(((0 / 2 + 1 / 3) / 2 + (1 / 3 + 2 / 4) / 2) / 2)
+
+
+def test_the_policy_is_recorded_and_gives_another_report(config, tmp_path):
+    first = run(config)
+    assert first.settings["junk"] == "remove_before_rerank"
+    kept = run(replace(config, junk="keep"))
+    assert kept.settings["junk"] == "keep" and kept.settings["fingerprint"] != first.settings["fingerprint"]
+    assert "junk is passed over when it is scored" in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(InputError, match="choices are remove_before_rerank, keep"):
+        run(replace(config, junk="drop"))
+
+
+def test_keeping_the_query_itself_is_refused(config, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "photos" / "x").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / "x" / f"{name}.jpg").write_bytes((tmp_path / "set" / "jpg" / f"{name}.jpg").read_bytes())
+    own = replace(config, benchmark="folders", data_dir=str(tmp_path / "photos"), junk="keep")
+    with pytest.raises(InputError, match="junk of folders holds the query itself"):
+        run(own)
+
+
+def test_features_of_another_crop_are_refused_or_told(config, tmp_path):
+    extract(MeanColour(), build_benchmark("landmarks", config.data_dir).database, tmp_path / "same", progress=False)
+    queries = [replace(query, crop=None) for query in build_benchmark("landmarks", config.data_dir).queries]
+    extract(MeanColour(), queries, tmp_path / "uncropped", progress=False)
+    given = replace(
+        config,
+        model=None,
+        rerank=(),
+        output_dir=str(tmp_path / "two"),
+        query_features_dir=str(tmp_path / "uncropped"),
+        index_features_dir=str(tmp_path / "same"),
+    )
+    with pytest.raises(InputError, match=r"query images to be cropped.*crop=False\. --allow_protocol_mismatch"):
+        run(given)
+    report = run(replace(given, allow_protocol_mismatch=True))
+    assert "query images to be cropped" in report.settings["protocol_mismatch"][0]
+    for name in ("report.md", "report.html"):
+        assert "PROTOCOL MISMATCH: The benchmark landmarks expects" in (tmp_path / "two" / name).read_text()
+
+
+def test_rankings_are_written_for_other_programs(config, tmp_path):
+    config = replace(config, predictions=("trec", "gldv2", "msls"), predictions_top_k=2)
+    run(config)
+    folder = tmp_path / "out" / "predictions"
+    files = sorted(path.name for path in folder.iterdir())
+    assert len(files) == 2 * 3 * 3  # rows, protocols, formats
+    found = {name.split("-")[0] + name[name.index(".") :]: (folder / name).read_text() for name in files}
+    easy = found["global.easy.trec"].splitlines()
+    assert easy[0].split() == ["q0", "Q0", "a", "1", "2", "global"]
+    assert all(len(line.split()) == 6 for line in easy) and len(easy) == 4
+    assert {line.split()[2] for line in easy[:2]}.isdisjoint({"b", "c"}), "junk of the easy protocol was written"
+    assert found["global.medium.gldv2"].splitlines()[0] == "id,images"
+    assert found["global.medium.gldv2"].splitlines()[1].startswith("q0,a ")
+    assert found["global.medium.msls"].splitlines()[0].split()[:2] == ["q0", "a"]
+    assert read_json(tmp_path / "out" / "report.json")["settings"]["predictions"] == {
+        "formats": ["gldv2", "msls", "trec"],
+        "top_k": 2,
+    }
+
+
+def test_lost_predictions_are_written_again(config, tmp_path):
+    config = replace(config, predictions=("trec",))
+    run(config)
+    lost = next((tmp_path / "out" / "predictions").iterdir())
+    text = lost.read_text()
+    lost.unlink()
+    run(config)
+    assert lost.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"predictions": ("csv",)}, "choices are gldv2, msls, trec"),
+        ({"predictions": ("trec",), "predictions_top_k": 0}, "expects 1 or more"),
+    ],
+)
+def test_wrong_predictions_end_in_a_sentence(config, change, message):
+    with pytest.raises(InputError, match=message):
+        run(replace(config, **change))
