@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from evaluation.benchmarks.base import Benchmark
 from evaluation.ledger import digest
 from evaluation.plan import Config, Plan
+from evaluation.published import beside, overlap
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
 from evaluation.runner import Outcome
+from evaluation.statistics import groups, summary
 from evaluation.versions import versions
 from protos.errors import InputError
 
@@ -36,10 +38,12 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
         **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
         "model": config.model or config.index_features_dir,
+        **({"published": config.published} if config.published else {}),
+        **({"training_overlap": warning} if (warning := overlap(chosen.name)) else {}),
         "rerank": {name: hyper_parameters(text) for name, text in plan.rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
         "features": {method.name: method.database.settings for method in plan.methods},
-        "fingerprint": digest([[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]),
+        "fingerprint": digest([config.published, [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]]),
     }
 
 
@@ -67,6 +71,9 @@ def make_report(
         for o in outcomes
     ]
     names = [query.name for query in plan.benchmark.queries]
+    grouped = groups(plan.benchmark.protocols[plan.benchmark.main_protocol])
+    ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
+    ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
     first = plan.methods[0]
     skipped = {"database": first.database.skipped}
     if first.queries is not first.database:
@@ -78,9 +85,12 @@ def make_report(
         versions=versions(),
         queries={
             "names": names,
-            "ap": {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes},
+            "groups": grouped.tolist(),
+            "ap": ap,
         },
         recalls={o.method: {p: s.percent_recalls() for p, s in o.scores.items()} for o in outcomes},
         inlier_accuracy=accuracy,
         skipped=skipped,
+        statistics=summary(ap, grouped),
+        published=beside(plan.benchmark.name, ours, settings.get("published")),
     )

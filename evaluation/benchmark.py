@@ -69,6 +69,12 @@ flags.DEFINE_list(
     "GLDv2 retrieval challenge), msls (predictions of the MSLS evaluation).",
 )
 flags.DEFINE_integer("predictions_top_k", 100, "How many results of each query --predictions writes.")
+flags.DEFINE_string(
+    "published",
+    None,
+    "Which published model the model under test is meant to be, such as delg_r50_gldv1 or superglobal_r101; the report "
+    "then shows the differences from its values.",
+)
 flags.DEFINE_bool(
     "allow_protocol_mismatch", False, "Run on features whose recorded crop is not the benchmark's; the report says so."
 )
@@ -108,6 +114,7 @@ RETRIEVAL_FLAGS = (
     "features_dir",
     "predictions",
     "allow_protocol_mismatch",
+    "published",
 )
 
 
@@ -179,6 +186,7 @@ def _benchmark() -> None:
             junk=FLAGS.junk,
             predictions=tuple(FLAGS.predictions),
             predictions_top_k=FLAGS.predictions_top_k,
+            published=FLAGS.published or None,
             allow_protocol_mismatch=FLAGS.allow_protocol_mismatch,
         )
     )

@@ -14,6 +14,7 @@ from evaluation.benchmarks.table import build_benchmark
 from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger
 from evaluation.predictions import Predictions
+from evaluation.published import check_model
 from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
 from evaluation.runner import JUNK, Method, Reranker
 from matching.rerankers import build_reranker
@@ -43,6 +44,7 @@ class Config:
       predictions: formats that rankings are written in, from :data:`evaluation.predictions.FORMATS`.
       predictions_top_k: how many results of each query are written.
       allow_protocol_mismatch: run on features whose recorded crop is not the benchmark's; the report then says so.
+      published: which of :data:`evaluation.published.MODELS` the model under test is meant to be.
     """
 
     benchmark: str | None
@@ -61,6 +63,7 @@ class Config:
     predictions: tuple[str, ...] = ()
     predictions_top_k: int = 100
     allow_protocol_mismatch: bool = False
+    published: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +173,7 @@ def _check(config: Config, chosen: Benchmark) -> None:
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
     if config.query_features_dir and not config.index_features_dir:
         raise InputError("--query_features_dir goes with --index_features_dir, not with --model.")
+    check_model(config.published)
     if config.junk not in JUNK:
         raise InputError(f"Unknown --junk={config.junk}; the choices are {', '.join(JUNK)}.")
     if config.junk != JUNK[0] and any(

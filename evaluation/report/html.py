@@ -57,6 +57,7 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
         cards=cards,
         overlays=overlays,
         notes=text.notes(report),
+        sections=text.sections(report),
         settings={key: text.flat(value) for key, value in report.settings.items()},
     )
 

@@ -9,6 +9,7 @@ from protos.errors import InputError
 
 JsonObject = dict[str, Any]
 Metrics = dict[str, dict[str, float]]
+NUMERIC = ("queries", "recalls", "inlier_accuracy", "statistics")
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class Report:
       rows: the methods, the model under test first.
       settings: what was asked for and how the features were made.
       versions: of Python and the packages that have a part in the numbers.
-      queries: ``{"names": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN without positives.
+      queries: ``{"names": [...], "groups": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN
+        without positives; queries of one number share right images.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
       inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.
       skipped: images that could not be read, by role.
+      statistics: intervals and paired changes, see :func:`evaluation.statistics.summary`.
+      published: published values, see :func:`evaluation.published.beside`.
     """
 
     benchmark: str
@@ -52,6 +56,8 @@ class Report:
     recalls: dict[str, Metrics] = field(default_factory=dict)
     inlier_accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    statistics: JsonObject = field(default_factory=dict)
+    published: list[JsonObject] = field(default_factory=list)
 
     @property
     def protocols(self) -> list[str]:
@@ -110,7 +116,5 @@ def _with_nan(document: JsonObject) -> JsonObject:
         return math.nan if value is None else value
 
     rows = [{**row, "metrics": numbers(row["metrics"])} for row in document["rows"]]
-    restored: JsonObject = {
-        key: numbers(document[key]) for key in ("queries", "recalls", "inlier_accuracy") if key in document
-    }
+    restored: JsonObject = {key: numbers(document[key]) for key in NUMERIC if key in document}
     return {**document, "rows": rows, **restored}

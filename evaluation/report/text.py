@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.report import trust
 from evaluation.report.model import Report, Row
 from evaluation.runner import FIRST_STAGE
 
@@ -84,9 +85,21 @@ def markdown(report: Report) -> str:
     ]
     lines += ["Quality in percent. Times are milliseconds per query; sizes are bytes per database image.", ""]
     lines += [f"- {note}" for note in notes(report)]
+    for title, table in sections(report):
+        lines += ["", f"## {title}", "", *_table(*table)]
     lines += ["", "## Settings", "", *_table(["setting", "value"], flat(report.settings))]
     lines += ["", "## Versions", "", *_table(["part", "version"], [[k, v] for k, v in report.versions.items()])]
     return "\n".join(lines) + "\n"
+
+
+def sections(report: Report) -> list[tuple[str, trust.Table]]:
+    """The tables that tell how far the results can be trusted, each with its title."""
+    found = {
+        "Confidence": trust.intervals(report),
+        "Changes": trust.paired(report),
+        "Published values": trust.published(report),
+    }
+    return [(title, table) for title, table in found.items() if table]
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -119,6 +132,9 @@ def notes(report: Report) -> list[str]:
         )
     if "pictures" in report.settings:
         said.append(report.settings["pictures"])
+    if "training_overlap" in report.settings:
+        said.append(report.settings["training_overlap"])
+    said += trust.said(report)
     without = report.settings.get("queries_without_positives", {})
     said += [
         f"{count} queries have no positives under the protocol {name}." for name, count in without.items() if count

@@ -13,9 +13,11 @@ from PIL import Image
 from evaluation.benchmarks.base import Benchmark
 from evaluation.metrics import Scores
 from evaluation.protocols import Truth
+from evaluation.published import beside
 from evaluation.report import charts, gallery, html, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.runner import Outcome
+from evaluation.statistics import summary
 from extraction.images import ImageRef
 from protos.errors import InputError
 from tests.evaluation.tiny import BLUE, RED, paint
@@ -46,7 +48,9 @@ def report():
     accuracy = {"global+ransac": {"percent": 81.25, "inliers": 160, "pairs": 8, "tolerance_px": 5.0}}
     skipped = {"query": [], "database": [{"name": "bad|one", "reason": "the file is empty"}]}
     names = {"names": ["q<0>", "q1"], "ap": ap}
-    return Report("landmarks", rows, settings, {"python": "3"}, names, recalls, accuracy, skipped)
+    trust = summary({name: {p: [40.0, v[0]] for p, v in values.items()} for name, values in ap.items()}, np.arange(2))
+    published = beside("roxford5k", {"global": {"medium": 70.0}}, "delg_r50_gldv1")
+    return Report("landmarks", rows, settings, {"python": "3"}, names, recalls, accuracy, skipped, trust, published)
 
 
 def test_json_there_and_back(report):
@@ -84,6 +88,18 @@ def test_markdown_names_what_the_numbers_rest_on(report):
     assert "1 queries have no positives under the protocol hard." in page
     assert "1 database images could not be read and count as not found: bad|one (the file is empty)." in page
     assert "| rerank.ransac.top_k | 100 |" in page
+
+
+def test_trust_is_told_in_both_pages(report):
+    page = text.markdown(report)
+    shown = html.render(report, "medium")
+    assert "## Confidence" in page and "| global | 40.06 [40.00, 40.12] |" in page
+    assert "| global+ransac | global | medium | +10.19 | [+0.00, +20.38] |" in page
+    assert "| delg_r50_gldv1 | global | medium | 69.71 | 70.00 | +0.29 |" in page
+    for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 2 queries"):
+        assert cell in shown and cell in page
+    plain = text.markdown(Report("folders", report.rows, {}, {}))
+    assert "## Confidence" not in plain and "## Published" not in plain
 
 
 def test_released_metrics_file(report):
@@ -224,7 +240,7 @@ def test_the_page_stands_alone(report, shown):
     for part in ("global+\u200bransac", "7 inlier matches", "no image", "81.25 %", "AP 90.0", "landmarks"):
         assert part in page
     targets = {link[1:] for link in links.loads if link.startswith("#")}
-    assert targets == {"results", "queries", "worst", "matches", "settings"}
+    assert targets == {"results", "trust", "queries", "worst", "matches", "settings"}
     assert all(f'id="{target}"' in page for target in targets)
 
 

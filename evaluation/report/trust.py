@@ -1,0 +1,81 @@
+"""How far the numbers of a report can be trusted, as tables: intervals, paired changes, published values."""
+
+import math
+from typing import Any
+
+from evaluation.report.model import Report
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def fixed(value: float, sign: bool = False) -> str:
+    """Two digits; a dash where there is no number."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:+.2f}" if sign else f"{value:.2f}"
+
+
+def intervals(report: Report) -> Table | None:
+    """MAP with its interval for each row and protocol; None where the report has none."""
+    found = report.statistics.get("intervals")
+    if not found:
+        return None
+    head = ["method", *(f"mAP {protocol}" for protocol in report.protocols)]
+    return head, [[row, *(_interval(values[p]) for p in report.protocols)] for row, values in found.items()]
+
+
+def _interval(values: dict[str, float]) -> str:
+    return f"{fixed(values['mean'])} [{fixed(values['low'])}, {fixed(values['high'])}]"
+
+
+def paired(report: Report) -> Table | None:
+    """Each row against what it is to better; None where there is no second row."""
+    found = report.statistics.get("paired")
+    if not found:
+        return None
+    lines = []
+    for row, entry in found.items():
+        for protocol, change in entry["protocols"].items():
+            lines.append([row, entry["against"], protocol, *change_cells(change)])
+    return ["method", "against", "protocol", *CHANGE], lines
+
+
+CHANGE = ("change of mAP", "95 % interval", "p", "p corrected")
+
+
+def change_cells(change: dict[str, float]) -> list[str]:
+    """A paired change for reading: ``+1.20``, ``[-0.10, +2.50]``, ``0.071``, ``0.142``."""
+    ends = f"[{fixed(change['low'], sign=True)}, {fixed(change['high'], sign=True)}]"
+    return [fixed(change["difference"], sign=True), ends, *(_p(change[key]) for key in ("p", "p_corrected"))]
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def published(report: Report) -> Table | None:
+    """Published values beside ours; None where the benchmark has none."""
+    if not report.published:
+        return None
+    head = ["model", "row", "protocol", "published mAP", "ours", "difference", "source"]
+    return head, [_line(entry) for entry in report.published]
+
+
+def _line(entry: dict[str, Any]) -> list[str]:
+    ours = [fixed(entry["ours"]), fixed(entry["difference"], sign=True)] if "ours" in entry else ["–", "–"]
+    return [entry["model"], entry["row"], entry["protocol"], fixed(entry["published"]), *ours, entry["source"]]
+
+
+def said(report: Report) -> list[str]:
+    """What a reader has to know about these tables, a sentence each."""
+    found = []
+    if report.statistics:
+        what = "groups of queries that share right images" if report.statistics["grouped"] else "queries"
+        found.append(
+            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {report.statistics['groups']} {what}. "
+            "p: sign-flip test of the paired change; corrected (Holm) for the number of rows. They tell how far the "
+            "choice of queries moves the number, not what another training run or another data set would give."
+        )
+    if report.published and not any("ours" in entry for entry in report.published):
+        found.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
+    return found

@@ -1,0 +1,113 @@
+"""Intervals and paired tests: against exact values, by how often they are right, and over groups of queries."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation import groundtruth, protocols, statistics
+from evaluation.published import MODELS, beside, overlap
+from evaluation.statistics import compare, groups, holm, interval, summary
+
+GND = Path(__file__).parents[3] / "shared" / "gnd"
+
+
+def own(count):
+    return np.arange(count)
+
+
+def test_the_interval_of_many_values_is_that_of_the_normal():
+    values = np.random.default_rng(0).normal(50, 20, 400)
+    found = interval(values, own(400))
+    error = 1.96 * values.std() / 20
+    assert found.mean == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - error, abs=0.15)
+    assert found.high == pytest.approx(values.mean() + error, abs=0.15)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch):
+    monkeypatch.setattr(statistics, "DRAWS", 1000)
+    random, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        found = interval(random.beta(2, 1, 70), own(70))
+        held += found.low <= 2 / 3 <= found.high
+    assert 0.90 <= held / 300 <= 0.98, held
+
+
+def test_groups_widen_the_interval_where_their_queries_agree():
+    values = np.repeat(np.random.default_rng(2).uniform(0, 100, 14), 5)
+    alone, grouped = interval(values, own(70)), interval(values, np.repeat(np.arange(14), 5))
+    assert (grouped.high - grouped.low) / (alone.high - alone.low) == pytest.approx(math.sqrt(5), rel=0.15)
+
+
+def test_the_paired_test_is_the_exact_one():
+    change = np.array([3.0, 1.0, -0.5, 2.0, 0.25, -1.0, 4.0])
+    sums = np.array([np.dot(signs, change) for signs in itertools.product((1, -1), repeat=7)])
+    exact = np.mean(np.abs(sums) >= change.sum() - 1e-12)
+    assert compare(np.zeros(7), change, own(7)).p == pytest.approx(exact, abs=0.015)
+
+
+def test_noise_is_called_progress_as_seldom_as_it_says(monkeypatch):
+    monkeypatch.setattr(statistics, "DRAWS", 500)
+    random = np.random.default_rng(3)
+    p = [compare(random.normal(50, 20, 30), random.normal(50, 20, 30), own(30)).p for _ in range(400)]
+    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.085
+
+
+def test_methods_without_a_difference_and_values_without_a_number():
+    values = np.array([10.0, np.nan, 30.0])
+    same = compare(values, values, own(3))
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+    assert interval(values, own(3)).mean == 20
+    lone = compare(values, values + 1, np.array([0, 1, 0]))
+    assert lone.difference == 1 and math.isnan(lone.p) and math.isnan(lone.low)
+    assert math.isnan(interval([np.nan], own(1)).mean)
+
+
+def test_corrected_values_keep_their_order_and_their_gaps():
+    assert holm([0.5, math.nan, 0.5]) == pytest.approx([1.0, math.nan, 1.0], nan_ok=True)
+
+
+def test_rows_stand_against_what_they_are_to_better():
+    ap = {
+        name: {"all": list(values)}
+        for name, values in {
+            "global": range(10),
+            "global+ransac": range(1, 11),
+            "rootsift": range(10),
+            "rootsift+ransac": range(9, -1, -1),
+        }.items()
+    }
+    found = summary(ap, own(10))
+    assert {row: entry["against"] for row, entry in found["paired"].items()} == {
+        "global+ransac": "global",
+        "rootsift": "global",
+        "rootsift+ransac": "rootsift",
+    }
+    change = found["paired"]["global+ransac"]["protocols"]["all"]
+    assert change["difference"] == 1 and change["p"] < 0.01 and change["p"] <= change["p_corrected"] < 0.03
+    assert found["groups"] == 10 and not found["grouped"]
+
+
+@pytest.mark.skipif(not GND.is_dir(), reason="the real ground truth is not here")
+@pytest.mark.parametrize(("name", "number"), [("roxford5k", 12), ("rparis6k", 11)])
+def test_the_queries_of_the_real_sets_are_of_few_landmarks(name, number):
+    labels = groundtruth.load(GND / f"gnd_{name}.pkl").labels
+    found = groups(protocols.revisited(labels)["medium"])
+    assert len(found) == 70 and len(np.unique(found)) == number
+
+
+def test_published_values_stand_beside_ours():
+    ours = {"global": {"medium": 70.0, "hard": 45.0}}
+    lines = beside("roxford5k", ours, "delg_r50_gldv1")
+    mine = [line for line in lines if "difference" in line]
+    assert [(line["row"], line["protocol"], line["published"]) for line in mine] == [
+        ("global", "medium", 69.71),
+        ("global", "hard", 45.11),
+    ]
+    assert mine[0]["difference"] == pytest.approx(0.29) and all(line["source"] for line in lines)
+    assert not any("difference" in line for line in beside("roxford5k", ours))
+    assert beside("folders", ours) == [] and overlap("folders") is None
+    assert "RGLDv2-clean" in overlap("rparis6k+r1m") and "delg_r50_gldv1" in MODELS
