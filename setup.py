@@ -14,6 +14,7 @@ COMMANDS = (
     "match",
     "search",
     "benchmark",
+    "compare",
     "convert",
     "export",
     "calibrate",
@@ -31,7 +32,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
     package_data={
-        "evaluation": ["report/*.html", "report/*.css"],
+        "evaluation": ["report/*.html", "report/*.css", "report/*.js"],
         "delg": ["py.typed"],
         "protos": ["*.proto", "*.pyi"],
     },

@@ -23,6 +23,7 @@ MODULES = {
     "match": "matching.match",
     "search": "matching.search",
     "benchmark": "evaluation.benchmark",
+    "compare": "evaluation.compare",
     "convert": "delg.convert",
     "export": "delg.export",
     "calibrate": "extraction.calibrate",
@@ -141,6 +142,11 @@ def search() -> None:
 def benchmark() -> None:
     """``delg-benchmark``."""
     run("benchmark")
+
+
+def compare() -> None:
+    """``delg-compare``."""
+    run("compare")
 
 
 def convert() -> None:

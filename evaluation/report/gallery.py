@@ -50,6 +50,21 @@ class Card:
     cropped: bool
     strips: list[Strip]
 
+    @property
+    def first(self) -> float:
+        """Average precision of the first stage."""
+        return self.strips[0].ap
+
+    @property
+    def last(self) -> float:
+        """Average precision of the last reranker."""
+        return self.strips[-1].ap
+
+    @property
+    def change(self) -> float:
+        """What the reranker that hurts it most changes; 0 without one."""
+        return min((strip.ap - self.first for strip in self.strips[1:]), default=0.0)
+
 
 @dataclass(frozen=True)
 class Overlay:
@@ -68,6 +83,20 @@ def worst_first(outcome: Outcome, protocol: str) -> list[int]:
     return [int(q) for q in np.argsort(ap, kind="stable") if not math.isnan(ap[q])]
 
 
+def chosen(outcomes: Sequence[Outcome], protocol: str) -> list[int]:
+    """Which queries are shown: in turn the two worst of the first stage, and the one that a reranker hurt most."""
+    worst = worst_first(outcomes[0], protocol)
+    before = outcomes[0].scores[protocol].ap
+    loss = {q: min((float(o.scores[protocol].ap[q] - before[q]) for o in outcomes[1:]), default=0.0) for q in worst}
+    hurt = [q for q in sorted(worst, key=lambda q: loss[q]) if loss[q] < 0]
+    turns: list[int] = []
+    for i, q in enumerate(worst):
+        turns.append(q)
+        if i % 2 and hurt:
+            turns.append(hurt.pop(0))
+    return list(dict.fromkeys(turns))
+
+
 def kind_of(row: int, truth: Truth) -> str:
     """``"positive"``, ``"junk"`` or ``"negative"``."""
     if row in truth.positives:
@@ -76,7 +105,7 @@ def kind_of(row: int, truth: Truth) -> str:
 
 
 def cards(benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP_BYTES) -> list[Card]:
-    """Ranking strips of the queries that the first method answers worst, as many as the page has room for.
+    """Ranking strips of the queries that are answered worst or hurt most, as many as the page has room for.
 
     Args:
       benchmark: images and truths.
@@ -89,7 +118,7 @@ def cards(benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP
     protocol = benchmark.main_protocol
     found: list[Card] = []
     used = 0
-    for q in worst_first(outcomes[0], protocol)[:MAX_QUERIES]:
+    for q in chosen(outcomes, protocol)[:MAX_QUERIES]:
         card = _card(benchmark, outcomes, q)
         used += sum(len(src) for src in _pictures(card))
         if found and used > budget:

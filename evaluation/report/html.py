@@ -1,4 +1,4 @@
-"""The report as one page that opens from disk: no network, no script, pictures inside."""
+"""The report as one page that opens from disk: no network, pictures inside; it can be read without its script."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,14 @@ from markupsafe import Markup
 from evaluation.report import charts, text
 from evaluation.report.gallery import Card, Overlay
 from evaluation.report.model import Report
+from evaluation.report.queries import Queries, per_query
 
 HERE = Path(__file__).parent
+ORDERS = (
+    ("first", "worst of the first stage"),
+    ("last", "worst of the last reranker"),
+    ("change", "most hurt by reranking"),
+)
 BYTES = ("B", "kB", "MB", "GB")
 
 
@@ -54,7 +60,9 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
         table=results(report),
         metrics=list(report.rows[0].metrics[protocol]),
         charts=ap_charts(report, protocol),
+        queries=_queries(report, protocol),
         cards=cards,
+        orders=ORDERS if any(len(card.strips) > 1 for card in cards) else ORDERS[:1],
         overlays=overlays,
         notes=text.notes(report),
         sections=text.sections(report),
@@ -62,14 +70,22 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
     )
 
 
+def _queries(report: Report, protocol: str) -> Queries | None:
+    """The rows of the model under test, query by query."""
+    first = text.FIRST_STAGE
+    ap = {row: values[protocol] for row, values in report.queries["ap"].items() if row.partition("+")[0] == first}
+    return per_query(report.queries["names"], ap) if ap else None
+
+
 def page(template: str, **values: object) -> str:
-    """Fills in a template of this folder; it also gets the ``style`` of all pages, and the filter ``number``."""
+    """Fills in a template of this folder; it also gets ``style``, ``script`` and the filter ``number``."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = text.number
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(style=style, **values)
+    script = Markup((HERE / "page.js").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(style=style, script=script, **values)
 
 
 def _lead(report: Report) -> str:

@@ -70,7 +70,7 @@ def said(report: Report) -> list[str]:
     """What a reader has to know about these tables, a sentence each."""
     found = []
     if report.statistics:
-        what = "groups of queries that share right images" if report.statistics["grouped"] else "queries"
+        what = "groups of queries that share right images" if report.statistics["grouped"] else "single queries"
         found.append(
             f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {report.statistics['groups']} {what}. "
             "p: sign-flip test of the paired change; corrected (Holm) for the number of rows. They tell how far the "

@@ -96,7 +96,7 @@ def test_trust_is_told_in_both_pages(report):
     assert "## Confidence" in page and "| global | 40.06 [40.00, 40.12] |" in page
     assert "| global+ransac | global | medium | +10.19 | [+0.00, +20.38] |" in page
     assert "| delg_r50_gldv1 | global | medium | 69.71 | 70.00 | +0.29 |" in page
-    for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 2 queries"):
+    for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 2 single queries"):
         assert cell in shown and cell in page
     plain = text.markdown(Report("folders", report.rows, {}, {}))
     assert "## Confidence" not in plain and "## Published" not in plain
@@ -218,7 +218,7 @@ class Links(HTMLParser):
         attributes = dict(attrs)
         self.loads += [value for key, value in attrs if key in ("src", "href", "srcset", "data", "action") and value]
         self.undescribed += tag == "img" and not attributes.get("alt")
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -233,7 +233,7 @@ def test_the_page_stands_alone(report, shown):
     links.feed(page)
     assert not links.open and not links.undescribed
     assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in links.loads) and links.loads
-    for outside in ("http://", "https://", "@import", "url(", "<script"):
+    for outside in ("http://", "https://", "@import", "url(", "<script src", "fetch("):
         assert outside not in page
     assert "q<0>" not in page and "q&lt;0&gt;" in page
     assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
@@ -244,7 +244,27 @@ def test_the_page_stands_alone(report, shown):
     assert all(f'id="{target}"' in page for target in targets)
 
 
+def test_queries_that_a_reranker_hurt_are_shown_beside_the_worst():
+    def outcome(method, ap):
+        nothing = np.zeros((len(ap), 3))
+        return Outcome(method, {"all": Scores(np.array(ap), nothing, nothing)}, {}, {}, {})
+
+    before = outcome("global", [0.1, 0.2, 0.9, 0.3, np.nan])
+    assert gallery.chosen([before], "all") == [0, 1, 3, 2]
+    assert gallery.chosen([before, outcome("global+x", [0.5, 0.3, 0.1, 0.2, np.nan])], "all") == [0, 1, 2, 3]
+
+
+def test_each_query_has_a_line_that_can_be_sorted(report):
+    page = html.render(report, "medium")
+    table = page[page.index('<table class="sortable">') :].split("</table>")[0]
+    assert table.count("<tr") == 2, "the query without positives is left out"
+    head = [cell.split("<")[0] for cell in table.split('<th scope="col"')[1:]]
+    assert head == [' class="method">query', ">global", ">global+\u200bransac", ">global+\u200bsuperglobal", ">change"]
+    assert '<tr class="up"><th scope="row" class="method">q&lt;0&gt;</th><td>40.12</td>' in table and "+9.88" in table
+    assert page.count("<script>") == 1 and "<noscript" not in page
+
+
 def test_a_page_without_rerankers_or_pictures(report):
     rows = report.rows[:1]
     page = html.render(Report("folders", rows, report.settings, {}, report.queries), "medium")
-    assert 'id="worst"' not in page and 'id="queries"' not in page and 'id="results"' in page
+    assert 'id="worst"' not in page and "<svg" not in page and 'id="results"' in page

@@ -1,0 +1,133 @@
+"""Two finished reports side by side: what differs in how they were made, and what in the results."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.report.model import JsonObject, Report
+from evaluation.report.text import flat
+from evaluation.statistics import compare, holm
+from protos.errors import InputError
+from protos.files import read_json
+
+UNTOLD = ("fingerprint",)  # settings whose difference says nothing
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One row of each report.
+
+    Attributes:
+      first: of the first report.
+      second: of the second.
+    """
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports of one benchmark.
+
+    Attributes:
+      reports: the two.
+      names: what they are called: their folders.
+      pairs: rows that are compared.
+      changes: for each pair and protocol, ``difference, low, high, p, p_corrected`` of the second against the first.
+      settings: what was asked for or recorded differently, ``(key, first, second)``.
+    """
+
+    reports: tuple[Report, Report]
+    names: tuple[str, str]
+    pairs: list[Pairing]
+    changes: list[dict[str, JsonObject]]
+    settings: list[tuple[str, str, str]]
+
+
+def read_report(place: str | os.PathLike[str]) -> Report:
+    """The report of a folder, or of a ``report.json``.
+
+    Raises:
+      InputError: it is missing, or is no report with per-query values.
+    """
+    path = Path(place)
+    report = Report.from_json(read_json(path / "report.json" if path.is_dir() else path))
+    if not report.queries.get("ap"):
+        raise InputError(f"{place} holds no average precision per query, so that it cannot be compared.")
+    return report
+
+
+def put_together(first: str, second: str, rows: tuple[str, str] | None = None) -> Comparison:
+    """Compares two reports of one benchmark and the same queries.
+
+    Args:
+      first: folder or ``report.json``; what is compared with.
+      second: likewise; the changes are those from the first to it.
+      rows: a row of each; None for all rows of one name.
+
+    Returns:
+      The comparison.
+
+    Raises:
+      InputError: a report is missing, the benchmarks or their queries differ, or no row is in both.
+    """
+    reports = read_report(first), read_report(second)
+    if reports[0].benchmark != reports[1].benchmark:
+        names = " and of ".join(report.benchmark for report in reports)
+        raise InputError(f"The reports are of {names}; expected one benchmark.")
+    if reports[0].queries["names"] != reports[1].queries["names"]:
+        raise InputError(f"The reports {first} and {second} are of different queries, so that they cannot be paired.")
+    if reports[0].protocols != reports[1].protocols:
+        raise InputError(f"The reports {first} and {second} have different protocols.")
+    pairs = [Pairing(reports[0].row(rows[0]).method, reports[1].row(rows[1]).method)] if rows else _common(*reports)
+    if not pairs:
+        listed = " and ".join(", ".join(row.method for row in report.rows) for report in reports)
+        raise InputError(f"No row is in both reports; name one of each with --rows=FIRST,SECOND. They have {listed}.")
+    return Comparison(reports, _names(first, second), pairs, _changes(reports, pairs), _settings(reports))
+
+
+def _common(first: Report, second: Report) -> list[Pairing]:
+    names = {row.method for row in second.rows}
+    return [Pairing(row.method, row.method) for row in first.rows if row.method in names]
+
+
+def _names(first: str, second: str) -> tuple[str, str]:
+    """The shortest ends of the two paths that differ."""
+    parts = [Path(os.path.abspath(place)).parts for place in (first, second)]  # noqa: PTH100
+    for depth in range(1, max(map(len, parts)) + 1):
+        ends = ["/".join(part[-depth:]) for part in parts]
+        if ends[0] != ends[1]:
+            return ends[0], ends[1]
+    return first, second
+
+
+def _changes(reports: tuple[Report, Report], pairs: list[Pairing]) -> list[dict[str, JsonObject]]:
+    """Paired changes, their p-values corrected for the number of pairs in a protocol."""
+    one, other = (report.queries["ap"] for report in reports)
+    grouped = np.array(reports[0].queries.get("groups", range(len(reports[0].queries["names"]))), np.int64)
+    found: list[dict[str, JsonObject]] = [{} for _ in pairs]
+    for protocol in reports[0].protocols:
+        changes = [compare(one[pair.first][protocol], other[pair.second][protocol], grouped) for pair in pairs]
+        for entry, change, corrected in zip(found, changes, holm([c.p for c in changes]), strict=True):
+            entry[protocol] = asdict(change) | {"p_corrected": corrected}
+    return found
+
+
+def _settings(reports: tuple[Report, Report]) -> list[tuple[str, str, str]]:
+    """What was asked for differently, how the features were made differently, and with which versions."""
+    found = []
+    for title, values in (("", [_asked(report) for report in reports]), ("version ", [r.versions for r in reports])):
+        one, other = (dict(flat(value)) for value in values)
+        for key in sorted(one.keys() | other.keys()):
+            pair = one.get(key, "absent"), other.get(key, "absent")
+            if pair[0] != pair[1]:
+                found.append((f"{title}{key}", *pair))
+    return found
+
+
+def _asked(report: Report) -> dict[str, Any]:
+    return {key: value for key, value in report.settings.items() if key not in UNTOLD}

@@ -1,0 +1,97 @@
+"""Two reports side by side: the changes, the settings that differ, and what cannot be compared."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluation.comparison import put_together
+from evaluation.report import compared
+from evaluation.report.model import Report, Row
+from protos.errors import InputError
+from protos.files import write_json
+
+COST = {"search": 1.0, "rerank": 0.0}, {"global": 8.0, "local": 0.0}
+
+
+def made(folder, ap, benchmark="roxford5k", names=None, numpy="2", **settings):
+    """A report of given average precisions ``{row: [percent]}``."""
+    rows = [
+        Row(
+            row,
+            {"all": {"mAP": float(np.nanmean(values))}},
+            {"search": 1.0, "rerank": 0.0},
+            {"global": 8.0, "local": 0.0},
+        )
+        for row, values in ap.items()
+    ]
+    count = len(next(iter(ap.values())))
+    queries = {"names": names or [f"q{i}" for i in range(count)], "groups": list(range(count))}
+    queries["ap"] = {row: {"all": list(values)} for row, values in ap.items()}
+    report = Report(benchmark, rows, settings, {"numpy": numpy}, queries)
+    write_json(folder / "report.json", report.to_json())
+    return str(folder)
+
+
+@pytest.fixture
+def two(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.uniform(20, 80, 30)
+    one = made(tmp_path / "runs" / "a", {"global": values, "global+ransac": values + 5}, junk="keep", fingerprint="1")
+    gains = {"global": values + random.normal(4, 3, 30), "global+ransac": values + 5, "rootsift": values}
+    other = made(tmp_path / "runs" / "b", gains, junk="remove_before_rerank", fingerprint="2", numpy="3")
+    return one, other
+
+
+def test_changes_are_paired_by_query(two):
+    found = put_together(*two)
+    assert [pair.first for pair in found.pairs] == ["global", "global+ransac"] and found.names == ("a", "b")
+    better, same = (change["all"] for change in found.changes)
+    one, other = (report.queries["ap"]["global"]["all"] for report in found.reports)
+    assert better["difference"] == pytest.approx(np.mean(other) - np.mean(one)) and better["p"] < 0.001
+    assert better["low"] < better["difference"] < better["high"]
+    assert (same["difference"], same["p"], same["p_corrected"]) == (0, 1, 1)
+    assert found.settings == [("junk", "keep", "remove_before_rerank"), ("version numpy", "2", "3")]
+
+
+def test_rows_of_different_names_are_compared_when_asked(two):
+    found = put_together(*two, ("global+ransac", "rootsift"))
+    assert found.changes[0]["all"]["difference"] == pytest.approx(-5)
+    assert "global+ransac → rootsift" in compared.plain(found)
+    with pytest.raises(InputError, match="its rows are global"):
+        put_together(*two, ("global", "none"))
+
+
+def test_what_cannot_be_compared_ends_in_a_sentence(two, tmp_path):
+    values = [1.0] * 30
+    for text, folder in (
+        ("of roxford5k and of rparis6k", made(tmp_path / "p", {"global": values}, "rparis6k")),
+        ("different queries", made(tmp_path / "q", {"global": values}, names=[f"x{i}" for i in range(30)])),
+        ("No row is in both reports; name one", made(tmp_path / "r", {"histogram": values})),
+    ):
+        with pytest.raises(InputError, match=text):
+            put_together(two[0], folder)
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        put_together(two[0], str(tmp_path / "none"))
+
+
+def test_the_command_prints_and_writes_a_page(two, tmp_path):
+    command = [sys.executable, "-m", "delg", "compare", *two]
+    done = subprocess.run([*command, "--output=c.html"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "roxford5k: A = a, B = b" in done.stdout and "junk: keep | remove_before_rerank" in done.stdout
+    page = (tmp_path / "c.html").read_text()
+    assert page.count('<table class="sortable">') == 2 and "q17</th>" in page and "http" not in page
+    for wrong, message in ((["--rows=global"], "a row of each"), (["--output=x.txt"], "ending in .html")):
+        done = subprocess.run([*command, *wrong], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_reports_without_queries_cannot_be_paired(two, tmp_path):
+    made(tmp_path / "z", {"global": [1.0]})
+    document = replace(put_together(*two).reports[0], queries={"names": [], "ap": {}}).to_json()
+    write_json(tmp_path / "z" / "report.json", document)
+    with pytest.raises(InputError, match="no average precision per query"):
+        put_together(two[0], str(tmp_path / "z"))
