@@ -15,6 +15,7 @@ COMMANDS = (
     "search",
     "benchmark",
     "compare",
+    "fetch",
     "convert",
     "export",
     "calibrate",

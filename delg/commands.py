@@ -24,6 +24,7 @@ MODULES = {
     "search": "matching.search",
     "benchmark": "evaluation.benchmark",
     "compare": "evaluation.compare",
+    "fetch": "evaluation.fetch",
     "convert": "delg.convert",
     "export": "delg.export",
     "calibrate": "extraction.calibrate",
@@ -147,6 +148,11 @@ def benchmark() -> None:
 def compare() -> None:
     """``delg-compare``."""
     run("compare")
+
+
+def fetch() -> None:
+    """``delg-fetch``."""
+    run("fetch")
 
 
 def convert() -> None:

@@ -1,0 +1,147 @@
+"""Downloads that survive connections that drop: what has come is kept, the rest is asked for, the whole is hashed.
+
+``.NAME.part`` holds the bytes so far, ``.NAME.part.json`` what file of which server they are of. A server that cannot
+resume, or whose file has changed, starts again.
+"""
+
+import contextlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from protos.errors import InputError, first_line
+from protos.files import read_json, sha256, write_json
+from protos.progress import progress_bar
+
+ATTEMPTS = 6  # in a row that bring nothing new, of one address
+TIMEOUT = 30.0  # seconds without a byte
+CHUNK = 1 << 18
+SCHEMES = ("http://", "https://")
+
+
+def download(
+    urls: Sequence[str], path: Path, digest: str | None = None, *, pause: Callable[[float], None] = time.sleep
+) -> str:
+    """Brings a file from the first of some addresses that has it whole.
+
+    Args:
+      urls: addresses, mirrors after the first.
+      path: where the file goes; it appears when it is whole and its hash is right.
+      digest: the SHA-256 that is expected; None for any.
+      pause: waits for seconds between attempts.
+
+    Returns:
+      The file's SHA-256.
+
+    Raises:
+      InputError: no address gives the file, or its hash is another; bytes that may still be of use are kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    for url in urls:
+        if not url.startswith(SCHEMES):
+            raise InputError(f"Expected an address that starts with http:// or https://. Received: {url}")
+        try:
+            _bring(url, path, pause)
+        except _FailedError as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        part = _part(path)
+        found = sha256(part)
+        _note(path).unlink(missing_ok=True)
+        if digest in (None, found):
+            part.replace(path)
+            return found
+        part.unlink()
+        reasons.append(f"{url}: its SHA-256 is {found}, expected is {digest}")
+    raise InputError(f"{path.name} cannot be had. {'; '.join(reasons)}.")
+
+
+class _FailedError(Exception):
+    """An address does not give its file."""
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part.json")
+
+
+def _bring(url: str, path: Path, pause: Callable[[float], None]) -> None:
+    """Asks until the part is whole; gives up after attempts in a row that brought nothing."""
+    fruitless, reason = 0, ""
+    while fruitless < ATTEMPTS:
+        before = _size(path)
+        try:
+            if _attempt(url, path):
+                return
+            reason = "the connection ends too early"
+        except urllib.error.HTTPError as error:
+            reason = f"the server answers {error.code} {error.reason}"
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                _part(path).unlink(missing_ok=True)
+            elif error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
+                break
+        except (OSError, http.client.HTTPException) as error:
+            reason = first_line(error)
+        fruitless = 0 if _size(path) > before else fruitless + 1
+        if fruitless:
+            pause(min(2.0 ** (fruitless - 1), 30.0))
+    raise _FailedError(reason)
+
+
+def _size(path: Path) -> int:
+    return _part(path).stat().st_size if _part(path).is_file() else 0
+
+
+def _attempt(url: str, path: Path) -> bool:
+    """One request for what is missing; True when the file is whole."""
+    known = _known(url, path)
+    start = _size(path) if known else 0
+    headers = {"User-Agent": "delg-fetch"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": known["tag"]}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+        resumed = answer.status == http.client.PARTIAL_CONTENT
+        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise OSError("the server sends another part than was asked for")
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else int(length) + (start if resumed else 0)
+        tag = _tag(answer.headers)
+        if not resumed:
+            write_json(_note(path), {"url": url, "tag": tag})
+        with _part(path).open("ab" if resumed else "wb") as file:
+            _copy(answer, file, start if resumed else 0, total, path.name)
+    size = _size(path)
+    if total is not None and size > total:
+        raise OSError("more bytes came than were announced")
+    return total is None or size == total
+
+
+def _known(url: str, path: Path) -> dict[str, Any]:
+    """What the bytes so far are of; nothing where they cannot be continued from this address."""
+    with contextlib.suppress(InputError):
+        note = read_json(_note(path))
+        if isinstance(note, dict) and note.get("url") == url and note.get("tag"):
+            return note
+    return {}
+
+
+def _tag(headers: Any) -> str | None:
+    """What tells that the server's file is still the same: a strong ETag, else the date."""
+    tag = headers.get("ETag")
+    return str(tag) if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+
+
+def _copy(answer: Any, file: BinaryIO, start: int, total: int | None, name: str) -> None:
+    """Writes the answer as it comes; what came before a connection dropped stays written."""
+    with progress_bar(total=total, initial=start, unit="B", unit_scale=True, desc=name) as bar:
+        while chunk := answer.read1(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))

@@ -1,0 +1,202 @@
+"""delg-fetch against a local server that drops connections: whole files, right hashes, and what cannot be had."""
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from evaluation.catalogue import CATALOGUE, File, read_catalogue
+from evaluation.download import download
+from evaluation.fetching import fetch
+from protos.errors import InputError
+
+
+class Server(ThreadingHTTPServer):
+    """Serves bytes by path; drops every connection after a random number of bytes while ``drops`` is set."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.asked, self.drops, self.ranges, self.version = {}, [], True, True, "1"
+        self.random = np.random.default_rng(0)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, name, wanted = self.server, self.path[1:], self.headers.get("Range")
+        server.asked.append((name, wanted))
+        if name not in server.files:
+            self.send_error(404, "Not Found")
+            return
+        data, tag = server.files[name], f'"{server.version}"'
+        resume = wanted and server.ranges and self.headers.get("If-Range") == tag
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if resume else 0
+        self.send_response(206 if resume else 200)
+        if resume:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        left = data[start:]
+        if server.drops:
+            left = left[: int(server.random.integers(1, 60_000))]
+        self.wfile.write(left)
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.fixture
+def server():
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+DATA = np.random.default_rng(1).bytes(500_000)
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+def bring(server, path, digest=DIGEST, urls=None):
+    return download(urls or [f"{server.url}/{path.name}"], path, digest, pause=lambda seconds: None)
+
+
+def test_a_file_arrives_whole_over_connections_that_drop(server, tmp_path):
+    server.files["data.bin"] = DATA
+    assert bring(server, tmp_path / "data.bin") == DIGEST
+    assert (tmp_path / "data.bin").read_bytes() == DATA
+    starts = [0 if wanted is None else int(wanted[6:-1]) for _, wanted in server.asked]
+    assert len(starts) > 5 and starts == sorted(set(starts)), "bytes were asked for twice"
+    assert [path.name for path in tmp_path.iterdir()] == ["data.bin"]
+
+
+def test_a_run_that_was_killed_continues(server, tmp_path):
+    server.files["data.bin"] = DATA
+    (tmp_path / ".data.bin.part").write_bytes(DATA[:123_456])
+    (tmp_path / ".data.bin.part.json").write_text(json.dumps({"url": f"{server.url}/data.bin", "tag": '"1"'}))
+    server.asked.clear()
+    bring(server, tmp_path / "data.bin")
+    assert server.asked[0] == ("data.bin", "bytes=123456-") and (tmp_path / "data.bin").read_bytes() == DATA
+
+
+def test_a_file_that_changed_in_between_starts_again(server, tmp_path):
+    server.files["data.bin"], server.drops = DATA, False
+    (tmp_path / ".data.bin.part").write_bytes(b"of another version")
+    (tmp_path / ".data.bin.part.json").write_text(json.dumps({"url": f"{server.url}/data.bin", "tag": '"0"'}))
+    bring(server, tmp_path / "data.bin")
+    assert (tmp_path / "data.bin").read_bytes() == DATA
+
+
+def test_a_server_that_cannot_resume_and_drops_is_given_up(server, tmp_path):
+    server.files["data.bin"], server.ranges = DATA, False
+    with pytest.raises(InputError, match=r"data\.bin cannot be had\. .*the connection ends too early"):
+        bring(server, tmp_path / "data.bin")
+    assert not (tmp_path / "data.bin").exists()
+    server.drops = False
+    bring(server, tmp_path / "data.bin")
+
+
+def test_a_wrong_hash_is_refused_and_a_mirror_helps(server, tmp_path):
+    server.files |= {"bad/data.bin": DATA[:-1] + b"!", "data.bin": DATA}
+    bad = f"{server.url}/bad/data.bin"
+    with pytest.raises(InputError, match=f"its SHA-256 is [0-9a-f]{{64}}, expected is {DIGEST}"):
+        bring(server, tmp_path / "data.bin", urls=[bad])
+    assert list(tmp_path.iterdir()) == [], "a wrong file was kept"
+    bring(server, tmp_path / "data.bin", urls=[f"{server.url}/none", bad, f"{server.url}/data.bin"])
+    assert (tmp_path / "data.bin").read_bytes() == DATA
+
+
+def test_what_no_server_has_ends_in_a_sentence(server, tmp_path):
+    with pytest.raises(InputError, match="the server answers 404 Not Found"):
+        bring(server, tmp_path / "data.bin")
+    assert len(server.asked) == 1, "a 404 was asked for again"
+    with pytest.raises(InputError, match="starts with http"):
+        download(["file:///etc/passwd"], tmp_path / "x")
+
+
+def archive(**files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name.replace("__", "/"))
+            info.size = len(data)
+            made.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def test_the_command_brings_and_unpacks_and_then_needs_no_network(server, tmp_path):
+    photos = archive(**{"paris__eiffel__a.jpg": b"A" * 9, "paris__b.JPG": b"B", "paris__readme.txt": b"no"})
+    server.files |= {"gnd.pkl": DATA, "photos.tgz": photos}
+    files = [
+        {"name": "gnd.pkl", "urls": [f"{server.url}/gnd.pkl"], "sha256": DIGEST},
+        {"name": "photos.tgz", "urls": [f"{server.url}/photos.tgz"], "unpack": "jpg"},
+    ]
+    (tmp_path / "own.json").write_text(json.dumps({"mine": files}))
+    command = [sys.executable, "-m", "delg", "fetch", "mine", "--catalogue=own.json", "--output_dir=out"]
+
+    def run(*more):
+        return subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert "no hash of it is published" in done.stdout and "2 files unpacked" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out" / "jpg").iterdir()) == ["a.jpg", "b.JPG"]
+    asked = len(server.asked)
+    done = run("--offline")
+    assert done.returncode == 0 and done.stdout.count("there already, its hash is right") == 2
+    assert len(server.asked) == asked
+    (tmp_path / "out" / "gnd.pkl").write_bytes(DATA[1:])
+    done = run("--offline")
+    assert done.returncode == 1 and "is not of its hash, and --offline asks no server" in done.stderr
+    assert run().returncode == 0 and (tmp_path / "out" / "gnd.pkl").read_bytes() == DATA
+
+
+def test_the_mirror_is_asked_first(server, tmp_path):
+    server.files["mirror/data.bin"] = DATA
+    wanted = File("data.bin", (f"{server.url}/data.bin",), DIGEST)
+    fetch((wanted,), str(tmp_path), mirror=f"{server.url}/mirror/", say=lambda line: None)
+    assert {name for name, _ in server.asked} == {"mirror/data.bin"}
+
+
+def test_an_archive_that_leads_out_of_the_folder_is_refused(server, tmp_path):
+    server.files["x.tgz"], server.drops = archive(**{"..__evil": b"x"}), False
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        fetch((File("x.tgz", (f"{server.url}/x.tgz",), unpack="tree"),), str(tmp_path / "out"), say=lambda line: None)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_the_catalogue_is_whole():
+    for files in CATALOGUE.values():
+        for file in files:
+            assert file.urls and all(url.startswith(("http://", "https://")) for url in file.urls)
+    assert CATALOGUE["roxford5k"][0].sha256
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"urls": ["http://x"]}, "'name'"),
+        ({"name": "../x", "urls": ["http://x"]}, "without '..'"),
+        ({"name": "x", "urls": []}, "list of urls"),
+        ({"name": "x", "urls": ["http://x"], "sha256": "12"}, "64 hexadecimal"),
+        ({"name": "x", "urls": ["http://x"], "unpack": "zip"}, "jpg or tree"),
+    ],
+)
+def test_a_wrong_catalogue_ends_in_a_sentence(tmp_path, entry, message):
+    (tmp_path / "own.json").write_text(json.dumps({"mine": [entry]}))
+    with pytest.raises(InputError, match=message):
+        read_catalogue(tmp_path / "own.json")
