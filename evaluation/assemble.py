@@ -28,6 +28,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         **_pictures(chosen),
         "queries": len(chosen.queries),
         "database": len(chosen.database),
+        **({"distractors": len(more)} if (more := plan.methods[0].distractors) is not None else {}),
         "queries_cropped": any(query.crop is not None for query in chosen.queries),
         "leave_one_out": chosen.leave_one_out,
         "queries_without_positives": {

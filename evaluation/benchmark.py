@@ -21,8 +21,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "benchmark",
     None,
-    "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k, instre, vpr (place recognition, UTM "
-    "coordinates in the file names), or your photos: folders (one for each instance) or csv (path,label).",
+    "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k (+r1m: with distractors), instre, vpr (UTM "
+    "coordinates in the file names), your photos: folders (one for each instance) or csv (path,label); or, from "
+    "features, gldv2_retrieval and gldv2_recognition.",
 )
 flags.DEFINE_string(
     "dataset_file_path",
@@ -54,6 +55,12 @@ flags.DEFINE_string(
     "features_dir",
     None,
     "Folder for the features, which several reports may share; without it they go to features in --output_dir.",
+)
+flags.DEFINE_string(
+    "distractors_dir",
+    None,
+    "Distractors of --benchmark=roxford5k+r1m and the like: their images with --model, else their feature store; they "
+    "are streamed.",
 )
 flags.DEFINE_enum(
     "junk",
@@ -92,6 +99,10 @@ flags.DEFINE_string(
     "with --predictions_file and --output_dir.",
 )
 flags.DEFINE_string("predictions_file", None, "Answers to score, CSV with id,landmarks or id,images.")
+flags.DEFINE_string(
+    "labels_file", None, "CSV with id,landmark_id of the index images, whose classes vote in gldv2_recognition."
+)
+flags.DEFINE_integer("neighbours", 3, "How many index images vote in gldv2_recognition.")
 flags.DEFINE_bool(
     "ignore_non_landmarks",
     False,
@@ -100,6 +111,7 @@ flags.DEFINE_bool(
 flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless --features_dir is given, features.")
 
 
+GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
 LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")
 RETRIEVAL_FLAGS = (
     "benchmark",
@@ -115,12 +127,15 @@ RETRIEVAL_FLAGS = (
     "predictions",
     "allow_protocol_mismatch",
     "published",
+    "distractors_dir",
 )
 
 
 def main() -> None:
     """Reads the flags and runs the benchmark, or scores the answers to a challenge."""
-    if any(FLAGS[name].value for name in LANDMARK_FLAGS):
+    if FLAGS.benchmark in GLDV2:
+        _run_landmarks()
+    elif any(FLAGS[name].value for name in LANDMARK_FLAGS):
         _score_landmarks()
     elif FLAGS.check or FLAGS.write_sums:
         _check()
@@ -147,6 +162,15 @@ def _score_landmarks() -> None:
     if strange:
         raise InputError(f"--solution_file goes with no {', '.join(strange)}.")
     score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
+
+
+def _run_landmarks() -> None:
+    """Answers a GLDv2 challenge from features that exist, and scores the answers."""
+    from evaluation.landmark_run import Config, run
+
+    _expect("query_features_dir", "index_features_dir", "solution_file", "output_dir")
+    places = (FLAGS.query_features_dir, FLAGS.index_features_dir, FLAGS.solution_file, FLAGS.output_dir)
+    run(Config(FLAGS.benchmark, *places, labels_file=FLAGS.labels_file or None, neighbours=FLAGS.neighbours))
 
 
 def _check() -> None:
@@ -186,6 +210,7 @@ def _benchmark() -> None:
             junk=FLAGS.junk,
             predictions=tuple(FLAGS.predictions),
             predictions_top_k=FLAGS.predictions_top_k,
+            distractors_dir=FLAGS.distractors_dir or None,
             published=FLAGS.published or None,
             allow_protocol_mismatch=FLAGS.allow_protocol_mismatch,
         )

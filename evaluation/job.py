@@ -6,7 +6,7 @@ Each stage lies on disk when it is done: feature stores in ``features/``, rows i
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from evaluation import written
+from evaluation import streamed, written
 from evaluation.accuracy import inlier_accuracy
 from evaluation.assemble import make_report, make_settings
 from evaluation.ledger import Ledger
@@ -54,8 +54,12 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
             ledger.keep(outcome)
             say(f"{outcome.method}: {_summary(outcome)}")
 
-        keep = plan.predictions.keeper(chosen, method) if plan.predictions else None
-        outcomes += run(chosen, method, rerankers, partial(_recall, plan, ledger), finished, junk=plan.junk, keep=keep)
+        recall = partial(_recall, plan, ledger)
+        if method.distractors is not None:
+            outcomes += streamed.run(chosen, method, rerankers, recall, finished, junk=plan.junk)
+        else:
+            keep = plan.predictions.keeper(chosen, method) if plan.predictions else None
+            outcomes += run(chosen, method, rerankers, recall, finished, junk=plan.junk, keep=keep)
         accuracy |= _measured(plan, method, ledger, rerankers)
     report = make_report(plan, outcomes, settings, accuracy)
     shown = zip(outcomes, [None, *plan.build_rerankers().values()])

@@ -174,18 +174,35 @@ def evaluate(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[in
     Returns:
       The scores of every query.
     """
-    columns = tuple(ks)
-    ap = np.full(len(truths), np.nan)
-    precisions, recalls = np.full((len(truths), len(columns)), np.nan), np.full((len(truths), len(columns)), np.nan)
-    for q, (row, truth) in enumerate(zip(rows, truths, strict=True)):
-        n = len(truth.positives)
-        if n == 0:
-            continue
+    ranks = []
+    for row, truth in zip(rows, truths, strict=True):
         order = np.asarray(row, np.int64)
         order = order[order >= 0]
-        found = np.flatnonzero(np.isin(order, truth.positives))
-        ranks = adjusted_ranks(found, np.flatnonzero(np.isin(order, truth.junk)))
-        ap[q] = oxford_ap(ranks, n)
-        precisions[q] = [precision_at(ranks, k, n) for k in columns]
-        recalls[q] = [recall_at(ranks, k, n) for k in columns]
+        ranks.append((np.flatnonzero(np.isin(order, truth.positives)), np.flatnonzero(np.isin(order, truth.junk))))
+    return of_ranks(ranks, [len(truth.positives) for truth in truths], ks)
+
+
+def of_ranks(
+    ranks: Sequence[tuple[ArrayLike, ArrayLike]], num_positives: Sequence[int], ks: Sequence[int] = KS
+) -> Scores:
+    """Scores queries by the ranks of their positives and of their junk.
+
+    Args:
+      ranks: for each query the 0-based ranks of the positives that were found, and of the junk.
+      num_positives: for each query how many there are.
+      ks: list lengths of precision and recall.
+
+    Returns:
+      The scores of every query.
+    """
+    columns = tuple(ks)
+    ap = np.full(len(ranks), np.nan)
+    precisions, recalls = np.full((len(ranks), len(columns)), np.nan), np.full((len(ranks), len(columns)), np.nan)
+    for q, ((positives, junk), n) in enumerate(zip(ranks, num_positives, strict=True)):
+        if n == 0:
+            continue
+        moved = adjusted_ranks(positives, junk)
+        ap[q] = oxford_ap(moved, n)
+        precisions[q] = [precision_at(moved, k, n) for k in columns]
+        recalls[q] = [recall_at(moved, k, n) for k in columns]
     return Scores(ap, precisions, recalls, columns)

@@ -1,7 +1,7 @@
 """What a benchmark is asked for, checked, and its features made ready."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from evaluation.runner import JUNK, Method, Reranker
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import check_writable, sha256
+
+DISTRACTORS = "+r1m"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Config:
       predictions: formats that rankings are written in, from :data:`evaluation.predictions.FORMATS`.
       predictions_top_k: how many results of each query are written.
       allow_protocol_mismatch: run on features whose recorded crop is not the benchmark's; the report then says so.
+      distractors_dir: features of the distractors of ``NAME+r1m``; their images where a model is given.
       published: which of :data:`evaluation.published.MODELS` the model under test is meant to be.
     """
 
@@ -64,6 +67,7 @@ class Config:
     predictions_top_k: int = 100
     allow_protocol_mismatch: bool = False
     published: str | None = None
+    distractors_dir: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,10 @@ def find_benchmark(config: Config) -> Benchmark:
         for name in ("benchmark", "data_dir"):
             if not getattr(config, name):
                 raise InputError(f"Expected --{name}, or --dataset_file_path.")
-        return build_benchmark(str(text), str(config.data_dir), config.queries_dir)
+        name, more, _ = str(text).partition(DISTRACTORS)
+        _check_distractors(config, bool(more))
+        chosen = build_benchmark(name, str(config.data_dir), config.queries_dir)
+        return replace(chosen, name=chosen.name + more)
     if text not in (None, *REVISITED) or config.queries_dir:
         raise InputError(
             f"--dataset_file_path goes with no --queries_dir, and with no --benchmark but {', '.join(REVISITED)}."
@@ -145,14 +152,17 @@ def prepare(config: Config) -> Plan:
     extractors = stores.build(sources, config.local_dtype)
     methods, mismatches = [], []
     if config.index_features_dir:
-        methods.append(stores.opened(chosen, config.query_features_dir, config.index_features_dir))
+        methods.append(
+            stores.opened(chosen, config.query_features_dir, config.index_features_dir, config.distractors_dir)
+        )
         mismatches = stores.mismatches(chosen, methods[0])
         if mismatches and not config.allow_protocol_mismatch:
             raise InputError(
                 f"{mismatches[0]} --allow_protocol_mismatch runs it nevertheless, and says so in the report."
             )
     for name, extractor in extractors.items():
-        methods.append(stores.extracted(name, extractor, chosen, features / name, config.local_dtype))
+        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
+        methods.append(stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype))
     for store in (methods[0].queries, methods[0].database):
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
@@ -165,6 +175,16 @@ def prepare(config: Config) -> Plan:
         Ledger(folder / "results", chosen, method, rerankers, homographies=known, asked=basis) for method in methods
     ]
     return Plan(chosen, methods, rerankers, ledgers, folder, homographies, config.junk, written, tuple(mismatches))
+
+
+def _check_distractors(config: Config, wanted: bool) -> None:
+    """Proves that distractors are given where the benchmark has some, and only there."""
+    if wanted and not config.distractors_dir:
+        raise InputError(f"--benchmark={config.benchmark} expects --distractors_dir.")
+    if config.distractors_dir and not wanted:
+        raise InputError(f"--distractors_dir goes with --benchmark=NAME{DISTRACTORS}. Received: {config.benchmark}")
+    if wanted and config.predictions:
+        raise InputError("--predictions goes with no distractors; their names are not ranked to the end.")
 
 
 def _check(config: Config, chosen: Benchmark) -> None:

@@ -38,11 +38,13 @@ class Method:
       name: ``"global"`` for the model under test, the baseline's name for a baseline.
       queries: features of the query images.
       database: features of the database images (the same object where every image is a query).
+      distractors: features of further database images, all of them wrong, which are streamed; None without.
     """
 
     name: str
     queries: FeatureStore
     database: FeatureStore
+    distractors: FeatureStore | None = None
 
     def row_name(self, reranker: str = "") -> str:
         """``"global"``, ``"global+ransac"``, ``"rootsift+ransac"``."""

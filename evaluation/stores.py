@@ -1,14 +1,16 @@
 """The feature stores that a benchmark runs on: opened where they exist, extracted where they do not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.extractors import EXTRACTORS, build_extractor
+from extraction.images import list_images
 from extraction.official import UNKNOWN, open_features
 from extraction.pipeline import Extractor, check_local_dtype, extract
+from extraction.store import FeatureStore
 from protos import spec
 from protos.errors import InputError
 
@@ -105,13 +107,35 @@ def extracted(
     return Method(name, queries, database)
 
 
-def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str) -> Method:
+def with_distractors(method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str) -> Method:
+    """The method with features of distractor images beside its database; as it is where there are none.
+
+    Args:
+      method: whose database store says where they go.
+      extractor: what it was extracted by.
+      images_dir: folder of the distractors; None without.
+      local_dtype: how local features are stored.
+
+    Returns:
+      The method.
+
+    Raises:
+      InputError: the folder is missing or empty, or the store on disk was made with other settings.
+    """
+    if images_dir is None:
+        return method
+    place = method.database.folder.parent / "distractors"
+    return replace(method, distractors=extract(extractor, list_images(images_dir), place, local_dtype=local_dtype))
+
+
+def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:
     """The model under test from features that exist: stores, or files as the released programs write them.
 
     Args:
       benchmark: what they are checked against.
       query_dir: features of the queries; may be None where every database image is a query.
       index_dir: features of the database.
+      distractors_dir: feature store of the distractors, where there are some.
 
     Returns:
       The method.
@@ -124,7 +148,10 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str) -> Metho
     database = open_features(index_dir, [image.name for image in benchmark.database])
     queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
     queries.check_compatible(database)
-    return Method(FIRST_STAGE, queries, database)
+    distractors = FeatureStore.open(distractors_dir) if distractors_dir else None
+    if distractors is not None:
+        database.check_compatible(distractors)
+    return Method(FIRST_STAGE, queries, database, distractors)
 
 
 def mismatches(benchmark: Benchmark, method: Method) -> list[str]:

@@ -97,6 +97,12 @@ def chosen(outcomes: Sequence[Outcome], protocol: str) -> list[int]:
     return list(dict.fromkeys(turns))
 
 
+def name_of(row: int, benchmark: Benchmark) -> str:
+    """An image's name; rows beyond the database are distractors, which go by number."""
+    beyond = row - len(benchmark.database)
+    return benchmark.database[row].name if beyond < 0 else f"distractor {beyond}"
+
+
 def kind_of(row: int, truth: Truth) -> str:
     """``"positive"``, ``"junk"`` or ``"negative"``."""
     if row in truth.positives:
@@ -142,9 +148,9 @@ def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int) -> Card:
         rows = [int(row) for row in outcome.top[protocol][q] if row >= 0]
         for row in rows:
             if row not in shown:
-                shown[row] = thumbnail(benchmark.database[row])
+                shown[row] = thumbnail(benchmark.database[row]) if row < len(benchmark.database) else None
         tiles = [
-            Tile(shown[row], benchmark.database[row].name, kind_of(row, truth), rank)
+            Tile(shown[row], name_of(row, benchmark), kind_of(row, truth), rank)
             for rank, row in enumerate(rows, start=1)
         ]
         strips.append(Strip(outcome.method, 100 * float(outcome.scores[protocol].ap[q]), tiles))
@@ -168,7 +174,7 @@ def overlays(benchmark: Benchmark, outcome: Outcome, draw: DrawMatches, queries:
     for q in worst_first(outcome, protocol)[:queries]:
         truth, rows = benchmark.protocols[protocol][q], [int(row) for row in outcome.top[protocol][q] if row >= 0]
         right = [row for row in rows if row in truth.positives] or [int(row) for row in truth.positives]
-        wrong = [row for row in rows if kind_of(row, truth) == "negative"]
+        wrong = [row for row in rows if kind_of(row, truth) == "negative" and row < len(benchmark.database)]
         for row in right[:1] + wrong[:1]:
             drawn = draw(q, row)
             if drawn is not None:

@@ -99,22 +99,22 @@ def search(queries: Descriptors, database: Descriptors, top_k: int | None = None
 def _rank_best(queries: Floats, database: Descriptors, indices: NDArray[np.int64], scores: Floats) -> None:
     """Fills in the best ``k`` rows for each of a few queries, ``k`` being the width of the two arrays."""
     best: list[Scored] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
-    for start, similarities in _similarities(queries, database):
-        best = [_merge(kept, row, start, indices.shape[1]) for kept, row in zip(best, similarities)]
+    for start, similarities in similar_blocks(queries, database):
+        best = [merge(kept, row, start, indices.shape[1]) for kept, row in zip(best, similarities)]
     for q, (values, rows) in enumerate(best):
         scores[q], indices[q] = values, rows
 
 
 def _rank_all(queries: Floats, database: Descriptors, indices: NDArray[np.int64], scores: Floats) -> None:
     """Fills in all rows in order for each of a few queries."""
-    for start, similarities in _similarities(queries, database):
+    for start, similarities in similar_blocks(queries, database):
         scores[:, start : start + similarities.shape[1]] = similarities
     for q in range(len(queries)):
         indices[q] = np.argsort(-scores[q], kind="stable")
         scores[q] = scores[q, indices[q]]
 
 
-def _similarities(queries: Floats, database: Descriptors) -> Iterator[tuple[int, Floats]]:
+def similar_blocks(queries: Floats, database: Descriptors) -> Iterator[tuple[int, Floats]]:
     """Numbers of first rows, and ``(Q, n)`` inner products of the block of database rows that starts there."""
     step = max(1, BLOCK_BYTES // (4 * max(database.shape[1], len(queries))))
     with contextlib.ExitStack() as stack:
@@ -169,7 +169,7 @@ def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
         out[:, start : start + step] = queries @ piece.T
 
 
-def _merge(kept: Scored, row: Floats, start: int, k: int) -> Scored:
+def merge(kept: Scored, row: Floats, start: int, k: int) -> Scored:
     """The best ``k`` of those kept and of a block's row, best first, lower indices first among equals.
 
     Indices kept are all below those of the block, so a stable sort keeps equals in order of their index.

@@ -56,10 +56,8 @@ def test_never_holds_queries_times_database(monkeypatch):
     """Every block product is small, however many queries and rows there are."""
     monkeypatch.setattr(exact, "BLOCK_BYTES", 4 * 1000)
     sizes = []
-    real = exact._merge
-    monkeypatch.setattr(
-        exact, "_merge", lambda kept, row, start, k: sizes.append(len(row)) or real(kept, row, start, k)
-    )
+    real = exact.merge
+    monkeypatch.setattr(exact, "merge", lambda kept, row, start, k: sizes.append(len(row)) or real(kept, row, start, k))
     search(np.ones((2 * exact.QUERY_ROWS, 2), np.float32), np.ones((40, 2), np.float32), 3)
     assert max(sizes) * exact.QUERY_ROWS * 4 <= 4 * 1000
 

@@ -1,0 +1,128 @@
+"""Distractors that are streamed: the scores are those of one ranking of everything."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluation import distractors, job, runner, streamed
+from evaluation.benchmarks.base import Benchmark
+from evaluation.plan import Config
+from evaluation.protocols import Truth
+from evaluation.runner import Method
+from extraction.features import Features
+from extraction.images import ImageRef
+from extraction.store_writer import StoreWriter
+from matching.indexes import exact
+from matching.rerankers import build_reranker
+from protos.errors import InputError
+from tests.evaluation.tiny import paint, revisited_set
+
+QUERIES, DATABASE, DISTRACTORS, SIZE = 7, 60, 400, 16
+
+
+def store(folder, name, descriptors):
+    refs = [ImageRef(f"{name}{i}", f"{name}{i}.jpg") for i in range(len(descriptors))]
+    writer = StoreWriter(folder / name, {"extractor": "rule"}, refs)
+    for shard in writer.missing():
+        images = writer.shard_images(shard)
+        rows = [int(ref.name.removeprefix(name)) for ref in images]
+        made = [Features(ref.name, (8, 8), descriptors[row]) for ref, row in zip(images, rows)]
+        writer.write(shard, made, [])
+    return writer.finish(), refs
+
+
+def unit(random, *shape):
+    values = random.normal(size=shape).astype(np.float32)
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A benchmark with distractors, and the same where they are part of the database."""
+    folder, random = tmp_path_factory.mktemp("stores"), np.random.default_rng(0)
+    queries, database, more = (unit(random, n, SIZE) for n in (QUERIES, DATABASE, DISTRACTORS))
+    for q in range(QUERIES):  # right images are near the query, at all distances
+        for i in range(6):
+            near = queries[q] + 0.5 * (i + 1) * unit(random, SIZE)
+            database[6 * q + i] = near / np.linalg.norm(near)
+    more[7] = database[3]  # an equal score: the database image comes first
+    (asked, query_refs), (base, refs) = store(folder, "q", queries), store(folder, "d", database)
+    far, _ = store(folder, "x", more)
+    whole, _ = store(folder, "w", np.concatenate([database, more]))
+    protocols = {
+        "easy": [Truth(np.arange(6 * q, 6 * q + 4), np.arange(6 * q + 4, 6 * q + 6)) for q in range(QUERIES)],
+        "hard": [Truth(np.arange(6 * q + 4, 6 * q + 6), np.arange(6 * q, 6 * q + 4)) for q in range(QUERIES)],
+    }
+    benchmark = Benchmark("rule", query_refs, refs, protocols)
+    names = [ImageRef(name, name) for name in whole.names]
+    return (
+        benchmark,
+        Method("global", asked, base, far),
+        replace(benchmark, database=names),
+        Method("global", asked, whole),
+    )
+
+
+RERANKERS = ["", "superglobal(m=40, k=3)", "alpha_qe(top_k=50)", "k_reciprocal(top_k=30)", "diffusion(top_k=30)"]
+
+
+@pytest.mark.parametrize("junk", runner.JUNK)
+@pytest.mark.parametrize("text", RERANKERS)
+def test_scores_are_those_of_one_ranking_of_everything(world, text, junk, monkeypatch):
+    monkeypatch.setattr(exact, "BLOCK_BYTES", 64 * SIZE)  # many blocks
+    benchmark, method, whole, together = world
+    rerankers = {"r": build_reranker(text)} if text else {}
+    ours = streamed.run(benchmark, method, rerankers, junk=junk)
+    expected = runner.run(whole, together, rerankers, junk=junk)
+    for one, other in zip(ours, expected, strict=True):
+        for protocol in benchmark.protocols:
+            for part in ("ap", "precisions", "recalls"):
+                np.testing.assert_allclose(
+                    getattr(one.scores[protocol], part), getattr(other.scores[protocol], part), atol=1e-12
+                )
+            np.testing.assert_array_equal(one.top[protocol], other.top[protocol])
+    assert ours[0].scores["easy"].map < 0.97, "the distractors disturb nothing"
+
+
+def test_a_reranker_of_everything_is_refused(world):
+    benchmark, method, *_ = world
+    with pytest.raises(InputError, match="expects a top_k of at most 20000"):
+        streamed.run(benchmark, method, {"alpha_qe": build_reranker("alpha_qe")})
+
+
+def test_joined_rows_are_those_of_both(world):
+    _, method, _, together = world
+    joined = distractors.Joined(method.database, method.distractors)
+    rows = np.array([0, DATABASE - 1, DATABASE, DATABASE + 7, 3])
+    np.testing.assert_array_equal(joined.global_descriptors[rows], together.database.global_descriptors[rows])
+    assert joined.features(DATABASE + 7).name == "x7" and joined.features(5).name == "d5" and len(joined) == 460
+
+
+def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
+    folder = revisited_set(tmp_path / "set", "roxford5k")
+    for name, colour in (("m", (238, 2, 0)), ("n", (0, 0, 200))):
+        paint(tmp_path / "more" / f"{name}.jpg", colour)
+    config = Config("roxford5k+r1m", str(folder), str(tmp_path / "out"), "histogram", rerank=("superglobal(m=4, k=1)",))
+    config = replace(config, distractors_dir=str(tmp_path / "more"))
+    report = job.benchmark(config, lambda line: None)
+    assert report.benchmark == "roxford5k+r1m" and report.settings["distractors"] == 2
+    assert (tmp_path / "out" / "report.html").is_file() and len(report.published) > 0
+    made = tmp_path / "out" / "features" / "global"
+    again = replace(
+        config,
+        model=None,
+        output_dir=str(tmp_path / "two"),
+        query_features_dir=str(made / "queries"),
+        index_features_dir=str(made / "database"),
+        distractors_dir=str(made / "distractors"),
+    )
+    second = job.benchmark(again, lambda line: None)
+    assert [row.metrics for row in second.rows] == [row.metrics for row in report.rows]
+    for change, message in (
+        ({"distractors_dir": None}, "expects --distractors_dir"),
+        ({"benchmark": "roxford5k"}, r"goes with --benchmark=NAME\+r1m"),
+        ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
+    ):
+        with pytest.raises(InputError, match=message):
+            job.benchmark(replace(config, **change), lambda line: None)
