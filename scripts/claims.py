@@ -1,6 +1,6 @@
 """Puts claims to the test on the reports of several seeds: changes of mAP with intervals over all landmarks.
 
-Usage: python -m scripts.claims FOLDER SEED SEED ...; the reports lie in FOLDER/SEED/float and FOLDER/SEED/binary.
+Usage: python -m scripts.claims FOLDER SEED SEED ...; the reports lie in FOLDER/SEED/float and FOLDER/SEED/uint8.
 """
 
 import sys
@@ -20,7 +20,7 @@ CLAIMS = [  # what, against what, the change to it
     ("RANSAC against the first stage", FIRST, RANSAC),
     ("SuperGlobal against the first stage", FIRST, BASE),
     ("SuperGlobal against RANSAC, 100 candidates each", RANSAC, BASE),
-    ("binary against float local features, RANSAC", RANSAC, ("binary", "global+ransac")),
+    ("uint8 against float32 local features, RANSAC", RANSAC, ("uint8", "global+ransac")),
 ]
 SWITCHES = ("m=50", "m=200", "m=100, k=4", "m=100, k=18", "m=100, beta=0.05", "m=100, beta=0.5")
 SWITCHES += ("m=100, expanded_against='original'",)
@@ -62,7 +62,7 @@ def table(reports: list[dict[str, Report]]) -> list[str]:
 def main() -> None:
     """Reads, prints, writes ``claims.md``."""
     folder, *seeds = sys.argv[1:]
-    reports = [{name: read_report(Path(folder) / seed / name) for name in ("float", "binary")} for seed in seeds]
+    reports = [{name: read_report(Path(folder) / seed / name) for name in ("float", "uint8")} for seed in seeds]
     queries = sum(len(found["float"].queries["names"]) for found in reports)
     lines = [f"Protocol {PROTOCOL}, {len(seeds)} seeds, {queries} queries.", "", *table(reports)]
     write_text(Path(folder) / "claims.md", "\n".join(lines) + "\n")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts claims about rerankers and binary features to the test on procedural landmarks, three seeds: a table with intervals.
+# Puts claims about rerankers and small local features to the test on procedural landmarks, three seeds: a table with intervals.
 # Usage: sh scripts/claims.sh [OUTPUT_DIR] [SEEDS]     (default: out-claims, "0 1 2"). Interrupted, the same command continues.
 set -eu
 output=$(realpath -m "${1:-out-claims}")
@@ -23,6 +23,6 @@ for seed in $seeds; do
   "$PYTHON" -m delg landmarks --output_dir="$output/$seed/landmarks" --seed="$seed" --num_classes=1 --views_per_class=1 \
     --num_queries=40 --num_distractors=100 --num_workers=1
   benchmark "$seed" float --rerank="$rerank"
-  benchmark "$seed" binary --rerank='ransac(top_k=100)' --local_dtype=binary
+  benchmark "$seed" uint8 --rerank='ransac(top_k=100)' --local_dtype=uint8
 done
 exec "$PYTHON" -m scripts.claims "$output" $seeds
