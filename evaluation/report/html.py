@@ -12,6 +12,7 @@ from evaluation.report import charts, text
 from evaluation.report.gallery import Card, Overlay
 from evaluation.report.model import Report
 from evaluation.report.queries import Queries, per_query
+from evaluation.report.tradeoff import tradeoff
 
 HERE = Path(__file__).parent
 ORDERS = (
@@ -59,6 +60,7 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
         lead=_lead(report),
         table=results(report),
         metrics=list(report.rows[0].metrics[protocol]),
+        tradeoff=None if (plot := tradeoff(report, protocol)) is None else Markup(plot),
         charts=ap_charts(report, protocol),
         queries=_queries(report, protocol),
         cards=cards,

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,6 +17,7 @@ from evaluation.protocols import Truth
 from evaluation.published import beside
 from evaluation.report import charts, gallery, html, text, thumbs
 from evaluation.report.model import Report, Row
+from evaluation.report.tradeoff import tradeoff
 from evaluation.runner import Outcome
 from evaluation.statistics import summary
 from extraction.images import ImageRef
@@ -240,7 +242,7 @@ def test_the_page_stands_alone(report, shown):
     for part in ("global+\u200bransac", "7 inlier matches", "no image", "81.25 %", "AP 90.0", "landmarks"):
         assert part in page
     targets = {link[1:] for link in links.loads if link.startswith("#")}
-    assert targets == {"results", "trust", "queries", "worst", "matches", "settings"}
+    assert targets == {"results", "cost", "trust", "queries", "worst", "matches", "settings"}
     assert all(f'id="{target}"' in page for target in targets)
 
 
@@ -262,6 +264,17 @@ def test_each_query_has_a_line_that_can_be_sorted(report):
     assert head == [' class="method">query', ">global", ">global+\u200bransac", ">global+\u200bsuperglobal", ">change"]
     assert '<tr class="up"><th scope="row" class="method">q&lt;0&gt;</th><td>40.12</td>' in table and "+9.88" in table
     assert page.count("<script>") == 1 and "<noscript" not in page
+
+
+def test_the_plot_places_time_quality_and_memory(report):
+    svg = tradeoff(report, "medium")
+    assert svg.count("<circle") == 5 and "global+ransac: mAP 60.50, 18.23 ms, 8192 bytes" in svg
+    dots = {
+        name: (float(x), float(y)) for x, y, name in re.findall(r'cx="([\d.]+)" cy="([\d.]+)".*?>([^<]+)</text>', svg)
+    }
+    assert dots["global"][0] == dots["rootsift"][0] < dots["global+superglobal"][0] < dots["rootsift+ransac"][0]
+    assert dots["global+ransac"][1] < dots["global"][1] < dots["rootsift"][1]
+    assert tradeoff(Report("x", report.rows[:1], {}, {}), "medium") is None
 
 
 def test_a_page_without_rerankers_or_pictures(report):
