@@ -1,7 +1,9 @@
 """A matrix of global descriptors in a file: written in blocks, read by blocks and by rows."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from protos.npy import map_array
 
 MATRIX = "descriptors.npy"
 BLOCK_BYTES = 1 << 26  # of float32 rows held at once
-MAPPED_BYTES = 1 << 29  # of a file mapped for reading single rows; the pages count as resident memory
-FAULT_BYTES = 1 << 18  # mapped by the first touch of a row: Linux maps the pages around it, too (0.2 MB measured)
+READ_ROWS = 4096  # read before they are multiplied
+
+Rows = NDArray[np.int64]
 
 
 def block_rows(dimension: int) -> int:
@@ -127,8 +130,8 @@ def matrix_file(folder: Path, wanted: int, shape: tuple[int, int]) -> Path:
 def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: int) -> Ranking:
     """Orders candidates by their exact inner products with the queries.
 
-    Only the candidates' rows are read, by all cores. The file is mapped anew every few queries, so the resident
-    memory does not grow with their number.
+    Their rows are read from the file, a few thousand at a time. It is not mapped: a fresh mapping takes longer to be
+    faulted in, and what was read would count as resident memory.
 
     Args:
       queries: ``(Q, D)``.
@@ -144,24 +147,52 @@ def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: i
     """
     indices = np.full((len(queries), top_k), -1, np.int64)
     scores = np.full((len(queries), top_k), -np.inf, np.float32)
-    piece = block_rows(queries.shape[1])
-
-    def score(q: int, matrix: NDArray[np.floating[Any]]) -> None:
-        rows = np.sort(candidates[q][candidates[q] >= 0])
-        products = np.empty(len(rows), np.float32)
-        for first in range(0, len(rows), piece):
-            part = slice(first, first + piece)
-            products[part] = matrix[rows[part]].astype(np.float32) @ queries[q]
-        order = np.argsort(-products, kind="stable")[:top_k]
-        indices[q, : len(order)], scores[q, : len(order)] = rows[order], products[order]
-
-    step = max(1, MAPPED_BYTES // (FAULT_BYTES * max(candidates.shape[1], 1)))
-    with single_threaded(), ThreadPoolExecutor(available()) as pool:
-        for start in range(0, len(queries), step):
-            batch = range(start, min(start + step, len(queries)))
-            matrix = np.asarray(map_array(path))
-            if candidates.size and candidates.max() >= len(matrix):
-                raise InputError(f"The index {path.parent} is damaged; remove it and run delg-index again.")
-            list(pool.map(score, batch, [matrix] * len(batch)))
-            del matrix  # before it is mapped again
+    with single_threaded(), _reader(path) as read:
+        for q, some in enumerate(candidates):
+            rows = np.sort(some[some >= 0])
+            pieces = [rows[start : start + READ_ROWS] for start in range(0, len(rows), READ_ROWS)]
+            products = np.concatenate(
+                [np.zeros(0, np.float32), *(_products(read(piece), queries[q]) for piece in pieces)]
+            )
+            order = np.argsort(-products, kind="stable")[:top_k]
+            indices[q, : len(order)], scores[q, : len(order)] = rows[order], products[order]
     return Ranking(indices, scores)
+
+
+def _products(rows: Descriptors, query: Floats) -> Floats:
+    """Inner products in float32 of a few thousand rows."""
+    step = rows_in_cache(rows.shape[1])
+    buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
+    products = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        to_float32(some, buffer[: len(some)])
+        products[start : start + step] = buffer[: len(some)] @ query
+    return products
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[Callable[[Rows], Descriptors]]:
+    """Gives a function that reads rows of a matrix file.
+
+    The system is told of all rows first, so that a disk can work on many of them at once.
+    """
+    matrix: Any = map_array(path)
+    width, offset = matrix.shape[1] * matrix.itemsize, matrix.offset
+
+    def read(rows: Rows) -> Descriptors:
+        if len(rows) and rows.max() >= len(matrix):
+            raise InputError(f"The index {path.parent} is damaged; remove it and run delg-index again.")
+        out: Any = np.empty((len(rows), matrix.shape[1]), matrix.dtype)
+        if not hasattr(os, "posix_fadvise"):
+            return np.take(matrix, rows, axis=0, out=out)
+        places = [offset + width * row for row in rows.tolist()]
+        for place in places:
+            os.posix_fadvise(file.fileno(), place, width, os.POSIX_FADV_WILLNEED)
+        view = memoryview(out).cast("B")
+        for i, place in enumerate(places):
+            os.preadv(file.fileno(), [view[i * width : (i + 1) * width]], place)
+        return out
+
+    with path.open("rb") as file:
+        yield read
