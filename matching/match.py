@@ -25,6 +25,7 @@ flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descripto
 flags.DEFINE_float("ratio", None, "Largest ratio of the distances of the nearest and the second nearest descriptor.")
 flags.DEFINE_bool("mutual", False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
 flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
+flags.DEFINE_bool("binary", False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
 flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the first image.")
 
 
@@ -42,7 +43,8 @@ def main(arguments: list[str]) -> None:
 
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError
-    from extraction.pipeline import describe
+    from extraction.pipeline import check_local_dtype, describe
+    from extraction.storage import as_stored
     from matching.lookup import parse_crop
     from matching.ransac import Ransac
     from protos.errors import InputError
@@ -63,12 +65,14 @@ def main(arguments: list[str]) -> None:
     )
     crop = parse_crop(FLAGS.crop)
     images = [_load(path) for path in arguments]
-    extractor = build_extractor(FLAGS.model)
+    extractor, local_dtype = build_extractor(FLAGS.model), "binary" if FLAGS.binary else "float32"
+    check_local_dtype(extractor, local_dtype)
     cropped = (replace(images[0][0], crop=crop), None)
     try:
         query, index = (describe(extractor, *image) for image in (cropped if crop else images[0], images[1]))
     except BadImageError as error:
         raise InputError(f"An image cannot be used: {error}.") from error
+    query, index = as_stored(query, local_dtype), as_stored(index, local_dtype)
     inliers = matcher.inliers(query, index)
     print(f"local features: {len(query)} and {len(index)}")
     print(f"tentative matches: {inliers.tentative}")

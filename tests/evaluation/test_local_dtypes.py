@@ -38,8 +38,8 @@ def untrained(place):
     return f'untrained(model="{place / "model"}", image_scales=(1.0, 1.5), global_scales_ind=(0,))'
 
 
-def run(place, command, **given):
-    arguments = [f"--{name}={value}" for name, value in given.items()]
+def run(place, command, *positional, **given):
+    arguments = [*map(str, positional), *(f"--{name}={value}" for name, value in given.items())]
     return subprocess.run(
         [sys.executable, "-m", "delg", command, *arguments],
         cwd=place,
@@ -107,6 +107,8 @@ def test_binary_features_from_the_command_line(place, reports):
     own = FeatureStore.open(place / "bits").features(3)
     assert len(np.unique(own.descriptors, axis=0)) <= score <= len(own), "of equal descriptors the first is matched"
     assert done.stdout.splitlines()[2].split()[2] == "scene1/first"
+    matched = run(place, "match", query, query, model=untrained(place), binary=True)
+    assert matched.stdout.splitlines()[-1] == f"inliers: {score:.0f}", matched.stderr
 
 
 def test_compact_rootsift_from_the_command_line(place):
@@ -139,6 +141,9 @@ def test_what_cannot_be_stored_so_is_refused(place):
     assert done.returncode == 1
     assert done.stderr.endswith("those of rootsift are never negative.\n") and "Traceback" not in done.stderr
     assert not list((place / "refused").iterdir())
+    photos = [place / "jpg" / "scene0" / f"{view}.png" for view in VIEWS]
+    done = run(place, "match", *photos, model="rootsift", binary=True)
+    assert done.returncode == 1 and done.stderr.endswith("those of rootsift are never negative.\n")
     done = run(place, "extract", images_dir="jpg", model="rootsift", local_dtype="int4", output_dir="refused")
     assert done.returncode == 1 and "<float32|float16|uint8|binary>" in done.stderr
 
