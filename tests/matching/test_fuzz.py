@@ -4,28 +4,22 @@ What is sound must be answered; what cannot be compared (NaN, infinite, zero, of
 where it is one of many local features, match nothing.
 """
 
-import json
-import shutil
-import warnings
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 
 from extraction.features import Features
-from extraction.images import ImageRef
 from extraction.storage import as_stored
-from extraction.store import FeatureStore, check_settings
-from extraction.store_writer import StoreWriter
+from extraction.store import check_settings
 from matching import lookup
 from matching.draw import draw_matches
 from matching.geometry import MODELS
-from matching.index import INDEXES, build_index, open_index, search
+from matching.index import INDEXES, build_index, search
 from matching.ransac import Ransac
 from matching.rerankers import RERANKERS, build_reranker
 from matching.source import MemorySource
 from protos.errors import InputError
-from tests.matching.helpers import global_source, local, ranking, scene, unit, view
+from tests.matching.fuzz_helpers import check_ranked, images_of, refused
+from tests.matching.helpers import global_source, local, ranking, scene, unit
 from tests.matching.index_helpers import Store, clustered
 
 SMALL = {
@@ -54,30 +48,12 @@ FORMS = {  # of sound numbers
 BROKEN = (np.nan, np.inf, -np.inf, 0.0)
 
 
-@contextmanager
-def refused():
-    """Within it an InputError of one line is expected; anything else is a fault."""
-    with pytest.raises(InputError) as caught:
-        yield
-    message = str(caught.value)
-    assert message and "\n" not in message, message
-
-
 def broken(rows, rng):
     """The rows, one of them zero or with a value that is not finite: each of these in turn."""
     for value in BROKEN:
         changed, row = rows.copy(), int(rng.integers(len(rows)))
         changed[row, ... if value == 0 else int(rng.integers(rows.shape[1]))] = value
         yield changed
-
-
-def check_ranked(before, after):
-    """Proves that a ranking is another's, in new order."""
-    assert after.indices.shape == before.indices.shape == after.scores.shape
-    for was, row, scores in zip(before.indices, after.indices, after.scores):
-        assert sorted(was.tolist()) == sorted(row.tolist())
-        n = int((row >= 0).sum())
-        assert (row[:n] >= 0).all() and np.isfinite(scores[:n]).all() and (np.diff(scores[:n]) <= 0).all()
 
 
 def first_stage(rng, queries, images, width=9):
@@ -89,17 +65,6 @@ def first_stage(rng, queries, images, width=9):
         n = int(rng.integers(0, width + 1)) if rng.random() < 0.3 else width
         indices[q, n:], scores[q, n:] = -1, -np.inf
     return ranking(indices, scores)
-
-
-def images_of(rng, descriptors):
-    """Images of the same scene seen from elsewhere, with these global descriptors."""
-    keypoints, own = scene(n=24)
-    images = []
-    for i, vector in enumerate(descriptors):
-        n = int(rng.integers(0, 25)) if rng.random() < 0.8 else 0
-        seen = view(keypoints[:n], own[:n], [[0.9, 0.1, 5], [-0.1, 0.9, 3]], int(rng.integers(0, n + 1)), f"image{i}")
-        images.append(local(seen.keypoints, own[:n], f"image{i}", vector))
-    return images
 
 
 def sources(rng, queries, images, dimension):
@@ -354,84 +319,3 @@ def test_pictures():
     for wrong in (image[..., 0], image.astype(float), image[..., :2], image[:0]):
         with refused():
             draw_matches(wrong, image, np.zeros((1, 2)), np.zeros((1, 2)))
-
-
-def damages(data, rng):
-    """The bytes of a file, damaged in some ways."""
-    yield b""
-    yield data[: len(data) // 2]
-    yield data + b"\0"
-    yield bytes(len(data))
-    for reach in (60, 200, len(data)):
-        for _ in range(2):
-            changed = bytearray(data)
-            for place in rng.integers(0, min(reach, len(data)), 3):
-                changed[place] ^= int(rng.integers(1, 256))
-            yield bytes(changed)
-
-
-def documents(document, rng):
-    """A JSON document with one of its values replaced, or taken out."""
-    for key in document:
-        yield {name: value for name, value in document.items() if name != key}
-        for value in rng.choice(np.array([None, -1, 0.5, "x", [], {}, [None], {"x": None}], object), 4, replace=False):
-            yield document | {key: value}
-    yield from ([], None, 3, "x")
-
-
-@pytest.mark.parametrize("name", sorted(INDEXES))
-def test_damaged_indexes(name, tmp_path):
-    """Every byte of a small index is checked when it is opened."""
-    text = "faiss(factory='HNSW8,PQ4x4')" if name == "faiss" else name
-    queries, place = clustered(3, 8, 1), tmp_path / "index"
-    right = build_index(Store(clustered(60, 8)), place, text).search(queries, 5)
-    rng = np.random.default_rng(0)
-    for file in sorted(path for path in place.iterdir() if path.name != "plan.json"):
-        data = file.read_bytes()
-        changed = list(damages(data, rng))
-        if file.suffix == ".json":
-            changed += [json.dumps(document).encode() for document in documents(json.loads(data), rng)]
-        for bad in changed:
-            file.write_bytes(bad)
-            try:
-                answer = open_index(place).search(queries, 5)
-                assert file.suffix == ".json" and (answer.indices == right.indices).all(), file.name
-            except InputError as error:
-                assert "\n" not in str(error)
-        file.write_bytes(data)
-    assert (open_index(place).search(queries, 5).indices == right.indices).all()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "uint8", "binary"])
-def test_damaged_stores(dtype, tmp_path):
-    """What is damaged is named, or the answer is a valid one; changed global descriptors are always named."""
-    rng = np.random.default_rng(2)
-    images = images_of(rng, unit(rng.normal(size=(7, 5))))
-    place = tmp_path / "store"
-    refs = [ImageRef(image.name, "none") for image in images]
-    writer = StoreWriter(place, {"extractor": "test"}, refs, local_dtype=dtype, shard_size=4)
-    for shard in writer.missing():
-        writer.write(shard, images[4 * shard : 4 * shard + 4], [])
-    writer.finish()
-    query, reranker = as_stored(images[0], dtype), build_reranker(TEXTS[4])
-    right = [result.row for result in lookup.find(query, FeatureStore.open(place), 7)]
-    for file in sorted(path for path in place.rglob("*") if path.is_file() and path.name != "plan.json"):
-        data = file.read_bytes()
-        changed = list(damages(data, rng))
-        if file.suffix == ".json":
-            changed += [json.dumps(document).encode() for document in documents(json.loads(data), rng)]
-        for bad in changed:
-            file.write_bytes(bad)
-            try:
-                store = FeatureStore.open(place)
-                store.check_compatible(store)
-                assert [result.row for result in lookup.find(query, store, 7)] == right
-                before = search(query.global_descriptor[None], store.global_descriptors)
-                with warnings.catch_warnings(action="ignore"):
-                    check_ranked(before, reranker(MemorySource([query]), store, before))
-            except InputError as error:
-                assert "\n" not in str(error)
-        file.write_bytes(data)
-    shutil.rmtree(place / "shard-00001")
-    with refused():
-        FeatureStore.open(place).features(6)
