@@ -36,7 +36,11 @@ FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
 MAY_DIFFER = frozenset({"crop", "runtime"})  # settings that need not agree between queries and database
-WHEN_ABSENT = {"precision": "float32", "iou": 1.0}  # what stores were made with that do not record it
+WHEN_ABSENT = {
+    "precision": "float32",
+    "iou": 1.0,
+    "runtime": "tensorflow",
+}  # what stores were made with that do not record it
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 

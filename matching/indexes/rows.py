@@ -179,20 +179,22 @@ def _reader(path: Path) -> Iterator[Callable[[Rows], Descriptors]]:
     """
     matrix: Any = map_array(path)
     width, offset = matrix.shape[1] * matrix.itemsize, matrix.offset
-
-    def read(rows: Rows) -> Descriptors:
-        if len(rows) and rows.max() >= len(matrix):
-            raise InputError(f"The index {path.parent} is damaged; remove it and run delg-index again.")
-        out: Any = np.empty((len(rows), matrix.shape[1]), matrix.dtype)
-        if not hasattr(os, "posix_fadvise"):
-            return np.take(matrix, rows, axis=0, out=out)
-        places = [offset + width * row for row in rows.tolist()]
-        for place in places:
-            os.posix_fadvise(file.fileno(), place, width, os.POSIX_FADV_WILLNEED)
-        view = memoryview(out).cast("B")
-        for i, place in enumerate(places):
-            os.preadv(file.fileno(), [view[i * width : (i + 1) * width]], place)
-        return out
-
+    damaged = InputError(f"The index {path.parent} is damaged; remove it and run delg-index again.")
     with path.open("rb") as file:
+
+        def read(rows: Rows) -> Descriptors:
+            if len(rows) and rows.max() >= len(matrix):
+                raise damaged
+            out: Any = np.empty((len(rows), matrix.shape[1]), matrix.dtype)
+            if not hasattr(os, "posix_fadvise"):
+                return np.take(matrix, rows, axis=0, out=out)
+            places = [offset + width * row for row in rows.tolist()]
+            for place in places:
+                os.posix_fadvise(file.fileno(), place, width, os.POSIX_FADV_WILLNEED)
+            view = memoryview(out).cast("B")
+            for i, place in enumerate(places):
+                if os.preadv(file.fileno(), [view[i * width : (i + 1) * width]], place) != width:
+                    raise damaged
+            return out
+
         yield read

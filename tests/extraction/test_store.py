@@ -6,7 +6,7 @@ import pytest
 
 from extraction.batches import fingerprint
 from extraction.images import ImageRef
-from extraction.store import FeatureStore
+from extraction.store import FeatureStore, differing
 from extraction.store_writer import StoreWriter
 from protos.errors import InputError
 from protos.files import atomic_path
@@ -222,3 +222,9 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
         build(tmp_path / "file", [1])
     with pytest.raises(InputError, match="cannot be written"):
         build(tmp_path / "file" / "below", [1])
+
+
+def test_settings_that_older_stores_do_not_record_have_one_meaning():
+    older = {"extractor": "delg"}
+    assert differing(older, older | {"runtime": "tensorflow", "precision": "float32", "iou": 1.0}) == []
+    assert differing(older, older | {"runtime": "openvino"}) == ["runtime ('tensorflow' and 'openvino')"]

@@ -44,6 +44,14 @@ def documents(document, rng):
     yield from ([], None, 3, "x")
 
 
+def changed(file, rng):
+    """The bytes of a file, damaged in all these ways."""
+    data = file.read_bytes()
+    yield from damages(data, rng)
+    if file.suffix == ".json":
+        yield from (json.dumps(document).encode() for document in documents(json.loads(data), rng))
+
+
 @pytest.mark.parametrize("name", sorted(INDEXES))
 def test_damaged_indexes(name, tmp_path):
     """Every byte of a small index is checked when it is opened."""
@@ -53,10 +61,7 @@ def test_damaged_indexes(name, tmp_path):
     rng = np.random.default_rng(0)
     for file in sorted(path for path in place.iterdir() if path.name != "plan.json"):
         data = file.read_bytes()
-        changed = list(damages(data, rng))
-        if file.suffix == ".json":
-            changed += [json.dumps(document).encode() for document in documents(json.loads(data), rng)]
-        for bad in changed:
+        for bad in changed(file, rng):
             file.write_bytes(bad)
             try:
                 answer = open_index(place).search(queries, 5)
@@ -82,10 +87,7 @@ def test_damaged_stores(dtype, tmp_path):
     right = [result.row for result in lookup.find(query, FeatureStore.open(place), 7)]
     for file in sorted(path for path in place.rglob("*") if path.is_file() and path.name != "plan.json"):
         data = file.read_bytes()
-        changed = list(damages(data, rng))
-        if file.suffix == ".json":
-            changed += [json.dumps(document).encode() for document in documents(json.loads(data), rng)]
-        for bad in changed:
+        for bad in changed(file, rng):
             file.write_bytes(bad)
             try:
                 store = FeatureStore.open(place)
