@@ -74,7 +74,7 @@ class Attention(keras.layers.Layer):
 
 
 class LocalHead(keras.layers.Layer):
-    """Attention and autoencoder on a feature map that receives no gradient from them.
+    """Attention and autoencoder on a feature map that receives no gradient from them, unless that is asked for.
 
     With the autoencoder the attention reads its reconstruction, as released; without it the map itself, whose
     vectors then are the local descriptors.
@@ -83,11 +83,22 @@ class LocalHead(keras.layers.Layer):
       channels: channels ``C`` of the feature map.
       dim: length of the local descriptor; None for no autoencoder.
       attention_channels: hidden width of the attention.
+      stop_gradient: False lets the losses of the head train the backbone too, which the paper shows to be worse
+        (arXiv 2001.05027, section 3.3); of no meaning outside training.
     """
 
-    def __init__(self, channels: int, dim: int | None = 128, attention_channels: int = 512, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        channels: int,
+        dim: int | None = 128,
+        attention_channels: int = 512,
+        *,
+        stop_gradient: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.channels, self.dim, self.attention_channels = channels, dim, attention_channels
+        self.stop_gradient = stop_gradient
         self.autoencoder = Autoencoder(dim, channels, name="autoencoder") if dim else None
         self.attention = Attention(attention_channels, name="attention")
 
@@ -111,15 +122,15 @@ class LocalHead(keras.layers.Layer):
         """Describes and weighs every position of a feature map.
 
         Args:
-          x: ``(B, h, w, C)``; the gradient is stopped here.
+          x: ``(B, h, w, C)``; the gradient is stopped here unless ``stop_gradient`` is False.
           training: batch statistics in the attention's normalisation.
 
         Returns:
           A dict: ``local_descriptors`` ``(B, h, w, d)`` not normalised, ``attention`` ``(B, h, w)``,
-          ``attention_pooled`` ``(B, C)`` = the mean over positions of ``attention * x / |x|``, ``local_target`` = ``x``
-          without gradient, and with the autoencoder ``reconstruction`` ``(B, h, w, C)``.
+          ``attention_pooled`` ``(B, C)`` = the mean over positions of ``attention * x / |x|``, ``local_target`` = ``x``,
+          and with the autoencoder ``reconstruction`` ``(B, h, w, C)``.
         """
-        target = ops.stop_gradient(x)
+        target = ops.stop_gradient(x) if self.stop_gradient else x
         outputs = {"local_target": target}
         if self.autoencoder is None:
             descriptors = attended = target
@@ -136,5 +147,5 @@ class LocalHead(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Every argument of the constructor."""
-        own = {"channels": self.channels, "dim": self.dim, "attention_channels": self.attention_channels}
-        return {**super().get_config(), **own}
+        names = ("channels", "dim", "attention_channels", "stop_gradient")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

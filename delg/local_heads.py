@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from delg.local_head import LocalHead
 from delg.numerics import TORCH_EPSILON, l2_normalize
+from protos.errors import InputError
 
 Tensor = Any
 
@@ -74,9 +75,11 @@ class PytorchLocalHead(keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels, "dim": self.dim}
 
 
-def delg(channels: int, local_dim: int | None, attention_channels: int) -> LocalHead:
+def delg(channels: int, local_dim: int | None, attention_channels: int, *, stop_gradient: bool = True) -> LocalHead:
     """:class:`delg.local_head.LocalHead`: the paper's, with an autoencoder unless ``local_dim`` is None."""
-    return LocalHead(channels, local_dim, attention_channels, name="local_head")
+    if type(stop_gradient) is not bool:
+        raise InputError(f"stop_gradient expects True or False. Received: {stop_gradient!r}")
+    return LocalHead(channels, local_dim, attention_channels, stop_gradient=stop_gradient, name="local_head")
 
 
 def delg_pytorch(channels: int, local_dim: int | None, attention_channels: int) -> PytorchLocalHead:

@@ -54,13 +54,16 @@ def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
     write_json(path, document)
 
 
-def learn_whitening(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:
+def learn_whitening(
+    extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str], dim: int | None = None
+) -> Path:
     """Learns a whitening of local descriptors from those that are kept of a sample.
 
     Args:
       extractor: of a model with a local head; a whitening that it has does not matter.
       images: the sample; those that cannot be read are passed over.
       folder: the model's, for the whitening.
+      dim: values of a whitened descriptor; None for as many as the model's have.
 
     Returns:
       The whitening's file.
@@ -68,7 +71,8 @@ def learn_whitening(extractor: DelgExtractor, images: Sequence[ImageRef], folder
     Raises:
       InputError: the model has no local head, no image can be read, or there are too few local features.
     """
-    found = whitening.learn(f.descriptors.astype(np.float32) for f in _local(extractor, extractor.config, images))
+    described = _local(extractor, extractor.config, images)
+    found = whitening.learn((f.descriptors.astype(np.float32) for f in described), dim)
     return whitening.save(found, folder, extractor.settings["weights_sha256"])
 
 

@@ -24,14 +24,15 @@ PARTS = ("mean", "projection", "variances")
 ROWS_PER_VALUE = 10  # least descriptors to learn from, times their dimension
 
 
-def learn(descriptors: Iterable[Floats]) -> Pca:
-    """Learns a whitening that keeps all dimensions, from one image after another.
+def learn(descriptors: Iterable[Floats], dim: int | None = None) -> Pca:
+    """Learns a whitening from one image after another.
 
     Args:
       descriptors: ``(N, d)`` of each image of a sample, of any norm; images without local features have no rows.
+      dim: how many components are kept, those of the largest variances; None for all ``d``.
 
     Raises:
-      InputError: there are fewer than ``10 d``.
+      InputError: there are fewer than ``10 d`` descriptors, or fewer than ``dim`` values.
     """
     count, total, products = 0, np.zeros(0), np.zeros((0, 0))
     for part in descriptors:
@@ -46,9 +47,11 @@ def learn(descriptors: Iterable[Floats]) -> Pca:
             f"A whitening expects at least {ROWS_PER_VALUE} local features for each of their {dimension} values from "
             f"the sample; found {count}. Give more or larger images."
         )
+    if dim is not None and not 1 <= dim <= dimension:
+        raise InputError(f"local_dim expects 1 to {dimension}, the values of a local descriptor. Received: {dim}")
     mean = total / count
     variances, components = np.linalg.eigh(products / count - np.outer(mean, mean))
-    order = np.argsort(-variances, kind="stable")
+    order = np.argsort(-variances, kind="stable")[:dim]
     shrunk = np.maximum(variances[order], 0) + SHRINKAGE * variances.max()
     return Pca(mean.astype(np.float32), components.T[order].astype(np.float32), shrunk.astype(np.float32))
 

@@ -149,6 +149,7 @@ def model_overrides(options: TrainOptions) -> dict[str, Any]:
         "arcface_scale": options.delg_scale_factor_init,
         "arcface_margin": options.delg_arcface_margin,
         "local_dim": options.autoencoder_dimensions,
+        "local_head": options.local_head,
     }
     if options.block3_strides is not None:
         chosen["block3_strides"] = options.block3_strides

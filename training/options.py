@@ -53,6 +53,7 @@ class TrainOptions:
     delg_embedding_layer_dim: int | None = None
     delg_scale_factor_init: float | None = None
     delg_arcface_margin: float | None = None
+    local_head: str | None = None
     use_autoencoder: bool = True
     autoencoder_dimensions: int | None = None
     local_feature_map_channels: int | None = None

@@ -148,6 +148,12 @@ _define(
     lower_bound=0.0,
     upper_bound=3.1,
 )
+_define(
+    "string",
+    "local_head",
+    "Local head: delg, delg(stop_gradient=False), whose losses then train the backbone too, or delg_pytorch. Default: "
+    "the preset's (released: delg).",
+)
 _define("bool", "use_autoencoder", "Learn short local descriptors with an autoencoder.")
 _define(
     "integer",

@@ -41,6 +41,16 @@ def test_too_few_descriptors_are_refused():
             whitening.learn(sample)
 
 
+def test_a_shorter_whitening_keeps_the_directions_of_most_variance():
+    sample = correlated(4000)
+    whole, short = whitening.learn([sample]), whitening.learn([sample], dim=3)
+    np.testing.assert_array_equal(short.projection, whole.projection[:3])
+    assert short(sample).shape == (4000, 3) and np.all(np.diff(short.variances) <= 0)
+    for wrong in (0, 9):
+        with pytest.raises(InputError, match="local_dim expects 1 to 8"):
+            whitening.learn([sample], dim=wrong)
+
+
 def test_a_file_belongs_to_its_weights(tmp_path):
     learned = whitening.learn([correlated(200)])
     assert whitening.load(tmp_path, "a") is None

@@ -38,6 +38,20 @@ def test_no_path_leads_from_the_local_losses_to_the_backbone():
         assert (gradient is not None) == (variable.path in own), variable.path
 
 
+def test_without_the_stop_the_local_losses_train_the_backbone():
+    joint, stopped = tiny_model(local_head="delg(stop_gradient=False)"), tiny_model()
+    images = joint.normalize(IMAGES)
+    for first, second in zip(joint(images).values(), stopped(images).values()):
+        np.testing.assert_array_equal(numbers(first), numbers(second))
+    with tf.GradientTape() as tape:
+        values = delg_losses(joint, joint(images, training=True), LABELS)
+        local = tf.reduce_sum(values["attn"] + values["recon"])
+    kernel = joint.backbone.get_layer("conv1").kernel
+    assert numbers(tape.gradient(local, kernel.value)).any()
+    with pytest.raises(InputError, match="stop_gradient expects True or False"):
+        tiny_model(local_head="delg(stop_gradient=1)")
+
+
 def test_a_batch_in_parts_gives_the_gradients_of_the_whole():
     """Both halves are the same images, so that the batch statistics are those of the whole."""
     images, labels = tf.concat([IMAGES, IMAGES], 0), tf.concat([LABELS, LABELS], 0)

@@ -1,0 +1,121 @@
+"""Tables of scripts/ablation.py: what each row reaches, its change against its base, and how the seed moves that."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.comparison import read_report
+from evaluation.report.model import Report
+from evaluation.report.trust import change_cells, fixed
+from evaluation.statistics import compare, holm
+from scripts.ablation_rows import KINDS, SUPERGLOBAL, Study
+
+Values = NDArray[np.float64]
+KNOWN = ("queries", "database", "landmarks")
+WHAT = {"queries": "queries", "database": "photos among each other", "landmarks": "queries"}
+
+
+def tables(study: Study, output: Path, seeds: list[int]) -> str:
+    """Markdown of all that is there so far."""
+    parts = []
+    for kind in KNOWN:
+        found = reports(study, output, seeds, kind)
+        if "base" not in found:
+            continue
+        queries = len(found["base"][0].queries["names"])
+        parts.append(f"{queries} {WHAT[kind]}, mAP in percent, mean of the seeds.\n")
+        parts += [*lines_of(study, output, found, kind), ""]
+        parts += [*rerank_lines(study, found), ""]
+    return "\n".join(parts) + "\n"
+
+
+def reports(study: Study, output: Path, seeds: list[int], kind: str) -> dict[str, list[Report]]:
+    """The reports of each row, one a seed that is finished."""
+    found: dict[str, list[Report]] = {}
+    for key in study.rows:
+        places = [output / str(seed) / key / kind for seed in seeds]
+        one = [read_report(place) for place in places if (place / "report.json").is_file()]
+        if one:
+            found[key] = one
+    return found
+
+
+def values(reports_of_row: list[Report], method: str, protocol: str) -> Values:
+    """``(seeds, queries)`` average precision in percent."""
+    return np.array([report.queries["ap"][method][protocol] for report in reports_of_row], np.float64)
+
+
+def lines_of(study: Study, output: Path, found: dict[str, list[Report]], kind: str) -> list[str]:
+    """Both stages of each row, against those of its base."""
+    stages = ["global"] if kind == "database" else ["global", f"global+{study.ransac}"]
+    names = ("first stage", "RANSAC")[: len(stages)]
+    head = [
+        "row",
+        "seeds",
+        *(cell for name in names for cell in (name, "change", "95 % interval", "p", "seeds move it")),
+    ]
+    lines = [f"| {' | '.join([*head, 'training, s'])} |", f"|---{'|---:' * len(head)}|"]
+    cells = {key: [study.rows[key].title, str(len(of_row))] for key, of_row in found.items()}
+    for stage in stages:
+        for key, of_stage in stage_cells(study, found, stage).items():
+            cells[key] += of_stage
+    for key in found:
+        lines.append(f"| {' | '.join([*cells[key], seconds(study, output, key)])} |")
+    return lines
+
+
+def stage_cells(study: Study, found: dict[str, list[Report]], stage: str) -> dict[str, list[str]]:
+    """Cells of each row for one stage; dashes where the row or its base has not got it."""
+    cells, changes = {}, {}
+    grouped = np.array(next(iter(found.values()))[0].queries["groups"], np.int64)
+    for key, of_row in found.items():
+        base = study.rows[key].base
+        if stage not in of_row[0].queries["ap"]:
+            cells[key] = ["–"] * 5
+            continue
+        own = values(of_row, stage, study.protocol)
+        cells[key] = [fixed(float(np.nanmean(own)))]
+        if base is not None and base in found:
+            other = values(found[base][: len(own)], stage, study.protocol)
+            if len(other) == len(own):
+                changes[key] = (compare(other.mean(axis=0), own.mean(axis=0), grouped), np.nanmean(own - other, axis=1))
+                continue
+        cells[key] += ["–"] * 4
+    for (key, (change, by_seed)), p in zip(changes.items(), holm([c.p for c, _ in changes.values()]), strict=True):
+        difference, interval, _, corrected = change_cells(vars(change) | {"p_corrected": p})
+        cells[key] += [difference, interval, corrected, f"{by_seed.min():+.1f} to {by_seed.max():+.1f}"]
+    return cells
+
+
+def rerank_lines(study: Study, found: dict[str, list[Report]]) -> list[str]:
+    """SuperGlobal's reranker on the base, one switch at a time."""
+    base = found["base"]
+    grouped = np.array(base[0].queries["groups"], np.int64)
+    first, ransac, released = "global", f"global+{study.ransac}", f"global+{SUPERGLOBAL}"
+    pairs = [(f"{SUPERGLOBAL} against the first stage", first, released)]
+    if ransac in base[0].queries["ap"]:
+        pairs.append((f"{SUPERGLOBAL} against {study.ransac}", ransac, released))
+    pairs += [(f"{kind} against m=100", released, f"global+{kind}") for kind in KINDS]
+    both = [[values(base, name, study.protocol) for name in pair[1:]] for pair in pairs]
+    changes = [compare(one.mean(axis=0), other.mean(axis=0), grouped) for one, other in both]
+    lines = [
+        "| reranker | mAP | to mAP | change | 95 % interval | p | p corrected | seeds move it |",
+        "|---|" + "---:|" * 7,
+    ]
+    for (what, *_), (one, other), change, p in zip(pairs, both, changes, holm([c.p for c in changes]), strict=True):
+        by_seed = np.nanmean(other - one, axis=1)
+        cells = [what, fixed(float(np.nanmean(one))), fixed(float(np.nanmean(other))),
+                 *change_cells(vars(change) | {"p_corrected": p}),
+                 f"{by_seed.min():+.1f} to {by_seed.max():+.1f}"]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def seconds(study: Study, output: Path, key: str) -> str:
+    """Of the training, in the mean of the seeds; a dash where a row only extracts."""
+    if key != study.rows[key].training:
+        return "–"
+    places = output.glob(f"*/training_{key}/seconds.json")
+    return f"{np.mean([json.loads(place.read_text(encoding='utf-8')) for place in places]):.0f}"
