@@ -127,8 +127,8 @@ class LocalHead(keras.layers.Layer):
 
         Returns:
           A dict: ``local_descriptors`` ``(B, h, w, d)`` not normalised, ``attention`` ``(B, h, w)``,
-          ``attention_pooled`` ``(B, C)`` = the mean over positions of ``attention * x / |x|``, ``local_target`` = ``x``,
-          and with the autoencoder ``reconstruction`` ``(B, h, w, C)``.
+          ``attention_pooled`` ``(B, C)`` = the mean over positions of ``attention * x / |x|``, ``local_target`` =
+          ``x``, and with the autoencoder ``reconstruction`` ``(B, h, w, C)``.
         """
         target = ops.stop_gradient(x) if self.stop_gradient else x
         outputs = {"local_target": target}

@@ -12,6 +12,7 @@ from delg.backbones import BACKBONES
 from delg.classifiers import CLASSIFIERS
 from delg.cosine_classifier import CosineClassifier
 from delg.geometry import cell_centres
+from delg.linear_classifier import LinearClassifier
 from delg.local_heads import LOCAL_HEADS
 from delg.normalization import NORMALIZATIONS
 from delg.numerics import TORCH_EPSILON, full_precision, l2_normalize
@@ -47,7 +48,7 @@ class Delg(keras.Model):
       normalize_pooled: L2-normalise the pooled vector before the whitening layer (SuperGlobal).
       local_head: a choice of :data:`delg.local_heads.LOCAL_HEADS`; None for a global descriptor only.
       classifier: a choice of :data:`delg.classifiers.CLASSIFIERS`, such as ``"cosface(margin=0.35)"``.
-      sampled_classifier: a step trains a sample of its classes only, see :mod:`training.sampled`.
+      sampled_classifier: a step trains a sample of the classes only, see :mod:`training.sampled`.
 
     Example:
       >>> model = Delg("resnet_small", embedding_dim=64, local_dim=32, num_classes=10)
@@ -129,7 +130,8 @@ class Delg(keras.Model):
         assert self.classifier is not None
         self.classifier.build((None, self.config["embedding_dim"]))
         if self.local_head is not None:
-            self.attention_classifier = layers.Dense(num_classes, dtype=full_precision(), name="att_fc")
+            made = LinearClassifier if self.config["sampled_classifier"] else layers.Dense
+            self.attention_classifier = made(num_classes, dtype=full_precision(), name="att_fc")
             self.attention_classifier.build((None, self.local_head.pooled_dim))
 
     def _check(self) -> None:
@@ -175,13 +177,13 @@ class Delg(keras.Model):
         vectors = self.pooling(block4)
         return l2_normalize(vectors, epsilon=TORCH_EPSILON) if self.config["normalize_pooled"] else vectors
 
-    def arcface_logits(self, global_descriptor: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Scaled cosines ``(B, num_classes)``, penalised at ``labels`` when they are given."""
-        return self._required(self.classifier)(global_descriptor, labels)
+    def arcface_logits(self, global_descriptor: Tensor, labels: Tensor | None = None, *rows: Tensor) -> Tensor:
+        """Scaled cosines ``(B, num_classes)``, penalised at ``labels`` when they are given; of a sample, its rows."""
+        return self._required(self.classifier)(global_descriptor, labels, *rows)
 
-    def attention_logits(self, attention_pooled: Tensor) -> Tensor:
-        """Class logits ``(B, num_classes)`` of the attention-pooled vector, a plain linear layer."""
-        return self._required(self.attention_classifier)(attention_pooled)
+    def attention_logits(self, attention_pooled: Tensor, *rows: Tensor) -> Tensor:
+        """Class logits ``(B, num_classes)`` of the attention-pooled vector, a plain linear layer; likewise."""
+        return self._required(self.attention_classifier)(attention_pooled, *rows)
 
     @staticmethod
     def _required(layer: Any) -> Any:

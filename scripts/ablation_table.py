@@ -14,6 +14,7 @@ from scripts.ablation_rows import KINDS, SUPERGLOBAL, Study
 
 Values = NDArray[np.float64]
 KNOWN = ("queries", "database", "landmarks")
+RANSAC = "global+ransac"
 WHAT = {"queries": "queries", "database": "photos among each other", "landmarks": "queries"}
 
 
@@ -49,7 +50,7 @@ def values(reports_of_row: list[Report], method: str, protocol: str) -> Values:
 
 def lines_of(study: Study, output: Path, found: dict[str, list[Report]], kind: str) -> list[str]:
     """Both stages of each row, against those of its base."""
-    stages = ["global"] if kind == "database" else ["global", f"global+{study.ransac}"]
+    stages = ["global"] if kind == "database" else ["global", RANSAC]
     names = ("first stage", "RANSAC")[: len(stages)]
     head = [
         "row",
@@ -93,10 +94,10 @@ def rerank_lines(study: Study, found: dict[str, list[Report]]) -> list[str]:
     """SuperGlobal's reranker on the base, one switch at a time."""
     base = found["base"]
     grouped = np.array(base[0].queries["groups"], np.int64)
-    first, ransac, released = "global", f"global+{study.ransac}", f"global+{SUPERGLOBAL}"
+    first, released = "global", f"global+{SUPERGLOBAL}"
     pairs = [(f"{SUPERGLOBAL} against the first stage", first, released)]
-    if ransac in base[0].queries["ap"]:
-        pairs.append((f"{SUPERGLOBAL} against {study.ransac}", ransac, released))
+    if RANSAC in base[0].queries["ap"]:
+        pairs.append((f"{SUPERGLOBAL} against {study.ransac}", RANSAC, released))
     pairs += [(f"{kind} against m=100", released, f"global+{kind}") for kind in KINDS]
     both = [[values(base, name, study.protocol) for name in pair[1:]] for pair in pairs]
     changes = [compare(one.mean(axis=0), other.mean(axis=0), grouped) for one, other in both]

@@ -7,7 +7,15 @@ import tensorflow as tf
 from keras import ops
 
 from training.global_losses import GlobalLoss
-from training.losses import ATTENTION_WEIGHT, RECONSTRUCTION_WEIGHT, batch_mean, correct, delg_losses, total_loss
+from training.losses import (
+    ATTENTION_WEIGHT,
+    RECONSTRUCTION_WEIGHT,
+    Sample,
+    batch_mean,
+    correct,
+    delg_losses,
+    total_loss,
+)
 from training.metric_losses import nearest_is_same
 
 Tensor = Any
@@ -89,7 +97,7 @@ def compute(
     *,
     frozen: bool = False,
     parts: int = 1,
-    sample: tuple[Tensor, Tensor] | None = None,
+    sample: tuple[Tensor, list[Tensor]] | None = None,
 ) -> Computation:
     """Forward and backward pass of one part of the global batch, without an update.
 
@@ -100,21 +108,15 @@ def compute(
       config: batch size and weights.
       frozen: see :func:`forward`.
       parts: of the global batch, of which this is one.
-      sample: classes and their vectors from :meth:`training.sampled.SampledHead.choose`; the last gradient then is that
-        of the vectors.
+      sample: classes and their rows from :meth:`training.sampled.SampledHead.choose`; the last gradients then are
+        those of the rows.
     """
-    classify, vectors = None, []
-    if sample is not None:
-        chosen, vectors = sample[0], [sample[1]]
-
-        def classify(descriptor: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            among = tf.searchsorted(chosen, labels, out_type=tf.int64)
-            return model.classifier(descriptor, among, vectors[0]), among
-
+    chosen, rows = sample or (None, [])
+    among = labels if chosen is None else tf.searchsorted(chosen, labels, out_type=tf.int64)
     with tf.GradientTape() as tape:
-        tape.watch(vectors)
+        tape.watch(rows)
         maps, outputs = forward(model, images, training=True, frozen=frozen)
-        values = delg_losses(model, outputs, labels, config.global_loss, classify)
+        values = delg_losses(model, outputs, labels, config.global_loss, Sample(among, rows) if rows else None)
         means: dict[str, Tensor] = {
             key: batch_mean(values[key], config.batch_size) for key in ("desc", "attn", "recon") if key in values
         }
@@ -125,14 +127,14 @@ def compute(
             attention_weight=config.attention_loss_weight,
             reconstruction_weight=config.reconstruction_loss_weight,
         )
-    weights = [*(variable.value for variable in trained(model, frozen)), *vectors]
+    weights = [*(variable.value for variable in trained(model, frozen)), *rows]
     gradients = tape.gradient(means["loss"], weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if config.global_loss is None:
-        means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], values["desc_labels"]), config.batch_size)
+        means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], among), config.batch_size)
     else:
         hits, counted = nearest_is_same(labels, outputs["global_descriptor"])
         means["desc_accuracy"] = ops.sum(hits) / ops.maximum(ops.sum(counted), 1.0) / parts
     means["attn_accuracy"] = ops.zeros_like(means["desc"])
     if "attn_logits" in values:
-        means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], labels), config.batch_size)
+        means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], among), config.batch_size)
     return Computation(means, gradients, maps, outputs)

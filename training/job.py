@@ -68,7 +68,8 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
     overrides, augmentation = model_overrides(options), augmentation_text(options)
     if options.benchmark_input:
         _benchmark_input(options, records, augmentation)
-        return
+        if not options.logdir:
+            return
 
     from training.runs import check_run, is_finished
 

@@ -7,7 +7,8 @@ global batch. The released code divides the reconstruction term by the batch of 
 weight by the number of replicas; here the number of replicas does not change the result.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
@@ -17,6 +18,20 @@ from delg.numerics import float32_at_least
 Tensor = Any
 RECONSTRUCTION_WEIGHT = 10.0
 ATTENTION_WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of the classes, of which alone logits are computed.
+
+    Attributes:
+      labels: ``(B,)`` the true classes, as places among these.
+      rows: of the ``n`` classes: the class vectors ``(n, D)`` of the classifier, and with a local head the class
+        vectors ``(n, C)`` and biases ``(n,)`` of the attention's.
+    """
+
+    labels: Tensor
+    rows: Sequence[Tensor]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -56,7 +71,7 @@ def delg_losses(
     outputs: Mapping[str, Tensor],
     labels: Tensor,
     global_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
-    classify: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    sample: Sample | None = None,
 ) -> dict[str, Tensor]:
     """The unweighted losses of a batch.
 
@@ -66,24 +81,23 @@ def delg_losses(
       labels: ``(B,)`` integers.
       global_loss: of labels ``(B,)`` and global descriptors ``(B, D)`` to a scalar, which every example then bears;
         None for the cross entropy of the model's classifier (released).
-      classify: of global descriptors and labels to logits ``(B, n)`` of some classes, and the labels among these; None
-        for all classes.
+      sample: the classes that take part; None for all.
 
     Returns:
       ``desc``, with a local head ``attn`` (cross entropies), with an autoencoder ``recon``; each ``(B,)``. Beside them
-      the logits ``desc_logits`` (penalised; only of the classifier), ``(B, C)`` or ``(B, n)``, with their labels
-      ``desc_labels``, and ``attn_logits``, ``(B, C)``.
+      the logits ``desc_logits`` (penalised; only of the classifier) and ``attn_logits``, ``(B, C)`` or ``(B, n)``.
     """
     losses: dict[str, Tensor] = {}
+    vectors, of_attention = (sample.rows[:1], sample.rows[1:]) if sample else ((), ())
+    among = sample.labels if sample else labels
     if global_loss is None:
-        descriptor = outputs["global_descriptor"]
-        logits, among = classify(descriptor, labels) if classify else (model.arcface_logits(descriptor, labels), labels)
-        losses |= {"desc_logits": logits, "desc_labels": among, "desc": cross_entropy(logits, among)}
+        losses["desc_logits"] = model.arcface_logits(outputs["global_descriptor"], among, *vectors)
+        losses["desc"] = cross_entropy(losses["desc_logits"], among)
     else:
         losses["desc"] = ops.broadcast_to(global_loss(labels, outputs["global_descriptor"]), ops.shape(labels))
     if "attention_pooled" in outputs:
-        losses["attn_logits"] = model.attention_logits(outputs["attention_pooled"])
-        losses["attn"] = cross_entropy(losses["attn_logits"], labels)
+        losses["attn_logits"] = model.attention_logits(outputs["attention_pooled"], *of_attention)
+        losses["attn"] = cross_entropy(losses["attn_logits"], among)
     if "reconstruction" in outputs:
         losses["recon"] = reconstruction_error(outputs["local_target"], outputs["reconstruction"])
     return losses

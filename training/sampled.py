@@ -1,7 +1,8 @@
-"""A head of very many classes of which a step trains a sample (PartialFC, arXiv 2010.05222 and 2203.15565).
+"""Classifiers of very many classes of which a step trains a sample (PartialFC, arXiv 2010.05222 and 2203.15565).
 
 A step takes the classes of its images and other classes drawn at random, computes logits of these only, and updates
-their vectors and momenta only. Of a head of ``C`` classes and ``D`` dimensions the vectors and momenta stay,
+their vectors and momenta only; in the classifier of the global descriptor and in that of the attention, which take the
+same classes. Of a classifier of ``C`` classes and ``D`` dimensions the vectors and momenta stay,
 ``8 C D`` bytes; what a full head needs beside them in a step, the normalised vectors, their gradient and the update,
 some ``16 C D`` bytes, is there for the sample alone.
 """
@@ -18,7 +19,13 @@ Tensor = Any
 
 
 class SampledHead(tf.Module):
-    """Chooses the classes of a step and trains their vectors.
+    """Chooses the classes of a step and trains their rows.
+
+    Attributes:
+      tables: variables with a row for each class: the class vectors of the classifier, and where there is a local head
+        the class vectors and biases of the attention's.
+      momenta: of each table.
+      classes: how many take part in a step.
 
     Args:
       model: a :class:`delg.model.Delg` with ``sampled_classifier=True``.
@@ -32,39 +39,45 @@ class SampledHead(tf.Module):
         if not isinstance(optimizer, keras.optimizers.SGD):
             raise InputError("--sample_rate needs --optimizer=sgd(...): momenta are kept for the sampled classes only.")
         self._rule, self._seed = optimizer, seed
-        self._vectors = model.classifier.class_vectors.value
-        self.classes = min(classes, int(self._vectors.shape[0]))
-        self.momenta = tf.Variable(tf.zeros_like(self._vectors), trainable=False)
+        self.tables = [model.classifier.class_vectors.value]
+        if model.attention_classifier is not None:
+            of_attention = model.attention_classifier
+            self.tables += [of_attention.class_vectors.value, of_attention.biases.value]
+        self._count = int(self.tables[0].shape[0])
+        self.classes = min(classes, self._count)
+        self.momenta = [tf.Variable(tf.zeros_like(table), trainable=False) for table in self.tables]
 
-    def choose(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """In a replica: the classes of this step, the same in all replicas, and their vectors.
+    def choose(self, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """In a replica: the classes of this step, the same in all replicas, and their rows.
 
         Args:
           labels: ``(B,)`` int64 of the replica.
 
         Returns:
-          ``(n,)`` int64, rising, with all labels of the global batch, and ``(n, D)``.
+          ``(n,)`` int64, rising, with all labels of the global batch; and the rows of each of :attr:`tables`, see
+          :class:`training.losses.Sample`.
         """
         labels = all_gather(labels)
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._rule.iterations.value, tf.int64)])
-        draw = tf.random.stateless_uniform((self._vectors.shape[0],), seed)
+        draw = tf.random.stateless_uniform((self._count,), seed)
         draw = tf.tensor_scatter_nd_update(draw, labels[:, None], tf.fill(tf.shape(labels), 2.0))
         chosen = tf.sort(tf.cast(tf.math.top_k(draw, self.classes, sorted=False).indices, tf.int64))
-        return chosen, tf.gather(self._vectors, chosen)
+        return chosen, [tf.gather(table, chosen) for table in self.tables]
 
-    def apply(self, chosen: Tensor, gradient: Tensor) -> None:
-        """In a replica: the optimizer's rule for the chosen vectors.
+    def apply(self, chosen: Tensor, gradients: list[Tensor]) -> None:
+        """In a replica: the optimizer's rule for the chosen rows.
 
         Args:
           chosen: ``(n,)`` from :meth:`choose`.
-          gradient: ``(n, D)`` of their vectors, summed over the replicas and clipped.
+          gradients: of the rows of each table, summed over the replicas and clipped.
         """
-        rate = tf.cast(self._rule.learning_rate, gradient.dtype)
-        step = rate * gradient
-        update = self._rule.momentum * tf.gather(self.momenta, chosen) - step
-        self.momenta.scatter_update(tf.IndexedSlices(update, chosen))
-        if self._rule.nesterov:
-            update = self._rule.momentum * update - step
-        if self._rule.weight_decay:
-            update -= rate * self._rule.weight_decay * tf.gather(self._vectors, chosen)
-        self._vectors.scatter_add(tf.IndexedSlices(update, chosen))
+        for table, momenta, gradient in zip(self.tables, self.momenta, gradients, strict=True):
+            rate = tf.cast(self._rule.learning_rate, gradient.dtype)
+            step = rate * gradient
+            update = self._rule.momentum * tf.gather(momenta, chosen) - step
+            momenta.scatter_update(tf.IndexedSlices(update, chosen))
+            if self._rule.nesterov:
+                update = self._rule.momentum * update - step
+            if self._rule.weight_decay and table.shape.rank > 1:
+                update -= rate * self._rule.weight_decay * tf.gather(table, chosen)
+            table.scatter_add(tf.IndexedSlices(update, chosen))

@@ -51,7 +51,7 @@ class TrainStep:
       optimizer: one of :mod:`training.optimizers`, built for the model's trainable variables.
       config: sizes, weights and clipping.
       average: moving average of the trainable variables, updated with them; or None.
-      sampled: trains a sample of the classifier's classes; None where all are trained.
+      sampled: trains a sample of the classes; None where all are trained.
       strategy: the devices, within whose scope all these were made; None for the present one.
     """
 
@@ -119,7 +119,7 @@ class TrainStep:
         return gradients, sample[0] if sample else (), metrics, ops.cast(attention, "float32"), sparsity
 
     def _in_parts(
-        self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, Tensor] | None
+        self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, list[Tensor]] | None
     ) -> Computation:
         """The sums of :func:`compute` over the parts of a replica's images, one after the other."""
         count = self._config.accumulate
@@ -147,8 +147,9 @@ class TrainStep:
         """Updates the weights, and their average; returns True, a value as a branch of a graph must have."""
         earlier = tf.identity(self._optimizer.iterations.value)
         if self._sampled:
-            *gradients, of_vectors = gradients
-            self._sampled.apply(chosen, of_vectors)
+            count = len(self._sampled.tables)
+            self._sampled.apply(chosen, gradients[-count:])
+            gradients = gradients[:-count]
         self._optimizer.apply(gradients, trained(self._model, frozen))
         if self._average is not None:
             self._average.update(earlier)

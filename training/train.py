@@ -73,7 +73,7 @@ _define(
     "float",
     "sample_rate",
     "Part of the classes that a step trains, for very many classes (PartialFC): those of its images and others drawn "
-    "at random. Of the classifier of the global descriptor; needs --optimizer=sgd(...).",
+    "at random. Of both classifiers; needs --optimizer=sgd(...).",
     lower_bound=1e-6,
     upper_bound=1.0,
 )
@@ -122,7 +122,7 @@ _define(
 )
 _define("bool", "cache", "Decode every photo once and keep it in memory. Default: when 2 GiB are enough.")
 _define("integer", "shuffle_buffer", "Records shuffled at once when not cached (released: 100).", lower_bound=1)
-_define("bool", "benchmark_input", "Measure the input pipeline alone and exit.")
+_define("bool", "benchmark_input", "Measure the input pipeline alone first; without --logdir, do no more.")
 
 # Model: what is not given is the preset's choice.
 _define("string", "preset", "Model: delg_r50, delg_r101, delg_small, cvnet_r50, delg_pytorch_r50 and others.")

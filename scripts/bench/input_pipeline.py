@@ -134,6 +134,14 @@ def parts(encoded: bytes, serialized: bytes) -> dict[str, float]:
     return found
 
 
+def busy(iterator: Any) -> float:
+    """Cores that are at work while the batches are taken as fast as they come."""
+    wall, work = time.perf_counter(), time.process_time()
+    for _ in range(3 * ROUND // BATCH):
+        next(iterator)
+    return (time.process_time() - work) / (time.perf_counter() - wall)
+
+
 def row(options: Options) -> dict:
     """Measures per image."""
     import tensorflow as tf
@@ -170,7 +178,8 @@ def row(options: Options) -> dict:
         return lambda _: [next(iterators[name]) for _ in range(ROUND // BATCH)]
 
     seconds = interleaved({name: read(name) for name in iterators}, options.repeats)
+    cores = {f"cores busy, {name}": round(busy(iterators[name]), 2) for name in ("ours", "reference")}
     each = {name: total / ROUND for name, total in seconds.items()}
     speeds = {f"images/s, {name}": round(1 / value) for name, value in each.items() if name != "bound"}
     return {"name": "input_pipeline", "unit": "image", **{name: each[name] for name in ("ours", "reference", "bound")},
-            "notes": speeds | parts(data, serialized)}  # fmt: skip
+            "notes": speeds | cores | parts(data, serialized)}  # fmt: skip

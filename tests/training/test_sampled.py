@@ -24,10 +24,12 @@ def test_the_classes_of_the_batch_take_part_and_others_by_chance():
     model, rule, sampled = head(6)
     seen = set()
     for _ in range(30):
-        chosen, vectors = sampled.choose(LABELS)
+        chosen, rows = sampled.choose(LABELS)
         ids = numbers(chosen).tolist()
         assert ids == sorted(set(ids)) and len(ids) == 6 and {0, 3, 7} <= set(ids)
-        np.testing.assert_array_equal(numbers(vectors), numbers(model.classifier.class_vectors)[ids])
+        attention = model.attention_classifier
+        for table, row in zip((model.classifier.class_vectors, attention.class_vectors, attention.biases), rows):
+            np.testing.assert_array_equal(numbers(row), numbers(table)[ids])
         assert np.array_equal(ids, numbers(sampled.choose(LABELS)[0]))
         seen |= set(ids)
         rule.iterations.assign_add(1)
@@ -37,13 +39,17 @@ def test_the_classes_of_the_batch_take_part_and_others_by_chance():
 def test_only_the_vectors_of_the_sample_and_their_momenta_change():
     model, rule, sampled = head(5)
     step = TrainStep(model, rule, step_config(4), sampled=sampled)
-    before = numbers(model.classifier.class_vectors).copy()
+    tables = [model.classifier.class_vectors, model.attention_classifier.class_vectors]
+    tables.append(model.attention_classifier.biases)
+    before = [numbers(table).copy() for table in tables]
     chosen = numbers(sampled.choose(LABELS)[0])
     step(IMAGES, LABELS, 0.1)
-    changed = [not np.array_equal(a, b) for a, b in zip(before, numbers(model.classifier.class_vectors))]
-    assert np.flatnonzero(changed).tolist() == chosen.tolist()
-    assert np.flatnonzero(numbers(sampled.momenta).any(axis=1)).tolist() == chosen.tolist()
-    assert sum(v.path.startswith("classifier") for v in model.trainable_variables) == 0
+    for old, table, momenta in zip(before, tables, sampled.momenta, strict=True):
+        changed = [not np.array_equal(a, b) for a, b in zip(old, numbers(table))]
+        assert np.flatnonzero(changed).tolist() == chosen.tolist()
+        moved = numbers(momenta).reshape(8, -1).any(axis=1)
+        assert np.flatnonzero(moved).tolist() == chosen.tolist()
+    assert not any(v.path.startswith(("classifier", "att_fc")) for v in model.trainable_variables)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -54,6 +60,7 @@ def test_with_all_classes_it_is_the_full_head(nesterov):
     full, full_rule = tiny_model(), build_optimizer(rule_text)
     full_rule.build(full.trainable_variables)
     full.classifier.cosine_weights.assign(numbers(model.classifier.class_vectors).T)
+    full.attention_classifier.kernel.assign(numbers(model.attention_classifier.class_vectors).T)
     steps = [
         TrainStep(model, rule, step_config(4, clip_norm=0.5), sampled=sampled),
         TrainStep(full, full_rule, step_config(4, clip_norm=0.5)),
@@ -61,9 +68,10 @@ def test_with_all_classes_it_is_the_full_head(nesterov):
     for _ in range(3):
         told = [dict(zip(METRICS, numbers(step(IMAGES, LABELS, 0.05).metrics).tolist())) for step in steps]
         assert told[0] == pytest.approx(told[1], rel=2e-3, abs=1e-5)
-    np.testing.assert_allclose(
-        numbers(model.classifier.class_vectors), numbers(full.classifier.cosine_weights).T, atol=2e-5
-    )
+    (vectors, of_attention, biases), attention = sampled.tables, full.attention_classifier
+    np.testing.assert_allclose(numbers(vectors), numbers(full.classifier.cosine_weights).T, atol=2e-5)
+    np.testing.assert_allclose(numbers(of_attention), numbers(attention.kernel).T, atol=2e-5)
+    np.testing.assert_allclose(numbers(biases), numbers(attention.bias), atol=2e-5)
 
 
 def test_a_step_on_nan_leaves_the_head_alone():
@@ -71,7 +79,8 @@ def test_a_step_on_nan_leaves_the_head_alone():
     step = TrainStep(model, rule, step_config(4), sampled=sampled)
     before = numbers(model.classifier.class_vectors).copy()
     step(IMAGES * np.nan, LABELS, 0.1)
-    assert np.array_equal(before, numbers(model.classifier.class_vectors)) and not numbers(sampled.momenta).any()
+    assert np.array_equal(before, numbers(model.classifier.class_vectors))
+    assert not any(numbers(momenta).any() for momenta in sampled.momenta)
 
 
 def test_other_optimizers_are_refused():

@@ -19,6 +19,7 @@ from training.progress import Progress, duration
 from training.recordset import open_records
 from training.runs import check_run, finish_run, is_finished, start_run
 from training.schedules import build_schedule
+from training.step import compile_validation_step
 from training.trainer import Trainer, TrainerConfig
 
 BATCH = 16
@@ -58,6 +59,11 @@ def scalars(logdir: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+def training_images(records_dir: Path):
+    config = InputConfig(batch_size=99, image_size=SIZE, augmentation=Augmentation(), threads=2)
+    return next(iter(validation_batches(open_records(str(records_dir / "train*")), config, 1)))
+
+
 def test_it_overfits_eight_classes_reports_and_validates(tmp_path, batches, records_dir):
     asked = []
 
@@ -90,6 +96,10 @@ def test_it_overfits_eight_classes_reports_and_validates(tmp_path, batches, reco
     assert sum("of 8 images" in line for line in run.lines) == 2
     assert sum(line.startswith("step ") for line in run.lines) >= 3
     assert run.checkpoints.latest.endswith("ckpt-90")
+    images, labels = training_images(records_dir)
+    assert len(labels) == 32
+    right = np.asarray(compile_validation_step(run.model, SIZE)(images, labels))
+    assert right[0].tolist() == [32, 32], "every training image"
 
 
 def test_a_stopped_run_ends_like_an_uninterrupted_one(tmp_path, batches):
