@@ -128,7 +128,7 @@ GROCERY = Study(
     rows={
         "base": Row("ImageNet SqueezeNet, ArcFace", base=None, rerank=BASE_RERANK),
         "untrained": Row("heads alone for 51 steps", "untrained"),
-        "scratch": Row("from scratch", "scratch"),
+        "scratch": Row("SqueezeNet from scratch", "scratch"),
         "small": Row("a small residual network from scratch", "small"),
         "frozen": Row("backbone frozen", "frozen"),
         "cosface": Row("CosFace, margin 0.1", "cosface"),

@@ -86,8 +86,13 @@ def stage_cells(study: Study, found: dict[str, list[Report]], stage: str) -> dic
         cells[key] += ["–"] * 4
     for (key, (change, by_seed)), p in zip(changes.items(), holm([c.p for c, _ in changes.values()]), strict=True):
         difference, interval, _, corrected = change_cells(vars(change) | {"p_corrected": p})
-        cells[key] += [difference, interval, corrected, f"{by_seed.min():+.1f} to {by_seed.max():+.1f}"]
+        cells[key] += [difference, interval, corrected, span(by_seed)]
     return cells
+
+
+def span(changes: Values) -> str:
+    """From the smallest to the largest change of a seed; a dash for one seed alone."""
+    return f"{changes.min():+.1f} to {changes.max():+.1f}" if len(changes) > 1 else "–"
 
 
 def rerank_lines(study: Study, found: dict[str, list[Report]]) -> list[str]:
@@ -109,7 +114,7 @@ def rerank_lines(study: Study, found: dict[str, list[Report]]) -> list[str]:
         by_seed = np.nanmean(other - one, axis=1)
         cells = [what, fixed(float(np.nanmean(one))), fixed(float(np.nanmean(other))),
                  *change_cells(vars(change) | {"p_corrected": p}),
-                 f"{by_seed.min():+.1f} to {by_seed.max():+.1f}"]  # fmt: skip
+                 span(by_seed)]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -118,5 +123,5 @@ def seconds(study: Study, output: Path, key: str) -> str:
     """Of the training, in the mean of the seeds; a dash where a row only extracts."""
     if key != study.rows[key].training:
         return "–"
-    places = output.glob(f"*/training_{key}/seconds.json")
-    return f"{np.mean([json.loads(place.read_text(encoding='utf-8')) for place in places]):.0f}"
+    found = [json.loads(place.read_text(encoding="utf-8")) for place in output.glob(f"*/training_{key}/seconds.json")]
+    return fixed(sum(found) / len(found)).partition(".")[0] if found else "–"

@@ -38,7 +38,7 @@ def image(name: str, keypoints: NDArray[np.floating], descriptors: Floats, size:
     return Features(name, size, np.zeros(0, np.float32), keypoints.astype(np.float32), descriptors, ones, ones)
 
 
-def reference(query: Features, index: Features, seed: int = 0) -> tuple[Pairs, Pairs]:
+def reference(query: Features, index: Features, seed: int = 0, residual: float = 20) -> tuple[Pairs, Pairs]:
     """Tentative matches and inliers as the released code finds them, with its defaults; its seed is 0."""
     distances, rows = cKDTree(index.descriptors).query(query.descriptors)
     found = np.flatnonzero(distances < 1.0)
@@ -46,7 +46,7 @@ def reference(query: Features, index: Features, seed: int = 0) -> tuple[Pairs, P
     if len(pairs) <= 3:
         return pairs, pairs[:0]
     points = index.keypoints[pairs[:, 1]], query.keypoints[pairs[:, 0]]
-    _, inliers = ransac(points, AffineTransform, min_samples=3, residual_threshold=20, max_trials=1000, rng=seed)
+    _, inliers = ransac(points, AffineTransform, min_samples=3, residual_threshold=residual, max_trials=1000, rng=seed)
     return pairs, pairs[:0] if inliers is None else pairs[inliers]
 
 

@@ -41,9 +41,9 @@ def source(rows: Floats) -> MemorySource:
     return MemorySource([Features(str(i), (1, 1), row) for i, row in enumerate(rows)])
 
 
-def literal(query: Floats, database: Floats, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
+def literal(query: Floats, database: Floats, order: NDArray[np.int64], m: int = M) -> tuple[NDArray[np.int64], Floats]:
     """The released steps for one query, as they are written: full sorts, and the gather of M x (K + 1) x D."""
-    head = database[order[:M]]
+    head = database[order[:m]]
     similarities = head @ head.T
     nearest = np.argsort(-similarities, axis=1)[:, : K + 1]
     weights = BETA * np.take_along_axis(similarities, nearest, axis=1)
@@ -55,7 +55,7 @@ def literal(query: Floats, database: Floats, order: NDArray[np.int64]) -> tuple[
     expanded = refined[best[: K + 1]].max(0)
     scores = (first + refined @ expanded) / 2
     new = np.argsort(-scores)
-    return np.concatenate([order[:M][new], order[M:]]), scores[new]
+    return np.concatenate([order[:m][new], order[m:]]), scores[new]
 
 
 def same(answer: Ranking, expected: list[tuple[NDArray[np.int64], Floats]]) -> bool:
