@@ -1,11 +1,17 @@
 #!/bin/sh
-# Puts claims about rerankers and small local features to the test on procedural landmarks, three seeds: a table with intervals.
-# Usage: sh scripts/claims.sh [OUTPUT_DIR] [SEEDS]     (default: out-claims, "0 1 2"). Interrupted, the same command continues.
+# Puts claims of the papers to the test, three seeds each, tables with intervals:
+#   rerankers and small local features on RootSIFT, procedural landmarks                     OUTPUT_DIR/rerankers/claims.md
+#   DELG's heads and SuperGlobal's switches on models trained on procedural landmarks        OUTPUT_DIR/landmarks/table.md
+#   the same and the losses on photos, and what SuperGlobal's speed-up is made of            OUTPUT_DIR/photos/table.md, speedup.md
+# Usage: sh scripts/claims.sh [OUTPUT_DIR] [SEEDS] [PHOTOS_DIR SQUEEZENET.h5]     (default: out-claims, "0 1 2", no photos)
+# PHOTOS_DIR holds train, test and iconic, each with a sub-folder per instance. Interrupted, the same command continues.
 set -eu
 output=$(realpath -m "${1:-out-claims}")
 seeds=${2:-0 1 2}
+photos=${3:+$(realpath "$3")}
+weights=${4:+$(realpath "$4")}
 cd "$(dirname "$0")/.."
-extras=""
+extras="[bench]"
 . scripts/environment.sh
 export TF_CPP_MIN_LOG_LEVEL=2
 
@@ -16,13 +22,22 @@ rerank="$rerank superglobal(m=100, expanded_against='original')"
 benchmark() {
   seed=$1 name=$2
   shift 2
-  "$PYTHON" -m delg benchmark --benchmark=landmarks --data_dir="$output/$seed/landmarks" --output_dir="$output/$seed/$name" \
+  "$PYTHON" -m delg benchmark --benchmark=landmarks --data_dir="$output/rerankers/$seed/landmarks" --output_dir="$output/rerankers/$seed/$name" \
     --model='rootsift(max_feature_num=500)' "$@"
 }
 for seed in $seeds; do
-  "$PYTHON" -m delg landmarks --output_dir="$output/$seed/landmarks" --seed="$seed" --num_classes=1 --views_per_class=1 \
+  "$PYTHON" -m delg landmarks --output_dir="$output/rerankers/$seed/landmarks" --seed="$seed" --num_classes=1 --views_per_class=1 \
     --num_queries=40 --num_distractors=100 --num_workers=1
   benchmark "$seed" float --rerank="$rerank"
   benchmark "$seed" uint8 --rerank='ransac(top_k=100)' --local_dtype=uint8
 done
-exec "$PYTHON" -m scripts.claims "$output" $seeds
+"$PYTHON" -m scripts.claims "$output/rerankers" $seeds
+
+commas=$(echo $seeds | tr ' ' ',')
+"$PYTHON" -m delg landmarks --output_dir="$output/landmarks/set" --num_workers=1
+"$PYTHON" -m scripts.ablation landmarks "$output/landmarks/set" "$output/landmarks" --seeds="$commas"
+if [ -n "$photos" ]; then
+  "$PYTHON" -m scripts.ablation grocery "$photos/train" "$photos/test" "$photos/iconic" "$output/photos" --seeds="$commas" \
+    --squeezenet="$weights"
+  "$PYTHON" -m scripts.speedup "$photos/test" "$photos/iconic" "$output/photos/${seeds%% *}/base/features/global" "$output/photos"
+fi
