@@ -6,9 +6,10 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.ledger import digest
 from evaluation.plan import Config, Plan
 from evaluation.published import beside, overlap
+from evaluation.recorded import versions_between
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
-from evaluation.runner import Outcome
+from evaluation.runner import Method, Outcome
 from evaluation.statistics import groups, summary
 from evaluation.versions import versions
 from protos.errors import InputError
@@ -37,6 +38,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         },
         "junk": plan.junk,
         **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
+        **({"version_differences": noted} if (noted := versions_between(plan.methods[0].stores)) else {}),
         **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
         "model": config.model or config.index_features_dir,
         **({"published": config.published} if config.published else {}),
@@ -44,8 +46,16 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "rerank": {name: hyper_parameters(text) for name, text in plan.rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
         "features": {method.name: method.database.settings for method in plan.methods},
+        **_of_queries(plan.methods[0]),
         "fingerprint": digest([config.published, [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]]),
     }
+
+
+def _of_queries(method: Method) -> JsonObject:
+    """Settings of the query features where they are not those of the database, the crop apart."""
+    queries, database = method.queries.settings, method.database.settings
+    other = {key: value for key, value in queries.items() if key != "crop" and database.get(key) != value}
+    return {"query_features": other} if other else {}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:

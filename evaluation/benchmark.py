@@ -83,7 +83,10 @@ flags.DEFINE_string(
     "then shows the differences from its values.",
 )
 flags.DEFINE_bool(
-    "allow_protocol_mismatch", False, "Run on features whose recorded crop is not the benchmark's; the report says so."
+    "allow_protocol_mismatch",
+    False,
+    "Run on features whose recorded protocol is not the benchmark's, or not the same for queries and database; the "
+    "report says so.",
 )
 flags.DEFINE_bool(
     "check",

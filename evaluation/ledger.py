@@ -70,7 +70,7 @@ class Ledger:
           homographies: SHA-256 of the file of the true ones, where there is one.
           asked: JSON values of what else the rows depend on.
         """
-        stores = [identify_store(s) for s in (method.queries, method.database, method.distractors) if s is not None]
+        stores = [identify_store(store) for store in method.stores]
         basis = [identify_benchmark(benchmark), *stores, *asked]
         self.folder = Path(folder)
         self.keys = {method.row_name(): digest(basis)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import stores
+from evaluation import recorded, stores
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import build_benchmark
@@ -16,7 +16,7 @@ from evaluation.ledger import Ledger
 from evaluation.predictions import Predictions
 from evaluation.published import check_model
 from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
-from evaluation.runner import JUNK, Method, Reranker
+from evaluation.runner import FIRST_STAGE, JUNK, Method, Reranker
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import check_writable, sha256
@@ -45,7 +45,8 @@ class Config:
       junk: when junk leaves a ranking, one of :data:`evaluation.runner.JUNK`.
       predictions: formats that rankings are written in, from :data:`evaluation.predictions.FORMATS`.
       predictions_top_k: how many results of each query are written.
-      allow_protocol_mismatch: run on features whose recorded crop is not the benchmark's; the report then says so.
+      allow_protocol_mismatch: run on features whose recorded protocol is another one (:mod:`evaluation.recorded`); the
+        report then says so.
       distractors_dir: features of the distractors of ``NAME+r1m``; their images where a model is given.
       published: which of :data:`evaluation.published.MODELS` the model under test is meant to be.
     """
@@ -150,16 +151,18 @@ def prepare(config: Config) -> Plan:
     folder = check_writable(config.output_dir)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
-    methods, mismatches = [], []
+    methods: list[Method] = []
+    mismatches: list[str] = []
     if config.index_features_dir:
         methods.append(
             stores.opened(chosen, config.query_features_dir, config.index_features_dir, config.distractors_dir)
         )
-        mismatches = stores.mismatches(chosen, methods[0])
-        if mismatches and not config.allow_protocol_mismatch:
-            raise InputError(
-                f"{mismatches[0]} --allow_protocol_mismatch runs it nevertheless, and says so in the report."
-            )
+        mismatches = [*recorded.with_benchmark(chosen, methods[0]), *recorded.between(methods[0].stores)]
+        claims = {f"the feature store {store.folder}": store.settings for store in methods[0].stores}
+    else:
+        claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
+    mismatches += recorded.with_published(config.published, claims)
+    recorded.check(mismatches, config.allow_protocol_mismatch)
     for name, extractor in extractors.items():
         method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
         methods.append(stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype))

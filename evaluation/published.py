@@ -65,6 +65,11 @@ PUBLISHED = (
     ),
     Published("cvnet_r101", "global+cvnet", _hard(roxford5k_r1m=67.4), CVNET),
 )
+_THREE_SCALES = [0.7071, 1.0, 1.4142]
+PROTOCOLS: dict[str, dict[str, Any]] = {  # of the models that start so: what their published values were made with
+    "delg_": {"global_scales": _THREE_SCALES, "max_image_size": 1024, "scale_pooling": "sum"},
+    "superglobal_": {"global_scales": _THREE_SCALES, "max_image_size": -1, "scale_pooling": "scale_gem"},
+}
 MODELS = tuple(sorted({entry.model for entry in PUBLISHED}))
 
 
@@ -76,6 +81,12 @@ def check_model(model: str | None) -> None:
     """
     if model and model not in MODELS:
         raise InputError(f"Unknown published model {model!r}; the choices are {', '.join(MODELS)}.")
+
+
+def protocol_of(model: str | None) -> dict[str, Any]:
+    """Settings of extraction that the values of a published model were made with; empty where none are known."""
+    known = [wanted for start, wanted in PROTOCOLS.items() if model and model.startswith(start)]
+    return known[0] if known else {}
 
 
 def beside(benchmark: str, ours: Mapping[str, Mapping[str, float]], model: str | None = None) -> list[dict[str, Any]]:

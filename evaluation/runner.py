@@ -46,6 +46,11 @@ class Method:
     database: FeatureStore
     distractors: FeatureStore | None = None
 
+    @property
+    def stores(self) -> list[FeatureStore]:
+        """The stores that are searched together: queries, database, and distractors where there are some."""
+        return [store for store in (self.queries, self.database, self.distractors) if store is not None]
+
     def row_name(self, reranker: str = "") -> str:
         """``"global"``, ``"global+ransac"``, ``"rootsift+ransac"``."""
         return f"{self.name}+{reranker}" if reranker else self.name
@@ -116,15 +121,15 @@ def search(method: Method) -> tuple[Ranking, float]:
     """First stage: every database image by similarity of the global descriptor.
 
     Args:
-      method: the stores; their settings must agree.
+      method: the stores; whether they were made alike is proven before, see :mod:`evaluation.recorded`.
 
     Returns:
       The ranking of the store's queries, and milliseconds per query.
 
     Raises:
-      InputError: the stores were made with different settings.
+      InputError: the descriptors of the stores differ in length.
     """
-    method.queries.check_compatible(method.database)
+    method.queries.check_shapes(method.database)
     start = time.perf_counter()
     ranking = index.search(method.queries.global_descriptors, method.database.global_descriptors)
     return ranking, 1000 * (time.perf_counter() - start) / max(len(method.queries), 1)

@@ -8,7 +8,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.extractors import EXTRACTORS, build_extractor
 from extraction.images import list_images
-from extraction.official import UNKNOWN, open_features
+from extraction.official import open_features
 from extraction.pipeline import Extractor, check_local_dtype, extract
 from extraction.store import FeatureStore
 from protos import spec
@@ -141,36 +141,11 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
       The method.
 
     Raises:
-      InputError: features are missing, or the two were made with different settings.
+      InputError: features are missing.
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
     database = open_features(index_dir, [image.name for image in benchmark.database])
     queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
-    queries.check_compatible(database)
     distractors = FeatureStore.open(distractors_dir) if distractors_dir else None
-    if distractors is not None:
-        database.check_compatible(distractors)
     return Method(FIRST_STAGE, queries, database, distractors)
-
-
-def mismatches(benchmark: Benchmark, method: Method) -> list[str]:
-    """What the recorded protocol of existing features does not share with the benchmark's, a sentence each.
-
-    It is the crop that a benchmark asks for; the other settings have to agree between queries and database, see
-    :meth:`FeatureStore.check_compatible`. Of files of other programs the crop is not known.
-    """
-    found = []
-    for role, store, images in (
-        ("query", method.queries, benchmark.queries),
-        ("database", method.database, benchmark.database),
-    ):
-        wanted = any(image.crop is not None for image in images)
-        recorded = bool(store.settings.get("crop", False))
-        if store.settings["extractor"] != UNKNOWN and recorded != wanted:
-            state = "cropped to their boxes" if wanted else "whole photos"
-            found.append(
-                f"The benchmark {benchmark.name} expects {role} images to be {state}; the feature store "
-                f"{store.folder} records crop={recorded}."
-            )
-    return found

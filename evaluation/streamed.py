@@ -26,7 +26,7 @@ def run(
     """All rows of one method over database and distractors; arguments are those of :func:`evaluation.runner.run`.
 
     Raises:
-      InputError: the stores were made with different settings, or a reranker reorders more than is kept.
+      InputError: the descriptors of the stores differ in length, or a reranker reorders more than is kept.
     """
     names = {suffix: method.row_name(suffix) for suffix in ("", *rerankers)}
     outcomes = {suffix: recall(name) for suffix, name in names.items()}
@@ -52,11 +52,11 @@ def run(
 
 
 def _distractors(method: Method) -> FeatureStore:
-    """The distractors' store, made as the others were."""
+    """The distractors' store."""
     if method.distractors is None:
         raise ValueError("The method has no distractors.")
-    method.queries.check_compatible(method.database)
-    method.database.check_compatible(method.distractors)
+    method.queries.check_shapes(method.database)
+    method.database.check_shapes(method.distractors)
     return method.distractors
 
 

@@ -36,6 +36,7 @@ FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
 MAY_DIFFER = frozenset({"crop", "runtime"})  # settings that need not agree between queries and database
+VERSIONS = ("package_version", "opencv", "decoder")  # nor these; of the decoder its name has to
 WHEN_ABSENT = {
     "precision": "float32",
     "iou": 1.0,
@@ -68,8 +69,31 @@ def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     return [f"{key} ({one!r} and {other!r})" for key, (one, other) in pairs.items() if one != other]
 
 
+def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """What keeps features of two settings from being compared, each as ``key (left and right)``.
+
+    The crop, the runtime and versions of packages may differ; of different extractors only the kinds are told.
+    """
+    left, right = _binding(left), _binding(right)
+    if left.get("extractor") != right.get("extractor"):
+        left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
+    return differing(left, right)
+
+
+def version_differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """Versions of packages that differ between two settings, each as ``key (left and right)``; both have to have it."""
+    shared = [key for key in VERSIONS if key in left and key in right]
+    return differing(*({key: settings[key] for key in shared} for settings in (left, right)))
+
+
+def _binding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that have to agree; of the decoder the name without its version."""
+    kept = {key: value for key, value in settings.items() if key not in {*MAY_DIFFER, *VERSIONS}}
+    return kept | ({"decoder": str(settings["decoder"]).partition(" ")[0]} if "decoder" in settings else {})
+
+
 def check_settings(left: dict[str, Any], right: dict[str, Any], what: str) -> None:
-    """Proves that features of two settings may be compared: that they agree in all but the crop and the runtime.
+    """Proves that features of two settings may be compared, see :func:`differences`.
 
     Args:
       left: settings of an extractor or a store.
@@ -79,12 +103,9 @@ def check_settings(left: dict[str, Any], right: dict[str, Any], what: str) -> No
     Raises:
       InputError: names each setting that differs; of different extractors, the kinds.
     """
-    left, right = ({k: v for k, v in settings.items() if k not in MAY_DIFFER} for settings in (left, right))
-    if left.get("extractor") != right.get("extractor"):
-        left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
-    differences = differing(left, right)
-    if differences:
-        raise InputError(f"{what} were made with different settings and cannot be compared: {'; '.join(differences)}.")
+    found = differences(left, right)
+    if found:
+        raise InputError(f"{what} were made with different settings and cannot be compared: {'; '.join(found)}.")
 
 
 class FeatureStore:
@@ -191,18 +212,30 @@ class FeatureStore:
         return {"global": self.global_descriptors.nbytes / images, "local": self._counts["local_bytes"] / images}
 
     def check_compatible(self, other: "FeatureStore") -> None:
-        """Proves that the two stores were made alike, but for the crop, so that their features may be compared.
+        """Proves that the two stores were made alike, see :func:`differences`, so that their features may be compared.
 
         Raises:
-          InputError: names each setting that differs, or one store holds binary local descriptors and the other not.
+          InputError: names each setting that differs, or see :meth:`check_shapes`.
         """
-        stores = f"The feature stores {self.folder} and {other.folder}"
-        check_settings(self.settings, other.settings, stores)
+        check_settings(self.settings, other.settings, f"The feature stores {self.folder} and {other.folder}")
+        self.check_shapes(other)
+
+    def check_shapes(self, other: "FeatureStore") -> None:
+        """Proves that arithmetic between the features of two stores is possible, whatever they were made by.
+
+        Raises:
+          InputError: global descriptors differ in length, or one store holds binary local descriptors and the other
+            not.
+        """
+        stores = f"The feature stores {self.folder} and {other.folder} cannot be compared"
+        lengths = [store.global_descriptors.shape[1] for store in (self, other)]
+        if lengths[0] != lengths[1] and len(self) and len(other):
+            raise InputError(f"{stores}: their global descriptors have {lengths[0]} and {lengths[1]} values.")
         kinds = self.local_dtype, other.local_dtype
         if kinds.count("binary") == 1 and self._counts["local_bytes"] and other._counts["local_bytes"]:
             raise InputError(
-                f"{stores} cannot be compared: their local descriptors are {' and '.join(kinds)}; extract both with "
-                "the same --local_dtype."
+                f"{stores}: their local descriptors are {' and '.join(kinds)}; extract both with the same "
+                "--local_dtype."
             )
 
     def _open_shard(self, number: int) -> Shard:

@@ -132,6 +132,7 @@ def notes(report: Report) -> list[str]:
         )
     if "pictures" in report.settings:
         said.append(report.settings["pictures"])
+    said += report.settings.get("version_differences", ())
     if "training_overlap" in report.settings:
         said.append(report.settings["training_overlap"])
     said += trust.said(report)

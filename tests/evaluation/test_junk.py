@@ -1,4 +1,4 @@
-"""When junk leaves a ranking, features of another protocol, and rankings as files of other programs."""
+"""When junk leaves a ranking, and rankings as files of other programs."""
 
 from dataclasses import replace
 
@@ -59,26 +59,6 @@ def test_keeping_the_query_itself_is_refused(config, tmp_path):
     own = replace(config, benchmark="folders", data_dir=str(tmp_path / "photos"), junk="keep")
     with pytest.raises(InputError, match="junk of folders holds the query itself"):
         run(own)
-
-
-def test_features_of_another_crop_are_refused_or_told(config, tmp_path):
-    extract(MeanColour(), build_benchmark("landmarks", config.data_dir).database, tmp_path / "same", progress=False)
-    queries = [replace(query, crop=None) for query in build_benchmark("landmarks", config.data_dir).queries]
-    extract(MeanColour(), queries, tmp_path / "uncropped", progress=False)
-    given = replace(
-        config,
-        model=None,
-        rerank=(),
-        output_dir=str(tmp_path / "two"),
-        query_features_dir=str(tmp_path / "uncropped"),
-        index_features_dir=str(tmp_path / "same"),
-    )
-    with pytest.raises(InputError, match=r"query images to be cropped.*crop=False\. --allow_protocol_mismatch"):
-        run(given)
-    report = run(replace(given, allow_protocol_mismatch=True))
-    assert "query images to be cropped" in report.settings["protocol_mismatch"][0]
-    for name in ("report.md", "report.html"):
-        assert "PROTOCOL MISMATCH: The benchmark landmarks expects" in (tmp_path / "two" / name).read_text()
 
 
 def test_rankings_are_written_for_other_programs(config, tmp_path):
