@@ -1,7 +1,6 @@
 """RParis6k or ROxford5k with a million distractors, all features made by rule, planted on a real ground truth.
 
-Shows what the streamed run costs at true size; the quality says nothing, as no photo is involved. A query's right
-images lie at random distances of it, everything else is random. Usage:
+Shows what the streamed run costs at true size; the quality says nothing, as no photo is involved. Usage:
   python -m scripts.r1m GND.pkl FOLDER [--distractors=1000000] [--dimension=2048] [--rerank=superglobal]
 """
 
@@ -15,15 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import from_file
 from evaluation.runner import Method
 from evaluation.streamed import run
 from extraction.store import FORMAT, GLOBAL, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers import build_reranker
 from protos.files import atomic_path, sampled_sha256, write_json
+from scripts.rule_features import noise, planted
 
-BLOCK = 8192
 Rows = Iterator[NDArray[np.float32]]
 
 
@@ -43,23 +41,6 @@ def store(folder: Path, names: list[str], rows: Rows, dimension: int, crop: bool
         write_json(folder / MANIFEST, manifest | {"global_sha256": sampled_sha256(folder / GLOBAL)})
         (folder / shard_name(0)).mkdir(exist_ok=True)
     return FeatureStore.open(folder)
-
-
-def noise(count: int, dimension: int, seed: int) -> Rows:
-    """Random rows in blocks."""
-    random = np.random.default_rng(seed)
-    for start in range(0, count, BLOCK):
-        yield random.standard_normal((min(BLOCK, count - start), dimension), np.float32)
-
-
-def planted(benchmark: Benchmark, dimension: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Queries, and a database whose right images lean towards their query."""
-    queries = np.concatenate(list(noise(len(benchmark.queries), dimension, 1)))
-    database = np.concatenate(list(noise(len(benchmark.database), dimension, 2)))
-    lean = np.random.default_rng(3).uniform(0.02, 0.3, len(database)).astype(np.float32)
-    for query, truth in zip(queries, benchmark.protocols["medium"]):
-        database[truth.positives] += lean[truth.positives, None] * query
-    return queries, database
 
 
 def main() -> None:
