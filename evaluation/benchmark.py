@@ -73,7 +73,8 @@ flags.DEFINE_list(
     "predictions",
     [],
     "Formats that the rankings are also written in, to the folder predictions: trec (TREC runs), gldv2 (CSV of the "
-    "GLDv2 retrieval challenge), msls (predictions of the MSLS evaluation).",
+    "GLDv2 retrieval challenge), msls (predictions of the MSLS evaluation), neighbours (pickled tensors that "
+    "AMES, ELViS and LOCORE read).",
 )
 flags.DEFINE_integer("predictions_top_k", 100, "How many results of each query --predictions writes.")
 flags.DEFINE_string(

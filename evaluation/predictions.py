@@ -1,6 +1,7 @@
-"""Rankings as the files that other programs read: TREC runs, GLDv2 submissions, predictions for the MSLS evaluation.
+"""Rankings as the files that other programs read.
 
-One file for each row and protocol, ``predictions/ROW.PROTOCOL.FORMAT``.
+TREC runs, GLDv2 submissions, predictions for the MSLS evaluation, the neighbour files of AMES, ELViS and LOCORE:
+one file for each row and protocol, ``predictions/ROW.PROTOCOL.FORMAT``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from urllib.parse import quote
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.vpr import image_key
 from evaluation.ledger import file_name
+from evaluation.neighbours import filled, write
 from evaluation.runner import Alignment, Method
 from matching.ranking import Ranking
 from protos.errors import InputError
@@ -55,7 +57,9 @@ def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
         yield " ".join(_word(image_key(name)) for name in (query, *names))
 
 
-FORMATS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
+TEXTS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
+NEIGHBOURS = "neighbours"
+FORMATS = (*TEXTS, NEIGHBOURS)
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,20 @@ class Predictions:
         alignment = Alignment(benchmark, method)
 
         def keep(row: str, protocol: str, ranking: Ranking) -> None:
+            order = alignment.order(ranking)
             answers = [
                 (query.name, [benchmark.database[d].name for d in found[: self.top_k]])
-                for query, found in zip(benchmark.queries, alignment.order(ranking), strict=True)
+                for query, found in zip(benchmark.queries, order, strict=True)
             ]
             for form in self.formats:
-                with atomic_path(self.place(row, protocol, form)) as place, place.open("w", encoding="utf-8") as file:
-                    file.writelines(f"{line}\n" for line in FORMATS[form](answers, row))
+                with atomic_path(self.place(row, protocol, form)) as place:
+                    if form == NEIGHBOURS:
+                        scores = alignment.scores(ranking)
+                        with place.open("wb") as output:
+                            write(output, filled(order, scores, len(benchmark.database), self.top_k))
+                        continue
+                    with place.open("w", encoding="utf-8") as file:
+                        file.writelines(f"{line}\n" for line in TEXTS[form](answers, row))
 
         return keep
 

@@ -101,6 +101,13 @@ class Alignment:
         """For each of the benchmark's queries its results, as rows of the benchmark's database."""
         return [self.benchmark_rows[ranking.row(row)] if row >= 0 else np.zeros(0, np.int64) for row in self.query_rows]
 
+    def scores(self, ranking: Ranking) -> list[NDArray[np.float32]]:
+        """For each of the benchmark's queries the scores of its results."""
+        return [
+            ranking.scores[row, : len(ranking.row(row))] if row >= 0 else np.zeros(0, np.float32)
+            for row in self.query_rows
+        ]
+
 
 def _rows(images: list[ImageRef], store: FeatureStore) -> Rows:
     """Row of each image in the store; -1 for those that the store lists as skipped."""

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from extraction.exchange_ames import AmesFile, write_ames
 from extraction.exchange_csv import CsvFiles, write_csv
-from extraction.exchange_hdf5 import AmesFile, HlocFiles, write_ames, write_hloc
+from extraction.exchange_hdf5 import HlocFiles, write_hloc
 from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.official import GLOBAL, LOCAL, RECORD, OfficialFiles
@@ -71,12 +72,14 @@ FORMATS = ("store", *WRITERS)
 
 
 def guessed(folder: str | os.PathLike[str]) -> str:
-    """The format of a folder, by the files in it.
+    """The format of a folder, by the files in it; a single file is of AMES' layout.
 
     Raises:
       InputError: it holds none that is known.
     """
     place = Path(folder)
+    if place.is_file():
+        return "ames"
     if (place / MANIFEST).is_file() or (place / PLAN).is_file():
         return "store"
     for name, reader in (("hloc", HlocFiles), ("ames", AmesFile), ("csv", CsvFiles)):
@@ -91,7 +94,7 @@ def convert(folder: str | os.PathLike[str], output_dir: str | os.PathLike[str], 
     """Writes the features of a folder in another format.
 
     Args:
-      folder: features of any format.
+      folder: features of any format; of the layout of AMES also a file ``DESC_SPLIT_local.hdf5``.
       output_dir: empty or absent, or a store that is not finished.
       to: a choice of :data:`FORMATS`.
       local_dtype: of a store's local descriptors, one of :data:`extraction.storage.LOCAL_DTYPES`.

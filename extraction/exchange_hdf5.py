@@ -1,4 +1,4 @@
-"""Features as HDF5, as hloc and as AMES (ELViS, LOCORE) lay them out."""
+"""Features as HDF5, as hloc lays them out, and what all layouts of HDF5 share."""
 
 import json
 from collections.abc import Iterator
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from extraction.exchange import Source
 
 HLOC_LOCAL, HLOC_GLOBAL = "local.h5", "global.h5"
-AMES_LOCAL, AMES_GLOBAL = "local.hdf5", "global.npy"
-AMES_COLUMNS = 5  # x, y, number of the scale, mask, weight; the descriptor follows
 
 
 @contextmanager
-def _new(path: Path, source: "Source") -> Iterator[Any]:
+def new_file(path: Path, source: "Source") -> Iterator[Any]:
     """A new file with the settings as an attribute."""
     import h5py
 
@@ -33,7 +31,12 @@ def _new(path: Path, source: "Source") -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """A file for reading.
+
+    Raises:
+      InputError: it cannot be read, or what is done with it fails for want of a part.
+    """
     import h5py
 
     try:
@@ -43,7 +46,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path} cannot be read as HDF5 of this layout: {error}") from error
 
 
-def _told(file: Any, kind: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def told(file: Any, kind: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Settings and skipped images, where we wrote the file."""
     settings = json.loads(file.attrs.get("settings", json.dumps({"extractor": f"unknown, {kind} files"})))
     return settings, json.loads(file.attrs.get("skipped", "[]"))
@@ -55,7 +58,7 @@ def write_hloc(source: "Source", folder: Path) -> None:
     Local: ``keypoints`` ``(N, 2)`` ``(x, y)``, the top-left pixel's centre at 0; ``descriptors`` ``(d, N)``; ``scores``
     and ``scales`` ``(N,)``; ``image_size`` ``(2,)`` ``(width, height)``. Global: ``global_descriptor`` ``(D,)``.
     """
-    with _new(folder / HLOC_LOCAL, source) as local, _new(folder / HLOC_GLOBAL, source) as vectors:
+    with new_file(folder / HLOC_LOCAL, source) as local, new_file(folder / HLOC_GLOBAL, source) as vectors:
         for i in progress_bar(range(len(source.names)), desc=folder.name, unit="image"):
             found = source.features(i)
             group = local.create_group(found.name)
@@ -85,8 +88,8 @@ class HlocFiles:
         self._paths = {name: folder / name for name in self.files if (folder / name).is_file()}
         found: dict[str, None] = {}
         for name, path in self._paths.items():
-            with _opened(path) as file:
-                self.settings, self.skipped = _told(file, "hloc")
+            with opened(path) as file:
+                self.settings, self.skipped = told(file, "hloc")
                 items: list[str] = []
                 file.visit(items.append)
             key = "/keypoints" if name == HLOC_LOCAL else "/global_descriptor"
@@ -100,7 +103,7 @@ class HlocFiles:
         name, parts = self.names[i], {}
         size = 0, 0
         for path in self._paths.values():
-            with _opened(path) as file:
+            with opened(path) as file:
                 group = file.get(name, {})
                 values = {key: np.asarray(group[key]) for key in group}
             if "global_descriptor" in values:
@@ -123,76 +126,3 @@ def _local(values: dict[str, Any]) -> dict[str, Any]:
         "scores": scores[order],
         "scales": scales[order],
     }
-
-
-def write_ames(source: "Source", folder: Path) -> None:
-    """``local.hdf5`` with the dataset ``features`` ``(images, most features, 5 + d)`` float32, and ``global.npy``.
-
-    A row is x, y, the number of its scale (the largest image first), the mask (1 where there is no feature), the
-    attention and the descriptor. ``names``, ``sizes`` and ``scales`` are ours; AMES takes the order of its image list.
-    """
-    import h5py
-
-    every = [source.features(i) for i in range(len(source.names))]
-    longest, width = max(len(one) for one in every), max(one.descriptors.shape[1] for one in every)
-    scales = np.unique(np.concatenate([one.scales for one in every]))
-    with _new(folder / AMES_LOCAL, source) as file:
-        file["names"] = np.array(source.names, h5py.string_dtype())
-        file["sizes"], file["scales"] = np.array([one.image_size for one in every]), scales
-        shape = (len(every), longest, AMES_COLUMNS + width)
-        rows = file.create_dataset("features", shape, np.float32)
-        for i, one in enumerate(progress_bar(every, desc=folder.name, unit="image")):
-            block = np.zeros(shape[1:], np.float32)
-            block[len(one) :, 3] = 1
-            block[: len(one)] = np.column_stack(
-                [one.keypoints, np.searchsorted(scales, one.scales), np.zeros(len(one)), one.scores, one.descriptors]
-            )
-            rows[i] = block
-    with atomic_path(folder / AMES_GLOBAL) as temporary, temporary.open("wb") as output:
-        np.save(output, np.array([one.global_descriptor for one in every]))
-
-
-class AmesFile:
-    """Features of such files; images are numbered, and scales are their numbers, where others wrote them.
-
-    Attributes:
-      names: of the images.
-      settings: where we wrote the files, how the features were made.
-      skipped: the same.
-    """
-
-    files = (AMES_LOCAL,)
-
-    def __init__(self, folder: Path):
-        """Opens the files.
-
-        Raises:
-          InputError: a file is damaged or of another layout.
-        """
-        self._path, vectors = folder / AMES_LOCAL, folder / AMES_GLOBAL
-        with _opened(self._path) as file:
-            count, _, width = file["features"].shape
-            self.settings, self.skipped = _told(file, "AMES")
-            self.names = list(file["names"].asstr()) if "names" in file else [f"{i:07d}" for i in range(count)]
-            self._scales = np.asarray(file["scales"]) if "scales" in file else None
-            self._sizes = np.asarray(file["sizes"]) if "sizes" in file else np.zeros((count, 2), np.int64)
-        self._vectors = np.load(vectors) if vectors.is_file() else np.zeros((count, 0), np.float32)
-        if width <= AMES_COLUMNS or len({len(self.names), len(self._vectors), len(self._sizes), count}) > 1:
-            raise InputError(f"{self._path} and {vectors.name} do not fit together.")
-
-    def features(self, i: int) -> Features:
-        """All features of one image; see :class:`extraction.exchange.Source`."""
-        with _opened(self._path) as file:
-            rows = file["features"][i]
-        rows = rows[rows[:, 3] == 0]
-        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-        numbers = rows[:, 2]
-        return Features(
-            name=self.names[i],
-            image_size=(int(self._sizes[i][0]), int(self._sizes[i][1])),
-            global_descriptor=self._vectors[i].astype(np.float32),
-            keypoints=rows[:, :2],
-            descriptors=rows[:, AMES_COLUMNS:],
-            scores=rows[:, 4],
-            scales=numbers if self._scales is None else self._scales[numbers.astype(int)],
-        )

@@ -5,8 +5,9 @@ r"""delg-features: looks at, checks, joins and converts features.
   delg-features merge STORE STORE ...   joins stores of the same settings into --output_dir
   delg-features convert FOLDER          writes --output_dir in the format --to; what FOLDER holds is found out
 
-Formats: store, official (NAME.delg_global, NAME.delg_local), hloc (local.h5, global.h5), ames (local.hdf5, global.npy),
-csv (global.csv, local.csv).
+Formats: store, official (NAME.delg_global, NAME.delg_local), hloc (local.h5, global.h5), ames (local.hdf5, global.pt),
+csv (global.csv, local.csv). The files of AMES, ELViS and LOCORE are given as DESC_SPLIT_local.hdf5, one for each split;
+their global descriptors and test_SPLIT.txt are looked for beside it.
 """
 
 from absl import flags

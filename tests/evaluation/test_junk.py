@@ -94,7 +94,7 @@ def test_lost_predictions_are_written_again(config, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predictions": ("csv",)}, "choices are gldv2, msls, trec"),
+        ({"predictions": ("csv",)}, "choices are gldv2, msls, neighbours, trec"),
         ({"predictions": ("trec",), "predictions_top_k": 0}, "expects 1 or more"),
     ],
 )

@@ -135,3 +135,60 @@ def test_the_command(store, tmp_path):
     done = run("features", "turn", "store", cwd=tmp_path)
     assert done.stderr == "delg-features: Expected one of info, verify, merge, convert, and folders. Received: 'turn'\n"
     assert tree(store.folder) == before
+
+
+def others(folder, split, rows, vectors=None, lines=None):
+    """Files as AMES, ELViS and LOCORE write them."""
+    folder.mkdir(exist_ok=True)
+    with h5py.File(folder / f"dinov2_{split}_local.hdf5", "w") as file:
+        file["features"] = rows
+    if vectors is not None:
+        vectors.astype("<f4").tofile(folder / f"dinov2_{split}_global.pt")
+    if lines is not None:
+        (folder / f"test_{split}.txt").write_text("".join(f"{line}\n" for line in lines))
+    return folder / f"dinov2_{split}_local.hdf5"
+
+
+def test_files_of_ames_elvis_and_locore(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2, 4, 5 + 16)).astype(np.float32)
+    rows[:, :, 3] = 0
+    rows[1, 2:, 3] = 1
+    vectors = rng.normal(size=(2, 8))
+    path = others(tmp_path / "ames", "gallery", rows, vectors, ["jpg/all_souls_1.jpg,640,480", "jpg/b.c.jpg,1,2"])
+    assert run("features", "convert", str(path), "--to=store", "--output_dir=out", cwd=tmp_path).returncode == 0
+    store = FeatureStore.open(tmp_path / "out")
+    assert store.names == ["all_souls_1", "b.c"] and store.settings["extractor"] == "unknown, AMES files"
+    np.testing.assert_allclose(store.global_descriptors, vectors, rtol=1e-6)
+    found, best = store.features(1), int(np.argmax(rows[1, :2, 4]))
+    assert len(found) == 2 and len(store.features(0)) == 4
+    np.testing.assert_array_equal(found.keypoints[0], rows[1, best, :2])
+    np.testing.assert_allclose(
+        found.descriptors[0], rows[1, best, 5:] / np.linalg.norm(rows[1, best, 5:]), rtol=1e-5, atol=1e-7
+    )
+
+    records = np.zeros((2, 4), [("metadata", "f2", 5), ("descriptor", "u1", 2)])
+    records["metadata"], records["descriptor"] = rows[:, :, :5], np.packbits(rows[:, :, 5:] > 0, axis=-1)
+    binary = others(tmp_path / "elvis", "query", records)
+    with h5py.File(tmp_path / "elvis" / "dinov2_query_cls.hdf5", "w") as file:
+        file["features"] = vectors.astype(np.float16)
+    assert convert(binary, tmp_path / "signs", "store", "binary") == 2
+    signs = FeatureStore.open(tmp_path / "signs")
+    assert signs.names == ["0000000", "0000001"] and signs.global_descriptors.shape == (2, 8)
+    np.testing.assert_array_equal(signs.features(1).descriptors[0], records["descriptor"][1, best])
+
+
+def test_wrong_files_of_ames_end_in_a_sentence(tmp_path):
+    rows = np.zeros((2, 4, 21), np.float32)
+    with pytest.raises(InputError, match=r"Expected a folder or a file NAME_local\.hdf5"):
+        (tmp_path / "x.hdf5").write_bytes(b"")
+        convert(tmp_path / "x.hdf5", tmp_path / "no", "store", "float32")
+    path = others(tmp_path / "a", "query", rows, np.zeros(5))
+    with pytest.raises(InputError, match="float32 values for 2 images"):
+        convert(path, tmp_path / "no", "store", "float32")
+    path = others(tmp_path / "b", "query", rows, lines=["one.jpg"])
+    with pytest.raises(InputError, match=r"test_query\.txt expects 2 different images"):
+        convert(path, tmp_path / "no", "store", "float32")
+    path = others(tmp_path / "c", "query", rows[:, :, :5])
+    with pytest.raises(InputError, match=r"expects \(images, features, 5 \+ d\)"):
+        convert(path, tmp_path / "no", "store", "float32")
