@@ -12,6 +12,7 @@ Example:
   delg-benchmark --check --benchmark=roxford5k --data_dir=roxford5k
   delg-benchmark --dataset_file_path=gnd_roxford5k.pkl --query_features_dir=query --index_features_dir=index \
     --output_dir=report
+  delg-benchmark --benchmark=gldv2_recognition --data_dir=gldv2 --model=model --rerank=ransac --output_dir=report
   delg-benchmark --solution_file=solution.csv --predictions_file=predictions.csv --output_dir=report
 """
 
@@ -22,8 +23,8 @@ flags.DEFINE_string(
     "benchmark",
     None,
     "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k (+r1m: with distractors), instre, vpr (UTM "
-    "coordinates in the file names), your photos: folders (one for each instance) or csv (path,label); or, from "
-    "features, gldv2_retrieval and gldv2_recognition.",
+    "coordinates in the file names), your photos: folders (one for each instance) or csv (path,label); gldv2_retrieval "
+    "and gldv2_recognition.",
 )
 flags.DEFINE_string(
     "dataset_file_path",
@@ -104,7 +105,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("predictions_file", None, "Answers to score, CSV with id,landmarks or id,images.")
 flags.DEFINE_string(
-    "labels_file", None, "CSV with id,landmark_id of the index images, whose classes vote in gldv2_recognition."
+    "labels_file",
+    None,
+    "CSV with id,landmark_id or landmark_id,images of the index images, whose classes vote in gldv2_recognition.",
 )
 flags.DEFINE_integer("neighbours", 3, "How many index images vote in gldv2_recognition.")
 flags.DEFINE_bool(
@@ -169,12 +172,30 @@ def _score_landmarks() -> None:
 
 
 def _run_landmarks() -> None:
-    """Answers a GLDv2 challenge from features that exist, and scores the answers."""
+    """Answers a GLDv2 challenge and scores the answers."""
     from evaluation.landmark_run import Config, run
+    from protos.spec import split
 
-    _expect("query_features_dir", "index_features_dir", "solution_file", "output_dir")
-    places = (FLAGS.query_features_dir, FLAGS.index_features_dir, FLAGS.solution_file, FLAGS.output_dir)
-    run(Config(FLAGS.benchmark, *places, labels_file=FLAGS.labels_file or None, neighbours=FLAGS.neighbours))
+    _expect("output_dir")
+    run(
+        Config(
+            FLAGS.benchmark,
+            FLAGS.output_dir,
+            data_dir=FLAGS.data_dir or None,
+            model=FLAGS.model or None,
+            baselines=tuple(split(FLAGS.baselines)),
+            query_features_dir=FLAGS.query_features_dir or None,
+            index_features_dir=FLAGS.index_features_dir or None,
+            features_dir=FLAGS.features_dir or None,
+            local_dtype=FLAGS.local_dtype,
+            solution_file=FLAGS.solution_file or None,
+            labels_file=FLAGS.labels_file or None,
+            neighbours=FLAGS.neighbours,
+            rerank=tuple(split(FLAGS.rerank or "")),
+            ignore_non_landmarks=FLAGS.ignore_non_landmarks,
+            allow_protocol_mismatch=FLAGS.allow_protocol_mismatch,
+        )
+    )
 
 
 def _check() -> None:

@@ -1,33 +1,29 @@
-"""GLDv2 retrieval and recognition from features: search in blocks, answers as submission files, scores.
+"""GLDv2 retrieval and recognition, from images or from features to submission files and scores.
 
-Retrieval answers with the most similar index images. Recognition votes: each of the ``k`` most similar index images
-adds its similarity to its class, and the class with the largest sum is the answer, with that sum as its score.
+Retrieval answers with the most similar index images. Recognition votes: each of the ``k`` first index images adds its
+score to its class, and the class with the largest sum is the answer, with that sum as its score. With a reranker the
+order and the scores are its own: inliers for ``ransac``, similarity and inliers for ``ransac(score='fused')``.
 """
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from evaluation.csv_files import rows
-from evaluation.landmark_metrics import MAX_PREDICTIONS
-from evaluation.landmark_scores import Config as ScoreConfig
-from evaluation.landmark_scores import JsonObject, challenge_of, score
+from evaluation import recorded, stores
+from evaluation.benchmarks import gldv2
+from evaluation.benchmarks.base import Benchmark
+from evaluation.landmark_answers import Task, answer
+from evaluation.landmark_files import Solution
+from evaluation.landmark_scores import Answers, JsonObject, challenge_of, score_rows
+from evaluation.landmark_votes import Labels, labels_of, read_classes
+from evaluation.rerank_rows import check_local, hyper_parameters, reranker_names
+from evaluation.runner import FIRST_STAGE, Method
 from extraction.store import FeatureStore
-from matching.index import search
-from matching.ranking import Ranking
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable
-from protos.progress import progress_bar
+from protos.files import check_writable
 
-RETRIEVAL, RECOGNITION = "gldv2_retrieval", "gldv2_recognition"
-PREDICTIONS = "predictions.csv"
-QUERIES = 256  # searched at once
+PREDICTIONS = "predictions"
 NEIGHBOURS = 3
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,117 +32,131 @@ class Config:
 
     Attributes:
       benchmark: ``gldv2_retrieval`` or ``gldv2_recognition``.
+      output_dir: for ``predictions/ROW.csv`` and the report.
+      data_dir: images and CSV files as released, see :mod:`evaluation.benchmarks.gldv2`; None from features.
+      model: model folder, or text of an extractor; None from features.
+      baselines: texts of extractors that are run beside the model.
       query_features_dir: feature store of the test images, named by id (folders before it do not count).
       index_features_dir: of the index images, or for recognition of the training images.
-      solution_file: of the challenge.
-      output_dir: for ``predictions.csv`` and the report.
-      labels_file: for recognition, CSV ``id,landmark_id`` of the training images (further columns do not count).
+      features_dir: where features are kept that are extracted here; None for ``features`` in the output.
+      local_dtype: how their local features are stored.
+      solution_file: of the challenge; None for that of the data folder.
+      labels_file: for recognition, CSV ``id,landmark_id`` or ``landmark_id,images`` of the training images; likewise.
       neighbours: how many vote.
+      rerank: texts of rerankers.
+      ignore_non_landmarks: see :class:`evaluation.landmark_scores.Config`.
+      allow_protocol_mismatch: run on features of different protocols; the report then says so.
     """
 
     benchmark: str
-    query_features_dir: str
-    index_features_dir: str
-    solution_file: str
     output_dir: str
+    data_dir: str | None = None
+    model: str | None = None
+    baselines: tuple[str, ...] = ()
+    query_features_dir: str | None = None
+    index_features_dir: str | None = None
+    features_dir: str | None = None
+    local_dtype: str = "float32"
+    solution_file: str | None = None
     labels_file: str | None = None
     neighbours: int = NEIGHBOURS
-
-
-def image_id(name: str) -> str:
-    """The id of an image: its name without folders.
-
-    >>> image_id("0/0/0/000a0aee5e90cbaf")
-    '000a0aee5e90cbaf'
-    """
-    return PurePosixPath(name).name
-
-
-def knn_vote(ranking: Ranking, labels: Labels) -> list[tuple[int, float]]:
-    """A class and its score for each query.
-
-    Args:
-      ranking: ``(Q, k)`` the neighbours and their similarities.
-      labels: ``(N,)`` class of each index image.
-
-    Returns:
-      For each query the class with the largest sum, of equal ones the one whose neighbour comes first.
-
-    >>> found = Ranking(np.array([[2, 0, 1]]), np.array([[0.9, 0.6, 0.5]], np.float32))
-    >>> [(label, round(score, 4)) for label, score in knn_vote(found, np.array([7, 7, 4]))]
-    [(7, 1.1)]
-    """
-    answers = []
-    for q in range(len(ranking)):
-        sums: dict[int, float] = {}
-        for row, similarity in zip(ranking.row(q), ranking.scores[q]):
-            label = int(labels[row])
-            sums[label] = sums.get(label, 0.0) + float(similarity)
-        answers.append(max(sums.items(), key=lambda entry: entry[1]))
-    return answers
-
-
-def read_labels(path: str, names: Sequence[str]) -> Labels:
-    """``(N,)`` the class of each image.
-
-    Raises:
-      InputError: the file is not of its form, or gives an image no class.
-    """
-    known: dict[str, int] = {}
-    for where, row in rows(path, ("id", "landmark_id")):
-        try:
-            known[row["id"]] = int(row["landmark_id"])
-        except ValueError as error:
-            raise InputError(f"{where}: expected a whole number. Received: {row['landmark_id']!r}") from error
-    missing = [name for name in names if image_id(name) not in known]
-    if missing:
-        raise InputError(f"{path} gives {len(missing)} of {len(names)} index images no class, such as {missing[0]}.")
-    return np.array([known[image_id(name)] for name in names], np.int64)
-
-
-def answers(queries: FeatureStore, index: FeatureStore, top_k: int) -> Iterator[tuple[list[str], Ranking]]:
-    """Ids of some queries and their best index images, block by block; what is held does not grow with the queries."""
-    for start in progress_bar(range(0, len(queries), QUERIES), desc="search", unit="block"):
-        block = slice(start, start + QUERIES)
-        found = search(queries.global_descriptors[block], index.global_descriptors, top_k)
-        yield [image_id(name) for name in queries.names[block]], found
+    rerank: tuple[str, ...] = ()
+    ignore_non_landmarks: bool = False
+    allow_protocol_mismatch: bool = False
 
 
 def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
-    """Searches, writes ``predictions.csv``, and scores it.
+    """Extracts what is missing, searches, reranks, writes the answers, and scores them.
 
     Args:
       config: what is asked for.
       say: is given the lines for the user.
 
     Returns:
-      The report, see :func:`evaluation.landmark_scores.score`.
+      The report, see :func:`evaluation.landmark_scores.score_rows`.
 
     Raises:
-      InputError: a file or store is missing or wrong, or the stores were made differently.
+      InputError: a file, image or store is missing or wrong, or the stores were made differently.
     """
-    if (name := challenge_of(config.solution_file).name) != config.benchmark:
-        raise InputError(f"{config.solution_file} is a solution of {name}, not of {config.benchmark}.")
+    _check(config)
+    files = gldv2.files(config.benchmark, config.data_dir, config.solution_file, config.labels_file)
+    challenge = challenge_of(files.solution)
+    if challenge.name != config.benchmark:
+        raise InputError(f"{files.solution} is a solution of {challenge.name}, not of {config.benchmark}.")
+    rerankers = reranker_names(config.rerank)
+    classes = read_classes(files.labels) if files.labels else None
+    folder = check_writable(config.output_dir)
+    methods, mismatches = _methods(config, folder, challenge.read_solution(files.solution), classes)
+    answers: dict[str, Answers] = {}
+    if methods[0].database.bytes_per_image()["local"] == 0:
+        check_local(rerankers, methods[0].database.folder)
+    for method in methods:
+        labels: Labels | None = None
+        if classes is not None:
+            labels = labels_of(classes, method.database.names, str(files.labels))
+        say(f"{method.name}: {len(method.queries)} queries, {len(method.database)} index images.")
+        task = Task(method, rerankers, labels, config.neighbours)
+        for row, spent in answer(task, folder / PREDICTIONS).items():
+            path = str(folder / PREDICTIONS / f"{row}.csv")
+            answers[row] = Answers(path, spent, method.database.bytes_per_image())
+    settings = _settings(config, methods, rerankers) | ({"protocol_mismatch": mismatches} if mismatches else {})
+    return score_rows(
+        files.solution,
+        answers,
+        config.output_dir,
+        ignore_non_landmarks=config.ignore_non_landmarks,
+        settings=settings,
+        say=say,
+    )
+
+
+def _check(config: Config) -> None:
+    """Proves that the parts of what is asked for go together."""
     if config.neighbours < 1:
         raise InputError(f"--neighbours expects 1 or more. Received: {config.neighbours}")
-    queries, index = FeatureStore.open(config.query_features_dir), FeatureStore.open(config.index_features_dir)
-    queries.check_compatible(index)
-    recognition = config.benchmark == RECOGNITION
-    if recognition and not config.labels_file:
-        raise InputError(f"{RECOGNITION} expects --labels_file, CSV with id,landmark_id.")
-    labels = read_labels(str(config.labels_file), index.names) if recognition else None
-    folder = check_writable(config.output_dir)
-    with atomic_path(folder / PREDICTIONS) as place, place.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "landmarks" if recognition else "images"])
-        known = [image_id(name) for name in index.names]
-        for ids, found in answers(queries, index, config.neighbours if recognition else MAX_PREDICTIONS):
-            writer.writerows(zip(ids, _texts(found, known, labels), strict=True))
-    return score(ScoreConfig(config.solution_file, str(folder / PREDICTIONS), str(folder)), say)
+    if bool(config.index_features_dir) == bool(config.model):
+        raise InputError("Expected either --model with --data_dir, or --index_features_dir with features that exist.")
+    if config.model and not config.data_dir:
+        raise InputError(f"{config.benchmark} expects --data_dir with --model.")
+    if bool(config.query_features_dir) != bool(config.index_features_dir):
+        raise InputError("Expected --query_features_dir and --index_features_dir together.")
 
 
-def _texts(found: Ranking, known: Sequence[str], labels: Labels | None) -> list[str]:
-    """The answers as the files hold them."""
-    if labels is None:
-        return [" ".join(known[row] for row in found.row(q)) for q in range(len(found))]
-    return [f"{label} {value:.9g}" for label, value in knn_vote(found, labels)]
+def _methods(
+    config: Config, folder: Path, solution: Solution, classes: dict[str, int] | None
+) -> tuple[list[Method], list[str]]:
+    """Features of the model under test and of the baselines, and in which protocol they differ."""
+    if config.index_features_dir and config.query_features_dir:
+        queries = FeatureStore.open(config.query_features_dir)
+        method = Method(FIRST_STAGE, queries, FeatureStore.open(config.index_features_dir))
+        whole = Benchmark(config.benchmark, [], [], {})
+        found = [*recorded.with_benchmark(whole, method), *recorded.between(method.stores)]
+        recorded.check(found, config.allow_protocol_mismatch)
+        return [method], found
+    sources = stores.sources(config.model, config.baselines)
+    asked = [*solution.public, *solution.private]
+    chosen = gldv2.images(config.benchmark, str(config.data_dir), asked, classes)
+    place = check_writable(config.features_dir) if config.features_dir else folder / "features"
+    extractors = stores.build(sources, config.local_dtype)
+    return [
+        stores.extracted(name, extractor, chosen, place / name, config.local_dtype)
+        for name, extractor in extractors.items()
+    ], []
+
+
+def _settings(config: Config, methods: list[Method], rerankers: dict[str, str]) -> JsonObject:
+    """What the answers rest on, for the record."""
+    return {
+        "model": config.model or config.index_features_dir,
+        **({"data_dir": config.data_dir} if config.data_dir else {}),
+        **({"labels_file": config.labels_file} if config.labels_file else {}),
+        **({"neighbours": config.neighbours} if config.benchmark == gldv2.RECOGNITION else {}),
+        "queries": len(methods[0].queries),
+        "index": len(methods[0].database),
+        "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
+        "local_dtype": {method.name: method.database.local_dtype for method in methods},
+        "features": {method.name: method.database.settings for method in methods},
+        "skipped": {
+            method.name: {"query": method.queries.skipped, "index": method.database.skipped} for method in methods
+        },
+    }

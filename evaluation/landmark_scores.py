@@ -5,8 +5,8 @@ without times and sizes, which the files do not tell) and ``metrics.txt``.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -116,57 +116,118 @@ def challenge_of(path: str | os.PathLike[str]) -> Challenge:
     return found[0]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """A row of the report before it is scored.
+
+    Attributes:
+      path: its submission file.
+      ms_per_query: milliseconds of the stages ``search`` and ``rerank``; empty where only the file is known.
+      bytes_per_image: of the index, ``global`` and ``local``; likewise.
+    """
+
+    path: str
+    ms_per_query: dict[str, float] = field(default_factory=dict)
+    bytes_per_image: dict[str, float] = field(default_factory=dict)
+
+
 def score(config: Config, say: Callable[[str], None] = print) -> JsonObject:
-    """Scores predictions against a solution.
+    """Scores one submission file against a solution; see :func:`score_rows`."""
+    settings = {"predictions_file": config.predictions_file}
+    rows = {Path(config.predictions_file).stem: Answers(config.predictions_file)}
+    return score_rows(
+        config.solution_file,
+        rows,
+        config.output_dir,
+        ignore_non_landmarks=config.ignore_non_landmarks,
+        settings=settings,
+        say=say,
+    )
+
+
+def score_rows(
+    solution_file: str,
+    rows: Mapping[str, Answers],
+    output_dir: str,
+    *,
+    ignore_non_landmarks: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = print,
+) -> JsonObject:
+    """Scores submission files against a solution.
 
     Args:
-      config: what is asked for.
+      solution_file: see :class:`Config`.
+      rows: the answers by the names of their rows.
+      output_dir: see :class:`Config`.
+      ignore_non_landmarks: see :class:`Config`.
+      settings: what else is recorded.
       say: is given the lines for the user.
 
     Returns:
-      The report, which also lies in ``config.output_dir``; a part (``public``, ``private``) that the solution has no
-      images of is left out.
+      The report, which also lies in ``output_dir``; a part (``public``, ``private``) that the solution has no images of
+      is left out.
 
     Raises:
       InputError: a file is missing or not of its form, the output folder cannot be written, or no image counts.
     """
-    challenge = challenge_of(config.solution_file)
-    solution = challenge.read_solution(config.solution_file)
-    answers = challenge.read_predictions(config.predictions_file, solution)
-    metrics, counts = {}, {}
-    for part, given in zip(("public", "private"), answers, strict=True):
-        truth = getattr(solution, part)
-        if truth:
-            metrics[part] = challenge.score(given, truth, config.ignore_non_landmarks)
-            counts[part] = {"images": len(truth), "answered": len(given)}
-    if not metrics:
-        raise InputError(f"{config.solution_file} has no image of the Usage Public or Private.")
-    report = _report(config, challenge, metrics, counts)
-    folder = check_writable(config.output_dir)
-    text = metrics_txt(metrics)
-    write_text(folder / METRICS, text)
-    write_json(folder / JSON, report)
-    say(f"{challenge.name}: {config.predictions_file} against {config.solution_file}")
-    for part, count in counts.items():
-        say(f"{part}: {count['answered']} of {count['images']} images have an answer")
-    say(f"\n{text}")
-    say(f"Report: {(folder / JSON).resolve()}")
+    challenge = challenge_of(solution_file)
+    solution = challenge.read_solution(solution_file)
+    scored, counts = [], {}
+    written: dict[str, Metrics] = {}
+    first = next(iter(rows)).partition("+")[0]
+    for name, answers in rows.items():
+        given = challenge.read_predictions(answers.path, solution)
+        found, counts[name] = _scored(challenge, solution, given, ignore_non_landmarks)
+        if not found:
+            raise InputError(f"{solution_file} has no image of the Usage Public or Private.")
+        costs = {"ms_per_query": answers.ms_per_query, "bytes_per_image": answers.bytes_per_image}
+        scored.append({"method": name, "metrics": found} | {key: value for key, value in costs.items() if value})
+        written |= {part + _suffix(name, first): values for part, values in found.items()}
+    recorded: JsonObject = {"solution_file": solution_file, "solution_file_sha256": sha256(solution_file)}
+    recorded |= {"predictions_sha256": {name: sha256(answers.path) for name, answers in rows.items()}}
+    if challenge.name == "gldv2_recognition":
+        recorded["ignore_non_landmarks"] = ignore_non_landmarks
+    recorded |= dict(settings or {}) | {"images": counts}
+    report = {"benchmark": challenge.name, "rows": scored, "settings": recorded, "versions": versions()}
+    _write(report, metrics_txt(written), check_writable(output_dir), say)
     return report
 
 
-def _report(config: Config, challenge: Challenge, metrics: dict[str, Metrics], counts: JsonObject) -> JsonObject:
-    """``report.json``."""
-    settings: JsonObject = {}
-    for role, path in (("solution_file", config.solution_file), ("predictions_file", config.predictions_file)):
-        settings |= {role: path, f"{role}_sha256": sha256(path)}
-    if challenge.name == "gldv2_recognition":
-        settings["ignore_non_landmarks"] = config.ignore_non_landmarks
-    return {
-        "benchmark": challenge.name,
-        "rows": [{"method": Path(config.predictions_file).stem, "metrics": metrics}],
-        "settings": settings | {"images": counts},
-        "versions": versions(),
-    }
+def _write(report: JsonObject, text: str, folder: Path, say: Callable[[str], None]) -> None:
+    """Writes both files and shows the text."""
+    write_text(folder / METRICS, text)
+    write_json(folder / JSON, report)
+    say(f"{report['benchmark']} against {report['settings']['solution_file']}")
+    for name, parts in report["settings"]["images"].items():
+        for part, count in parts.items():
+            say(f"{name}, {part}: {count['answered']} of {count['images']} images have an answer")
+    say(f"\n{text}")
+    say(f"Report: {(folder / JSON).resolve()}")
+
+
+def _scored(
+    challenge: Challenge, solution: Any, given: Sequence[Mapping[str, Any]], ignore_non_landmarks: bool
+) -> tuple[dict[str, Metrics], dict[str, dict[str, int]]]:
+    """Metrics, and numbers of images and of answers, of each part that the solution has images of."""
+    metrics, counts = {}, {}
+    for part, answers in zip(("public", "private"), given, strict=True):
+        truth = getattr(solution, part)
+        if truth:
+            metrics[part] = challenge.score(answers, truth, ignore_non_landmarks)
+            counts[part] = {"images": len(truth), "answered": len(answers)}
+    return metrics, counts
+
+
+def _suffix(row: str, first: str) -> str:
+    """What a row's blocks are called besides their part, as in the ``metrics.txt`` of other benchmarks.
+
+    >>> _suffix("global+ransac", "global"), _suffix("rootsift", "global")
+    ('_after_gv', '_rootsift')
+    """
+    method, _, reranker = row.partition("+")
+    after = f"_after_{'gv' if reranker == 'ransac' else reranker}" if reranker else ""
+    return ("" if method == first else f"_{method}") + after
 
 
 def metrics_txt(metrics: Mapping[str, Metrics]) -> str:

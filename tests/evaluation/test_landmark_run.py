@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from evaluation import landmark_run
+from evaluation import landmark_answers
 from evaluation.landmark_metrics import Prediction, gap, mean_average_precision
 from evaluation.landmark_run import Config, run
+from extraction.store import FeatureStore
 from protos.errors import InputError
+from protos.files import read_json, write_json
 from tests.evaluation.test_distractors import store, unit
 
 CLASSES, IMAGES, QUERIES, SIZE = 12, 10, 40, 16
@@ -39,13 +43,14 @@ def world(tmp_path_factory):
 
 
 def config(folder, output, task, **changes):
-    places = (str(folder / "q"), str(folder / "i"), str(folder / f"{task}.csv"), str(output))
-    return Config(f"gldv2_{task}", *places, **changes)
+    given = {"query_features_dir": str(folder / "q"), "index_features_dir": str(folder / "i")}
+    given |= {"solution_file": str(folder / f"{task}.csv")} | changes
+    return Config(f"gldv2_{task}", str(output), **given)
 
 
 def test_recognition_is_that_of_loops(world, tmp_path, monkeypatch):
     folder, queries, index, labels, right, _ = world
-    monkeypatch.setattr(landmark_run, "QUERIES", 7)
+    monkeypatch.setattr(landmark_answers, "QUERIES", 7)
     report = run(config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), neighbours=5))
     expected = {}
     for q, query in enumerate(queries):
@@ -67,7 +72,7 @@ def test_retrieval_is_that_of_loops(world, tmp_path):
     }
     found = report["rows"][0]["metrics"]["private"]["mAP@100"]
     assert found == pytest.approx(100 * mean_average_precision(expected, relevant), abs=1e-9) and 20 < found < 99
-    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    lines = (tmp_path / "predictions" / "global.csv").read_text().splitlines()
     assert lines[0] == "id,images" and lines[1] == f"q0,{' '.join(expected['q0'])}"
 
 
@@ -83,6 +88,114 @@ def test_the_command_answers_and_scores(world, tmp_path):
     assert done.returncode == 0 and "GAP=" in done.stdout, done.stderr
 
 
+def test_the_clean_list_gives_the_same_classes(world, tmp_path):
+    folder, labels = world[0], world[3]
+    lines = [f"{c},{' '.join(f'i{n}' for n in np.flatnonzero(labels == c))}\n" for c in range(CLASSES)]
+    (tmp_path / "clean.csv").write_text("landmark_id,images\n" + "".join(lines))
+    rows = [
+        run(config(folder, tmp_path / name, "recognition", labels_file=str(path)))["rows"][0]["metrics"]
+        for name, path in (("a", folder / "labels.csv"), ("b", tmp_path / "clean.csv"))
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_stopped_run_continues_and_a_reranker_orders_the_vote(world, tmp_path, monkeypatch):
+    folder, labels = world[0], world[3]
+    monkeypatch.setattr(landmark_answers, "QUERIES", 16)
+    given = config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), rerank=("alpha_qe",))
+    run(given)
+    predictions = tmp_path / "predictions"
+    before = {path.name: path.read_text() for path in predictions.glob("*.csv")}
+    assert before.keys() == {"global.csv", "global+alpha_qe.csv"} and len(set(before.values())) == 2
+    searched = []
+    real = landmark_answers.search
+    monkeypatch.setattr(landmark_answers, "search", lambda q, *more: searched.append(len(q)) or real(q, *more))
+    next((predictions / "blocks").glob("*qe*-000002.json")).unlink()
+    report = run(given)
+    assert searched == [QUERIES - 32], "only the lost block was searched"
+    assert {path.name: path.read_text() for path in predictions.glob("*.csv")} == before
+    assert [row["ms_per_query"]["rerank"] > 0 for row in report["rows"]] == [False, True]
+    assert "public_after_alpha_qe\n" in (tmp_path / "metrics.txt").read_text() and len(labels) == CLASSES * IMAGES
+    run(config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), neighbours=1))
+    assert searched[1:] == [16, 16, QUERIES - 32], "another vote is another answer"
+
+
+def test_features_of_two_protocols_are_refused_or_told(world, tmp_path):
+    folder, queries = world[0], world[1]
+    store(tmp_path, "other", queries.astype(np.float32))
+    other = FeatureStore.open(tmp_path / "other")
+    manifest = read_json(tmp_path / "other" / "manifest.json")
+    names = {"names": [name.replace("other", "q") for name in other.names]}
+    write_json(tmp_path / "other" / "manifest.json", manifest | names | {"settings": {"extractor": "else"}})
+    given = config(folder, tmp_path / "out", "retrieval", query_features_dir=str(tmp_path / "other"))
+    with pytest.raises(InputError, match=r"different settings: extractor .* --allow_protocol_mismatch"):
+        run(given)
+    report = run(replace(given, allow_protocol_mismatch=True))
+    assert "different settings: extractor" in report["settings"]["protocol_mismatch"][0]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """The released layout, made by rule: three landmarks of four photos, a query of each, and one of none."""
+    root = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(1)
+
+    def photo(split, name, pixels):
+        place = root / split / name[0] / name[1] / name[2] / f"{name}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place, quality=95)
+
+    solution, relevant, classes = ["id,landmarks,Usage"], ["id,images,Usage"], ["id,url,landmark_id"]
+    for landmark in range(3):
+        wall = random.integers(0, 255, (24, 24, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+        names = [f"{landmark}{n}a{landmark}{n}" for n in range(4)]
+        for n, name in enumerate(names):
+            photo("train", name, wall[3 * n : 150 + 3 * n, 5 * n : 160 + 5 * n])
+            photo("index", name, wall[3 * n : 150 + 3 * n, 5 * n : 160 + 5 * n])
+            classes.append(f"{name},u,{100 + landmark}")
+        photo("test", f"{landmark}q{landmark}q", wall[10:170, 8:180])
+        solution.append(f"{landmark}q{landmark}q,{100 + landmark},{('Public', 'Private')[landmark % 2]}")
+        relevant.append(f"{landmark}q{landmark}q,{' '.join(names)},Public")
+    photo("test", "none0", random.integers(0, 255, (150, 150, 3)).astype(np.uint8))
+    solution += ["none0,,Public", "absent,7,Ignored"]
+    (root / "recognition_solution_v2.1.csv").write_text("\n".join(solution) + "\n")
+    (root / "retrieval_solution_v2.1.csv").write_text("\n".join(relevant) + "\n")
+    (root / "train.csv").write_text("\n".join(classes) + "\n")
+    return root
+
+
+def test_recognition_from_images_to_report_with_ransac_before_the_vote(photos, tmp_path):
+    command = [sys.executable, "-m", "delg", "benchmark", "--benchmark=gldv2_recognition", f"--data_dir={photos}"]
+    command += ["--model=rootsift", "--baselines=histogram", "--rerank=ransac", "--output_dir=out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = read_json(tmp_path / "out" / "report.json")
+    names = ["global", "global+ransac", "histogram", "histogram+ransac"]
+    assert [row["method"] for row in report["rows"]] == names
+    assert report["rows"][1]["metrics"]["public"] == {"GAP": 100.0, "top-1": 100.0}
+    assert report["settings"]["queries"] == 4 and report["settings"]["index"] == 12
+    lines = (tmp_path / "out" / "predictions" / "global+ransac.csv").read_text().splitlines()
+    votes = {line.split(",")[0]: line.split(",")[1].split() for line in lines[1:]}
+    assert votes["1q1q"][0] == "101" and float(votes["1q1q"][1]) > 3 * float(votes["none0"][1])
+    assert "public_after_gv\n  GAP=100.00" in done.stdout
+
+
+def test_retrieval_from_images(photos, tmp_path):
+    given = Config("gldv2_retrieval", str(tmp_path), data_dir=str(photos), model="rootsift", rerank=("ransac",))
+    rows = run(given)["rows"]
+    assert rows[1]["metrics"]["public"]["mAP@100"] == 100 >= rows[0]["metrics"]["public"]["mAP@100"] > 30
+
+
+def test_missing_images_end_in_a_sentence_before_any_work(photos, tmp_path):
+    (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n00a00,1\n")
+    given = Config("gldv2_recognition", str(tmp_path / "out"), data_dir=str(photos), model="rootsift")
+    with pytest.raises(InputError, match=r"misses 1 of its 6 images; the first is .*train/l/o/s/lost00\.jpg"):
+        run(replace(given, labels_file=str(tmp_path / "labels.csv")))
+    with pytest.raises(InputError, match="expects --data_dir with --model"):
+        run(replace(given, data_dir=None, solution_file=str(photos / "recognition_solution_v2.1.csv"), labels_file="x"))
+    assert not (tmp_path / "out" / "features").exists()
+
+
 def test_wrong_files_end_in_a_sentence(world, tmp_path):
     folder = world[0]
     (tmp_path / "some.csv").write_text("id,landmark_id\ni0,1\n")
@@ -93,7 +206,20 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
     for changed, message in (
         (config(folder, tmp_path, "recognition", labels_file=str(tmp_path / "bad.csv")), "line 2: expected a whole"),
         (config(folder, tmp_path, "recognition", labels_file="x", neighbours=0), "expects 1 or more"),
-        (Config("gldv2_retrieval", "q", "i", str(folder / "recognition.csv"), "o"), "a solution of gldv2_recognition"),
+        (
+            config(folder, tmp_path, "retrieval", solution_file=str(folder / "recognition.csv")),
+            "solution of gldv2_rec",
+        ),
+        (config(folder, tmp_path, "retrieval", solution_file=None), "expects --solution_file, or --data_dir with it"),
+        (
+            config(folder, tmp_path, "retrieval", model="rootsift"),
+            "either --model with --data_dir, or --index",
+        ),
+        (
+            config(folder, tmp_path, "retrieval", query_features_dir=None),
+            "--query_features_dir and --index",
+        ),
+        (config(folder, tmp_path, "retrieval", rerank=("ransac",)), "matches local features; .* holds none"),
     ):
         with pytest.raises(InputError, match=message):
             run(changed)

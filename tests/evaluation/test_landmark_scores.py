@@ -42,7 +42,7 @@ def test_recognition_by_command(files, tmp_path):
     assert metrics["public"] == {"GAP": pytest.approx(100 * (1 + 2 / 3) / 2), "top-1": 100.0}
     assert metrics["private"] == {"GAP": 0.0, "top-1": 0.0}
     assert report["settings"]["ignore_non_landmarks"] is False
-    assert report["settings"]["images"]["private"] == {"images": 2, "answered": 1}
+    assert report["settings"]["images"]["P"]["private"] == {"images": 2, "answered": 1}
     text = "private\n  GAP=0.00\n  top-1=0.00\npublic\n  GAP=83.33\n  top-1=100.00\n"
     assert (tmp_path / "out" / "metrics.txt").read_text() == text
     assert text in done.stdout and str(tmp_path / "out" / "report.json") in done.stdout
@@ -66,7 +66,7 @@ def test_retrieval(files, tmp_path):
         "mean position": 51.5,  # 2, and 101 where nothing was found
         "median position": 51.5,
     }
-    assert "private: 1 of 2 images have an answer" in said
+    assert "P, private: 1 of 2 images have an answer" in said
     assert (tmp_path / "out" / "metrics.txt").read_text().startswith("private\n  mAP@100=25.00\n  mP@1=0.00\n")
 
 

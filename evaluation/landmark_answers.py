@@ -1,0 +1,158 @@
+"""Answers to the GLDv2 challenges, block by block of queries: search, rerankers, and what is written.
+
+A block that is done lies on disk, so that a run that was stopped continues; what is held does not grow with the
+queries.
+"""
+
+import csv
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.landmark_metrics import MAX_PREDICTIONS
+from evaluation.landmark_votes import Labels, image_id, knn_vote
+from evaluation.ledger import digest, file_name, identify_store
+from evaluation.runner import Method
+from extraction.features import Features, Floats
+from extraction.store import FeatureStore
+from matching.index import search
+from matching.ranking import Ranking
+from matching.rerankers import build_reranker
+from protos.errors import InputError
+from protos.files import atomic_path, read_json, write_json
+from protos.progress import progress_bar
+
+QUERIES = 256  # searched at once
+JsonObject = dict[str, Any]
+
+
+class Block:
+    """Some of the queries of a store, as a source of features for rerankers."""
+
+    def __init__(self, store: FeatureStore, rows: range):
+        """Takes consecutive rows of a store."""
+        self._store, self._rows = store, rows
+        self.names = store.names[rows.start : rows.stop]
+        self.global_descriptors: Floats = store.global_descriptors[rows.start : rows.stop]
+
+    def __len__(self) -> int:
+        """Number of queries."""
+        return len(self.names)
+
+    def features(self, i: int) -> Features:
+        """All features of a query."""
+        return self._store.features(self._rows[i])
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is answered.
+
+    Attributes:
+      method: features of queries and index.
+      rerankers: row suffix to the reranker's text.
+      labels: ``(N,)`` classes of the index images, of which the neighbours vote; None answers with images.
+      neighbours: how many vote.
+    """
+
+    method: Method
+    rerankers: Mapping[str, str]
+    labels: Labels | None
+    neighbours: int
+
+    @property
+    def column(self) -> str:
+        """What the answers are called in a submission file."""
+        return "images" if self.labels is None else "landmarks"
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """Row suffix to the row's name, the first stage first."""
+        return {suffix: self.method.row_name(suffix) for suffix in ("", *self.rerankers)}
+
+    def key(self) -> str:
+        """Changes when what the answers depend on changes."""
+        stores = [identify_store(store) for store in (self.method.queries, self.method.database)]
+        votes = None if self.labels is None else [self.neighbours, digest(self.labels.tolist())]
+        return digest([*stores, votes, QUERIES])
+
+    def texts(self, ranking: Ranking) -> list[str]:
+        """The answers of a ranking as the files hold them."""
+        if self.labels is not None:
+            return [f"{label} {score:.9g}" for label, score in knn_vote(ranking, self.labels, self.neighbours)]
+        names = self.method.database.names
+        return [" ".join(image_id(names[row]) for row in ranking.row(q)[:MAX_PREDICTIONS]) for q in range(len(ranking))]
+
+
+def answer(task: Task, folder: Path) -> dict[str, dict[str, float]]:
+    """Answers all queries, and writes a submission file for each row.
+
+    Args:
+      task: what is answered.
+      folder: for ``ROW.csv``, and the finished blocks.
+
+    Returns:
+      For each row milliseconds per query, ``search`` and ``rerank``.
+
+    Raises:
+      InputError: features cannot be compared, or a file cannot be written.
+    """
+    queries, key = task.method.queries, task.key()
+    blocks = [range(start, min(start + QUERIES, len(queries))) for start in range(0, len(queries), QUERIES)]
+    places = {
+        row: [folder / "blocks" / f"{file_name(row)}-{b:06d}.json" for b in range(len(blocks))]
+        for row in task.rows.values()
+    }
+    keys = {row: digest([key, task.rerankers.get(suffix)]) for suffix, row in task.rows.items()}
+    for b, rows in enumerate(progress_bar(blocks, desc=task.method.name, unit="block")):
+        missing = {suffix for suffix, row in task.rows.items() if _read(places[row][b], keys[row]) is None}
+        if missing:
+            for suffix, found in _answered(task, rows, missing):
+                row = task.rows[suffix]
+                write_json(places[row][b], {"key": keys[row]} | found)
+    return {
+        row: _joined(task, folder / f"{row}.csv", [_read(place, keys[row]) for place in places[row]])
+        for row in task.rows.values()
+    }
+
+
+def _answered(task: Task, rows: range, missing: set[str]) -> Iterator[tuple[str, JsonObject]]:
+    """Answers and seconds of some rows of the report, for a block of queries."""
+    block, database = Block(task.method.queries, rows), task.method.database
+    rerankers = {suffix: build_reranker(task.rerankers[suffix]) for suffix in missing if suffix}
+    wanted = MAX_PREDICTIONS if task.labels is None else task.neighbours
+    start = time.perf_counter()
+    ranking = search(
+        block.global_descriptors, database.global_descriptors, max([wanted, *(r.head for r in rerankers.values())])
+    )
+    seconds = {"search": time.perf_counter() - start, "rerank": 0.0}
+    for suffix in missing:
+        start = time.perf_counter()
+        found = rerankers[suffix](block, database, ranking) if suffix else ranking
+        spent = seconds | ({"rerank": time.perf_counter() - start} if suffix else {})
+        yield suffix, {"ids": [image_id(name) for name in block.names], "texts": task.texts(found), "seconds": spent}
+
+
+def _read(place: Path, key: str) -> JsonObject | None:
+    """A block that was finished with the same features and reranker; None where there is none."""
+    try:
+        found = read_json(place)
+        return found if found["key"] == key else None
+    except (InputError, KeyError, TypeError):
+        return None
+
+
+def _joined(task: Task, path: Path, blocks: Sequence[JsonObject | None]) -> dict[str, float]:
+    """Writes a submission file of all blocks, and gives milliseconds per query."""
+    found = [block for block in blocks if block is not None]
+    with atomic_path(path) as place, place.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", task.column])
+        for block in found:
+            writer.writerows(zip(block["ids"], block["texts"], strict=True))
+    count = max(len(task.method.queries), 1)
+    return {stage: 1000 * float(np.sum([b["seconds"][stage] for b in found])) / count for stage in ("search", "rerank")}

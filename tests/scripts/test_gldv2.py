@@ -1,0 +1,16 @@
+"""GLDv2 by rule, through the real benchmark command, and the projection from it."""
+
+from protos.files import read_json
+from scripts import gldv2
+
+
+def test_queries_find_their_class_and_the_true_size_is_projected(tmp_path, monkeypatch, capfd):
+    given = ["gldv2", str(tmp_path), "--queries=40", "--index=300", "--dimension=64"]
+    monkeypatch.setattr("sys.argv", given)
+    gldv2.main()
+    row = read_json(tmp_path / "report" / "report.json")["rows"][0]
+    assert row["metrics"]["public"]["top-1"] > 50
+    lines = capfd.readouterr().out.splitlines()
+    hours = row["ms_per_query"]["search"] * 117_577 * 4_132_914 / 300 / 3.6e6
+    expected = f"projection, not measured: 117577 against 4132914 images take {hours:.1f} hours"
+    assert lines[-1] == expected and "40 queries, 300 index images" in lines[1]
