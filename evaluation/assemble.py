@@ -10,7 +10,7 @@ from evaluation.recorded import versions_between
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
 from evaluation.runner import Method, Outcome
-from evaluation.statistics import groups, summary
+from evaluation.statistics import by_measure, groups, summary
 from evaluation.versions import versions
 from protos.errors import InputError
 
@@ -84,6 +84,7 @@ def make_report(
     names = [query.name for query in plan.benchmark.queries]
     grouped = groups(plan.benchmark.protocols[plan.benchmark.main_protocol])
     ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
+    hits = _hits(outcomes) if recalled else {}
     ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
     first = plan.methods[0]
     skipped = {"database": first.database.skipped}
@@ -98,10 +99,21 @@ def make_report(
             "names": names,
             "groups": grouped.tolist(),
             "ap": ap,
+            **({"hits": hits} if hits else {}),
         },
         recalls={o.method: {p: s.percent_recalls() for p, s in o.scores.items()} for o in outcomes},
         inlier_accuracy=accuracy,
         skipped=skipped,
-        statistics=summary(ap, grouped),
+        statistics=summary(ap, grouped) | ({"hits": by_measure(hits, grouped)} if hits else {}),
         published=beside(plan.benchmark.name, ours, settings.get("published")),
     )
+
+
+def _hits(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """``{"R@1": {row: {protocol: [100 or 0 of each query]}}}``."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for outcome in outcomes:
+        for protocol, scores in outcome.scores.items():
+            for name, values in scores.percent_hits().items():
+                found.setdefault(name, {}).setdefault(outcome.method, {})[protocol] = values
+    return found

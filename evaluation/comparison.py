@@ -37,14 +37,15 @@ class Comparison:
       reports: the two.
       names: what they are called: their folders.
       pairs: rows that are compared.
-      changes: for each pair and protocol, ``difference, low, high, p, p_corrected`` of the second against the first.
+      changes: for each pair, measure (``mAP``, and each R@k that both hold) and protocol, ``difference, low, high, p,
+        p_corrected`` of the second against the first.
       settings: what was asked for or recorded differently, ``(key, first, second)``.
     """
 
     reports: tuple[Report, Report]
     names: tuple[str, str]
     pairs: list[Pairing]
-    changes: list[dict[str, JsonObject]]
+    changes: list[dict[str, dict[str, JsonObject]]]
     settings: list[tuple[str, str, str]]
 
 
@@ -105,15 +106,22 @@ def _names(first: str, second: str) -> tuple[str, str]:
     return first, second
 
 
-def _changes(reports: tuple[Report, Report], pairs: list[Pairing]) -> list[dict[str, JsonObject]]:
-    """Paired changes, their p-values corrected for the number of pairs in a protocol."""
-    one, other = (report.queries["ap"] for report in reports)
+def measures(report: Report) -> dict[str, Any]:
+    """``{measure: {row: {protocol: [percent of each query]}}}``: mAP, then each R@k that the report holds."""
+    return {"mAP": report.queries["ap"]} | report.queries.get("hits", {})
+
+
+def _changes(reports: tuple[Report, Report], pairs: list[Pairing]) -> list[dict[str, dict[str, JsonObject]]]:
+    """Paired changes, their p-values corrected for the number of pairs in a protocol, for each measure by itself."""
     grouped = np.array(reports[0].queries.get("groups", range(len(reports[0].queries["names"]))), np.int64)
-    found: list[dict[str, JsonObject]] = [{} for _ in pairs]
-    for protocol in reports[0].protocols:
-        changes = [compare(one[pair.first][protocol], other[pair.second][protocol], grouped) for pair in pairs]
-        for entry, change, corrected in zip(found, changes, holm([c.p for c in changes]), strict=True):
-            entry[protocol] = asdict(change) | {"p_corrected": corrected}
+    first, second = map(measures, reports)
+    found: list[dict[str, dict[str, JsonObject]]] = [{} for _ in pairs]
+    for measure in [name for name in first if name in second]:
+        one, other = first[measure], second[measure]
+        for protocol in reports[0].protocols:
+            changes = [compare(one[pair.first][protocol], other[pair.second][protocol], grouped) for pair in pairs]
+            for entry, change, corrected in zip(found, changes, holm([c.p for c in changes]), strict=True):
+                entry.setdefault(measure, {})[protocol] = asdict(change) | {"p_corrected": corrected}
     return found
 
 

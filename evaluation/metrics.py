@@ -139,9 +139,17 @@ class Scores:
         """``(len(ks),)`` mean recall at each ``k``."""
         return _mean(self.recalls)
 
+    def hits(self) -> Values:
+        """``(Q, len(ks))``: 1 where any positive is in the first ``k``, else 0; NaN where there are no positives."""
+        return np.where(np.isnan(self.recalls), np.nan, self.recalls > 0)
+
     def any_recalls(self) -> Values:
         """``(len(ks),)`` share of the queries with any positive in the first ``k``; see :func:`any_recall`."""
-        return _mean(np.where(np.isnan(self.recalls), np.nan, self.recalls > 0))
+        return _mean(self.hits())
+
+    def percent_hits(self) -> dict[str, list[float]]:
+        """``{"R@1", ...}``: 100 or 0 of each query, whose means are :meth:`percent_any_recalls`."""
+        return {f"R@{k}": (100 * column).tolist() for k, column in zip(self.ks, self.hits().T)}
 
     def percent(self) -> dict[str, float]:
         """``{"mAP", "mP@1", ...}`` in percent, full precision."""

@@ -168,7 +168,8 @@ def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) ->
     protocol are corrected for their number.
 
     Args:
-      ap: ``{row: {protocol: (Q,) average precision in percent}}``, the first stage of the model under test first.
+      ap: ``{row: {protocol: (Q,) average precision (or another measure) in percent}}``, the first stage of the model
+        under test first.
       grouped: ``(Q,)`` the group of each query.
 
     Returns:
@@ -193,3 +194,17 @@ def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) ->
         "intervals": intervals,
         "paired": paired,
     }
+
+
+def by_measure(values: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], grouped: Groups) -> dict[str, Any]:
+    """Intervals and paired changes of other measures, each as in :func:`summary`.
+
+    Args:
+      values: ``{measure: {row: {protocol: (Q,)}}}``.
+      grouped: ``(Q,)`` the group of each query.
+
+    Returns:
+      ``{measure: {"intervals", "paired"}}``; p-values are corrected within a measure and protocol.
+    """
+    found = {measure: summary(rows, grouped) for measure, rows in values.items()}
+    return {measure: {key: entry[key] for key in ("intervals", "paired")} for measure, entry in found.items()}

@@ -6,20 +6,22 @@ from evaluation.comparison import Comparison
 from evaluation.report import html, trust
 from evaluation.report.queries import per_query
 
-HEAD = ["row", "protocol", "mAP A", "mAP B", *trust.CHANGE]
+HEAD = ["row", "protocol", "measure", "A", "B", *trust.CHANGE]
 
 
 def lines(found: Comparison) -> list[list[str]]:
-    """One line for each pair of rows and protocol."""
+    """One line for each pair of rows, measure and protocol."""
     first, second = found.reports
     table = []
     for pair, changes in zip(found.pairs, found.changes, strict=True):
         name = pair.first if pair.first == pair.second else f"{pair.first} → {pair.second}"
-        for protocol, change in changes.items():
-            values = [
-                report.row(row).metrics[protocol]["mAP"] for report, row in ((first, pair.first), (second, pair.second))
-            ]
-            table.append([name, protocol, *map(trust.fixed, values), *trust.change_cells(change)])
+        for measure, protocols in changes.items():
+            for protocol, change in protocols.items():
+                values = [
+                    report.row(row).metrics[protocol][measure]
+                    for report, row in ((first, pair.first), (second, pair.second))
+                ]
+                table.append([name, protocol, measure, *map(trust.fixed, values), *trust.change_cells(change)])
     return table
 
 
@@ -31,7 +33,7 @@ def plain(found: Comparison) -> str:
     said += [f"{key}: {one} | {other}" for key, one, other in found.settings] or ["No recorded setting differs."]
     said.append("")
     for line in table:
-        cells = [cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))]
+        cells = [cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))]
         said.append("  ".join(cells).rstrip())
     return "\n".join(said) + "\n"
 
@@ -50,7 +52,7 @@ def render(found: Comparison) -> str:
                 "better": sum(move > 0.05 for move in moves),
                 "worse": sum(move < -0.05 for move in moves),
                 "table": per_query(first.queries["names"], {"A": before, "B": after}),
-                "change": changes[protocol],
+                "change": changes["mAP"][protocol],
             }
         )
     return html.page(

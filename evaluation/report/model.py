@@ -40,11 +40,13 @@ class Report:
       settings: what was asked for and how the features were made.
       versions: of Python and the packages that have a part in the numbers.
       queries: ``{"names": [...], "groups": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN
-        without positives; queries of one number share right images.
+        without positives; queries of one number share right images. Where the rows hold "R@1", ... also ``"hits":
+        {"R@1": {method: {protocol: [100 or 0 of each query]}}}``.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
       inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.
       skipped: images that could not be read, by role.
-      statistics: intervals and paired changes, see :func:`evaluation.statistics.summary`.
+      statistics: intervals and paired changes, see :func:`evaluation.statistics.summary`; those of R@k under ``hits``,
+        see :func:`evaluation.statistics.by_measure`.
       published: published values, see :func:`evaluation.published.beside`.
     """
 

@@ -16,12 +16,19 @@ def fixed(value: float, sign: bool = False) -> str:
 
 
 def intervals(report: Report) -> Table | None:
-    """MAP with its interval for each row and protocol; None where the report has none."""
-    found = report.statistics.get("intervals")
-    if not found:
+    """MAP, and R@k where there is one, with its interval for each row and protocol; None where the report has none."""
+    if not report.statistics.get("intervals"):
         return None
-    head = ["method", *(f"mAP {protocol}" for protocol in report.protocols)]
-    return head, [[row, *(_interval(values[p]) for p in report.protocols)] for row, values in found.items()]
+    columns = [(measure, p) for measure in _measures(report) for p in report.protocols]
+    single = len(report.protocols) == 1
+    head = ["method", *(measure if single else f"{measure} {protocol}" for measure, protocol in columns)]
+    found = {measure: entry["intervals"] for measure, entry in _measures(report).items()}
+    return head, [[row, *(_interval(found[m][row][p]) for m, p in columns)] for row in report.statistics["intervals"]]
+
+
+def _measures(report: Report) -> dict[str, dict[str, Any]]:
+    """Intervals and paired changes of mAP, then of each R@k."""
+    return {"mAP": report.statistics} | report.statistics.get("hits", {})
 
 
 def _interval(values: dict[str, float]) -> str:
@@ -30,17 +37,16 @@ def _interval(values: dict[str, float]) -> str:
 
 def paired(report: Report) -> Table | None:
     """Each row against what it is to better; None where there is no second row."""
-    found = report.statistics.get("paired")
-    if not found:
-        return None
-    lines = []
-    for row, entry in found.items():
-        for protocol, change in entry["protocols"].items():
-            lines.append([row, entry["against"], protocol, *change_cells(change)])
-    return ["method", "against", "protocol", *CHANGE], lines
+    lines = [
+        [row, entry["against"], protocol, measure, *change_cells(change)]
+        for measure, statistics in _measures(report).items()
+        for row, entry in statistics.get("paired", {}).items()
+        for protocol, change in entry["protocols"].items()
+    ]
+    return (["method", "against", "protocol", "measure", *CHANGE], lines) if lines else None
 
 
-CHANGE = ("change of mAP", "95 % interval", "p", "p corrected")
+CHANGE = ("change", "95 % interval", "p", "p corrected")
 
 
 def change_cells(change: dict[str, float]) -> list[str]:
@@ -73,8 +79,8 @@ def said(report: Report) -> list[str]:
         what = "groups of queries that share right images" if report.statistics["grouped"] else "single queries"
         found.append(
             f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {report.statistics['groups']} {what}. "
-            "p: sign-flip test of the paired change; corrected (Holm) for the number of rows. They tell how far the "
-            "choice of queries moves the number, not what another training run or another data set would give."
+            "p: sign-flip test of the paired change; corrected (Holm) for the number of rows of a measure. They tell "
+            "how far the choice of queries moves a number, not what another training or data set would give."
         )
     if report.published and not any("ours" in entry for entry in report.published):
         found.append("No difference is shown as it is not said which published model this is (--published=MODEL).")

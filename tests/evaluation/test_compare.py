@@ -11,7 +11,7 @@ from evaluation.comparison import put_together
 from evaluation.report import compared
 from evaluation.report.model import Report, Row
 from protos.errors import InputError
-from protos.files import write_json
+from protos.files import read_json, write_json
 
 COST = {"search": 1.0, "rerank": 0.0}, {"global": 8.0, "local": 0.0}
 
@@ -48,7 +48,7 @@ def two(tmp_path):
 def test_changes_are_paired_by_query(two):
     found = put_together(*two)
     assert [pair.first for pair in found.pairs] == ["global", "global+ransac"] and found.names == ("a", "b")
-    better, same = (change["all"] for change in found.changes)
+    better, same = (change["mAP"]["all"] for change in found.changes)
     one, other = (report.queries["ap"]["global"]["all"] for report in found.reports)
     assert better["difference"] == pytest.approx(np.mean(other) - np.mean(one)) and better["p"] < 0.001
     assert better["low"] < better["difference"] < better["high"]
@@ -58,7 +58,7 @@ def test_changes_are_paired_by_query(two):
 
 def test_rows_of_different_names_are_compared_when_asked(two):
     found = put_together(*two, ("global+ransac", "rootsift"))
-    assert found.changes[0]["all"]["difference"] == pytest.approx(-5)
+    assert found.changes[0]["mAP"]["all"]["difference"] == pytest.approx(-5)
     assert "global+ransac → rootsift" in compared.plain(found)
     with pytest.raises(InputError, match="its rows are global"):
         put_together(*two, ("global", "none"))
@@ -95,3 +95,19 @@ def test_reports_without_queries_cannot_be_paired(two, tmp_path):
     write_json(tmp_path / "z" / "report.json", document)
     with pytest.raises(InputError, match="no average precision per query"):
         put_together(two[0], str(tmp_path / "z"))
+
+
+def test_recall_is_compared_where_both_hold_it(two, tmp_path):
+    hits = {"a": [0.0] * 20 + [100.0] * 10, "b": [100.0] * 30}
+    for name, values in hits.items():
+        folder = tmp_path / "runs" / name
+        report = Report.from_json(read_json(folder / "report.json"))
+        recall = {"R@1": float(np.mean(values))}
+        rows = [replace(row, metrics={"all": row.metrics["all"] | recall}) for row in report.rows]
+        of_rows = {"R@1": {row.method: {"all": values} for row in rows}}
+        made_again = replace(report, rows=rows, queries=report.queries | {"hits": of_rows})
+        write_json(folder / "report.json", made_again.to_json())
+    found = put_together(*two)
+    change = found.changes[0]["R@1"]["all"]
+    assert change["difference"] == pytest.approx(200 / 3) and change["p"] < 0.001
+    assert ["global", "all", "R@1", "33.33", "100.00", "+66.67"] in [line[:6] for line in compared.lines(found)]

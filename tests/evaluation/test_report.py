@@ -96,7 +96,7 @@ def test_trust_is_told_in_both_pages(report):
     page = text.markdown(report)
     shown = html.render(report, "medium")
     assert "## Confidence" in page and "| global | 40.06 [40.00, 40.12] |" in page
-    assert "| global+ransac | global | medium | +10.19 | [+0.00, +20.38] |" in page
+    assert "| global+ransac | global | medium | mAP | +10.19 | [+0.00, +20.38] |" in page
     assert "| delg_r50_gldv1 | global | medium | 69.71 | 70.00 | +0.29 |" in page
     for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 2 single queries"):
         assert cell in shown and cell in page

@@ -61,6 +61,11 @@ def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
     assert {key: value for key, value in metrics.items() if key.startswith("R@")} == pytest.approx(expected, abs=1e-9)
     assert counted == 12 and report.settings["queries_without_positives"] == {"all": 2}
     assert 0 < expected["R@1"] < expected["R@20"], "the walk tells nothing"
+    found = report.statistics["hits"]["R@1"]["intervals"]["global"]["all"]
+    assert found["mean"] == pytest.approx(expected["R@1"]) and found["low"] < found["mean"] < found["high"]
+    table = (tmp_path / "report.md").read_text()
+    assert "| method | mAP | R@1 | R@5 | R@10 | R@20 |" in table
+    assert f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]" in table
 
 
 def test_the_radius_is_an_argument(walk):
