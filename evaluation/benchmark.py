@@ -29,8 +29,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "dataset_file_path",
     None,
-    "Ground truth of the revisited form, .pkl or .mat, instead of --benchmark; its images are looked for in --data_dir "
-    "or, without it, in the folder jpg beside it.",
+    "Ground truth of the revisited form, .pkl, .mat or .json, instead of --benchmark; its images are looked for in "
+    "--data_dir or, without it, in the folder jpg beside it.",
 )
 flags.DEFINE_string("data_dir", None, "Folder with the benchmark's images and ground truth.")
 flags.DEFINE_string(

@@ -26,22 +26,28 @@ class File:
       sha256: of its bytes; None where nobody has published one, then that of the first download is kept.
       unpack: ``"jpg"`` puts the images of the archive, whatever their folders, into the folder ``jpg``; ``"tree"``
         unpacks it as it is; None leaves it.
+      convert: what is done with it then: ``"ground_truth"`` (checked, and written as JSON beside it) or ``"model"`` (a
+        model folder ``model``, by what delg-convert tells from the file); None for nothing.
     """
 
     name: str
     urls: tuple[str, ...]
     sha256: str | None = None
     unpack: str | None = None
+    convert: str | None = None
+
+
+UNPACK, CONVERT = ("jpg", "tree"), ("ground_truth", "model")
 
 
 def _revisited(name: str, place: str, *archives: str) -> tuple[File, ...]:
     gnd = f"gnd_{name}.pkl"
-    truth = File(gnd, (f"{REVISITOP}/{name}/{gnd}",), KNOWN[gnd])
+    truth = File(gnd, (f"{REVISITOP}/{name}/{gnd}",), KNOWN[gnd], convert="ground_truth")
     return truth, *(File(a, tuple(f"{base}/{place}/{a}" for base in OXFORD), unpack="jpg") for a in archives)
 
 
 def _weights(archive: str) -> tuple[File, ...]:
-    return (File(archive, (f"{DELF}/{archive}",), unpack="tree"),)
+    return (File(archive, (f"{DELF}/{archive}",), unpack="tree", convert="model"),)
 
 
 CATALOGUE: dict[str, tuple[File, ...]] = {
@@ -56,7 +62,7 @@ CATALOGUE: dict[str, tuple[File, ...]] = {
 
 
 def read_catalogue(path: str | os.PathLike[str]) -> dict[str, tuple[File, ...]]:
-    """A catalogue of one's own, ``{name: [{"name", "urls", "sha256", "unpack"}, ...]}``.
+    """A catalogue of one's own, ``{name: [{"name", "urls", "sha256", "unpack", "convert"}, ...]}``.
 
     Raises:
       InputError: the file is missing or not of this form.
@@ -72,12 +78,26 @@ def read_catalogue(path: str | os.PathLike[str]) -> dict[str, tuple[File, ...]]:
 
 def _file(entry: Mapping[str, Any], where: str) -> File:
     check_name(str(entry["name"]), where)
-    digest, unpack = entry.get("sha256"), entry.get("unpack")
+    digest = entry.get("sha256")
     if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
         raise InputError(f"{where} expects a sha256 of 64 hexadecimal digits. Received: {digest}")
-    if unpack not in (None, "jpg", "tree"):
-        raise InputError(f"{where} expects unpack to be jpg or tree. Received: {unpack}")
+    chosen = {}
+    for key, choices in (("unpack", UNPACK), ("convert", CONVERT)):
+        chosen[key] = entry.get(key)
+        if chosen[key] not in (None, *choices):
+            raise InputError(f"{where} expects {key} to be {' or '.join(choices)}. Received: {chosen[key]}")
     urls = entry["urls"]
     if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
         raise InputError(f"{where} expects a list of urls.")
-    return File(str(entry["name"]), tuple(urls), digest, unpack)
+    return File(str(entry["name"]), tuple(urls), digest, **chosen)
+
+
+def listing(catalogue: Mapping[str, tuple[File, ...]]) -> list[str]:
+    """Lines for the user: each name, its files, where they lie, and whether their hash is known."""
+    lines = []
+    for name, files in sorted(catalogue.items()):
+        lines.append(name)
+        for file in files:
+            known = f"SHA-256 {file.sha256}" if file.sha256 else "no SHA-256 published; the first download prints it"
+            lines.append(f"  {file.name}: {', '.join(file.urls)} ({known})")
+    return lines

@@ -1,17 +1,20 @@
-"""Brings what a name of the catalogue stands for into a folder: downloads, hashes, unpacks."""
+"""Brings what a name of the catalogue stands for into a folder: downloads, hashes, unpacks, converts."""
 
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from evaluation import groundtruth
 from evaluation.catalogue import File
 from evaluation.check import SUMS, read_sums
 from evaluation.download import download
 from extraction.images import SUFFIXES
 from protos.errors import InputError, first_line
-from protos.files import atomic_path, check_writable, sha256, write_text
+from protos.files import atomic_path, check_writable, read_json, sha256, write_json, write_text
 
+Converter = Callable[[Path, Path], Iterable[str]]  # of a file or folder, into the output folder; gives lines to say
 UNPACKED = ".unpacked-{}"  # says that an archive's content is all there
 
 
@@ -21,15 +24,18 @@ def fetch(
     *,
     mirror: str | None = None,
     offline: bool = False,
+    converters: Mapping[str, Converter] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Brings some files; those that are there with the right hash are not brought again.
+    """Brings some files, unpacks and converts them; those that are there with the right hash are not brought again.
 
     Args:
       files: which.
       output_dir: where they go; ``SHA256SUMS`` in it keeps the hashes, known or of the first download.
       mirror: an address below which the files lie by their names, tried first.
       offline: use what is there, and ask no server.
+      converters: what converts a file or unpacked folder, by the names of :data:`evaluation.catalogue.CONVERT`; None
+        converts nothing.
       say: is given the lines for the user.
 
     Raises:
@@ -50,14 +56,16 @@ def fetch(
             found = download(urls, path, expected)
             lines = sums | {file.name: found}
             write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items())))
-            trust = "as expected" if expected else "no hash of it is published, this one is kept from now on"
+            trust = "as expected" if expected else f"no hash is published; {SUMS} keeps this one, copy it to pin it"
             say(f"{path}: SHA-256 {found} ({trust}).")
             (folder / UNPACKED.format(file.name)).unlink(missing_ok=True)
-        if file.unpack:
-            unpack(path, folder, file.unpack, say)
+        place = unpack(path, folder, file.unpack, say) if file.unpack else path
+        if file.convert and converters:
+            for line in converters[file.convert](place, folder):
+                say(line)
 
 
-def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> None:
+def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> Path:
     """Unpacks an archive; a file in it that leads out of the folder is refused.
 
     Args:
@@ -66,19 +74,23 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> N
       rule: ``"jpg"`` or ``"tree"``, see :class:`evaluation.catalogue.File`.
       say: is given the line for the user.
 
+    Returns:
+      The folder that holds its content: that in the archive, where all of it lies in one.
+
     Raises:
       InputError: it is damaged, or holds such a file.
     """
     done = folder / UNPACKED.format(path.name)
     if done.is_file():
-        return
-    count = 0
+        return _content(folder, read_json(done))
+    count, tops = 0, set()
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 if rule == "tree":
                     archive.extract(member, folder, filter="data")
                     count += member.isfile()
+                    tops |= {PurePosixPath(member.name).parts[:1]}
                 elif member.isfile() and member.name.lower().endswith(SUFFIXES):
                     source = archive.extractfile(member)
                     target = folder / "jpg" / PurePosixPath(member.name).name
@@ -88,5 +100,24 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> N
                         count += 1
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be unpacked: {first_line(error)}.") from error
-    write_text(done, f"{count}\n")
+    found = sorted(top[0] for top in tops if top)
+    write_json(done, {"files": count, "tops": found})
     say(f"{path}: {count} files unpacked.")
+    return _content(folder, {"tops": found})
+
+
+def _content(folder: Path, record: Any) -> Path:
+    """The one folder that an archive was unpacked into, or the folder where it lies."""
+    tops = record.get("tops", []) if isinstance(record, dict) else []
+    return folder / tops[0] if len(tops) == 1 else folder
+
+
+def convert_ground_truth(path: Path, folder: Path) -> Iterator[str]:
+    """Reads a ground truth, which checks it and runs nothing that it holds, and writes it as JSON beside it.
+
+    Raises:
+      InputError: it is not of the revisited form.
+    """
+    truth, target = groundtruth.load(path), folder / f"{path.stem}.json"
+    write_json(target, groundtruth.to_json(truth))
+    yield f"{target}: {len(truth.queries)} queries, {len(truth.database)} database images."

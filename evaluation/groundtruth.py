@@ -5,8 +5,9 @@ they are read by :mod:`evaluation.safe_pickle`, which admits containers, text, n
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from evaluation.safe_pickle import read_plain_pickle
 from extraction.official import check_name
 from protos.errors import InputError
+from protos.files import read_json
 
 Indices = NDArray[np.int64]
 SETS = ("easy", "hard", "junk")
@@ -155,12 +157,15 @@ def _labels(entry: Any, size: int, where: str) -> Labels:
     return Labels(box(entry.get("bbx"), where), **sets)
 
 
+READERS: dict[str, Callable[[str | os.PathLike[str]], Any]] = {".json": read_json, ".mat": read_mat}
+
+
 def load(path: str | os.PathLike[str]) -> GroundTruth:
     """Reads and checks a ground truth of the revisited form (Radenovic et al., 2018), as released by its authors.
 
     Args:
       path: a pickle ``{"imlist", "qimlist", "gnd": [{"bbx", "easy", "hard", "junk"}, ...]}``, rows 0-based; or, ending
-        in ``.mat``, the same in MATLAB's form, rows 1-based.
+        in ``.json``, the same as JSON; or, ending in ``.mat``, the same in MATLAB's form, rows 1-based.
 
     Returns:
       The ground truth.
@@ -169,7 +174,7 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
       InputError: the file is missing, holds more than plain data, or is not of this form.
     """
     where = os.fspath(path)
-    data = read_mat(path) if where.lower().endswith(".mat") else read_plain_pickle(path)
+    data = READERS.get(Path(where).suffix.lower(), read_plain_pickle)(path)
     if not isinstance(data, Mapping) or any(key not in data for key in KEYS):
         found = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
         raise InputError(f"{where} expects a dictionary with imlist, qimlist and gnd. Received: {found or 'nothing'}.")
@@ -188,3 +193,12 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
     return GroundTruth(
         database, queries, [_labels(entry, len(database), f"{where}: query {name!r}") for name, entry in entries]
     )
+
+
+def to_json(truth: GroundTruth) -> dict[str, Any]:
+    """A ground truth as JSON values, the form of the pickles, which :func:`load` reads."""
+    entries = [
+        {"bbx": None if entry.bbx is None else list(entry.bbx)} | {name: getattr(entry, name).tolist() for name in SETS}
+        for entry in truth.labels
+    ]
+    return {"imlist": truth.database, "qimlist": truth.queries, "gnd": entries}

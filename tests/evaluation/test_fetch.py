@@ -153,7 +153,7 @@ def test_the_command_brings_and_unpacks_and_then_needs_no_network(server, tmp_pa
 
     done = run()
     assert done.returncode == 0, done.stderr
-    assert "no hash of it is published" in done.stdout and "2 files unpacked" in done.stdout
+    assert "no hash is published" in done.stdout and "2 files unpacked" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out" / "jpg").iterdir()) == ["a.jpg", "b.JPG"]
     asked = len(server.asked)
     done = run("--offline")
