@@ -47,7 +47,7 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
     outcomes: list[Outcome] = []
     accuracy: dict[str, dict[str, float]] = {}
     for method, ledger in zip(plan.methods, plan.ledgers):
-        rerankers = plan.build_rerankers()
+        rerankers = plan.build_rerankers(method.name)
         say(f"{method.name}: {len(chosen.queries)} queries, {len(chosen.database)} database images.")
 
         def finished(outcome: Outcome, ledger: Ledger = ledger) -> None:

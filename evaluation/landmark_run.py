@@ -12,6 +12,7 @@ from pathlib import Path
 from evaluation import recorded, stores
 from evaluation.benchmarks import gldv2
 from evaluation.benchmarks.base import Benchmark
+from evaluation.floor import Floor, choose
 from evaluation.landmark_answers import Task, answer
 from evaluation.landmark_files import Solution
 from evaluation.landmark_scores import Answers, JsonObject, challenge_of, score_rows
@@ -35,7 +36,8 @@ class Config:
       output_dir: for ``predictions/ROW.csv`` and the report.
       data_dir: images and CSV files as released, see :mod:`evaluation.benchmarks.gldv2`; None from features.
       model: model folder, or text of an extractor; None from features.
-      baselines: texts of extractors that are run beside the model.
+      baselines: texts of extractors that are run beside the model; None for RootSIFT where :mod:`evaluation.floor` adds
+        it.
       query_features_dir: feature store of the test images, named by id (folders before it do not count).
       index_features_dir: of the index images, or for recognition of the training images.
       features_dir: where features are kept that are extracted here; None for ``features`` in the output.
@@ -52,7 +54,7 @@ class Config:
     output_dir: str
     data_dir: str | None = None
     model: str | None = None
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[str, ...] | None = ()
     query_features_dir: str | None = None
     index_features_dir: str | None = None
     features_dir: str | None = None
@@ -86,7 +88,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
     rerankers = reranker_names(config.rerank)
     classes = read_classes(files.labels) if files.labels else None
     folder = check_writable(config.output_dir)
-    methods, mismatches = _methods(config, folder, challenge.read_solution(files.solution), classes)
+    methods, floor, mismatches = _methods(config, folder, challenge.read_solution(files.solution), classes)
     answers: dict[str, Answers] = {}
     if methods[0].database.bytes_per_image()["local"] == 0:
         check_local(rerankers, methods[0].database.folder)
@@ -95,11 +97,12 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
         if classes is not None:
             labels = labels_of(classes, method.database.names, str(files.labels))
         say(f"{method.name}: {len(method.queries)} queries, {len(method.database)} index images.")
-        task = Task(method, rerankers, labels, config.neighbours)
+        task = Task(method, floor.rerankers(method.name, rerankers), labels, config.neighbours)
         for row, spent in answer(task, folder / PREDICTIONS).items():
             path = str(folder / PREDICTIONS / f"{row}.csv")
             answers[row] = Answers(path, spent, method.database.bytes_per_image())
     settings = _settings(config, methods, rerankers) | ({"protocol_mismatch": mismatches} if mismatches else {})
+    settings |= {"rootsift_row": floor.left_out} if floor.left_out else {}
     return score_rows(
         files.solution,
         answers,
@@ -124,7 +127,7 @@ def _check(config: Config) -> None:
 
 def _methods(
     config: Config, folder: Path, solution: Solution, classes: dict[str, int] | None
-) -> tuple[list[Method], list[str]]:
+) -> tuple[list[Method], Floor, list[str]]:
     """Features of the model under test and of the baselines, and in which protocol they differ."""
     if config.index_features_dir and config.query_features_dir:
         queries = FeatureStore.open(config.query_features_dir)
@@ -132,16 +135,21 @@ def _methods(
         whole = Benchmark(config.benchmark, [], [], {})
         found = [*recorded.with_benchmark(whole, method), *recorded.between(method.stores)]
         recorded.check(found, config.allow_protocol_mismatch)
-        return [method], found
-    sources = stores.sources(config.model, config.baselines)
+        return [method], Floor(()), found
     asked = [*solution.public, *solution.private]
     chosen = gldv2.images(config.benchmark, str(config.data_dir), asked, classes)
+    floor = choose(config.baselines, config.model, chosen)
+    sources = stores.sources(config.model, floor.baselines)
     place = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
-    return [
-        stores.extracted(name, extractor, chosen, place / name, config.local_dtype)
-        for name, extractor in extractors.items()
-    ], []
+    return (
+        [
+            stores.extracted(name, extractor, chosen, place / name, config.local_dtype)
+            for name, extractor in extractors.items()
+        ],
+        floor,
+        [],
+    )
 
 
 def _settings(config: Config, methods: list[Method], rerankers: dict[str, str]) -> JsonObject:

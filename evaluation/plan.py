@@ -11,12 +11,14 @@ from evaluation import recorded, stores
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.floor import Floor, choose
 from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger
 from evaluation.predictions import Predictions
 from evaluation.published import check_model
 from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
 from evaluation.runner import FIRST_STAGE, JUNK, Method, Reranker
+from extraction.pipeline import Extractor
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import check_writable, sha256
@@ -34,7 +36,8 @@ class Config:
       output_dir: features, rows and report.
       model: model folder, or text of an extractor; None with existing stores.
       queries_dir: queries of a ``folders`` benchmark, if they lie apart.
-      baselines: texts of extractors that are run beside the model.
+      baselines: texts of extractors that are run beside the model; None for RootSIFT where :mod:`evaluation.floor` adds
+        it.
       rerank: texts of the rerankers; None for :data:`evaluation.rerank_rows.DEFAULT_RERANK`, without those that
         match local features where the model under test has none.
       query_features_dir: existing features of the queries, a store or official files.
@@ -56,7 +59,7 @@ class Config:
     output_dir: str
     model: str | None = None
     queries_dir: str | None = None
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[str, ...] | None = ()
     rerank: tuple[str, ...] | None = None
     query_features_dir: str | None = None
     index_features_dir: str | None = None
@@ -78,7 +81,8 @@ class Plan:
     Attributes:
       benchmark: queries, database and truths.
       methods: their features, of the model under test first.
-      rerankers: row suffix to the reranker's text.
+      rerankers: row suffix to the reranker's text, of the model under test.
+      floor: the baselines, one of which may be reranked by RANSAC besides.
       ledgers: the finished rows of each method.
       folder: output.
       homographies: the true ones by image name; empty where the benchmark has none.
@@ -90,6 +94,7 @@ class Plan:
     benchmark: Benchmark
     methods: list[Method]
     rerankers: dict[str, str]
+    floor: Floor
     ledgers: list[Ledger]
     folder: Path
     homographies: Mapping[str, NDArray[np.float64]]
@@ -97,13 +102,18 @@ class Plan:
     predictions: Predictions | None
     mismatches: tuple[str, ...]
 
+    @property
+    def all_rerankers(self) -> dict[str, str]:
+        """The rerankers of all methods."""
+        return self.floor.rerankers(self.floor.verified or FIRST_STAGE, self.rerankers)
+
     def written(self, row: str) -> bool:
         """Whether a row's rankings are on disk, or are not asked for."""
         return self.predictions is None or self.predictions.complete(row, list(self.benchmark.protocols))
 
-    def build_rerankers(self) -> dict[str, Reranker]:
-        """Fresh rerankers, which remember nothing."""
-        return {name: build_reranker(text) for name, text in self.rerankers.items()}
+    def build_rerankers(self, method: str = FIRST_STAGE) -> dict[str, Reranker]:
+        """Fresh rerankers of a method, which remember nothing."""
+        return {name: build_reranker(text) for name, text in self.floor.rerankers(method, self.rerankers).items()}
 
 
 def find_benchmark(config: Config) -> Benchmark:
@@ -142,7 +152,8 @@ def prepare(config: Config) -> Plan:
     """
     chosen = find_benchmark(config)
     rerankers = reranker_names(DEFAULT_RERANK if config.rerank is None else config.rerank)
-    sources = stores.sources(config.model, config.baselines)
+    floor = choose(config.baselines, config.model, chosen, bool(config.distractors_dir))
+    sources = stores.sources(config.model, floor.baselines)
     _check(config, chosen)
     truth = chosen.homographies
     homographies = load_homographies(truth.parent) if truth else {}
@@ -151,21 +162,7 @@ def prepare(config: Config) -> Plan:
     folder = check_writable(config.output_dir)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
-    methods: list[Method] = []
-    mismatches: list[str] = []
-    if config.index_features_dir:
-        methods.append(
-            stores.opened(chosen, config.query_features_dir, config.index_features_dir, config.distractors_dir)
-        )
-        mismatches = [*recorded.with_benchmark(chosen, methods[0]), *recorded.between(methods[0].stores)]
-        claims = {f"the feature store {store.folder}": store.settings for store in methods[0].stores}
-    else:
-        claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
-    mismatches += recorded.with_published(config.published, claims)
-    recorded.check(mismatches, config.allow_protocol_mismatch)
-    for name, extractor in extractors.items():
-        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
-        methods.append(stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype))
+    methods, mismatches = _methods(config, chosen, extractors, features)
     for store in (methods[0].queries, methods[0].database):
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
@@ -175,9 +172,44 @@ def prepare(config: Config) -> Plan:
     basis = [config.junk, written.settings() if written else None]
     known = sha256(truth) if truth else None
     ledgers = [
-        Ledger(folder / "results", chosen, method, rerankers, homographies=known, asked=basis) for method in methods
+        Ledger(
+            folder / "results",
+            chosen,
+            method,
+            floor.rerankers(method.name, rerankers),
+            homographies=known,
+            asked=basis,
+        )
+        for method in methods
     ]
-    return Plan(chosen, methods, rerankers, ledgers, folder, homographies, config.junk, written, tuple(mismatches))
+    return Plan(
+        chosen, methods, rerankers, floor, ledgers, folder, homographies, config.junk, written, tuple(mismatches)
+    )
+
+
+def _methods(
+    config: Config, chosen: Benchmark, extractors: Mapping[str, Extractor], features: Path
+) -> tuple[list[Method], list[str]]:
+    """Features of the model under test, opened or extracted, and of the baselines; and in which protocol they differ.
+
+    Raises:
+      InputError: a protocol is another one and that is not allowed, before anything is extracted.
+    """
+    methods: list[Method] = []
+    mismatches: list[str] = []
+    if config.index_features_dir:
+        given = stores.opened(chosen, config.query_features_dir, config.index_features_dir, config.distractors_dir)
+        methods.append(given)
+        mismatches = [*recorded.with_benchmark(chosen, given), *recorded.between(given.stores)]
+        claims = {f"the feature store {store.folder}": store.settings for store in given.stores}
+    else:
+        claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
+    mismatches += recorded.with_published(config.published, claims)
+    recorded.check(mismatches, config.allow_protocol_mismatch)
+    for name, extractor in extractors.items():
+        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
+        methods.append(stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype))
+    return methods, mismatches
 
 
 def _check_distractors(config: Config, wanted: bool) -> None:

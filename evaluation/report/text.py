@@ -133,6 +133,8 @@ def notes(report: Report) -> list[str]:
     if "pictures" in report.settings:
         said.append(report.settings["pictures"])
     said += report.settings.get("version_differences", ())
+    if "rootsift_row" in report.settings:
+        said.append(report.settings["rootsift_row"])
     if "training_overlap" in report.settings:
         said.append(report.settings["training_overlap"])
     said += trust.said(report)
