@@ -138,6 +138,8 @@ def notes(report: Report) -> list[str]:
     if "training_overlap" in report.settings:
         said.append(report.settings["training_overlap"])
     said += trust.said(report)
+    if others := list(report.statistics.get("hits", {}))[1:]:
+        said.append(f"The changes of {', '.join(others)} are in report.json.")
     without = report.settings.get("queries_without_positives", {})
     said += [
         f"{count} queries have no positives under the protocol {name}." for name, count in without.items() if count

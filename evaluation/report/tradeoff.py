@@ -1,14 +1,34 @@
 """Quality against time and memory of all rows, as inline SVG."""
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from evaluation.report.model import Report
 
 WIDTH, HEIGHT = 1000, 320
-LEFT, RIGHT, TOP, BOTTOM = 52, 190, 16, 44
-LETTER, LINE = 8.0, 15.0  # width of a letter and height of a line of the labels
-SMALL, LARGE = 4.0, 15.0  # radius of the least and of the most bytes
+LEFT, RIGHT, TOP, BOTTOM = 52, 40, 22, 44
+LETTER, LINE = 7.6, 15.0  # width of a letter and height of a line of the labels
+SMALL, LARGE = 3.5, 11.0  # radius of the least and of the most bytes
+GAP = 5.0  # between a dot and its label
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One row, in the units of the picture."""
+
+    x: float
+    y: float
+    radius: float
+    name: str
+    tip: str
+
+    @property
+    def box(self) -> Box:
+        """The square around it."""
+        return self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius
 
 
 def tradeoff(report: Report, protocol: str) -> str | None:
@@ -21,39 +41,80 @@ def tradeoff(report: Report, protocol: str) -> str | None:
     Returns:
       An ``<svg>`` element; None where fewer than two rows have a value and a time.
     """
-    dots = []
+    found = []
     for row in report.rows:
         quality, time = row.metrics[protocol]["mAP"], sum(row.ms_per_query.values())
         if not math.isnan(quality) and time > 0:
-            dots.append((time, quality, sum(row.bytes_per_image.values()), row.method))
-    if len(dots) < 2:
+            found.append((time, quality, sum(row.bytes_per_image.values()), row.method))
+    if len(found) < 2:
         return None
-    low = math.floor(math.log10(min(dot[0] for dot in dots)))
-    high = max(math.ceil(math.log10(max(dot[0] for dot in dots))), low + 1)
-    most = max(1.0, *(dot[2] for dot in dots))
+    low = math.floor(math.log10(min(dot[0] for dot in found)))
+    high = max(math.ceil(math.log10(max(dot[0] for dot in found))), low + 1)
+    most = max(1.0, *(dot[2] for dot in found))
+    dots = [
+        Dot(
+            _x(time, low, high),
+            _y(quality),
+            SMALL + (LARGE - SMALL) * math.sqrt(size / most),
+            name,
+            f"{name}: mAP {quality:.2f}, {time:.2f} ms, {size:.0f} bytes",
+        )
+        for time, quality, size, name in found
+    ]
     title = f"mAP ({protocol}) against milliseconds per query; larger dots take more bytes per image"
     parts = [f'<svg class="chart tradeoff" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    parts += _grid(low, high)
-    labels: list[tuple[float, float, float]] = []
-    for time, quality, size, name in sorted(dots, key=lambda dot: -dot[1]):
-        x, y = _x(time, low, high), _y(quality)
-        radius = SMALL + (LARGE - SMALL) * math.sqrt(size / most)
-        left = x + radius + 5
-        place = _free(labels, left, y + 4, left + LETTER * len(name))
-        tip = f"{name}: mAP {quality:.2f}, {time:.2f} ms, {size:.0f} bytes"
-        parts.append(
-            f'<g><title>{escape(tip)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-            f'<text x="{left:.1f}" y="{place:.1f}">{escape(name)}</text></g>'
+    parts += [*_grid(low, high), *_marks(dots), "</svg>"]
+    return "\n".join(parts)
+
+
+def _marks(dots: Sequence[Dot]) -> list[str]:
+    """The dots, and over them their labels, each where it covers neither a dot nor a label before it."""
+    circles, labels = [], []
+    taken = [dot.box for dot in dots]
+    for dot in sorted(dots, key=lambda dot: (dot.y, dot.x)):
+        box = next((box for box in _places(dot) if not any(_meet(box, other) for other in taken)), _last(dot, taken))
+        taken.append(box)
+        y, beside = box[3] - 4, abs((box[1] + box[3]) / 2 - dot.y) <= dot.radius + LINE
+        x, anchor = _anchored(box, dot)
+        line = f'<line class="leader" x1="{dot.x:.1f}" y1="{dot.y:.1f}" x2="{x:.1f}" y2="{y - 4:.1f}"/>'
+        circles.append(
+            f"<g><title>{escape(dot.tip)}</title>{'' if beside else line}"
+            f'<circle cx="{dot.x:.1f}" cy="{dot.y:.1f}" r="{dot.radius:.1f}"/></g>'
         )
-    return "\n".join([*parts, "</svg>"])
+        labels.append(f'<text class="name" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(dot.name)}</text>')
+    return circles + labels
 
 
-def _free(labels: list[tuple[float, float, float]], left: float, y: float, right: float) -> float:
-    """The first height from ``y`` down where a label touches none of those before it, to which it is added."""
-    while any(abs(y - other) < LINE and left < end and start < right for start, other, end in labels):
-        y += 1
-    labels.append((left, y, right))
-    return y
+def _anchored(box: Box, dot: Dot) -> tuple[float, str]:
+    """Where a label is held, at the side of its box that is next to its dot, as its width is but an estimate."""
+    if box[0] > dot.x:
+        return box[0], "start"
+    return (box[2], "end") if box[2] < dot.x else ((box[0] + box[2]) / 2, "middle")
+
+
+def _places(dot: Dot) -> Iterator[Box]:
+    """Where a label may stand, the best place first: beside its dot, above, below, then further away with a line."""
+    width = LETTER * len(dot.name)
+    right, left, middle = dot.x + dot.radius + GAP, dot.x - dot.radius - GAP - width, dot.x - width / 2
+    near = [(right, 0.0), (left, 0.0), (middle, -dot.radius - LINE / 2 - 1), (middle, dot.radius + LINE / 2 + 1)]
+    steps = [step * LINE * sign for step in (1, 1.5, 2, 3) for sign in (-1, 1)]
+    far = [(x, step) for step in steps for x in (right, left)]
+    for x, shift in near + far:
+        box = x, dot.y + shift - LINE / 2, x + width, dot.y + shift + LINE / 2
+        if box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM:
+            yield box
+
+
+def _last(dot: Dot, taken: Sequence[Box]) -> Box:
+    """A place in the column right of a dot, below all that stands there; for pictures that are very full."""
+    width = LETTER * len(dot.name)
+    x = min(dot.x + dot.radius + GAP, WIDTH - width)
+    low = max([dot.y, *(box[3] for box in taken if box[0] < x + width and x < box[2])])
+    return x, low, x + width, low + LINE
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _x(time: float, low: int, high: int) -> float:

@@ -36,10 +36,10 @@ def _interval(values: dict[str, float]) -> str:
 
 
 def paired(report: Report) -> Table | None:
-    """Each row against what it is to better; None where there is no second row."""
+    """Each row against what it is to better, in mAP and in the first R@k; None where there is no second row."""
     lines = [
         [row, entry["against"], protocol, measure, *change_cells(change)]
-        for measure, statistics in _measures(report).items()
+        for measure, statistics in list(_measures(report).items())[:2]
         for row, entry in statistics.get("paired", {}).items()
         for protocol, change in entry["protocols"].items()
     ]
