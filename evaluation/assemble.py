@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.check import not_released
 from evaluation.ledger import digest
 from evaluation.plan import Config, Plan
 from evaluation.published import beside, overlap
@@ -13,6 +14,7 @@ from evaluation.runner import Method, Outcome
 from evaluation.statistics import by_measure, groups, summary
 from evaluation.versions import versions
 from protos.errors import InputError
+from protos.files import sha256
 
 
 def make_settings(config: Config, plan: Plan) -> JsonObject:
@@ -26,6 +28,8 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
     return {
         "benchmark": config.benchmark or chosen.name,
         **{name: place for name, place in places.items() if place},
+        **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {}),
+        **({"ground_truth": said} if (said := not_released(chosen)) else {}),
         **_pictures(chosen),
         "queries": len(chosen.queries),
         "database": len(chosen.database),

@@ -234,7 +234,8 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         return PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle can end in nearly any exception
-        reason = "it ends too early" if isinstance(error, EOFError) else str(error).strip() or type(error).__name__
+        short = isinstance(error, EOFError | struct.error) or "truncated" in str(error)
+        reason = "it ends too early" if short else str(error).strip() or type(error).__name__
         raise InputError(
             f"{os.fspath(path)} is refused: expected a pickle of lists, text and numbers, but {reason}."
         ) from error

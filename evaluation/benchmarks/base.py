@@ -23,6 +23,7 @@ class Benchmark:
         the benchmark has one.
       any_recall: whether its rows also hold R@k, the share of queries with any right image in the first k.
       ks: the list lengths k of its precisions and recalls.
+      truth: the file of its ground truth, where it has one.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Benchmark:
     homographies: Path | None = None
     any_recall: bool = False
     ks: tuple[int, ...] = KS
+    truth: Path | None = None
 
     @property
     def leave_one_out(self) -> bool:

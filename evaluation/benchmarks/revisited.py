@@ -81,6 +81,7 @@ def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.Path
         [image(query, entry.bbx) for query, entry in zip(truth.queries, truth.labels)],
         [image(row) for row in truth.database],
         protocols.revisited(truth.labels),
+        truth=Path(path),
     )
 
 

@@ -12,6 +12,7 @@ from evaluation.runner import FIRST_STAGE
 
 COST = ("search ms", "rerank ms", "global B", "local B")  # per query, per database image
 MIN_WIDTH = 6  # of a column: 100.00
+NAMED = 3  # queries without positives that are named
 
 
 def header(report: Report) -> list[str]:
@@ -122,7 +123,7 @@ def notes(report: Report) -> list[str]:
         if report.settings.get("junk") == "keep"
         else "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
     ]
-    said = [f"PROTOCOL MISMATCH: {sentence}" for sentence in report.settings.get("protocol_mismatch", ())] + said
+    said = warnings(report) + said
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
         said.append("R@k is the share of queries with any right image among the first k results.")
     if any(row.ms_per_query["rerank"] for row in report.rows):
@@ -140,10 +141,7 @@ def notes(report: Report) -> list[str]:
     said += trust.said(report)
     if others := list(report.statistics.get("hits", {}))[1:]:
         said.append(f"The changes of {', '.join(others)} are in report.json.")
-    without = report.settings.get("queries_without_positives", {})
-    said += [
-        f"{count} queries have no positives under the protocol {name}." for name, count in without.items() if count
-    ]
+    said += without_positives(report)
     for method, found in report.inlier_accuracy.items():
         said.append(
             f"{method}: {number(found['percent'])} % of {found['inliers']:.0f} inliers, over {found['pairs']:.0f} "
@@ -154,6 +152,26 @@ def notes(report: Report) -> list[str]:
             listed = ", ".join(f"{image['name']} ({image['reason']})" for image in images[:5])
             more = f" and {len(images) - 5} more" if len(images) > 5 else ""
             said.append(f"{len(images)} {role} images could not be read and count as not found: {listed}{more}.")
+    return said
+
+
+def warnings(report: Report) -> list[str]:
+    """Why the numbers are not those of the benchmark's name and protocol, a sentence each."""
+    truth = report.settings.get("ground_truth")
+    said = [f"GROUND TRUTH: {truth}"] if truth else []
+    return said + [f"PROTOCOL MISMATCH: {sentence}" for sentence in report.settings.get("protocol_mismatch", ())]
+
+
+def without_positives(report: Report) -> list[str]:
+    """A sentence for each protocol under which queries have no right image, with the first of them."""
+    said = []
+    for protocol, count in report.settings.get("queries_without_positives", {}).items():
+        values: list[float] = next((row[protocol] for row in report.queries["ap"].values()), [])
+        names = [name for name, value in zip(report.queries["names"], values) if math.isnan(value)][:NAMED]
+        listed = f", such as {', '.join(names)}" if names else ""
+        many = f"{count} queries have" if count > 1 else "1 query has"
+        if count:
+            said.append(f"{many} no positives under the protocol {protocol}{listed}.")
     return said
 
 

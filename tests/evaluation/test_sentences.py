@@ -1,0 +1,92 @@
+"""What a user can get wrong ends in one sentence of the command, or is said in its report."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.check import not_released
+from protos.files import read_json
+from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
+
+
+def delg(tmp_path, *arguments):
+    command = [sys.executable, "-m", "delg", *arguments]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+
+def benchmark(tmp_path, *arguments):
+    return delg(tmp_path, "benchmark", "--rerank=", "--baselines=", "--output_dir=out", *arguments)
+
+
+def refused(done, sentence):
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and sentence in done.stderr, done.stderr
+
+
+def test_features_of_another_protocol(tmp_path):
+    for name in ("one/a", "one/b", "two/c"):
+        paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
+    for size in (16, 32):
+        made = delg(
+            tmp_path,
+            "extract",
+            "--images_dir=photos",
+            f"--model=rootsift(max_image_size={size})",
+            f"--output_dir=s{size}",
+        )
+        assert made.returncode == 0, made.stderr
+    given = ("--benchmark=folders", "--data_dir=photos", "--query_features_dir=s16", "--index_features_dir=s32")
+    done = benchmark(tmp_path, *given)
+    refused(
+        done, "s16 and s32 were made with different settings: max_image_size (16 and 32). --allow_protocol_mismatch"
+    )
+    done = benchmark(tmp_path, *given, "--allow_protocol_mismatch")
+    assert done.returncode == 0 and "PROTOCOL MISMATCH: The feature stores s16 and s32" in done.stdout, done.stderr
+
+
+def test_missing_images(tmp_path):
+    folder = revisited_set(tmp_path / "set", "roxford5k")
+    (folder / "jpg" / "c.jpg").unlink()
+    done = benchmark(tmp_path, "--benchmark=roxford5k", "--data_dir=set", "--model=histogram")
+    refused(done, "roxford5k misses 1 of its 7 images; the first is set/jpg/c.jpg.")
+    done = benchmark(tmp_path, "--benchmark=roxford5k", "--data_dir=none", "--model=histogram")
+    refused(done, "none/gnd_roxford5k.pkl cannot be read: No such file or directory.")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x80\x02}q\x00X\x06", "expected a pickle of lists, text and numbers, but it ends too early."),
+        (b"not a pickle", "expected a pickle of lists, text and numbers, but "),
+        (b"\x80\x02}q\x00.", "expects a dictionary with imlist, qimlist and gnd. Received: nothing."),
+    ],
+)
+def test_a_damaged_ground_truth(tmp_path, content, sentence):
+    revisited_set(tmp_path / "set", "roxford5k")
+    (tmp_path / "set" / "gnd_roxford5k.pkl").write_bytes(content)
+    done = benchmark(tmp_path, "--benchmark=roxford5k", "--data_dir=set", "--model=histogram")
+    refused(done, sentence)
+
+
+def test_a_ground_truth_of_another_set_is_told(tmp_path):
+    revisited_set(tmp_path / "set", "roxford5k")
+    done = benchmark(tmp_path, "--benchmark=roxford5k", "--data_dir=set", "--model=histogram")
+    assert done.returncode == 0, done.stderr
+    told = "GROUND TRUTH: The ground truth set/gnd_roxford5k.pkl is not the released one of roxford5k"
+    assert told in done.stdout and told in (tmp_path / "out" / "report.md").read_text()
+    assert len(read_json(tmp_path / "out" / "report.json")["settings"]["ground_truth_sha256"]) == 64
+    assert not_released(build_benchmark("landmarks", str(revisited_set(tmp_path / "own")))) is None
+
+
+def test_queries_without_positives(tmp_path):
+    for name in ("one/a", "one/b", "two/c"):
+        paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
+    done = benchmark(tmp_path, "--benchmark=folders", "--data_dir=photos", "--model=histogram")
+    said = "1 query has no positives under the protocol all, such as two/c."
+    assert done.returncode == 0 and said in done.stdout, done.stderr
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["rows"][0]["metrics"]["all"]["mAP"] == 100
+    (tmp_path / "photos" / "one" / "b.png").unlink()
+    done = benchmark(tmp_path, "--benchmark=folders", "--data_dir=photos", "--model=histogram")
+    refused(done, "No query of photos has an image of its instance in photos")
