@@ -16,7 +16,12 @@ Example:
   delg-benchmark --solution_file=solution.csv --predictions_file=predictions.csv --output_dir=report
 """
 
+from typing import TYPE_CHECKING
+
 from absl import flags
+
+if TYPE_CHECKING:
+    from evaluation.benchmarks.base import Benchmark
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -125,6 +130,7 @@ flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless
 
 GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
 LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")
+NOT_GLDV2 = ("dataset_file_path", "queries_dir", "predictions", "predictions_file", "published", "distractors_dir")
 RETRIEVAL_FLAGS = (
     "benchmark",
     "dataset_file_path",
@@ -146,7 +152,7 @@ RETRIEVAL_FLAGS = (
 def main() -> None:
     """Reads the flags and runs the benchmark, or scores the answers to a challenge."""
     if FLAGS.benchmark in GLDV2:
-        _run_landmarks()
+        (_check_landmarks if FLAGS.check or FLAGS.write_sums else _run_landmarks)()
     elif any(FLAGS[name].value for name in LANDMARK_FLAGS):
         _score_landmarks()
     elif FLAGS.check or FLAGS.write_sums:
@@ -179,9 +185,13 @@ def _score_landmarks() -> None:
 def _run_landmarks() -> None:
     """Answers a GLDv2 challenge and scores the answers."""
     from evaluation.landmark_run import Config, run
+    from protos.errors import InputError
     from protos.spec import split
 
     _expect("output_dir")
+    strange = [f"--{name}" for name in NOT_GLDV2 if FLAGS[name].value]
+    if strange:
+        raise InputError(f"--benchmark={FLAGS.benchmark} goes with no {', '.join(strange)}.")
     run(
         Config(
             FLAGS.benchmark,
@@ -203,13 +213,28 @@ def _run_landmarks() -> None:
     )
 
 
+def _check_landmarks() -> None:
+    """Verifies the images of a GLDv2 task."""
+    from evaluation.benchmarks import gldv2
+
+    _expect("data_dir")
+    task, data_dir = FLAGS.benchmark, FLAGS.data_dir
+    truth = gldv2.read(task, data_dir, FLAGS.solution_file or None, FLAGS.labels_file or None)
+    _verify(gldv2.images(task, data_dir, truth))
+
+
 def _check() -> None:
     """Verifies a data folder, or writes what it is verified by."""
-    from evaluation import check
     from evaluation.benchmarks.table import build_benchmark
 
     _expect("benchmark", "data_dir")
-    benchmark = build_benchmark(FLAGS.benchmark, FLAGS.data_dir, FLAGS.queries_dir or None)
+    _verify(build_benchmark(FLAGS.benchmark, FLAGS.data_dir, FLAGS.queries_dir or None))
+
+
+def _verify(benchmark: "Benchmark") -> None:
+    """Writes the sums of a benchmark's files, or compares with them, or both."""
+    from evaluation import check
+
     if FLAGS.write_sums:
         print(f"written: {check.write_sums(benchmark, FLAGS.data_dir)}")
     if FLAGS.check:

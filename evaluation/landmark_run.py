@@ -14,9 +14,8 @@ from evaluation.benchmarks import gldv2
 from evaluation.benchmarks.base import Benchmark
 from evaluation.floor import Floor, choose
 from evaluation.landmark_answers import Task, answer
-from evaluation.landmark_files import Solution
-from evaluation.landmark_scores import Answers, JsonObject, challenge_of, score_rows
-from evaluation.landmark_votes import Labels, labels_of, read_classes
+from evaluation.landmark_scores import Answers, JsonObject, score_rows
+from evaluation.landmark_votes import Labels, labels_of
 from evaluation.rerank_rows import check_local, hyper_parameters, reranker_names
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.store import FeatureStore
@@ -81,21 +80,17 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
       InputError: a file, image or store is missing or wrong, or the stores were made differently.
     """
     _check(config)
-    files = gldv2.files(config.benchmark, config.data_dir, config.solution_file, config.labels_file)
-    challenge = challenge_of(files.solution)
-    if challenge.name != config.benchmark:
-        raise InputError(f"{files.solution} is a solution of {challenge.name}, not of {config.benchmark}.")
+    truth = gldv2.read(config.benchmark, config.data_dir, config.solution_file, config.labels_file)
     rerankers = reranker_names(config.rerank)
-    classes = read_classes(files.labels) if files.labels else None
     folder = check_writable(config.output_dir)
-    methods, floor, mismatches = _methods(config, folder, challenge.read_solution(files.solution), classes)
+    methods, floor, mismatches = _methods(config, folder, truth)
     answers: dict[str, Answers] = {}
     if methods[0].database.bytes_per_image()["local"] == 0:
         check_local(rerankers, methods[0].database.folder)
     for method in methods:
         labels: Labels | None = None
-        if classes is not None:
-            labels = labels_of(classes, method.database.names, str(files.labels))
+        if truth.classes is not None:
+            labels = labels_of(truth.classes, method.database.names, str(truth.labels_file))
         say(f"{method.name}: {len(method.queries)} queries, {len(method.database)} index images.")
         task = Task(method, floor.rerankers(method.name, rerankers), labels, config.neighbours)
         for row, spent in answer(task, folder / PREDICTIONS).items():
@@ -104,7 +99,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
     settings = _settings(config, methods, rerankers) | ({"protocol_mismatch": mismatches} if mismatches else {})
     settings |= {"rootsift_row": floor.left_out} if floor.left_out else {}
     return score_rows(
-        files.solution,
+        truth.solution_file,
         answers,
         config.output_dir,
         ignore_non_landmarks=config.ignore_non_landmarks,
@@ -125,9 +120,7 @@ def _check(config: Config) -> None:
         raise InputError("Expected --query_features_dir and --index_features_dir together.")
 
 
-def _methods(
-    config: Config, folder: Path, solution: Solution, classes: dict[str, int] | None
-) -> tuple[list[Method], Floor, list[str]]:
+def _methods(config: Config, folder: Path, truth: gldv2.Truth) -> tuple[list[Method], Floor, list[str]]:
     """Features of the model under test and of the baselines, and in which protocol they differ."""
     if config.index_features_dir and config.query_features_dir:
         queries = FeatureStore.open(config.query_features_dir)
@@ -136,8 +129,8 @@ def _methods(
         found = [*recorded.with_benchmark(whole, method), *recorded.between(method.stores)]
         recorded.check(found, config.allow_protocol_mismatch)
         return [method], Floor(()), found
-    asked = [*solution.public, *solution.private]
-    chosen = gldv2.images(config.benchmark, str(config.data_dir), asked, classes)
+    chosen = gldv2.images(config.benchmark, str(config.data_dir), truth)
+    chosen.check_images()
     floor = choose(config.baselines, config.model, chosen)
     sources = stores.sources(config.model, floor.baselines)
     place = check_writable(config.features_dir) if config.features_dir else folder / "features"

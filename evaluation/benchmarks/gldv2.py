@@ -5,11 +5,13 @@ Layout: ``data_dir/test/0/1/2/012....jpg``, likewise ``index`` (retrieval) and `
 """
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.landmark_files import Solution
+from evaluation.landmark_scores import challenge_of
+from evaluation.landmark_votes import read_classes
 from extraction.images import ImageRef, list_images
 from extraction.official import check_name
 from protos.errors import InputError
@@ -22,59 +24,63 @@ SHORTEST = 3  # characters of an id that make folders
 
 
 @dataclass(frozen=True)
-class Files:
-    """The CSV files of a task.
+class Truth:
+    """What the CSV files of a task say.
 
     Attributes:
-      solution: of the challenge.
-      labels: classes of the index images; None for retrieval.
+      solution_file: of the challenge.
+      solution: what it holds.
+      labels_file: classes of the index images; None for retrieval.
+      classes: what it holds, the class of each image id; likewise.
     """
 
-    solution: str
-    labels: str | None
+    solution_file: str
+    solution: Solution
+    labels_file: str | None
+    classes: dict[str, int] | None
 
 
-def files(task: str, data_dir: str | None, solution: str | None, labels: str | None) -> Files:
-    """The CSV files: those that are given, else those of the data folder.
+def read(task: str, data_dir: str | None, solution_file: str | None, labels_file: str | None) -> Truth:
+    """Reads the CSV files: those that are given, else those of the data folder.
 
     Raises:
-      InputError: one is neither given nor there.
+      InputError: one is neither given nor there, is not of its form, or is of the other task.
     """
     root = Path(data_dir) if data_dir else None
-    if not solution and root:
-        solution = os.fspath(root / f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv")
-    if not solution:
+    if not solution_file and root:
+        solution_file = os.fspath(root / f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv")
+    if not solution_file:
         raise InputError(f"{task} expects --solution_file, or --data_dir with it.")
+    challenge = challenge_of(solution_file)
+    if challenge.name != task:
+        raise InputError(f"{solution_file} is a solution of {challenge.name}, not of {task}.")
     if task == RETRIEVAL:
-        return Files(solution, None)
-    if not labels and root:
-        labels = next((os.fspath(root / name) for name in LABELS if (root / name).is_file()), None)
-    if not labels:
+        return Truth(solution_file, challenge.read_solution(solution_file), None, None)
+    if not labels_file and root:
+        labels_file = next((os.fspath(root / name) for name in LABELS if (root / name).is_file()), None)
+    if not labels_file:
         raise InputError(f"{task} expects --labels_file, CSV with id,landmark_id or landmark_id,images.")
-    return Files(solution, labels)
+    return Truth(solution_file, challenge.read_solution(solution_file), labels_file, read_classes(labels_file))
 
 
-def images(task: str, data_dir: str, queries: Iterable[str], trained: Iterable[str] | None) -> Benchmark:
-    """The images of a task.
+def images(task: str, data_dir: str, truth: Truth) -> Benchmark:
+    """The images of a task: the test images that count, and all of ``index``, or those of ``train`` with a class.
 
     Args:
       task: one of :data:`TASKS`.
       data_dir: the folder of ``test`` and of ``index`` or ``train``.
-      queries: ids of the images of ``test`` that are answered.
-      trained: for recognition, ids of the images of ``train`` that have a class; None takes all of ``index``.
+      truth: what the CSV files say.
 
     Returns:
-      Queries and database without truths; a name is ``0/1/2/ID``.
+      Queries and database without truths; a name is ``0/1/2/ID``. Image files are not looked at yet.
 
     Raises:
-      InputError: a folder is missing, an id is no name, or an image file is missing.
+      InputError: the folder ``index`` is missing, or an id is no name.
     """
-    root = Path(data_dir)
-    asked = [_image(root / "test", name) for name in queries]
+    root, trained = Path(data_dir), truth.classes
+    asked = [_image(root / "test", name) for name in (*truth.solution.public, *truth.solution.private)]
     database = list_images(root / "index") if trained is None else [_image(root / "train", name) for name in trained]
-    found = Benchmark(task, asked, database, {})
-    found.check_images()
-    return found
+    return Benchmark(task, asked, database, {})
 
 
 def _image(folder: Path, image: str) -> ImageRef:

@@ -223,3 +223,17 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             run(changed)
+
+
+def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):
+    def run(*more):
+        command = [sys.executable, "-m", "delg", "benchmark", "--benchmark=gldv2_recognition", *more]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run("--check", f"--data_dir={photos}")
+    assert done.returncode == 0 and "4 queries, 12 database images, 16 files; 0 missing" in done.stdout, done.stderr
+    (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n")
+    done = run("--check", f"--data_dir={photos}", "--labels_file=labels.csv")
+    assert done.returncode == 1 and "is not whole: 1 files are missing" in done.stderr
+    done = run("--model=rootsift", f"--data_dir={photos}", "--output_dir=out", "--predictions=trec")
+    assert done.returncode == 1 and "goes with no --predictions." in done.stderr

@@ -8,6 +8,9 @@ import pytest
 
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.check import not_released
+from extraction.images import list_images
+from extraction.pipeline import extract
+from extraction.rootsift import RootSift
 from protos.files import read_json
 from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
 
@@ -29,14 +32,8 @@ def test_features_of_another_protocol(tmp_path):
     for name in ("one/a", "one/b", "two/c"):
         paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
     for size in (16, 32):
-        made = delg(
-            tmp_path,
-            "extract",
-            "--images_dir=photos",
-            f"--model=rootsift(max_image_size={size})",
-            f"--output_dir=s{size}",
-        )
-        assert made.returncode == 0, made.stderr
+        images = list_images(tmp_path / "photos")
+        extract(RootSift(max_image_size=size), images, tmp_path / f"s{size}", progress=False)
     given = ("--benchmark=folders", "--data_dir=photos", "--query_features_dir=s16", "--index_features_dir=s32")
     done = benchmark(tmp_path, *given)
     refused(
