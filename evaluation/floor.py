@@ -55,7 +55,8 @@ def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, st
     """
     if asked is not None:
         return Floor(tuple(asked))
-    if chosen.name in DRAWN or str(model).partition("(")[0] == BASELINE:
+    scored = any(len(truth.positives) for truths in chosen.protocols.values() for truth in truths)
+    if chosen.name in DRAWN or str(model).partition("(")[0] == BASELINE or (chosen.protocols and not scored):
         return Floor(())
     count = len(chosen.database) + (0 if chosen.leave_one_out else len(chosen.queries))
     reasons = {

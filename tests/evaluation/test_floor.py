@@ -11,6 +11,7 @@ from PIL import Image
 from evaluation import floor, job
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.plan import Config
+from evaluation.protocols import Truth
 from extraction.histogram import Histogram
 from extraction.pipeline import extract
 from protos.files import read_json
@@ -79,8 +80,10 @@ def test_where_it_is_left_out_the_report_says_so(photos, tmp_path, monkeypatch):
     assert "left out: the features under test exist already" in report.settings["rootsift_row"]
 
 
-def test_drawn_landmarks_and_distractors_have_none(photos):
+def test_drawn_landmarks_distractors_and_unlabelled_sets_have_none(photos):
     chosen = build_benchmark("folders", str(photos))
     assert floor.choose(None, "histogram", replace(chosen, name="landmarks")) == floor.Floor(())
     assert "distractors" in floor.choose(None, "histogram", chosen, streamed=True).left_out
     assert floor.choose((), "histogram", chosen) == floor.Floor(())
+    nothing = [Truth(np.zeros(0, np.int64), np.zeros(0, np.int64)) for _ in chosen.queries]
+    assert floor.choose(None, "histogram", replace(chosen, protocols={"all": nothing})) == floor.Floor(()), "unlabelled"
