@@ -88,7 +88,7 @@ def benchmark(row: Row, model: Path, options: argparse.Namespace, folder: Path) 
         methods = rerank if name != "database" else ",".join(rerank.split(",")[1:]).strip(", ")
         delg(
             "benchmark", *where, f"--model=delg(model={str(model)!r}{row.switches})", f"--rerank={methods}",
-            f"--features_dir={folder}/features", f"--output_dir={folder}/{name}", *row.flags,
+            "--baselines=", f"--features_dir={folder}/features", f"--output_dir={folder}/{name}", *row.flags,
         )  # fmt: skip
 
 
