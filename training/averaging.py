@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
+import keras
 from keras import ops
 
 from protos.errors import InputError
@@ -46,26 +45,27 @@ class AverageConfig:
         highest = self.decay
         if self.num_updates is not None:
             highest = min(highest, (1.0 + self.num_updates) / (10.0 + self.num_updates))
-        since = tf.cast(step, tf.float32) - float(self.start_step)
-        decay = tf.constant(highest, tf.float32)
+        since = ops.cast(step, "float32") - float(self.start_step)
+        decay = ops.convert_to_tensor(highest, "float32")
         if self.dynamic:
-            decay = tf.minimum(decay, (1.0 + since) / (10.0 + since))
-        return tf.where(since < 0, 0.0, decay)
+            decay = ops.minimum(decay, (1.0 + since) / (10.0 + since))
+        return ops.where(since < 0, 0.0, decay)
 
 
-class MovingAverage(tf.Module):
+class MovingAverage:
     """The averages of some variables.
 
     Args:
       variables: Keras variables.
       config: the decay.
+
+    Attributes:
+      averages: Keras variables in the same order.
     """
 
     def __init__(self, variables: Sequence[Any], config: AverageConfig) -> None:
-        super().__init__(name="moving_average")
-        self._config = config
-        self._followed = _Untracked(list(variables))
-        self.averages = [tf.Variable(tf.convert_to_tensor(v.value), trainable=False) for v in variables]
+        self._config, self._followed = config, list(variables)
+        self.averages = [keras.Variable(ops.copy(v), dtype=v.dtype, trainable=False) for v in variables]
 
     def update(self, step: Tensor) -> None:
         """``average = decay * average + (1 - decay) * weight`` after an update of the weights.
@@ -75,32 +75,25 @@ class MovingAverage(tf.Module):
         """
         decay = self._config.at(step)
         for average, variable in self._pairs():
-            kept = tf.cast(decay, average.dtype)
-            average.assign(average * kept + tf.convert_to_tensor(variable.value) * (1.0 - kept))
+            kept = ops.cast(decay, average.dtype)
+            average.assign(average * kept + variable * (1.0 - kept))
 
     def reset(self) -> None:
         """Makes the averages equal to the weights."""
         for average, variable in self._pairs():
-            average.assign(variable.value)
+            average.assign(ops.copy(variable))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the variables hold the averages; after it, their own values, bit for bit."""
-        own = [np.array(ops.convert_to_numpy(variable)) for variable in self._followed.items]
+        own = [ops.copy(variable) for variable in self._followed]
         try:
             for average, variable in self._pairs():
-                variable.assign(average)
+                variable.assign(ops.copy(average))
             yield
         finally:
-            for variable, value in zip(self._followed.items, own):
+            for variable, value in zip(self._followed, own):
                 variable.assign(value)
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
-        return zip(self.averages, self._followed.items)
-
-
-@dataclass
-class _Untracked:
-    """Keeps the variables out of the average's own checkpoint; they are the model's."""
-
-    items: list[Any]
+        return zip(self.averages, self._followed)

@@ -6,14 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from protos.errors import InputError, first_line
 from training.averaging import MovingAverage
+from training.computation import METRICS
+from training.host_copies import HostCopies
 from training.progress import Progress
 from training.sampled import SampledHead
-from training.step import METRICS
 
 PREFIX = "ckpt"
 TIME_SHARE = 20
@@ -57,11 +59,11 @@ class Checkpoints:
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._sums = tf.Variable(np.zeros(len(METRICS) + 1), dtype=tf.float64, trainable=False)
         self._save_interval, self._save_seconds = save_interval, save_seconds
-        others = {"average": average, "sampled": sampled}
-        others = {name: value for name, value in others.items() if value is not None}
-        self._checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, step=self._step, report=self._sums, **others
-        )
+        parts = _known_to_tensorflow(model, optimizer, average)
+        if sampled is not None:
+            parts["sampled"] = sampled
+        self._copies = [part for part in parts.values() if isinstance(part, HostCopies)]
+        self._checkpoint = tf.train.Checkpoint(step=self._step, report=self._sums, **parts)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), keep, keep_checkpoint_every_n_hours=3, checkpoint_name=PREFIX
         )
@@ -85,6 +87,8 @@ class Checkpoints:
             self._checkpoint.restore(latest).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             raise InputError(f"The checkpoint {latest} cannot be restored: {first_line(error)}") from error
+        for copies in self._copies:
+            copies.give()
         self._last = int(self._step.numpy())
         return self._last
 
@@ -102,6 +106,8 @@ class Checkpoints:
         if step == self._last or not self._writes:
             return
         started = time.monotonic()
+        for copies in self._copies:
+            copies.take()
         self._step.assign(step)
         self._sums.assign(np.zeros(len(METRICS) + 1) if sums is None else sums)
         try:
@@ -121,3 +127,13 @@ class Checkpoints:
     def latest(self) -> str | None:
         """The last checkpoint's path without suffix."""
         return self._manager.latest_checkpoint
+
+
+def _known_to_tensorflow(model: Any, optimizer: Any, average: MovingAverage | None) -> dict[str, Any]:
+    """The parts of a checkpoint by name: themselves where TensorFlow is the backend of Keras, else copies."""
+    averages = average.averages if average else []
+    if keras.backend.backend() == "tensorflow":
+        parts = {"model": model, "optimizer": optimizer}
+        return parts | {"average": tf.train.Checkpoint(averages=[v.value for v in averages])} if average else parts
+    variables = {"model": model.weights, "optimizer": optimizer.variables, "average": averages}
+    return {name: HostCopies(values) for name, values in variables.items() if values}

@@ -1,12 +1,12 @@
-"""From images to losses and gradients: the part of a training step that knows neither update nor devices."""
+"""From images to losses and gradients: the part of a training step that knows neither update, devices nor backend."""
 
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
 from keras import ops
 
 from training.global_losses import GlobalLoss
+from training.gradients import gradients_of
 from training.losses import (
     ATTENTION_WEIGHT,
     RECONSTRUCTION_WEIGHT,
@@ -19,6 +19,8 @@ from training.losses import (
 from training.metric_losses import nearest_is_same
 
 Tensor = Any
+METRICS = ("loss", "desc", "attn", "recon", "desc_accuracy", "attn_accuracy", "gradient_norm")
+BLOCKS = ("block0", "block1", "block2", "block3", "block4")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,24 @@ class StepConfig:
 
 
 @dataclass(frozen=True)
+class StepResult:
+    """What a step tells; tensors.
+
+    Attributes:
+      metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where another
+        loss takes the place of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
+      attention: ``(B, h, w)`` float32; ``(B, 1, 1)`` of zeros where the model has no local head. On TensorFlow of the
+        first replica and, where the batch is computed in parts, its last part.
+      sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`, of the same images; zeros unless asked
+        for.
+    """
+
+    metrics: Tensor
+    attention: Tensor
+    sparsity: Tensor
+
+
+@dataclass(frozen=True)
 class Computation:
     """Everything between the images and the update.
 
@@ -61,6 +81,23 @@ class Computation:
     gradients: list[Tensor]
     maps: dict[str, Tensor]
     outputs: dict[str, Tensor]
+
+    def metrics(self) -> Tensor:
+        """``(6,)`` float32: the means in the order of :data:`METRICS`, whose last one the gradients decide."""
+        return ops.stack([ops.cast(self.means[name], "float32") for name in METRICS[:-1]])
+
+    def attention(self) -> Tensor:
+        """See :class:`StepResult`."""
+        images = self.outputs["global_descriptor"].shape[0]
+        return ops.cast(self.outputs.get("attention", ops.zeros((images, 1, 1))), "float32")
+
+    def sparsity(self, asked: Tensor) -> Tensor:
+        """See :class:`StepResult`; ``asked`` is a scalar bool."""
+        return ops.cond(
+            asked,
+            lambda: ops.stack([ops.mean(ops.cast(ops.equal(self.maps[block], 0), "float32")) for block in BLOCKS]),
+            lambda: ops.zeros((len(BLOCKS),), "float32"),
+        )
 
 
 def trained(model: Any, frozen: bool) -> list[Any]:
@@ -104,7 +141,7 @@ def compute(
     Args:
       model: a :class:`delg.model.Delg` with classifiers.
       images: ``(B, S, S, 3)`` RGB in 0..255.
-      labels: ``(B,)`` int64.
+      labels: ``(B,)`` integers.
       config: batch size and weights.
       frozen: see :func:`forward`.
       parts: of the global batch, of which this is one.
@@ -112,23 +149,18 @@ def compute(
         those of the rows.
     """
     chosen, rows = sample or (None, [])
-    among = labels if chosen is None else tf.searchsorted(chosen, labels, out_type=tf.int64)
-    with tf.GradientTape() as tape:
-        tape.watch(rows)
+    among = labels if chosen is None else ops.searchsorted(chosen, labels)
+
+    def loss(*rows: Tensor) -> tuple[Tensor, Any]:
         maps, outputs = forward(model, images, training=True, frozen=frozen)
         values = delg_losses(model, outputs, labels, config.global_loss, Sample(among, rows) if rows else None)
-        means: dict[str, Tensor] = {
-            key: batch_mean(values[key], config.batch_size) for key in ("desc", "attn", "recon") if key in values
-        }
-        for absent in {"attn", "recon"} - means.keys():
-            means[absent] = ops.zeros_like(means["desc"])
-        means["loss"] = total_loss(
-            **means,
-            attention_weight=config.attention_loss_weight,
-            reconstruction_weight=config.reconstruction_loss_weight,
-        )
-    weights = [*(variable.value for variable in trained(model, frozen)), *rows]
-    gradients = tape.gradient(means["loss"], weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        means = _means(values, config)
+        return means["loss"], (maps, outputs, values, means)
+
+    variables = trained(model, frozen)
+    known = {id(variable) for variable in variables}
+    rest = [variable for variable in model.weights if id(variable) not in known]
+    (maps, outputs, values, means), gradients = gradients_of(loss, variables, rows, assigned=rest)
     if config.global_loss is None:
         means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], among), config.batch_size)
     else:
@@ -137,4 +169,46 @@ def compute(
     means["attn_accuracy"] = ops.zeros_like(means["desc"])
     if "attn_logits" in values:
         means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], among), config.batch_size)
+    weights = [*variables, *rows]
+    gradients = [ops.zeros_like(w) if gradient is None else gradient for w, gradient in zip(weights, gradients)]
     return Computation(means, gradients, maps, outputs)
+
+
+def judge(model: Any, images: Tensor, labels: Tensor, global_loss: GlobalLoss | None = None) -> Tensor:
+    """Counts ``(2, 2)`` float32 of a validation batch: rows global and attention head; images right, and judged.
+
+    In inference mode and without the margin. The attention head sees the autoencoder's reconstruction as in training
+    (the released validation feeds it the feature map itself, on which it was never trained). With a loss that trains
+    no classifier, an image is right where its nearest neighbour in the batch is of its class; one that is alone in its
+    class there is not judged. Without a local head the second row is 0.
+
+    Args:
+      model: a :class:`delg.model.Delg` with classifiers.
+      images: ``(B, S, S, 3)`` RGB in 0..255.
+      labels: ``(B,)`` integers.
+      global_loss: of the training.
+    """
+    _, outputs = forward(model, images, training=False)
+    judged = ops.ones_like(labels, "float32")
+    if global_loss is None:
+        descriptor = (correct(model.arcface_logits(outputs["global_descriptor"]), labels), judged)
+    else:
+        descriptor = nearest_is_same(labels, outputs["global_descriptor"])
+    attention = (ops.zeros_like(judged), ops.zeros_like(judged))
+    if "attention_pooled" in outputs:
+        attention = (correct(model.attention_logits(outputs["attention_pooled"]), labels), judged)
+    return ops.sum(ops.stack([ops.stack(descriptor), ops.stack(attention)]), axis=-1)
+
+
+def _means(values: dict[str, Tensor], config: StepConfig) -> dict[str, Tensor]:
+    """The parts of the loss and their weighted sum ``loss``, zeros for what the model does not have."""
+    parts = [key for key in ("desc", "attn", "recon") if key in values]
+    means: dict[str, Tensor] = {key: batch_mean(values[key], config.batch_size) for key in parts}
+    for absent in {"attn", "recon"} - means.keys():
+        means[absent] = ops.zeros_like(means["desc"])
+    means["loss"] = total_loss(
+        **means,
+        attention_weight=config.attention_loss_weight,
+        reconstruction_weight=config.reconstruction_loss_weight,
+    )
+    return means

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from protos.errors import InputError
+from training.computation import StepConfig, compute, forward
 from training.losses import delg_losses
-from training.step import StepConfig, compute, forward
 
 Tensor = Any
 
@@ -45,7 +45,6 @@ def _tensors(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> 
     for name, value in outputs.items():
         yield f"the output {name}", value
     values = delg_losses(model, outputs, labels, config.global_loss)
-    values.pop("desc_labels", None)
     for name in ("desc_logits", "attn_logits"):
         if name in values:
             yield f"the {name}", values.pop(name)

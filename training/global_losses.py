@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from delg.numerics import l2_normalize
 from protos.errors import InputError, first_line
 from protos.spec import build
+from training.gradients import gradients_of
 from training.metric_losses import DISTANCES, all_pairs_contrastive_loss, npairs_loss, triplet_semihard_loss
 
 Tensor = Any
@@ -121,12 +121,10 @@ def check_global_loss(loss: GlobalLoss, embedding_dim: int) -> None:
     Raises:
       InputError: the loss raises, gives no number, or has no gradient.
     """
-    x = tf.constant(np.random.default_rng(0).normal(size=(4, embedding_dim)), tf.float32)
+    x = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(4, embedding_dim)), "float32")
+    labels = ops.convert_to_tensor(np.array([0, 0, 1, 1]))
     try:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = loss(tf.constant([0, 0, 1, 1], tf.int64), x)
-        gradient = tape.gradient(value, x)
+        value, (gradient,) = gradients_of(lambda x: (loss(labels, x),) * 2, (), [x])
     except Exception as error:
         raise InputError(
             f"The global loss {loss.name} failed on labels (4,) and descriptors (4, {embedding_dim}): "

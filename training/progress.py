@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.step import METRICS
+from training.computation import METRICS
 
 
 class Progress:

@@ -1,10 +1,9 @@
-"""The one training step, on one device or many, and the validation step.
+"""The training step on TensorFlow, one for one device and for many, and the validation step.
 
 Forward, three losses, gradients, their sum over the replicas, clipping, update.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,35 +11,23 @@ import tensorflow as tf
 from keras import ops
 
 from training.averaging import MovingAverage
-from training.computation import Computation, StepConfig, compute, forward, trained
+from training.computation import BLOCKS, METRICS, Computation, StepConfig, StepResult, compute, forward, judge, trained
 from training.distribution import all_reduce, first
 from training.global_losses import GlobalLoss
-from training.losses import correct
-from training.metric_losses import nearest_is_same
 from training.optimizers import clip_by_global_norm
 from training.sampled import SampledHead
 
+__all__ = [
+    "BLOCKS",
+    "METRICS",
+    "StepConfig",
+    "StepResult",
+    "TrainStep",
+    "compile_validation_step",
+    "compute",
+    "forward",
+]
 Tensor = Any
-METRICS = ("loss", "desc", "attn", "recon", "desc_accuracy", "attn_accuracy", "gradient_norm")
-BLOCKS = ("block0", "block1", "block2", "block3", "block4")
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step tells; tensors.
-
-    Attributes:
-      metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where another
-        loss takes the place of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
-      attention: ``(B, h, w)`` float32; ``(B, 1, 1)`` of zeros where the model has no local head. Of the first replica
-        and, where the batch is computed in parts, its last part.
-      sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`, of the same images; zeros unless asked
-        for.
-    """
-
-    metrics: Tensor
-    attention: Tensor
-    sparsity: Tensor
 
 
 class TrainStep:
@@ -107,16 +94,9 @@ class TrainStep:
         sample = self._sampled.choose(labels) if self._sampled else None
         computed = self._in_parts(images, labels, frozen, sample)
         gradients, norm = clip_by_global_norm(all_reduce(computed.gradients), self._config.clip_norm)
-        means = [ops.cast(computed.means[name], "float32") for name in METRICS[:-1]]
-        metrics = ops.append(all_reduce(ops.stack(means)), ops.cast(norm, "float32"))
-        maps = computed.maps
-        sparsity = tf.cond(
-            summarize,
-            lambda: ops.stack([ops.mean(ops.cast(ops.equal(maps[block], 0), "float32")) for block in BLOCKS]),
-            lambda: ops.zeros((len(BLOCKS),), "float32"),
-        )
-        attention = computed.outputs.get("attention", ops.zeros((images.shape[0], 1, 1)))
-        return gradients, sample[0] if sample else (), metrics, ops.cast(attention, "float32"), sparsity
+        metrics = ops.append(all_reduce(computed.metrics()), ops.cast(norm, "float32"))
+        told = metrics, computed.attention(), computed.sparsity(summarize)
+        return gradients, sample[0] if sample else (), *told
 
     def _in_parts(
         self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, list[Tensor]] | None
@@ -159,26 +139,11 @@ class TrainStep:
 def compile_validation_step(
     model: Any, image_size: int, global_loss: GlobalLoss | None = None
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """A graph from a batch of any size to counts ``(2, 2)``: rows global and attention head; images right, and judged.
-
-    In inference mode and without the margin. The attention head sees the autoencoder's reconstruction as in training
-    (the released validation feeds it the feature map itself, on which it was never trained). With a loss that trains
-    no classifier, an image is right where its nearest neighbour in the batch is of its class; one that is alone in its
-    class there is not judged. Without a local head the second row is 0.
-    """
+    """:func:`training.computation.judge` as a graph, for batches of any size."""
     signature = (tf.TensorSpec((None, image_size, image_size, 3), tf.float32), tf.TensorSpec((None,), tf.int64))
 
     @tf.function(input_signature=signature, autograph=False)
     def step(images: Tensor, labels: Tensor) -> Tensor:
-        _, outputs = forward(model, images, training=False)
-        judged = tf.ones_like(labels, tf.float32)
-        if global_loss is None:
-            descriptor = (correct(model.arcface_logits(outputs["global_descriptor"]), labels), judged)
-        else:
-            descriptor = nearest_is_same(labels, outputs["global_descriptor"])
-        attention = (tf.zeros_like(judged), tf.zeros_like(judged))
-        if "attention_pooled" in outputs:
-            attention = (correct(model.attention_logits(outputs["attention_pooled"]), labels), judged)
-        return tf.reduce_sum(tf.convert_to_tensor([descriptor, attention]), axis=-1)
+        return judge(model, images, labels, global_loss)
 
     return step

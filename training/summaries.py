@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from training.step import BLOCKS, StepResult
+from training.computation import BLOCKS, StepResult
 
 FLUSH_MILLISECONDS = 10_000
 IMAGES = 3
