@@ -1,6 +1,6 @@
 #!/bin/sh
 # The same weights on TensorFlow, JAX and PyTorch: descriptors are compared across environments, of which only the first
-# has TensorFlow. Usage: sh scripts/backends.sh [WORK_DIR]    (default: out-backends)
+# has TensorFlow; and a training step on JAX. Usage: sh scripts/backends.sh [WORK_DIR]    (default: out-backends)
 set -eu
 work=$(realpath -m "${1:-out-backends}")
 cd "$(dirname "$0")/.."
@@ -19,4 +19,5 @@ for backend in jax torch; do
   fi
   KERAS_BACKEND=$backend "$work/$backend/bin/python" scripts/backends.py compare "$work" || failed=1
 done
+"$work/jax/bin/python" -m scripts.jax_train_speed --preset=delg_small --image_size=64 --batch_size=8 --num_classes=100 --steps=5 || failed=1
 exit $failed

@@ -1,28 +1,26 @@
-"""Several devices or machines by name, on TensorFlow's own engines; and what one process of them has to know.
+"""Several devices or machines by name, on TensorFlow's own strategies; and what one process of them has to know.
 
 The replicas hold the same weights. Each computes its part of the global batch, losses being divided by the global batch
 size; the gradients are summed over all replicas, then clipped, then applied by each replica to its own copy, so that
 the number of replicas does not change the result.
 """
 
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from protos.errors import InputError, first_line
 from protos.spec import build
+from training.cluster import read_cluster, required_cluster
 from training.input_config import Share
 
 Strategy = Any  # tf.distribute.Strategy
-EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
 def auto() -> Strategy:
     """The machines of ``TF_CONFIG`` where it names several, else all GPUs, else one device."""
-    if len(_workers()) > 1:
+    if len(read_cluster().workers) > 1:
         return multi_worker()
     return mirrored() if len(tf.config.list_physical_devices("GPU")) > 1 else none()
 
@@ -49,8 +47,7 @@ def mirrored(logical_cpus: int | None = None) -> Strategy:
 
 def multi_worker() -> Strategy:
     """All devices of several machines; ``TF_CONFIG`` tells each process who they are and which one it is."""
-    if not _workers():
-        raise InputError(f"multi_worker needs TF_CONFIG in the environment, such as {EXAMPLE}.")
+    required_cluster()
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
@@ -103,6 +100,13 @@ def wait(strategy: Strategy) -> None:
         total().numpy()
 
 
+def distributed(strategy: Strategy, batches: tf.data.Dataset) -> Iterator[Any]:
+    """The batches of this process, or where it has several replicas, tuples of these."""
+    if strategy.num_replicas_in_sync == 1:
+        return iter(batches)
+    return iter(strategy.distribute_datasets_from_function(lambda _: batches))
+
+
 def first(strategy: Strategy, value: Any) -> Any:
     """What the first replica of this process gave."""
     return strategy.experimental_local_results(value)[0]
@@ -125,14 +129,3 @@ def all_gather(values: Any) -> Any:
     places = context.replica_id_in_sync_group * count + tf.range(count)
     own = tf.scatter_nd(places[:, None], values, [count * context.num_replicas_in_sync])
     return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
-
-
-def _workers() -> list[str]:
-    """The addresses in ``TF_CONFIG``; none where it is not set."""
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        return []
-    try:
-        return list(json.loads(text).get("cluster", {}).get("worker", []))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"TF_CONFIG is not of the form {EXAMPLE}. Received: {text!r}") from error

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from delg.commands import chosen_backend
 from protos.errors import InputError
 from protos.files import sha256
+from training.engine import check_backend, engine
 from training.options import TrainOptions
 from training.recordset import RecordSet, check_same_classes, open_records
 
@@ -92,7 +94,8 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
 def _later_settings(options: TrainOptions) -> dict[str, Any]:
     """Settings that came after the first release, where they are not the default: older runs can be continued."""
     changed = {name: getattr(options, name) for name in LATER_SETTINGS}
-    return {name: value for name, value in changed.items() if value != getattr(TrainOptions(), name)}
+    changed = {name: value for name, value in changed.items() if value != getattr(TrainOptions(), name)}
+    return changed if chosen_backend() == "tensorflow" else changed | {"backend": chosen_backend()}
 
 
 def _imagenet_sha256(path: str | None) -> str | None:
@@ -116,6 +119,7 @@ def _init_sha256(folder: str | None) -> dict[str, str]:
 
 def _checked(options: TrainOptions) -> TrainOptions:
     """The options with what follows from others; complains about what is missing."""
+    check_backend(options)
     for name in ("train_file_pattern", "logdir"):
         if not getattr(options, name) and not (name == "logdir" and options.benchmark_input):
             raise InputError(f"--{name} is required.")
@@ -204,19 +208,15 @@ def _train(
     settings: dict[str, Any],
 ) -> None:
     """Builds everything, trains, saves."""
-    import tensorflow as tf
-
     import delg
     from training.assembly import build_trainer, precision, start_weights
-    from training.distribution import build_strategy, share_of
     from training.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, start_run
 
-    if options.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    strategy = build_strategy(options.distribute)
-    share = share_of(strategy, options.batch_size)
-    tf.config.run_functions_eagerly(options.debug)
+    chosen = engine()
+    chosen.prepare(deterministic=options.deterministic, debug=options.debug)
+    strategy = chosen.build_strategy(options.distribute)
+    share = chosen.share_of(strategy, options.batch_size)
     config = _input_config(options, settings["augment"])
     with precision(options.mixed_precision):
         trainer = build_trainer(options, records, settings["model"], strategy, evaluate)

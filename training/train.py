@@ -6,7 +6,6 @@ interrupted run is continued by the same command; a finished one is not repeated
 delg-train --train_file_pattern='records/train*' --validation_file_pattern='records/validation*' --logdir=run
 """
 
-import os
 from typing import Any
 
 from absl import flags
@@ -84,7 +83,11 @@ _define(
     "mirrored(logical_cpus=2) tries it out on a processor) or multi_worker (TF_CONFIG names the machines; each runs "
     "this command with the same --logdir on a shared disk). --batch_size is that of all devices together.",
 )
-_define("bool", "sync_batch_norm", "Batch statistics over all devices; otherwise each device's own (released).")
+_define(
+    "bool",
+    "sync_batch_norm",
+    "Batch statistics over all devices; otherwise each device's own (released). On JAX they are always over all.",
+)
 _define("bool", "mixed_precision", "Compute in bfloat16; weights, poolings, classifiers and losses stay float32.")
 _define("integer", "accumulate", "Compute every batch in so many parts, to need less memory.", lower_bound=1)
 _define("integer", "freeze_backbone_steps", "Train the heads only for so many steps at the start.", lower_bound=0)
@@ -200,13 +203,6 @@ def main() -> None:
     """Turns the flags into options and trains."""
     from dataclasses import fields
 
-    from protos.errors import InputError
-
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if backend != "tensorflow":
-        raise InputError(
-            f"Training needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
-        )
     from training.job import run
 
     values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}

@@ -15,14 +15,13 @@ from protos.errors import InputError
 from training.averaging import AverageConfig, MovingAverage
 from training.best import BestModel
 from training.checkpoints import Checkpoints
+from training.computation import METRICS, StepConfig, StepResult
 from training.diagnosis import NotFiniteError, first_not_finite
-from training.distribution import first, is_chief, wait
-from training.fused import fuse_batch_normalization, synchronize_batch_normalization
+from training.engine import engine
 from training.pipeline import input_failure
 from training.progress import Progress
 from training.sampled import SampledHead
 from training.schedules import Schedule
-from training.step import METRICS, StepConfig, StepResult, TrainStep, compile_validation_step
 from training.summaries import Summaries
 
 Batches = Callable[[int], tf.data.Dataset]
@@ -77,7 +76,7 @@ class Trainer:
       evaluate: called with the model now and then; what it gives is reported under ``retrieval/``, and the model with
         the highest ``mAP`` is kept in ``{logdir}/best``.
       log: prints a line.
-      strategy: the devices, see :mod:`training.distribution`; model and optimizer were made within its scope.
+      strategy: the devices, see :class:`training.engine.Engine`; model and optimizer were made within its scope.
     """
 
     model: Any
@@ -87,20 +86,19 @@ class Trainer:
     logdir: str | os.PathLike[str]
     evaluate: Evaluate | None = None
     log: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
-    strategy: Any = field(default_factory=tf.distribute.get_strategy)
+    strategy: Any = field(default_factory=lambda: engine().build_strategy("none"))
 
     def __post_init__(self) -> None:
         c = self.config
-        self.is_chief = is_chief(self.strategy)
+        self._engine = engine()
+        self.is_chief = self._engine.is_chief(self.strategy)
         if not self.is_chief:
             self.log = lambda line: None
-        if c.sync_batch_norm:
-            synchronize_batch_normalization(self.model._flatten_layers())
-        fuse_batch_normalization(self.model.backbone.layers)
+        self._engine.adapt(self.model, c.sync_batch_norm)
         with self.strategy.scope():
             self.optimizer.build(self.model.trainable_variables)
             self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
-            sampled = self._sampled_head() if c.sampled_classes else None
+            sampled = {"sampled": self._sampled_head()} if c.sampled_classes else {}
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
             self.model,
@@ -108,14 +106,14 @@ class Trainer:
             save_interval=c.save_interval,
             save_seconds=c.save_seconds,
             average=self._average,
-            sampled=sampled,
             writes=self.is_chief,
+            **sampled,
         )
         self._best = BestModel(self.logdir)
-        self._step = TrainStep(
-            self.model, self.optimizer, c.step, self._average, sampled=sampled, strategy=self.strategy
+        self._step = self._engine.TrainStep(
+            self.model, self.optimizer, c.step, self._average, strategy=self.strategy, **sampled
         )
-        self._validation_step = compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
+        self._validation_step = self._engine.compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
 
     def _sampled_head(self) -> SampledHead:
         classes = max(self.config.sampled_classes or 0, self.config.step.batch_size)
@@ -150,7 +148,7 @@ class Trainer:
         progress = Progress(self.config.max_iters, self.config.step.batch_size)
         if start:
             self.checkpoints.resume(progress)
-        iterator = iter(self._distributed(batches, start))
+        iterator = self._engine.distributed(self.strategy, batches(start))
         try:
             for step in range(start, self.config.max_iters):
                 self._advance(step, iterator, progress)
@@ -159,16 +157,10 @@ class Trainer:
                     progress.restart_clock()
                 self.checkpoints.save_if_due(done, progress.sums)
             self.checkpoints.save(self.config.max_iters)
-            wait(self.strategy)
+            self._engine.wait(self.strategy)
         finally:
             if self.is_chief:
                 self.summaries.close()
-
-    def _distributed(self, batches: Batches, start: int) -> Any:
-        """The batches, or where this process has several replicas, tuples of these."""
-        if self.strategy.num_replicas_in_sync == 1:
-            return batches(start)
-        return self.strategy.distribute_datasets_from_function(lambda _: batches(start))
 
     def _advance(self, step: int, iterator: Any, progress: Progress) -> None:
         """One step, its check, and what is due to be reported."""
@@ -177,7 +169,7 @@ class Trainer:
         report = done % self.config.report_interval == 0 or done == self.config.max_iters
         frozen = step < self.config.freeze_backbone_steps
         result = self._step(images, labels, rate, summarize=report, frozen=frozen)
-        images, labels = first(self.strategy, images), first(self.strategy, labels)
+        images, labels = (self._engine.first(self.strategy, value) for value in (images, labels))
         metrics = np.asarray(result.metrics)
         if not np.isfinite(metrics).all():
             self._stop(step, metrics, images, labels)

@@ -79,24 +79,6 @@ def in_new_process(kind: str) -> float | None:
         return pool.submit(peak_memory, kind).result()
 
 
-def arithmetic(model: Any) -> float:
-    """Floating-point operations of a step's convolutions and dense layers."""
-    import keras
-
-    total = 0.0
-    probe = keras.Model(model.backbone.input, [layer.output for layer in model.backbone.layers])
-    shapes = probe.compute_output_spec(keras.KerasTensor((1, SIDE, SIDE, 3)))
-    for layer, out in zip(model.backbone.layers, shapes):
-        if isinstance(layer, keras.layers.Conv2D):
-            total += 2.0 * np.prod(layer.kernel.shape) * np.prod(out.shape[1:3])
-    cells = np.prod(model.backbone.compute_output_spec(keras.KerasTensor((1, SIDE, SIDE, 3)))["block3"].shape[1:3])
-    for variable in (*model.local_head.trainable_variables, model.embedding_layer.kernel,
-                     model.classifier.cosine_weights, model.attention_classifier.kernel):  # fmt: skip
-        if len(variable.shape) > 1:
-            total += 2.0 * np.prod(variable.shape) * (cells if len(variable.shape) == 4 else 1)
-    return 3.0 * BATCH * float(total)
-
-
 def product_speed() -> float:
     """Operations per second of a large matrix product on all cores."""
     import tensorflow as tf
@@ -115,6 +97,8 @@ def product_speed() -> float:
 def row(options: Options) -> dict:
     """Measures per step; bfloat16 and XLA beside it."""
     import tensorflow as tf
+
+    from scripts.bench.arithmetic import step_operations
 
     images, labels = batch()
     model, step = our_step()
@@ -154,7 +138,7 @@ def row(options: Options) -> dict:
         "unit": "step of 8 images",
         "ours": seconds["ours"],
         "reference": seconds["reference"],
-        "bound": arithmetic(model) / product_speed(),
+        "bound": step_operations(model, SIDE, BATCH) / product_speed(),
         "notes": {
             **{f"processor time, {kind}, ms": round(1000 * statistics.median(spent[kind])) for kind in KINDS},
             "bfloat16, ms": round(1000 * seconds["bfloat16"], 1),

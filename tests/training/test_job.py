@@ -155,11 +155,12 @@ def test_all_that_decides_the_result_is_recorded(tmp_path, records_dir, monkeypa
 def test_another_backend_is_refused():
     told = subprocess.run(
         command("train", "--train_file_pattern=x", "--logdir=y"),
-        env=environment() | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False,
+        env=environment() | {"KERAS_BACKEND": "torch"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.returncode != 0
     assert told.stderr.strip() == (
-        "delg-train: Training needs the TensorFlow backend of Keras, not 'jax'; set KERAS_BACKEND=tensorflow."
+        "delg-train: Training needs the TensorFlow or the JAX backend of Keras, not 'torch'; set "
+        "KERAS_BACKEND=tensorflow."
     )
 
 

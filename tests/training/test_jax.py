@@ -1,0 +1,133 @@
+"""Training on JAX: as on TensorFlow, on one device and on two, killed and continued, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras import ops
+
+import delg
+from protos.errors import InputError
+from tests.training import five_steps
+from tests.training.test_distribution import finish, free_ports
+from tests.training.test_resume import ROOT, curves, killed_at, start
+from training.job import run
+from training.options import TrainOptions
+
+pytest.importorskip("jax")
+
+
+@pytest.fixture(scope="module")
+def jax_environment(tmp_path_factory) -> dict[str, str]:
+    """For processes that run on JAX. What one has compiled, quickly rather than well, the others need not."""
+    return {
+        "KERAS_BACKEND": "jax",
+        "CUDA_VISIBLE_DEVICES": "",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    }
+
+
+def ran(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def differences(a: Path, b: Path) -> dict[str, float]:
+    """The largest of each array, relative where a number is above 1."""
+    with np.load(a) as ours, np.load(b) as theirs:
+        assert set(ours) == set(theirs)
+        apart = {name: np.abs(ours[name] - theirs[name]) / np.maximum(np.abs(theirs[name]), 1.0) for name in ours}
+        return {name: float(values.max()) for name, values in apart.items()}
+
+
+@pytest.mark.slow
+def test_one_device_two_devices_two_workers_and_tensorflow_train_alike(tmp_path, jax_environment):
+    weights = tmp_path / "start.weights.h5"
+    five_steps.made()[0].save_weights(weights)
+    done = ran("-m", "pytest", "-q", "tests/training/jax_cases.py", JAX_CASES=str(tmp_path), **jax_environment)
+    assert done.returncode == 0, done.stdout[-5000:]  # there: one device and two
+    np.savez(tmp_path / "tensorflow.npz", **five_steps.train("none", weights))
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.training.five_steps", "auto", str(weights), str(tmp_path / f"{i}.npz")],
+            env=os.environ
+            | jax_environment
+            | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    finish(workers)
+    for name, largest in {"tensorflow": 1e-3, "0": 1e-5, "1": 1e-5}.items():
+        apart = differences(tmp_path / "jax.npz", tmp_path / f"{name}.npz")
+        assert max(apart.values()) < largest, (name, apart)
+        print(f"{name}: metrics differ by {apart.pop('metrics'):.2g}, weights by {max(apart.values()):.2g}")
+
+
+@pytest.mark.slow
+def test_killed_and_continued_it_is_the_uninterrupted_run(tmp_path, records_dir, monkeypatch, jax_environment):
+    for name, value in jax_environment.items():
+        monkeypatch.setenv(name, value)
+    killed_at(records_dir, tmp_path / "killed", 17)
+    with start(records_dir, tmp_path / "killed") as last:
+        out, _ = last.communicate(timeout=200)
+    assert last.returncode == 0 and 13 < int(out.split("continuing from step ")[1].split()[0]) <= 17
+    with start(records_dir, tmp_path / "whole") as whole:
+        assert whole.communicate(timeout=200) and whole.returncode == 0
+    expected = curves(tmp_path / "whole")
+    assert len(expected) > 200 and curves(tmp_path / "killed") == expected
+    ours, theirs = (delg.load(tmp_path / name / "model") for name in ("killed", "whole"))  # on TensorFlow
+    for a, b in zip(ours.weights, theirs.weights):
+        assert np.array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b)), a.path
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    with start(records_dir, tmp_path / "killed") as other:
+        assert other.wait(timeout=100) != 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample_rate": 0.5}, "^--sample_rate needs the TensorFlow backend of Keras, not 'jax'; set KERAS_BACKEND"),
+        ({"accumulate": 2}, "^--accumulate needs the TensorFlow backend of Keras"),
+    ],
+)
+def test_what_jax_cannot_do_is_refused(tmp_path, records_dir, monkeypatch, settings, message):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(InputError, match=message):
+        run(TrainOptions(f"{records_dir}/train*", logdir=str(tmp_path / "run"), **settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_absent_jax_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"run: pip install 'delg\[jax\]'"):
+        run(TrainOptions("records/train*", logdir=str(tmp_path)))
+
+
+def test_a_run_stays_on_its_backend(tmp_path, records_dir, monkeypatch):
+    taken = []
+    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
+    for backend in ("tensorflow", "jax"):
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        run(TrainOptions(f"{records_dir}/train*", logdir=str(tmp_path / "run")))
+    assert taken[1] == taken[0] | {"backend": "jax"}
+
+
+def test_the_step_needs_no_tensorflow():
+    names = "training.jax_step, training.assembly, training.optimizers, scripts.bench.arithmetic"
+    done = ran("-c", f"import sys, {names}\nprint('tensorflow' in sys.modules)", KERAS_BACKEND="jax")
+    assert done.stdout.strip() == "False", done.stderr
