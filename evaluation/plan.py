@@ -122,20 +122,24 @@ def find_benchmark(config: Config) -> Benchmark:
     Raises:
       InputError: neither or too much is given, an unknown name, or a ground truth that is missing or wrong.
     """
-    path, text = config.dataset_file_path, config.benchmark
+    path, (name, more, rest) = config.dataset_file_path, (config.benchmark or "").partition(DISTRACTORS)
     if not path:
-        for name in ("benchmark", "data_dir"):
-            if not getattr(config, name):
-                raise InputError(f"Expected --{name}, or --dataset_file_path.")
-        name, more, _ = str(text).partition(DISTRACTORS)
-        _check_distractors(config, bool(more))
-        chosen = build_benchmark(name, str(config.data_dir), config.queries_dir)
-        return replace(chosen, name=chosen.name + more)
-    if text not in (None, *REVISITED) or config.queries_dir:
+        for flag in ("benchmark", "data_dir"):
+            if not getattr(config, flag):
+                raise InputError(f"Expected --{flag}, or --dataset_file_path.")
+    elif name not in ("", *REVISITED) or config.queries_dir:
         raise InputError(
-            f"--dataset_file_path goes with no --queries_dir, and with no --benchmark but {', '.join(REVISITED)}."
+            f"--dataset_file_path goes with no --queries_dir, and with no --benchmark but {', '.join(REVISITED)}, "
+            f"with or without {DISTRACTORS}."
         )
-    return from_dataset(path, config.data_dir, text)
+    if rest or (more and not name):
+        raise InputError(f"Expected --benchmark=NAME{DISTRACTORS}. Received: {config.benchmark}")
+    _check_distractors(config, bool(more))
+    if path:
+        chosen = from_dataset(path, config.data_dir, name or None)
+    else:
+        chosen = build_benchmark(name, str(config.data_dir), config.queries_dir)
+    return replace(chosen, name=chosen.name + more)
 
 
 def prepare(config: Config) -> Plan:
@@ -160,6 +164,7 @@ def prepare(config: Config) -> Plan:
     if sources:
         chosen.check_images()
     folder = check_writable(config.output_dir)
+    written = Predictions.asked(folder, config.predictions, config.predictions_top_k, chosen)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
     methods, mismatches = _methods(config, chosen, extractors, features)
@@ -168,7 +173,6 @@ def prepare(config: Config) -> Plan:
             if config.rerank is not None:
                 check_local(rerankers, store.folder)
             rerankers = without_local(rerankers)
-    written = Predictions.asked(folder, config.predictions, config.predictions_top_k)
     basis = [config.junk, written.settings() if written else None]
     known = sha256(truth) if truth else None
     ledgers = [
@@ -217,7 +221,8 @@ def _check_distractors(config: Config, wanted: bool) -> None:
     if wanted and not config.distractors_dir:
         raise InputError(f"--benchmark={config.benchmark} expects --distractors_dir.")
     if config.distractors_dir and not wanted:
-        raise InputError(f"--distractors_dir goes with --benchmark=NAME{DISTRACTORS}. Received: {config.benchmark}")
+        received = f" Received: {config.benchmark}" if config.benchmark else ""
+        raise InputError(f"--distractors_dir goes with --benchmark=NAME{DISTRACTORS}.{received}")
     if wanted and config.predictions:
         raise InputError("--predictions goes with no distractors; their names are not ranked to the end.")
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.vpr import image_key
+from evaluation.landmark_votes import image_id
 from evaluation.ledger import file_name
 from evaluation.neighbours import filled, write
 from evaluation.runner import Alignment, Method
@@ -44,7 +45,7 @@ def gldv2(answers: Iterable[Answer], tag: str) -> Iterator[str]:
     """
     yield "id,images"
     for query, names in answers:
-        yield f"{Path(query).name},{' '.join(Path(name).name for name in names)}"
+        yield f"{image_id(query)},{' '.join(map(image_id, names))}"
 
 
 def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
@@ -58,6 +59,7 @@ def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
 
 
 TEXTS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
+IDS: dict[str, Callable[[str], str]] = {"gldv2": image_id, "msls": image_key}  # by which a format names an image
 NEIGHBOURS = "neighbours"
 FORMATS = (*TEXTS, NEIGHBOURS)
 
@@ -77,11 +79,11 @@ class Predictions:
     top_k: int
 
     @classmethod
-    def asked(cls, output: Path, formats: Sequence[str], top_k: int) -> "Predictions | None":
+    def asked(cls, output: Path, formats: Sequence[str], top_k: int, benchmark: Benchmark) -> "Predictions | None":
         """What is asked for; None where no format is.
 
         Raises:
-          InputError: an unknown format, or no result at all.
+          InputError: an unknown format, no result at all, or a format whose ids do not tell the images apart.
         """
         for name in formats:
             if name not in FORMATS:
@@ -90,6 +92,9 @@ class Predictions:
                 )
         if top_k < 1:
             raise InputError(f"--predictions_top_k expects 1 or more. Received: {top_k}")
+        for name in formats:
+            for images in (benchmark.queries, benchmark.database):
+                _check_ids(name, [image.name for image in images])
         return cls(output / "predictions", tuple(sorted(set(formats))), top_k) if formats else None
 
     def settings(self) -> dict[str, object]:
@@ -125,6 +130,15 @@ class Predictions:
                         file.writelines(f"{line}\n" for line in TEXTS[form](answers, row))
 
         return keep
+
+
+def _check_ids(form: str, names: Sequence[str]) -> None:
+    """Proves that a format names each image by an id of its own."""
+    known: dict[str, str] = {}
+    for name in names if form in IDS else ():
+        first = known.setdefault(IDS[form](name), name)
+        if first != name:
+            raise InputError(f"--predictions={form} would write {first!r} and {name!r} with one id, {IDS[form](name)}.")
 
 
 def _word(text: str) -> str:

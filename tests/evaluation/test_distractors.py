@@ -119,9 +119,14 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
     )
     second = job.benchmark(again, lambda line: None)
     assert [row.metrics for row in second.rows] == [row.metrics for row in report.rows]
+    truth = {"dataset_file_path": str(folder / "gnd_roxford5k.pkl"), "data_dir": None}
+    third = job.benchmark(replace(again, **truth, output_dir=str(tmp_path / "three")), lambda line: None)
+    assert third.benchmark == report.benchmark and third.published == report.published
     for change, message in (
         ({"distractors_dir": None}, "expects --distractors_dir"),
         ({"benchmark": "roxford5k"}, r"goes with --benchmark=NAME\+r1m"),
+        ({"benchmark": "roxford5k+r1million"}, r"Expected --benchmark=NAME\+r1m\. Received: roxford5k\+r1million"),
+        ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
         ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
     ):
         with pytest.raises(InputError, match=message):

@@ -12,7 +12,7 @@ from extraction.pipeline import extract
 from protos.errors import InputError
 from protos.files import read_json
 from tests.evaluation.test_runner import Reverse
-from tests.evaluation.tiny import MeanColour, revisited_set
+from tests.evaluation.tiny import RED, MeanColour, paint, revisited_set
 
 
 def run(config):
@@ -98,6 +98,16 @@ def test_lost_predictions_are_written_again(config, tmp_path):
         ({"predictions": ("trec",), "predictions_top_k": 0}, "expects 1 or more"),
     ],
 )
-def test_wrong_predictions_end_in_a_sentence(config, change, message):
+def test_wrong_predictions_end_in_a_sentence_before_any_work(config, tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         run(replace(config, **change))
+    assert not (tmp_path / "out" / "features").exists()
+
+
+@pytest.mark.parametrize("form", ["gldv2", "msls"])
+def test_ids_that_do_not_tell_images_apart_are_refused(tmp_path, form):
+    for name in ("one/0", "one/1", "two/0"):
+        paint(tmp_path / "photos" / f"{name}.png", RED)
+    config = Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), "histogram", predictions=(form,))
+    with pytest.raises(InputError, match=rf"--predictions={form} would write 'one/0' and 'two/0' with one id, 0\."):
+        run(config)
