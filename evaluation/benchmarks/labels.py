@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.protocols import Truth
 from extraction.images import ImageRef
@@ -26,12 +27,17 @@ def by_label(
       A truth for each query; one whose label no other database image has is without positives.
     """
     rows: dict[str, list[int]] = {}
-    files: dict[str, list[int]] = {}
-    for row, (image, label) in enumerate(zip(database, labels, strict=True)):
+    for row, label in enumerate(labels):
         rows.setdefault(label, []).append(row)
-        files.setdefault(os.path.realpath(image.path), []).append(row)
     truths = []
-    for query, label in zip(queries, query_labels, strict=True):
-        junk = np.array(files.get(os.path.realpath(query.path), []), np.int64)
-        truths.append(Truth(np.setdiff1d(np.array(rows.get(label, []), np.int64), junk), junk))
+    for own, label in zip(own_files(queries, database), query_labels, strict=True):
+        truths.append(Truth(np.setdiff1d(np.array(rows.get(label, []), np.int64), own), own))
     return truths
+
+
+def own_files(queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> list[NDArray[np.int64]]:
+    """For each query the database rows that are of its own file."""
+    files: dict[str, list[int]] = {}
+    for row, image in enumerate(database):
+        files.setdefault(os.path.realpath(image.path), []).append(row)
+    return [np.array(files.get(os.path.realpath(query.path), []), np.int64) for query in queries]

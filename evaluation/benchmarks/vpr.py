@@ -2,7 +2,7 @@
 
 Layout, that of the VPR tools: ``data_dir/database`` and ``data_dir/queries`` (or ``--queries_dir``, ``data_dir`` then
 being the database), files named ``@UTM_EAST@UTM_NORTH@...@.jpg`` in folders of any depth. Right are the database images
-within 25 m.
+within 25 m; one that is the query's own file is junk.
 
 With ``vpr(labelled=False)`` the names need no coordinates: nothing is scored, what counts is the file of predictions
 (the MSLS challenge).
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.labels import own_files
 from evaluation.protocols import Truth
 from extraction.images import ImageRef, list_images
 from protos.errors import InputError
@@ -43,7 +44,9 @@ def vpr(
     Raises:
       InputError: a folder is missing, a name holds no coordinates, or no query has a positive.
     """
-    if not (isinstance(radius, int | float) and math.isfinite(radius) and radius > 0):
+    if not isinstance(name, str):
+        raise InputError(f"vpr expects a name in quotes. Received: {name!r}")
+    if not (isinstance(radius, int | float) and not isinstance(radius, bool) and math.isfinite(radius) and radius > 0):
         raise InputError(f"vpr expects a radius above 0. Received: {radius}")
     place = Path(data_dir)
     database = list_images(place if queries_dir else place / "database")
@@ -51,7 +54,8 @@ def vpr(
     nothing = np.zeros(0, np.int64)
     if labelled:
         near = cKDTree(_positions(database)).query_ball_point(_positions(queries), radius)
-        truths = [Truth(np.array(sorted(rows), np.int64), nothing) for rows in near]
+        own = own_files(queries, database)
+        truths = [Truth(np.setdiff1d(np.array(rows, np.int64), junk), junk) for rows, junk in zip(near, own)]
         if not any(len(truth.positives) for truth in truths):
             raise InputError(
                 f"No query of {queries_dir or place / 'queries'} was taken within {radius:g} m of the database."

@@ -75,7 +75,12 @@ def test_the_radius_is_an_argument(walk):
     near, far = positives("vpr(radius=10)"), positives("vpr(radius=25)")
     assert all(a < b for a, b in zip(near[:12], far)) and far[12:] == [0, 0]
     assert build_benchmark("vpr(name='pitts30k')", str(walk)).name == "pitts30k"
-    for text, message in (("vpr(radius=0)", "radius above 0"), ("vpr(radius=1e-9)", "within 1e-09 m")):
+    for text, message in (
+        ("vpr(radius=0)", "radius above 0"),
+        ("vpr(radius=True)", "radius above 0"),
+        ("vpr(name=5)", "name in quotes. Received: 5"),
+        ("vpr(radius=1e-9)", "within 1e-09 m"),
+    ):
         with pytest.raises(InputError, match=message):
             build_benchmark(text, str(walk))
 
@@ -87,3 +92,10 @@ def test_names_without_coordinates(walk, tmp_path):
     benchmark = build_benchmark("vpr(labelled=False)", str(walk / "database"), str(tmp_path))
     assert len(benchmark.database) == 50 and len(benchmark.protocols["all"][0].positives) == 0
     assert image_key(benchmark.queries[0].name) == "mNIAGz" and image_key(benchmark.database[3].name) == "d03"
+
+
+def test_a_photo_is_not_an_answer_to_itself(walk):
+    photos = str(walk / "database")
+    for row, truth in enumerate(build_benchmark("vpr(radius=10)", photos, photos).protocols["all"]):
+        assert truth.junk.tolist() == [row] and row not in truth.positives
+        assert len(truth.positives) in (1, 2)
