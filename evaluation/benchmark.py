@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from evaluation.benchmarks.base import Benchmark
 
 FLAGS = flags.FLAGS
@@ -129,21 +131,16 @@ flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless
 
 
 GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
-LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")
-NOT_GLDV2 = ("dataset_file_path", "queries_dir", "predictions", "predictions_file", "published", "distractors_dir")
-RETRIEVAL_FLAGS = (
-    "benchmark",
+LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")  # any of them: answers are scored
+SCORE_FLAGS = (*LANDMARK_FLAGS, "output_dir")
+ONLY_GLDV2 = ("labels_file", "neighbours")
+NOT_GLDV2 = (
     "dataset_file_path",
-    "data_dir",
     "queries_dir",
-    "model",
-    "baselines",
-    "rerank",
-    "query_features_dir",
-    "index_features_dir",
-    "features_dir",
+    "junk",
     "predictions",
-    "allow_protocol_mismatch",
+    "predictions_top_k",
+    "predictions_file",
     "published",
     "distractors_dir",
 )
@@ -170,28 +167,32 @@ def _expect(*names: str) -> None:
             raise InputError(f"Expected --{name}.")
 
 
+def _refuse(what: str, names: "Iterable[str]") -> None:
+    """Proves that flags are not given, or as they are by default."""
+    from protos.errors import InputError
+
+    strange = [f"--{name}" for name in names if FLAGS[name].value and FLAGS[name].value != FLAGS[name].default]
+    if strange:
+        raise InputError(f"{what} goes with no {', '.join(strange)}.")
+
+
 def _score_landmarks() -> None:
     """Scores the answers to a challenge."""
     from evaluation.landmark_scores import Config, score
-    from protos.errors import InputError
 
     _expect("solution_file", "predictions_file", "output_dir")
-    strange = [f"--{name}" for name in RETRIEVAL_FLAGS if FLAGS[name].value]
-    if strange:
-        raise InputError(f"--solution_file goes with no {', '.join(strange)}.")
+    own = [flag.name for flag in FLAGS.get_flags_for_module(__name__)]
+    _refuse("--solution_file", [name for name in own if name not in SCORE_FLAGS])
     score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
 
 
 def _run_landmarks() -> None:
     """Answers a GLDv2 challenge and scores the answers."""
     from evaluation.landmark_run import Config, run
-    from protos.errors import InputError
     from protos.spec import split
 
     _expect("output_dir")
-    strange = [f"--{name}" for name in NOT_GLDV2 if FLAGS[name].value]
-    if strange:
-        raise InputError(f"--benchmark={FLAGS.benchmark} goes with no {', '.join(strange)}.")
+    _refuse(f"--benchmark={FLAGS.benchmark}", NOT_GLDV2)
     run(
         Config(
             FLAGS.benchmark,
@@ -226,9 +227,12 @@ def _check_landmarks() -> None:
 def _check() -> None:
     """Verifies a data folder, or writes what it is verified by."""
     from evaluation.benchmarks.table import build_benchmark
+    from evaluation.plan import DISTRACTORS
 
+    _refuse("--check" if FLAGS.check else "--write_sums", ["dataset_file_path"])
     _expect("benchmark", "data_dir")
-    _verify(build_benchmark(FLAGS.benchmark, FLAGS.data_dir, FLAGS.queries_dir or None))
+    name = FLAGS.benchmark.removesuffix(DISTRACTORS)
+    _verify(build_benchmark(name, FLAGS.data_dir, FLAGS.queries_dir or None))
 
 
 def _verify(benchmark: "Benchmark") -> None:
@@ -248,6 +252,7 @@ def _benchmark() -> None:
     from protos.spec import split
 
     _expect(*(() if FLAGS.dataset_file_path else ("benchmark", "data_dir")), "output_dir")
+    _refuse(f"--benchmark={FLAGS.benchmark}" if FLAGS.benchmark else "--dataset_file_path", ONLY_GLDV2)
     benchmark(
         Config(
             benchmark=FLAGS.benchmark or None,

@@ -87,3 +87,9 @@ def test_the_command_checks_and_writes_nothing_else(folder, tmp_path):
     done = delg("--check", *arguments, cwd=tmp_path)
     assert done.returncode == 1 and "1 files are missing" in done.stderr and "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
+
+
+def test_a_set_with_distractors_is_that_without(tmp_path):
+    revisited_set(tmp_path / "set", "roxford5k")
+    done = delg("--write_sums", "--check", "--benchmark=roxford5k+r1m", "--data_dir=set", cwd=tmp_path)
+    assert "roxford5k: 2 queries, 5 database images, 7 files; 0 missing" in done.stdout, done.stderr

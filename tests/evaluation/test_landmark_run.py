@@ -235,5 +235,5 @@ def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):
     (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n")
     done = run("--check", f"--data_dir={photos}", "--labels_file=labels.csv")
     assert done.returncode == 1 and "is not whole: 1 files are missing" in done.stderr
-    done = run("--model=rootsift", f"--data_dir={photos}", "--output_dir=out", "--predictions=trec")
-    assert done.returncode == 1 and "goes with no --predictions." in done.stderr
+    done = run("--model=rootsift", f"--data_dir={photos}", "--output_dir=out", "--predictions=trec", "--junk=keep")
+    assert done.returncode == 1 and "goes with no --junk, --predictions." in done.stderr

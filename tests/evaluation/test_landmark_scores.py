@@ -112,6 +112,15 @@ def test_columns_of_a_missing_file(tmp_path):
             ["--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--model=rootsift"],
             "--solution_file goes with no --model.",
         ),
+        (
+            ["--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--check", "--neighbours=5"],
+            "--solution_file goes with no --check, --neighbours.",
+        ),
+        (
+            ["--benchmark=folders", "--data_dir=x", "--output_dir=out", "--neighbours=5"],
+            "--benchmark=folders goes with no --neighbours.",
+        ),
+        (["--check", "--dataset_file_path=gnd.pkl"], "--check goes with no --dataset_file_path."),
     ],
 )
 def test_flags_that_do_not_go_together(tmp_path, arguments, message):
