@@ -24,6 +24,7 @@ from protos.files import check_writable
 
 PREDICTIONS = "predictions"
 NEIGHBOURS = 3
+LEFT_OUT = "The row of RootSIFT + RANSAC is left out: the features under test exist already; --model adds it."
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
     rerankers = reranker_names(config.rerank)
     folder = check_writable(config.output_dir)
     methods, floor, mismatches = _methods(config, folder, truth)
+    gldv2.check_ids(truth, methods[0].queries.names, methods[0].database.names)
     answers: dict[str, Answers] = {}
     if methods[0].database.bytes_per_image()["local"] == 0:
         check_local(rerankers, methods[0].database.folder)
@@ -96,7 +98,8 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
         for row, spent in answer(task, folder / PREDICTIONS).items():
             path = str(folder / PREDICTIONS / f"{row}.csv")
             answers[row] = Answers(path, spent, method.database.bytes_per_image())
-    settings = _settings(config, methods, rerankers) | ({"protocol_mismatch": mismatches} if mismatches else {})
+    reranked = floor.rerankers(floor.verified or FIRST_STAGE, rerankers)
+    settings = _settings(config, methods, reranked) | ({"protocol_mismatch": mismatches} if mismatches else {})
     settings |= {"rootsift_row": floor.left_out} if floor.left_out else {}
     return score_rows(
         truth.solution_file,
@@ -118,6 +121,8 @@ def _check(config: Config) -> None:
         raise InputError(f"{config.benchmark} expects --data_dir with --model.")
     if bool(config.query_features_dir) != bool(config.index_features_dir):
         raise InputError("Expected --query_features_dir and --index_features_dir together.")
+    if config.baselines and not config.model:
+        raise InputError(f"--baselines={','.join(config.baselines)} goes with --model, not with features that exist.")
 
 
 def _methods(config: Config, folder: Path, truth: gldv2.Truth) -> tuple[list[Method], Floor, list[str]]:
@@ -128,7 +133,7 @@ def _methods(config: Config, folder: Path, truth: gldv2.Truth) -> tuple[list[Met
         whole = Benchmark(config.benchmark, [], [], {})
         found = [*recorded.with_benchmark(whole, method), *recorded.between(method.stores)]
         recorded.check(found, config.allow_protocol_mismatch)
-        return [method], Floor(()), found
+        return [method], Floor((), left_out=None if config.baselines == () else LEFT_OUT), found
     chosen = gldv2.images(config.benchmark, str(config.data_dir), truth)
     chosen.check_images()
     floor = choose(config.baselines, config.model, chosen)

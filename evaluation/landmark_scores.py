@@ -28,6 +28,7 @@ from protos.errors import InputError
 from protos.files import check_writable, sha256, write_json, write_text
 
 KS = (1, 5, 10, 100)
+PARTS = ("public", "private")
 JSON, METRICS = "report.json", "metrics.txt"
 JsonObject = dict[str, Any]
 Metrics = dict[str, float]
@@ -188,6 +189,10 @@ def score_rows(
     recorded |= {"predictions_sha256": {name: sha256(answers.path) for name, answers in rows.items()}}
     if challenge.name == "gldv2_recognition":
         recorded["ignore_non_landmarks"] = ignore_non_landmarks
+    else:
+        recorded["queries_without_relevant_images"] = {
+            part: sum(not names for names in getattr(solution, part).values()) for part in PARTS
+        }
     recorded |= dict(settings or {}) | {"images": counts}
     report = {"benchmark": challenge.name, "rows": scored, "settings": recorded, "versions": versions()}
     _write(report, metrics_txt(written), check_writable(output_dir), say)
@@ -202,6 +207,9 @@ def _write(report: JsonObject, text: str, folder: Path, say: Callable[[str], Non
     for name, parts in report["settings"]["images"].items():
         for part, count in parts.items():
             say(f"{name}, {part}: {count['answered']} of {count['images']} images have an answer")
+    for part, count in report["settings"].get("queries_without_relevant_images", {}).items():
+        if count:
+            say(f"{part}: queries without a relevant image, which count as not found: {count}")
     say(f"\n{text}")
     say(f"Report: {(folder / JSON).resolve()}")
 
@@ -211,7 +219,7 @@ def _scored(
 ) -> tuple[dict[str, Metrics], dict[str, dict[str, int]]]:
     """Metrics, and numbers of images and of answers, of each part that the solution has images of."""
     metrics, counts = {}, {}
-    for part, answers in zip(("public", "private"), given, strict=True):
+    for part, answers in zip(PARTS, given, strict=True):
         truth = getattr(solution, part)
         if truth:
             metrics[part] = challenge.score(answers, truth, ignore_non_landmarks)

@@ -5,13 +5,14 @@ Layout: ``data_dir/test/0/1/2/012....jpg``, likewise ``index`` (retrieval) and `
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.landmark_files import Solution
 from evaluation.landmark_scores import challenge_of
-from evaluation.landmark_votes import read_classes
+from evaluation.landmark_votes import image_id, read_classes
 from extraction.images import ImageRef, list_images
 from extraction.official import check_name
 from protos.errors import InputError
@@ -61,6 +62,35 @@ def read(task: str, data_dir: str | None, solution_file: str | None, labels_file
     if not labels_file:
         raise InputError(f"{task} expects --labels_file, CSV with id,landmark_id or landmark_id,images.")
     return Truth(solution_file, challenge.read_solution(solution_file), labels_file, read_classes(labels_file))
+
+
+def check_ids(truth: Truth, queries: Sequence[str], index: Sequence[str]) -> None:
+    """Proves that features are of a task's images, before anything is searched.
+
+    Args:
+      truth: what the CSV files say.
+      queries: names of the images that are asked for.
+      index: names of the images that are searched.
+
+    Raises:
+      InputError: a query is not of the solution, or is there twice, or the index holds no relevant image.
+    """
+    solution, asked = truth.solution, [image_id(name) for name in queries]
+    known = solution.public.keys() | solution.private.keys() | solution.ignored
+    lost = [name for name in asked if name not in known]
+    if lost:
+        raise InputError(
+            f"{truth.solution_file} has {len(lost)} of the {len(asked)} query images not, such as {lost[0]!r}."
+        )
+    if len(set(asked)) < len(asked):
+        raise InputError("Two query images have one id; GLDv2 tells images by the names of their files.")
+    if truth.classes is None:
+        relevant = {name for part in (solution.public, solution.private) for names in part.values() for name in names}
+        if relevant.isdisjoint(map(image_id, index)):
+            raise InputError(
+                f"None of the {len(relevant)} relevant images of {truth.solution_file} is among the {len(index)} index "
+                f"images, such as {image_id(index[0]) if index else 'none'}."
+            )
 
 
 def images(task: str, data_dir: str, truth: Truth) -> Benchmark:

@@ -219,10 +219,20 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
             config(folder, tmp_path, "retrieval", query_features_dir=None),
             "--query_features_dir and --index",
         ),
+        (
+            config(folder, tmp_path, "retrieval", query_features_dir=str(folder / "i")),
+            r"retrieval\.csv has 120 of the 120 query images not, such as 'i0'",
+        ),
+        (
+            config(folder, tmp_path, "retrieval", index_features_dir=str(folder / "q")),
+            r"None of the 120 relevant images of .*retrieval\.csv is among the 40 index images, such as q0\.$",
+        ),
+        (config(folder, tmp_path, "retrieval", baselines=("rootsift",)), "--baselines=rootsift goes with --model"),
         (config(folder, tmp_path, "retrieval", rerank=("ransac",)), "matches local features; .* holds none"),
     ):
         with pytest.raises(InputError, match=message):
             run(changed)
+    assert not (tmp_path / "predictions").exists(), "a mistake was found after the search"
 
 
 def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):

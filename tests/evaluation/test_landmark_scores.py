@@ -66,8 +66,16 @@ def test_retrieval(files, tmp_path):
         "mean position": 51.5,  # 2, and 101 where nothing was found
         "median position": 51.5,
     }
-    assert "P, private: 1 of 2 images have an answer" in said
+    assert "P, private: 1 of 2 images have an answer" in said and not any("without a relevant" in line for line in said)
     assert (tmp_path / "out" / "metrics.txt").read_text().startswith("private\n  mAP@100=25.00\n  mP@1=0.00\n")
+
+
+def test_queries_without_a_relevant_image_are_counted(files):
+    said = []
+    report = landmark_scores.score(files(RETRIEVAL + "s,,Private\n", LISTS), said.append)
+    assert report["rows"][0]["metrics"]["private"]["mAP@100"] == pytest.approx(100 * (1 / 2 + 2 / 4) / 2 / 3)
+    assert "private: queries without a relevant image, which count as not found: 1" in said
+    assert report["settings"]["queries_without_relevant_images"] == {"public": 0, "private": 1}
 
 
 def test_a_query_with_very_many_relevant_images(files):
