@@ -56,10 +56,11 @@ def read_report(place: str | os.PathLike[str]) -> Report:
       InputError: it is missing, or is no report with per-query values.
     """
     path = Path(place)
-    report = Report.from_json(read_json(path / "report.json" if path.is_dir() else path))
-    if not report.queries.get("ap"):
-        raise InputError(f"{place} holds no average precision per query, so that it cannot be compared.")
-    return report
+    document = read_json(path / "report.json" if path.is_dir() else path)
+    if isinstance(document, dict) and "rows" in document and not document.get("queries", {}).get("ap"):
+        of = document.get("benchmark", "unknown")
+        raise InputError(f"{place}, a report of {of}, holds no average precision per query, so it cannot be compared.")
+    return Report.from_json(document)
 
 
 def put_together(first: str, second: str, rows: tuple[str, str] | None = None) -> Comparison:

@@ -88,6 +88,9 @@ def _bring(url: str, path: Path, pause: Callable[[float], None]) -> None:
                 _part(path).unlink(missing_ok=True)
             elif error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
                 break
+        except (ValueError, http.client.InvalidURL) as error:
+            reason = f"no address ({first_line(error)})"
+            break
         except (OSError, http.client.HTTPException) as error:
             reason = first_line(error)
         fruitless = 0 if _size(path) > before else fruitless + 1

@@ -50,8 +50,8 @@ def fetch(
             say(f"{path}: there already, its hash is right.")
         else:
             if offline:
-                state = "is not of its hash" if path.is_file() and expected else "is not there whole"
-                raise InputError(f"{path} {state}, and --offline asks no server.")
+                state = "is not of its hash" if expected else f"has no hash in {SUMS} (sha256sum writes such lines)"
+                raise InputError(f"{path} {state if path.is_file() else 'is not there'}, and --offline asks no server.")
             urls = (*([f"{mirror.rstrip('/')}/{file.name}"] if mirror else []), *file.urls)
             found = download(urls, path, expected)
             lines = sums | {file.name: found}

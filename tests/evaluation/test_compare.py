@@ -93,8 +93,11 @@ def test_reports_without_queries_cannot_be_paired(two, tmp_path):
     made(tmp_path / "z", {"global": [1.0]})
     document = replace(put_together(*two).reports[0], queries={"names": [], "ap": {}}).to_json()
     write_json(tmp_path / "z" / "report.json", document)
-    with pytest.raises(InputError, match="no average precision per query"):
+    with pytest.raises(InputError, match="a report of roxford5k, holds no average precision per query"):
         put_together(two[0], str(tmp_path / "z"))
+    write_json(tmp_path / "z" / "report.json", {"benchmark": "gldv2_retrieval", "rows": [{"method": "mine"}]})
+    with pytest.raises(InputError, match="a report of gldv2_retrieval, holds no average precision per query"):
+        put_together(str(tmp_path / "z"), two[0])
 
 
 def test_recall_is_compared_where_both_hold_it(two, tmp_path):

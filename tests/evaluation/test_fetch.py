@@ -126,6 +126,9 @@ def test_what_no_server_has_ends_in_a_sentence(server, tmp_path):
     assert len(server.asked) == 1, "a 404 was asked for again"
     with pytest.raises(InputError, match="starts with http"):
         download(["file:///etc/passwd"], tmp_path / "x")
+    for url, reason in (("http://[::1/x", "Invalid IPv6 URL"), ("http://host:abc/x", "nonnumeric port")):
+        with pytest.raises(InputError, match=rf"no address \({reason}"):
+            download([url], tmp_path / "x", pause=lambda seconds: pytest.fail("what is no address was asked again"))
 
 
 def archive(**files):
@@ -163,6 +166,12 @@ def test_the_command_brings_and_unpacks_and_then_needs_no_network(server, tmp_pa
     done = run("--offline")
     assert done.returncode == 1 and "is not of its hash, and --offline asks no server" in done.stderr
     assert run().returncode == 0 and (tmp_path / "out" / "gnd.pkl").read_bytes() == DATA
+    (tmp_path / "out" / "SHA256SUMS").unlink()
+    assert "photos.tgz has no hash in SHA256SUMS (sha256sum writes such lines)" in run("--offline").stderr
+    sums = ["sh", "-c", "sha256sum photos.tgz > SHA256SUMS"]
+    assert subprocess.run(sums, cwd=tmp_path / "out", check=True).returncode == run("--offline").returncode == 0
+    (tmp_path / "out" / "photos.tgz").unlink()
+    assert "photos.tgz is not there, and --offline asks no server." in run("--offline").stderr
 
 
 def test_the_mirror_is_asked_first(server, tmp_path):
