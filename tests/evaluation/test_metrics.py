@@ -12,7 +12,7 @@ from evaluation.protocols import Truth, revisited
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "metrics.json").read_text())
 GND = Path(__file__).parents[3] / "shared" / "gnd"
-TOLERANCE = 1e-9
+TOLERANCE = 1e-10
 
 
 def rows(*values):
