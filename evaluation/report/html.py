@@ -66,6 +66,7 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
         cards=cards,
         orders=ORDERS if any(len(card.strips) > 1 for card in cards) else ORDERS[:1],
         overlays=overlays,
+        warnings=text.warnings(report),
         notes=text.notes(report),
         sections=text.sections(report),
         settings={key: text.flat(value) for key, value in report.settings.items()},

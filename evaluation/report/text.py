@@ -81,6 +81,7 @@ def markdown(report: Report) -> str:
     lines = [
         f"# {report.benchmark}",
         "",
+        *(line for sentence in warnings(report) for line in (f"**{sentence}**", "")),
         *_table(header(report), [cells(row) for row in report.rows], numbers=True),
         "",
     ]
@@ -115,7 +116,7 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def notes(report: Report) -> list[str]:
-    """What a reader has to know about the numbers, a sentence each."""
+    """What a reader has to know about the numbers besides :func:`warnings`, a sentence each."""
     said = [
         "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
         "positives have no part in the means.",
@@ -123,7 +124,6 @@ def notes(report: Report) -> list[str]:
         if report.settings.get("junk") == "keep"
         else "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
     ]
-    said = warnings(report) + said
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
         said.append("R@k is the share of queries with any right image among the first k results.")
     if any(row.ms_per_query["rerank"] for row in report.rows):
