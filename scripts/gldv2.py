@@ -1,8 +1,10 @@
-"""GLDv2 recognition at any size, features and CSV files made by rule, by delg-benchmark; and what the true size takes.
+"""A GLDv2 task at any size, features and CSV files made by rule, by delg-benchmark; and what the true size takes.
 
-Shows what the run costs; the quality says nothing, as no photo is involved. The search at true size, 117,577 queries
-against 4,132,914 images, is projected from this run in proportion to queries and images. Usage:
-  python -m scripts.gldv2 FOLDER [--queries=1024] [--index=500000] [--dimension=2048]
+Shows what the run costs; the quality says nothing, as no photo is involved. The search at true size (recognition:
+117,577 queries against 4,132,914 images; retrieval: 1,129 against 761,757) is projected from this run in proportion to
+queries and images. Usage:
+  python -m scripts.gldv2 FOLDER [--task=recognition] [--queries=1024] [--index=500000] [--dimension=2048]
+  python -m scripts.gldv2 FOLDER --task=retrieval --queries=1129 --index=761757
 """
 
 import argparse
@@ -15,7 +17,8 @@ from scripts.r1m import store
 from scripts.roxford import run
 from scripts.rule_features import BLOCK, Floats, noise
 
-TRUE = {"queries": 117_577, "index": 4_132_914, "classes": 203_094}
+TRUE = {"recognition": (117_577, 4_132_914), "retrieval": (1_129, 761_757)}  # queries, index images
+CLASSES = 203_094
 LEAN = 0.5  # of a query towards an image of its class
 
 
@@ -25,20 +28,30 @@ def queries_of(count: int, index: int, dimension: int) -> Iterator[Floats]:
         yield block + LEAN * images[: len(block)]
 
 
-def csv_files(folder: Path, queries: int, index: int) -> None:
-    """The solution and the classes; image ``i`` is of class ``i`` modulo the number of classes."""
-    classes = TRUE["classes"]
-    usage = ("Public", "Private")
-    solution = [f"q{i},{i % classes},{usage[i % 2]}\n" for i in range(queries)]
-    write_text(folder / "solution.csv", "id,landmarks,Usage\n" + "".join(solution))
-    labels = [f"i{i},{i % classes}\n" for i in range(index)]
-    write_text(folder / "train.csv", "id,landmark_id\n" + "".join(labels))
+def csv_files(folder: Path, task: str, queries: int, index: int) -> list[str]:
+    """The solution, and for recognition the classes; image ``i`` is of class ``i`` modulo the number of classes.
+
+    Returns:
+      The flags that name them.
+    """
+    column, right = ("landmarks", "") if task == "recognition" else ("images", "i")
+    solution = [
+        f"q{i},{right}{i % (index if right else CLASSES)},{('Public', 'Private')[i % 2]}\n" for i in range(queries)
+    ]
+    write_text(folder / "solution.csv", f"id,{column},Usage\n" + "".join(solution))
+    given = [f"--solution_file={folder / 'solution.csv'}"]
+    if task == "recognition":
+        labels = [f"i{i},{i % CLASSES}\n" for i in range(index)]
+        write_text(folder / "train.csv", "id,landmark_id\n" + "".join(labels))
+        given.append(f"--labels_file={folder / 'train.csv'}")
+    return given
 
 
 def main() -> None:
     """Makes the features, runs the command, prints times, memory and the projection."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--task", choices=TRUE, default="recognition")
     parser.add_argument("--queries", type=int, default=1024)
     parser.add_argument("--index", type=int, default=500_000)
     parser.add_argument("--dimension", type=int, default=2048)
@@ -50,22 +63,22 @@ def main() -> None:
     }
     for name, (count, rows) in sets.items():
         store(asked.folder / name, [f"{name[0]}{i}" for i in range(count)], rows, asked.dimension, crop=False)
-    csv_files(asked.folder, asked.queries, asked.index)
+    files = csv_files(asked.folder, asked.task, asked.queries, asked.index)
     print(f"features and files made in {time.perf_counter() - start:.1f} s", flush=True)
     run(
         [
-            "--benchmark=gldv2_recognition",
+            f"--benchmark=gldv2_{asked.task}",
             f"--query_features_dir={asked.folder / 'queries'}",
             f"--index_features_dir={asked.folder / 'index'}",
-            f"--solution_file={asked.folder / 'solution.csv'}",
-            f"--labels_file={asked.folder / 'train.csv'}",
+            *files,
             f"--output_dir={asked.folder / 'report'}",
         ]
     )
     spent = read_json(asked.folder / "report" / "report.json")["rows"][0]["ms_per_query"]["search"]
-    hours = spent * TRUE["queries"] * TRUE["index"] / asked.index / 3.6e6
+    queries, index = TRUE[asked.task]
+    hours = spent * queries * index / asked.index / 3.6e6
     print(f"search: {1000 / spent:.2f} queries/s against {asked.index} images")
-    print(f"projection, not measured: {TRUE['queries']} against {TRUE['index']} images take {hours:.1f} hours")
+    print(f"projection, not measured: {queries} against {index} images take {hours:.1f} hours")
 
 
 if __name__ == "__main__":

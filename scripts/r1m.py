@@ -19,6 +19,7 @@ from evaluation.runner import Method
 from evaluation.streamed import run
 from extraction.store import FORMAT, GLOBAL, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers import build_reranker
+from protos.errors import InputError
 from protos.files import atomic_path, sampled_sha256, write_json
 from scripts.rule_features import noise, planted
 
@@ -26,7 +27,11 @@ Rows = Iterator[NDArray[np.float32]]
 
 
 def store(folder: Path, names: list[str], rows: Rows, dimension: int, crop: bool) -> FeatureStore:
-    """A store of global descriptors alone, written row block by row block; one that is there is opened."""
+    """A store of global descriptors alone, written row block by row block; one that is there is opened.
+
+    Raises:
+      InputError: that which is there is of another size.
+    """
     if not (folder / MANIFEST).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / GLOBAL) as place, place.open("wb") as file:
@@ -40,7 +45,10 @@ def store(folder: Path, names: list[str], rows: Rows, dimension: int, crop: bool
         manifest |= {"names": names, "shards": [len(names)], "skipped": [], "counts": counts}
         write_json(folder / MANIFEST, manifest | {"global_sha256": sampled_sha256(folder / GLOBAL)})
         (folder / shard_name(0)).mkdir(exist_ok=True)
-    return FeatureStore.open(folder)
+    made = FeatureStore.open(folder)
+    if (found := made.global_descriptors.shape) != (len(names), dimension):
+        raise InputError(f"{folder} holds {found[0]} x {found[1]} features, not {len(names)} x {dimension}; remove it.")
+    return made
 
 
 def main() -> None:

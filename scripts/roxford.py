@@ -36,9 +36,11 @@ def reached(benchmark: Benchmark, queries: Floats, database: Floats) -> set[int]
     return found - {-1}
 
 
-def write(folder: Path, images: list[ImageRef], describe: Callable[[int], Features], crop: bool) -> None:
-    """A feature store of these; what is there is kept."""
-    writer = StoreWriter(folder, {"extractor": "rule", "crop": crop}, images)
+def write(
+    folder: Path, images: list[ImageRef], describe: Callable[[int], Features], crop: bool, sizes: tuple[int, int]
+) -> None:
+    """A feature store of these; what is there is kept, if it is of these sizes (dimension, local features)."""
+    writer = StoreWriter(folder, {"extractor": "rule", "sizes": list(sizes), "crop": crop}, images)
     for shard in writer.missing():
         start = shard * writer.shard_size
         writer.write(shard, [describe(row) for row in range(start, start + len(writer.shard_images(shard)))], [])
@@ -60,8 +62,8 @@ def make(benchmark: Benchmark, folder: Path, dimension: int, local: int) -> int:
             return rule.features(name, database[row], (8, row), rule.of_database.get(row))
         return Features(name, (SIDE, SIDE), database[row], descriptors=np.zeros((0, LOCAL_DIMENSION), np.float32))
 
-    write(folder / "queries", benchmark.queries, query, crop=True)
-    write(folder / "database", benchmark.database, image, crop=False)
+    write(folder / "queries", benchmark.queries, query, True, (dimension, local))
+    write(folder / "database", benchmark.database, image, False, (dimension, local))
     return len(shown)
 
 

@@ -1,8 +1,11 @@
 """Features made by rule on a ground truth, through the real benchmark command."""
 
+import pytest
+
 from evaluation.benchmarks.table import build_benchmark
 from extraction.store import FeatureStore
 from matching.rerankers import build_reranker
+from protos.errors import InputError
 from protos.files import read_json
 from scripts import roxford
 from tests.evaluation.tiny import revisited_set
@@ -23,3 +26,6 @@ def test_right_images_are_found_and_verified_by_the_command(tmp_path, monkeypatc
     found = build_reranker("ransac").inliers(stores[0].features(0), stores[1].features(0))
     wrong = build_reranker("ransac").inliers(stores[0].features(0), stores[1].features(4))
     assert len(found) > 3 > len(wrong), benchmark.database[4].name
+    monkeypatch.setattr("sys.argv", [*given[:3], "--dimension=512", "--local=61"])
+    with pytest.raises(InputError, match="holds features of other settings"):
+        roxford.main()
