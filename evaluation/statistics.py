@@ -173,9 +173,9 @@ def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) ->
       grouped: ``(Q,)`` the group of each query.
 
     Returns:
-      ``level``, ``groups`` (their number), ``grouped`` (whether queries share them), ``intervals``
-      ``{row: {protocol: {mean, low, high}}}``, and ``paired`` ``{row: {"against": row, "protocols": {protocol:
-      {difference, low, high, p, p_corrected}}}}``.
+      ``level``, ``groups`` (the number of those with any value), ``grouped`` (whether queries share them),
+      ``intervals`` ``{row: {protocol: {mean, low, high}}}``, and ``paired`` ``{row: {"against": row, "protocols":
+      {protocol: {difference, low, high, p, p_corrected}}}}``.
     """
     rows = list(ap)
     against = {row: row.partition("+")[0] if "+" in row else rows[0] for row in rows}
@@ -186,11 +186,12 @@ def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) ->
         found = [compare(ap[other][protocol], ap[row][protocol], grouped) for row, other in against.items()]
         for row, change, corrected in zip(against, found, holm([change.p for change in found]), strict=True):
             paired[row]["protocols"][protocol] = asdict(change) | {"p_corrected": corrected}
-    number = len(np.unique(grouped))
+    valued = ~np.isnan([values for row in ap.values() for values in row.values()]).all(axis=0)
+    number = len(np.unique(grouped[valued]))
     return {
         "level": LEVEL,
         "groups": number,
-        "grouped": number < len(grouped),
+        "grouped": number < int(valued.sum()),
         "intervals": intervals,
         "paired": paired,
     }

@@ -89,6 +89,8 @@ def test_rows_stand_against_what_they_are_to_better():
     change = found["paired"]["global+ransac"]["protocols"]["all"]
     assert change["difference"] == 1 and change["p"] < 0.01 and change["p"] <= change["p_corrected"] < 0.03
     assert found["groups"] == 10 and not found["grouped"]
+    without = summary({"global": {"all": [1.0, math.nan, 2.0], "hard": [math.nan, math.nan, 2.0]}}, own(3))
+    assert without["groups"] == 2 and not without["grouped"], "a query without a value was counted"
 
 
 @pytest.mark.skipif(not GND.is_dir(), reason="the real ground truth is not here")
