@@ -20,7 +20,7 @@ from evaluation.rerank_rows import check_local, hyper_parameters, reranker_names
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.store import FeatureStore
 from protos.errors import InputError
-from protos.files import check_writable
+from protos.files import check_writable, sha256
 
 PREDICTIONS = "predictions"
 NEIGHBOURS = 3
@@ -100,6 +100,8 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
             answers[row] = Answers(path, spent, method.database.bytes_per_image())
     reranked = floor.rerankers(floor.verified or FIRST_STAGE, rerankers)
     settings = _settings(config, methods, reranked) | ({"protocol_mismatch": mismatches} if mismatches else {})
+    if truth.labels_file:
+        settings |= {"labels_file": truth.labels_file, "labels_file_sha256": sha256(truth.labels_file)}
     settings |= {"rootsift_row": floor.left_out} if floor.left_out else {}
     return score_rows(
         truth.solution_file,
@@ -155,7 +157,6 @@ def _settings(config: Config, methods: list[Method], rerankers: dict[str, str]) 
     return {
         "model": config.model or config.index_features_dir,
         **({"data_dir": config.data_dir} if config.data_dir else {}),
-        **({"labels_file": config.labels_file} if config.labels_file else {}),
         **({"neighbours": config.neighbours} if config.benchmark == gldv2.RECOGNITION else {}),
         "queries": len(methods[0].queries),
         "index": len(methods[0].database),

@@ -13,7 +13,7 @@ from evaluation.landmark_metrics import Prediction, gap, mean_average_precision
 from evaluation.landmark_run import Config, run
 from extraction.store import FeatureStore
 from protos.errors import InputError
-from protos.files import read_json, write_json
+from protos.files import read_json, sha256, write_json
 from tests.evaluation.test_distractors import store, unit
 
 CLASSES, IMAGES, QUERIES, SIZE = 12, 10, 40, 16
@@ -174,6 +174,8 @@ def test_recognition_from_images_to_report_with_ransac_before_the_vote(photos, t
     assert [row["method"] for row in report["rows"]] == names
     assert report["rows"][1]["metrics"]["public"] == {"GAP": 100.0, "top-1": 100.0}
     assert report["settings"]["queries"] == 4 and report["settings"]["index"] == 12
+    assert report["settings"]["labels_file"] == str(photos / "train.csv")
+    assert report["settings"]["labels_file_sha256"] == sha256(photos / "train.csv")
     lines = (tmp_path / "out" / "predictions" / "global+ransac.csv").read_text().splitlines()
     votes = {line.split(",")[0]: line.split(",")[1].split() for line in lines[1:]}
     assert votes["1q1q"][0] == "101" and float(votes["1q1q"][1]) > 3 * float(votes["none0"][1])
