@@ -80,7 +80,7 @@ def check_ids(truth: Truth, queries: Sequence[str], index: Sequence[str]) -> Non
     lost = [name for name in asked if name not in known]
     if lost:
         raise InputError(
-            f"{truth.solution_file} has {len(lost)} of the {len(asked)} query images not, such as {lost[0]!r}."
+            f"{truth.solution_file} lacks {len(lost)} of the {len(asked)} query images, such as {lost[0]!r}."
         )
     if len(set(asked)) < len(asked):
         raise InputError("Two query images have one id; GLDv2 tells images by the names of their files.")

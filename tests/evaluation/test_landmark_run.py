@@ -223,7 +223,7 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
         ),
         (
             config(folder, tmp_path, "retrieval", query_features_dir=str(folder / "i")),
-            r"retrieval\.csv has 120 of the 120 query images not, such as 'i0'",
+            r"retrieval\.csv lacks 120 of the 120 query images, such as 'i0'",
         ),
         (
             config(folder, tmp_path, "retrieval", index_features_dir=str(folder / "q")),
