@@ -11,6 +11,7 @@ from evaluation import recorded, stores
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.distractors import check_head
 from evaluation.floor import Floor, choose
 from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger
@@ -156,6 +157,8 @@ def prepare(config: Config) -> Plan:
     """
     chosen = find_benchmark(config)
     rerankers = reranker_names(DEFAULT_RERANK if config.rerank is None else config.rerank)
+    for name, text in rerankers.items() if config.distractors_dir else ():
+        check_head(build_reranker(text).head, name)
     floor = choose(config.baselines, config.model, chosen, bool(config.distractors_dir))
     sources = stores.sources(config.model, floor.baselines)
     _check(config, chosen)

@@ -128,6 +128,8 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
         ({"benchmark": "roxford5k+r1million"}, r"Expected --benchmark=NAME\+r1m\. Received: roxford5k\+r1million"),
         ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
         ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
+        ({"rerank": ("alpha_qe",)}, "alpha_qe expects a top_k of at most 20000"),
     ):
         with pytest.raises(InputError, match=message):
-            job.benchmark(replace(config, **change), lambda line: None)
+            job.benchmark(replace(config, output_dir=str(tmp_path / "none"), **change), lambda line: None)
+    assert not (tmp_path / "none" / "features").exists()
