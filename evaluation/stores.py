@@ -6,10 +6,11 @@ from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.runner import FIRST_STAGE, Method
+from extraction.describing import Extractor
 from extraction.extractors import EXTRACTORS, build_extractor
 from extraction.images import list_images
 from extraction.official import open_features
-from extraction.pipeline import Extractor, check_local_dtype, extract
+from extraction.pipeline import check_local_dtype, extract
 from extraction.store import FeatureStore
 from protos import spec
 from protos.errors import InputError

@@ -11,10 +11,10 @@ import numpy as np
 from extraction import whitening
 from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
+from extraction.describing import describe
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.openvino_runtime import INT8_FILE, graph_digest
-from extraction.pipeline import describe
 from protos.errors import InputError
 from protos.files import atomic_path, read_json, write_json
 

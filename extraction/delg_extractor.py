@@ -3,6 +3,7 @@
 Source: DELG, arXiv 2001.05027, section 3.3, and the released extractors of DELG, CVNet and SuperGlobal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
+from extraction.describing import Picture
 from extraction.features import Features, Floats
 from extraction.openvino_runtime import int8_digest
 from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections, attach
 from extraction.resize import RULE, limited_size, resize, to_source
-from extraction.runtimes import Network, Runtime, resolved, start
+from extraction.runtimes import SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid, Size
 from extraction.select import suppressed, top_by_score
@@ -79,7 +81,8 @@ class DelgExtractor:
         self.pca: Projections = NO_PCA
         self._runtime_name, self.folder = resolved(config.runtime), folder
         self._runtime: Runtime | None = None
-        self._networks: dict[tuple[str, ...], Network] = {}
+        self._networks: dict[tuple[tuple[str, ...], int], Network] = {}
+        self._at_once = 1
         self._building = Lock()
         self.settings: dict[str, Any] = common_settings(
             extractor="delg",
@@ -129,16 +132,27 @@ class DelgExtractor:
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
-        source, found = size or (image.shape[1], image.shape[0]), _Outputs()
-        base, scaled, passes = self.plan(image, resize_factor, source)
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        return self.together([Picture(image, name, resize_factor, size)])[0]
+
+    def together(self, pictures: Sequence[Picture]) -> list[Features]:
+        """Describes pictures that have one size at scale 1, with one run of the network a scale."""
+        plans = [self.plan(one.image, one.resize_factor, one.size) for one in pictures]
+        found = [_Outputs() for _ in pictures]
+        sources = [one.size or (one.image.shape[1], one.image.shape[0]) for one in pictures]
+        base, _, passes = plans[0]
         for one in passes:
-            outputs = self.network(one.heads)(scaled(one.scale, one.size))
-            if "global" in one.heads:
-                found.vectors.append(outputs["global_descriptor"][0].astype(np.float64))
-            if "local" in one.heads:
-                self._add_local(found, outputs, one, base, source)
-        return self._features(found, name, base, source)
+            inputs = [scaled(one.scale, one.size) for _, scaled, _ in plans]
+            outputs = self.network(one.heads)(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
+            for i, (part, source) in enumerate(zip(found, sources)):
+                own = {name: values[i] for name, values in outputs.items()}
+                if "global" in one.heads:
+                    part.vectors.append(own["global_descriptor"].astype(np.float64))
+                if "local" in one.heads:
+                    self._add_local(part, own, one, base, source)
+        return [
+            self._features(part, picture.name, base, source) for part, picture, source in zip(found, pictures, sources)
+        ]
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
         """``(width, height)`` at scale 1 of an image of a size."""
@@ -174,14 +188,19 @@ class DelgExtractor:
         with self._building:
             if self._runtime is None:
                 self._runtime = start(self.model, self._runtime_name, self.config.precision, self.folder)
-            if heads not in self._networks:
-                self._networks[heads] = self._runtime.network(heads)
-        return self._networks[heads]
+            key = heads, self._at_once
+            if key not in self._networks:
+                self._networks[key] = self._runtime.network(*key)
+        return self._networks[key]
+
+    def share_cores(self, threads: int) -> None:
+        """Tells how many threads are going to describe images at the same time."""
+        self._at_once = threads if self._runtime_name in SHARING else 1
 
     def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, source: Size) -> None:
-        scores = np.asarray(outputs["attention"][0], np.float32)
+        scores = np.asarray(outputs["attention"], np.float32)
         found.scores.append(scores.ravel())
-        found.descriptors.append(outputs["local_descriptors"][0].reshape(scores.size, -1))
+        found.descriptors.append(outputs["local_descriptors"].reshape(scores.size, -1))
         found.points.append(self._points(scores.shape, one, base, source))
         found.scales.append(np.full(scores.size, 1 / one.scale, np.float32))
 

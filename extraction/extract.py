@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 if TYPE_CHECKING:
+    from extraction.describing import Extractor
     from extraction.images import ImageRef
     from extraction.official_config import ExtractionRequest
-    from extraction.pipeline import Extractor
     from extraction.recipe import Recipe
     from extraction.store import FeatureStore
 
@@ -113,6 +113,12 @@ _ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Where images a
 _RAY_ADDRESS = flags.DEFINE_string(
     "ray_address", None, "A Ray cluster that runs, such as HOST:6379; default: one in this machine for this command."
 )
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size",
+    1,
+    "Most images in one run of the network, if they have one size and no more than a megapixel in all.",
+    lower_bound=1,
+)
 _NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
 
 
@@ -158,14 +164,15 @@ def _run(extractor: "Extractor", recipe: "Recipe", images: "list[ImageRef]", out
     from protos.errors import InputError
 
     storage: dict[str, Any] = {"local_dtype": _LOCAL_DTYPE.value, "append": _APPEND.value}
-    share, threads = (_SHARD_INDEX.value, _NUM_SHARDS.value), _NUM_THREADS.value
+    work: dict[str, Any] = {"num_threads": _NUM_THREADS.value, "batch_size": _BATCH_SIZE.value}
+    share = _SHARD_INDEX.value, _NUM_SHARDS.value
     if _ENGINE.value == "local":
-        return extract_share(extractor, images, output_dir, share, num_threads=threads, **storage)
+        return extract_share(extractor, images, output_dir, share, **work, **storage)
     if share[1] > 1:
         raise InputError("--num_shards goes with --engine=local; Ray shares the work itself.")
     writer = begin(extractor, images, output_dir, **storage)
     if not writer.complete:
-        write_shards_on_ray(recipe, writer, address=_RAY_ADDRESS.value, num_threads=threads)
+        write_shards_on_ray(recipe, writer, address=_RAY_ADDRESS.value, **work)
         return writer.finish()
     return extract(extractor, images, output_dir, **storage)
 

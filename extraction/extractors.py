@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from extraction.config import OPTIONS
+from extraction.describing import Extractor
 from extraction.histogram import Histogram
-from extraction.pipeline import Extractor
 from extraction.rootsift import RootSift
 from extraction.saved_model import SavedModelExtractor
 from extraction.saved_model_runner import is_saved_model

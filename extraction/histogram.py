@@ -51,7 +51,7 @@ class Histogram:
         }
 
     def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
         features = self._local(image, name, resize_factor)
         parts = [image, *(_quarters(image) if self.pyramid else [])]
         vector = np.concatenate([histogram(part, self.bins) for part in parts])

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from threading import Lock
@@ -171,19 +171,37 @@ def load_shrunk(
     Raises:
       BadImageError: the file is missing, empty, truncated, not an image, or the crop lies outside of it.
     """
+    with _opened(ref) as image:
+        size = image.size
+        box, side = _cut(ref, size, crop_rule)
+        if shrink is not None and size[0] * size[1] > LARGE:
+            smaller = shrink(side, max(side) / max(size))
+            with _one_large:
+                return _shrunk(_rgb(image), box, smaller), size, box[:2], side
+        rgb = _rgb(image)
+        return np.array(rgb if ref.crop is None else rgb.crop(box), np.uint8), size, box[:2], side
+
+
+def crop_size(ref: ImageRef, crop_rule: str = "round") -> tuple[Size, Size]:
+    """``(width, height)`` of the crop and of the whole photo, read from the head of the file.
+
+    Raises:
+      BadImageError: see :func:`load_shrunk`; damage behind the head is not seen.
+    """
+    with _opened(ref) as image:
+        return _cut(ref, image.size, crop_rule)[1], image.size
+
+
+@contextlib.contextmanager
+def _opened(ref: ImageRef) -> Iterator[Image.Image]:
+    """A file, its pixels not read yet; whatever goes wrong while it is in use becomes a BadImageError."""
     try:
         with Image.open(ref.path) as image:
-            size = image.size
-            if size[0] * size[1] > MAX_PIXELS:
-                raise BadImageError(f"{size[0]} x {size[1]} pixels, more than {MAX_PIXELS // 10**6} million")
-            box = _box(ref.crop, size, CROP_RULES[crop_rule])
-            side = box[2] - box[0], box[3] - box[1]
-            if shrink is not None and size[0] * size[1] > LARGE:
-                smaller = shrink(side, max(side) / max(size))
-                with _one_large:
-                    return _shrunk(_rgb(image), box, smaller), size, box[:2], side
-            rgb = _rgb(image)
-            return np.array(rgb if ref.crop is None else rgb.crop(box), np.uint8), size, box[:2], side
+            if image.size[0] * image.size[1] > MAX_PIXELS:
+                raise BadImageError(
+                    f"{image.size[0]} x {image.size[1]} pixels, more than {MAX_PIXELS // 10**6} million"
+                )
+            yield image
     except BadImageError:
         raise
     except UnidentifiedImageError as error:
@@ -192,6 +210,12 @@ def load_shrunk(
         raise BadImageError(error.strerror or str(error)) from error
     except Exception as error:  # decoders raise errors of many kinds on damaged files
         raise BadImageError(f"not decodable: {error}") from error
+
+
+def _cut(ref: ImageRef, size: Size, crop_rule: str) -> tuple[tuple[int, int, int, int], Size]:
+    """The crop's box in the photo, and its size."""
+    box = _box(ref.crop, size, CROP_RULES[crop_rule])
+    return box, (box[2] - box[0], box[3] - box[1])
 
 
 def _no_image(path: Path) -> str:

@@ -24,7 +24,7 @@ class KerasRuntime:
         """Takes the model, or a copy of it that computes in bfloat16."""
         self.model = in_policy(model, POLICIES[precision])
 
-    def network(self, heads: tuple[str, ...]) -> Network:
+    def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
         """See :class:`extraction.runtimes.Runtime`; without XLA in TensorFlow, which would compile for every size."""
         inner = self.model.inference_model(heads)
         if keras.backend.backend() == "tensorflow":

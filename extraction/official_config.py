@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.config import SWITCHES
+from extraction.describing import Extractor
 from extraction.features import Features
 from extraction.official_writer import BOTH, Kinds
 from extraction.pca import Pca, Projections, load_pca
-from extraction.pipeline import Extractor
 from protos.configs import read_delf_config
 from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
 from protos.errors import InputError
@@ -59,10 +59,18 @@ class HeadSelection:
             "use_local_features": kinds.local,
             "use_global_features": kinds.global_,
         }
+        for name in ("base_size", "share_cores"):
+            if hasattr(extractor, name):
+                setattr(self, name, getattr(extractor, name))
+        if hasattr(extractor, "together"):
+            self.together = lambda pictures: [self._part(one) for one in extractor.together(pictures)]
 
-    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
-        features = self.extractor(image, name, resize_factor=resize_factor)
+    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, **told: Any) -> Features:
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        return self._part(self.extractor(image, name, resize_factor=resize_factor, **told))
+
+    def _part(self, features: Features) -> Features:
+        """What is kept."""
         if not self.kinds.local:
             return Features(features.name, features.image_size, features.global_descriptor)
         return replace(features, global_descriptor=np.zeros(0, np.float32))

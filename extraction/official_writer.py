@@ -4,17 +4,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from extraction.batches import fingerprint
+from extraction.buckets import threads
+from extraction.describing import Extractor, describe_crop
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef
 from extraction.official import GLOBAL, LOCAL, RECORD, check_name, place_of
-from extraction.pipeline import Extractor, describe_crop
 from extraction.resize import TooSmallError
 from extraction.store import MANIFEST, PLAN, differing
 from protos.arrays import write_global
@@ -118,7 +118,7 @@ def extract_official(
         return finished["skipped"]
     todo = [ref for ref in images if not _described(place_of(place, ref.name, kinds.last))]
 
-    with ThreadPoolExecutor(num_threads, thread_name_prefix="extract") as pool:
+    with threads(extractor, num_threads) as pool:
         done = len(images) - len(todo)
         options = {"total": len(images), "initial": done, "unit": "image", "desc": place.name, "disable": not progress}
         skipped = [

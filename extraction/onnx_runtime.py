@@ -28,7 +28,7 @@ class OnnxRuntime:
             raise InputError("The runtime onnxruntime is not installed; run: pip install 'delg[onnx]'") from error
         self._package, self._model = onnxruntime, model
 
-    def network(self, heads: tuple[str, ...]) -> Network:
+    def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
         """See :class:`extraction.runtimes.Runtime`."""
         document = onnx_document(traced(self._model, heads)).SerializeToString()
         session = self._package.InferenceSession(document, providers=["CPUExecutionProvider"])

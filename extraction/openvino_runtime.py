@@ -40,13 +40,14 @@ class OpenVinoRuntime:
         if precision in NEEDS and NEEDS[precision] not in able:
             raise InputError(f"This processor has no {precision}; OpenVINO finds {', '.join(able)}.")
         rest = HINTS[precision] if "BF16" in able else "f32"
-        self._options = {"INFERENCE_PRECISION_HINT": rest, "PERFORMANCE_HINT": "LATENCY"}
+        self._options = {"INFERENCE_PRECISION_HINT": rest}
 
-    def network(self, heads: tuple[str, ...]) -> Network:
-        """See :class:`extraction.runtimes.Runtime`."""
+    def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
+        """See :class:`extraction.runtimes.Runtime`; calls at the same time share the cores among them."""
         names = [name for head in heads for name in OUTPUTS[head]]
         part = openvino().Model([self._graph.output(name) for name in names], self._graph.get_parameters(), "delg")
-        compiled = self._core.compile_model(part, "CPU", self._options)
+        most = self._core.get_property("CPU", "RANGE_FOR_STREAMS")[1]
+        compiled = self._core.compile_model(part, "CPU", self._options | {"NUM_STREAMS": min(at_once, most)})
         requests = local()
 
         def run(images: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def write_shards_on_ray(
     *,
     address: str | None = None,
     num_threads: int = 2,
+    batch_size: int = 1,
     progress: bool = True,
 ) -> None:
     """Describes the images of the missing shards on a cluster, and writes each shard as it comes back.
@@ -40,6 +41,7 @@ def write_shards_on_ray(
       writer: of the store.
       address: of a cluster that runs; None starts one in this machine and ends it.
       num_threads: of a task; Ray runs as many at once as there are cores for.
+      batch_size: most images of a run of the network.
       progress: show a line with images/s and the time left.
 
     Raises:
@@ -52,7 +54,9 @@ def write_shards_on_ray(
         options: dict[str, Any] = {"total": len(writer.images), "initial": len(writer.images) - todo, "unit": "image"}
         with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, **options) as bar:
             bad = 0
-            for shard, features, skipped in _described(ray, recipe, writer, shards, num_threads):
+            for shard, features, skipped in _described(
+                ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size
+            ):
                 writer.write(shard, features, skipped)
                 bad += len(skipped)
                 bar.set_postfix(skipped=bad)
@@ -91,7 +95,7 @@ def _answers(address: str) -> None:
 
 
 def _described(
-    ray: Any, recipe: Recipe, writer: StoreWriter, shards: Sequence[int], num_threads: int
+    ray: Any, recipe: Recipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
 ) -> Iterator[Found]:
     """What comes back, in any order; few more tasks are given out than run, so that results do not pile up."""
     limit = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)) // num_threads)
@@ -102,7 +106,7 @@ def _described(
         while waiting and len(running) < limit:
             shard = waiting.pop()
             refs = [replace(ref, path=os.path.abspath(ref.path)) for ref in writer.shard_images(shard)]  # noqa: PTH100
-            running.append(task.remote(pickle.dumps((absolute(recipe), shard, refs, num_threads))))
+            running.append(task.remote(pickle.dumps((absolute(recipe), shard, refs, num_threads, batch_size))))
         ready, running = ray.wait(running)
         yield pickle.loads(ray.get(ready[0]))
 

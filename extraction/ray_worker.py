@@ -9,7 +9,7 @@ from delg.commands import chosen_backend
 from delg.quiet import silence_tensorflow
 
 if TYPE_CHECKING:
-    from extraction.pipeline import Extractor
+    from extraction.describing import Extractor
 
 
 @lru_cache(maxsize=1)
@@ -26,13 +26,13 @@ def answer(request: bytes) -> bytes:
     """Describes the images of a shard.
 
     Args:
-      request: pickled recipe, shard, images and number of threads.
+      request: pickled recipe, shard, images, number of threads, and most images of a run of the network.
 
     Returns:
       Pickled shard, features and ``{"name", "reason"}`` of images that cannot be used.
     """
-    from extraction.pipeline import described
+    from extraction.buckets import in_order, sorted_out
 
-    recipe, shard, refs, num_threads = pickle.loads(request)
-    features, skipped = described(_extractor(pickle.dumps(recipe)), refs, num_threads)
-    return pickle.dumps((shard, features, skipped))
+    recipe, shard, refs, num_threads, batch_size = pickle.loads(request)
+    (found,) = in_order(_extractor(pickle.dumps(recipe)), [refs], num_threads, batch_size)
+    return pickle.dumps((shard, *sorted_out(refs, found)))

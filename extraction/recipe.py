@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from extraction.describing import Extractor
 from extraction.extractors import build_extractor
 from extraction.official_config import narrowed, selected
 from extraction.official_writer import BOTH, Kinds
 from extraction.pca import NO_PCA, Projections, attach
-from extraction.pipeline import Extractor
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class RootSift:
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`."""
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
         width, height = size or (image.shape[1], image.shape[0])
         base = self.base_size((width, height), resize_factor)
         points, diameters, scores, descriptors = root_sift(self._sift, resize(image, base), self.max_feature_num)

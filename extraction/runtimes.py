@@ -22,6 +22,7 @@ RUNTIMES: dict[str, tuple[str, ...]] = {  # and the precisions that each compute
     "openvino": PRECISIONS,
     "onnxruntime": PRECISIONS[:1],
 }
+SHARING = ("openvino",)  # make another network for several calls at once
 MODULES = {
     **dict.fromkeys(KERAS_BACKENDS, "extraction.keras_runtime"),
     "openvino": "extraction.openvino_runtime",
@@ -32,8 +33,13 @@ MODULES = {
 class Runtime(Protocol):
     """A model made ready for one runtime and precision."""
 
-    def network(self, heads: tuple[str, ...]) -> Network:
-        """The network that computes these heads and no more; it may be called by several threads."""
+    def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
+        """The network that computes these heads and no more; it may be called by several threads.
+
+        Args:
+          heads: what is computed.
+          at_once: how many threads are expected to call it at the same time, which is a matter of speed alone.
+        """
         ...
 
 

@@ -132,7 +132,7 @@ class SavedModelExtractor:
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.pipeline.Extractor`.
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`.
 
         Raises:
           TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives nothing.

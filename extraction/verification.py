@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from extraction.describing import Extractor, describe
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef
-from extraction.pipeline import Extractor, describe
 from protos.errors import InputError
 
 SAME_PLACE = 0.05  # pixels, and hundredths of a scale

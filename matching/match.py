@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from extraction.describing import Loaded
     from extraction.images import Crop, ImageRef
-    from extraction.pipeline import Loaded
 
 FLAGS = flags.FLAGS
 POSITIONAL = "A.jpg B.jpg"
@@ -41,9 +41,10 @@ def main(arguments: list[str]) -> None:
     from dataclasses import replace
     from pathlib import Path
 
+    from extraction.describing import describe
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError
-    from extraction.pipeline import check_local_dtype, describe
+    from extraction.pipeline import check_local_dtype
     from extraction.storage import as_stored
     from matching.lookup import parse_crop
     from matching.ransac import Ransac

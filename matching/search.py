@@ -45,9 +45,9 @@ def main() -> None:
     """
     from pathlib import Path
 
+    from extraction.describing import describe
     from extraction.extractors import build_extractor
     from extraction.images import BadImageError, ImageRef
-    from extraction.pipeline import describe
     from extraction.storage import as_stored
     from extraction.store import check_settings
     from matching.lookup import find, parse_crop

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from openvino import opset13 as op
 
 import delg
 from extraction.delg_extractor import DelgExtractor
+from extraction.describing import describe
 from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.openvino_runtime import HINTS, OUTPUTS
-from extraction.pipeline import describe, extract
+from extraction.pipeline import extract
 from extraction.verification import twins
 from scripts.bench.extract_reference import CHOSEN, FEATURES, SCALES, Described, Reference
 from scripts.bench.measure import Options, check, interleaved
@@ -87,8 +89,13 @@ def gflop(one: DelgExtractor, image: np.ndarray) -> float:
     return float(total) / 1e9
 
 
-def product(precision: str) -> Callable[[int], Any]:
-    """A chain of square products on OpenVINO in this precision; see :data:`SIDE` and :data:`CHAIN`."""
+def product(precision: str, at_once: int = 1) -> Callable[[int], Any]:
+    """A chain of square products on OpenVINO in this precision; see :data:`SIDE` and :data:`CHAIN`.
+
+    Args:
+      precision: of the products.
+      at_once: chains that are computed at the same time and share the cores.
+    """
     rng = np.random.default_rng(0)
     node = given = op.parameter([SIDE, SIDE], np.float32)
     for _ in range(CHAIN):
@@ -97,9 +104,28 @@ def product(precision: str) -> Callable[[int], Any]:
             node, weight = quantised(node, 3.0, 256), quantised(weight, 0.05, 255)
         node = op.matmul(node, weight, False, False)
     graph = ov.Model([op.reduce_max(node, op.constant([0, 1]))], [given])
-    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[precision]})
-    request, values = compiled.create_infer_request(), rng.normal(size=(SIDE, SIDE)).astype(np.float32)
-    return lambda _: request.infer([values], share_inputs=True)
+    options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": at_once}
+    compiled = ov.Core().compile_model(graph, "CPU", options)
+    requests = [compiled.create_infer_request() for _ in range(at_once)]
+    for request in requests:
+        request.set_input_tensor(ov.Tensor(rng.normal(size=(SIDE, SIDE)).astype(np.float32)))
+
+    def run(_: int) -> None:
+        for request in requests:
+            request.start_async()
+        for request in requests:
+            request.wait()
+
+    return run
+
+
+def networks(one: DelgExtractor, image: np.ndarray, at_once: int) -> Callable[[int], Any]:
+    """All runs of the network on an image, by so many threads at the same time, each for itself."""
+    one.share_cores(at_once)
+    runs = [(one.network(run.heads), x) for run, x in zip(one.plan(image)[2], one.network_inputs(image))]
+    one.share_cores(1)
+    pool = ThreadPoolExecutor(at_once)
+    return lambda _: list(pool.map(lambda _: [network(x) for network, x in runs], range(at_once)))
 
 
 def quantised(node: Any, limit: float, levels: int) -> Any:
@@ -162,27 +188,28 @@ def measured(
     found = agreement(describe(one, refs[0]), reference(refs[0]))
     check(limits(found), f"{found}")
     image = photo(0)
-    inputs = [(one.network(run.heads), x) for run, x in zip(one.plan(image)[2], one.network_inputs(image))]
     place = options.folder / "extraction_store"
 
     def ours(_: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
         extract(one, refs, place, progress=False, num_threads=options.threads)
 
+    threads, chain = options.threads, CHAIN * 2e-9 * SIDE**3
     seconds = interleaved(
         {
             "ours": ours,
             "reference": lambda turn: reference(refs[turn % IMAGES]),
-            "network": lambda _: [network(x) for network, x in inputs],
+            "network": networks(one, image, threads),
             "product": product(precision),
+            "products": product(precision, threads),
         },
         options.repeats,
     )
-    work, peak = gflop(one, image), CHAIN * 2e-9 * SIDE**3 / seconds["product"]
+    work, peak = gflop(one, image), max(chain / seconds["product"], threads * chain / seconds["products"])
     notes = {
         "images/s": round(IMAGES / seconds["ours"], 3),
         "GFLOP per image": round(work, 1),
-        "GFLOP/s in the network alone": round(work / seconds["network"]),
+        "GFLOP/s in the network alone": round(threads * work / seconds["network"]),
         "GFLOP/s of a product, the bound": round(peak),
         "global cosine": round(found.global_cosine, 6),
         "local features at the same place": round(found.twins, 4),

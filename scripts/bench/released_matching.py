@@ -12,10 +12,10 @@ from scipy.spatial import cKDTree
 from skimage.measure import ransac
 from skimage.transform import AffineTransform
 
+from extraction.describing import describe
 from extraction.extractors import build_extractor
 from extraction.features import Features, Floats
 from extraction.images import ImageRef
-from extraction.pipeline import describe
 from matching import geometry, local
 from scripts.bench.measure import check
 

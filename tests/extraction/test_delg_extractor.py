@@ -152,8 +152,8 @@ def test_images_of_any_size_are_described(model, size):
 def test_the_last_stage_runs_at_the_global_scales_only(model):
     one = extractor(model, chosen=(1,))
     one(IMAGE, "x")
-    assert set(one._networks) == {("local",), ("global", "local")}
-    local, both = (model.inference_model(heads) for heads in one._networks)
+    assert {heads for heads, _ in one._networks} == {("local",), ("global", "local")}
+    local, both = (model.inference_model(heads) for heads, _ in one._networks)
     assert len(local.layers) < len(both.layers)
     assert {layer.name for layer in both.layers} >= {"embedding_layer"}
     assert "embedding_layer" not in {layer.name for layer in local.layers}
@@ -175,12 +175,12 @@ def test_a_head_that_is_not_wanted_is_not_computed(model):
     expected = whole(IMAGE, "x")
     one.heads = ("local",)
     found = one(IMAGE, "x")
-    assert set(one._networks) == {("local",)} and found.global_descriptor.shape == (0,)
+    assert {heads for heads, _ in one._networks} == {("local",)} and found.global_descriptor.shape == (0,)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
     one = extractor(model, chosen=(1,))
     one.heads = ("global",)
     found = one(IMAGE, "x")
-    assert set(one._networks) == {("global",)} and len(found) == 0
+    assert {heads for heads, _ in one._networks} == {("global",)} and len(found) == 0
     np.testing.assert_allclose(found.global_descriptor, expected.global_descriptor, atol=1e-6)
 
 

@@ -14,8 +14,8 @@ import delg
 from extraction import images
 from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
+from extraction.describing import describe
 from extraction.images import ImageRef, list_images
-from extraction.pipeline import describe
 from extraction.rootsift import RootSift
 from extraction.store import FeatureStore
 from tests.extraction.pictures import picture, write_picture

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from extraction.describing import describe
 from extraction.images import BadImageError, ImageRef, list_images
-from extraction.pipeline import describe, extract
+from extraction.pipeline import extract
 from extraction.store import FeatureStore
 from protos.errors import InputError
 from tests.extraction.pictures import Counting, picture, tree, write_picture

@@ -15,8 +15,8 @@ from delg.pooling import build_pooling
 from delg.presets import CVNET_EXTRACTION, SUPERGLOBAL_EXTRACTION
 from delg.superglobal import Switches, adapted
 from extraction.delg_extractor import DelgExtractor, ExtractionConfig
+from extraction.describing import describe
 from extraction.images import ImageRef, load_image
-from extraction.pipeline import describe
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid
 from tests.golden import rule

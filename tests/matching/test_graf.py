@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from extraction.describing import describe
 from extraction.extractors import build_extractor
 from extraction.images import ImageRef
-from extraction.pipeline import describe
 from matching import geometry, reference
 from matching.local import match
 from tests.matching.helpers import GOLDEN
