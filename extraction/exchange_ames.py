@@ -2,7 +2,7 @@
 
 What these programs read and write, as their repositories show it: ``DESC_SPLIT_local.hdf5`` with the dataset
 ``features``, ``(images, most features, 5 + d)`` floats, or records of ``metadata`` and ``descriptor``, the latter also
-as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
+as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE; one that ``torch.save`` wrote is read, too), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
 the images in the order of ``test_SPLIT.txt``, a path a line, other columns after it.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.importers.torch_file import is_torch_file, read_torch
 from extraction.exchange_hdf5 import new_file, opened, told
 from extraction.features import Features, Floats
 from extraction.official import check_name
@@ -155,8 +156,19 @@ def _vectors(local: Path, count: int) -> Floats:
         if place.suffix == ".hdf5":
             with opened(place) as file:
                 return np.asarray(file["features"], np.float32)
+        if is_torch_file(place):
+            return _of_torch(place, count)
         values = np.fromfile(place, "<f4")
         if not count or len(values) % count or place.stat().st_size % 4:
             raise InputError(f"{place} expects float32 values for {count} images. Received: {len(values)} values")
         return values.reshape(count, -1)
     return np.zeros((count, 0), np.float32)
+
+
+def _of_torch(place: Path, count: int) -> Floats:
+    """``(count, D)`` of a file that ``torch.save`` wrote."""
+    array = getattr(read_torch(place), "array", None)
+    vectors = np.zeros(0) if array is None else np.asarray(array())
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise InputError(f"{place} expects a tensor ({count}, D), a row an image. Received: {vectors.shape}")
+    return vectors.astype(np.float32)

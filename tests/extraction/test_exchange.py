@@ -1,14 +1,18 @@
 """Features to and from the files of other programs, and the command delg-features."""
 
+import weakref
+
 import h5py
 import numpy as np
 import pytest
 
 from extraction.exchange import FORMATS, convert, guessed
+from extraction.exchange_ames import AmesFile, write_ames
 from extraction.store import FeatureStore
 from extraction.store_tools import info, merge, verify
 from extraction.store_writer import StoreWriter
 from protos.errors import InputError
+from tests.delg.importers.torch_writer import TorchFile, tensor
 from tests.extraction.pictures import features, tree
 from tests.extraction.test_store import build, refs
 from tests.test_commands import run
@@ -58,6 +62,44 @@ def test_the_layouts_are_those_of_hloc_and_ames(store, tmp_path):
         np.testing.assert_array_equal(rows[2, :, 5:], one.descriptors)
         np.testing.assert_array_equal(rows[2, :, :2], one.keypoints)
         np.testing.assert_array_equal(rows[2, :, 4], one.scores)
+    vectors = np.fromfile(tmp_path / "ames" / "global.pt", "<f4")
+    np.testing.assert_array_equal(vectors.reshape(4, -1), store.global_descriptors)
+
+
+def test_ames_holds_an_image_at_a_time(store, tmp_path):
+    class Alive:
+        """The store's features, of which no more than two images are in use at any time."""
+
+        names, settings, skipped, most = store.names, store.settings, store.skipped, 0
+
+        def __init__(self):
+            self.given = []
+
+        def features(self, i):
+            found = store.features(i)
+            self.given.append(weakref.ref(found.keypoints))
+            self.most = max(self.most, sum(one() is not None for one in self.given))
+            return found
+
+    source = Alive()
+    (tmp_path / "ames").mkdir()
+    write_ames(source, tmp_path / "ames")
+    assert len(source.given) == 8 and source.most <= 2
+
+
+def test_ames_with_globals_that_torch_saved_and_with_others(store, tmp_path):
+    convert(store.folder, tmp_path / "ames", "ames", "float32")
+    path, vectors = tmp_path / "ames" / "global.pt", np.array(store.global_descriptors)
+    TorchFile(tensor(vectors)).archive(path)
+    np.testing.assert_array_equal(AmesFile(tmp_path / "ames").features(2).global_descriptor, vectors[2])
+    TorchFile({"a": 1}).archive(path)
+    with pytest.raises(InputError, match=r"expects a tensor \(4, D\)"):
+        AmesFile(tmp_path / "ames")
+    path.write_bytes(b"some bytes")
+    with pytest.raises(InputError, match="expects float32 values for 4 images"):
+        AmesFile(tmp_path / "ames")
+    path.unlink()
+    assert len(AmesFile(tmp_path / "ames").features(2).global_descriptor) == 0
 
 
 def test_files_of_others(tmp_path):
