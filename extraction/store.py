@@ -19,7 +19,7 @@ With ``local_dtype`` binary, the local features have the form of :class:`extract
 """
 
 import os
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -130,7 +130,6 @@ class FeatureStore:
         self._form = form(self.local_dtype)
         self._counts: dict[str, int] = {"local_bytes": int(manifest["counts"]["local_bytes"])}
         self._starts = np.cumsum([0, *_checked(manifest["shards"], list, int)])
-        self._rows = {name: i for i, name in enumerate(self.names)}
         self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
 
     @classmethod
@@ -172,6 +171,11 @@ class FeatureStore:
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the same folder."""
         return type(self).open, (self.folder,)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Rows by name, made when one is asked for: of a million names it takes longer than all else of opening."""
+        return {name: i for i, name in enumerate(self.names)}
 
     def index_of(self, name: str) -> int:
         """Row of an image.
