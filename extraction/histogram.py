@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
+from extraction.images import Size
 from extraction.rootsift import RootSift
 from protos.errors import InputError
 
@@ -50,9 +51,15 @@ class Histogram:
             "pyramid": self.pyramid,
         }
 
-    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0) -> Features:
+    def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
+        """``(width, height)`` at which a very large image is described; the histogram of others is of all pixels."""
+        return self._local.base_size(size, resize_factor)
+
+    def __call__(
+        self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
+    ) -> Features:
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
-        features = self._local(image, name, resize_factor)
+        features = self._local(image, name, resize_factor, size)
         parts = [image, *(_quarters(image) if self.pyramid else [])]
         vector = np.concatenate([histogram(part, self.bins) for part in parts])
         return replace(features, global_descriptor=(vector / np.linalg.norm(vector)).astype(np.float32))
