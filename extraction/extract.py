@@ -115,11 +115,12 @@ _RAY_ADDRESS = flags.DEFINE_string(
 )
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size",
-    1,
-    "Most images in one run of the network, if they have one size and no more than a megapixel in all.",
+    None,
+    "Most images in one run of the network, if they have one size and no more than a megapixel in all; default: 8, "
+    "or 1 on JAX, which compiles for every shape.",
     lower_bound=1,
 )
-_NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Threads that decode images.", lower_bound=1)
+_NUM_THREADS = flags.DEFINE_integer("num_threads", 2, "Images or batches that are described at once.", lower_bound=1)
 
 
 flags.DEFINE_alias("list_images_path", "image_list")
@@ -164,7 +165,8 @@ def _run(extractor: "Extractor", recipe: "Recipe", images: "list[ImageRef]", out
     from protos.errors import InputError
 
     storage: dict[str, Any] = {"local_dtype": _LOCAL_DTYPE.value, "append": _APPEND.value}
-    work: dict[str, Any] = {"num_threads": _NUM_THREADS.value, "batch_size": _BATCH_SIZE.value}
+    batch_size = _BATCH_SIZE.value or (1 if extractor.settings.get("runtime") == "jax" else 8)
+    work: dict[str, Any] = {"num_threads": _NUM_THREADS.value, "batch_size": batch_size}
     share = _SHARD_INDEX.value, _NUM_SHARDS.value
     if _ENGINE.value == "local":
         return extract_share(extractor, images, output_dir, share, **work, **storage)

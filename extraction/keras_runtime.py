@@ -17,7 +17,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 class KerasRuntime:
     """Compiles one function for each set of heads.
 
-    On TensorFlow it is traced three times at most: for the first size, for other heights, for other widths.
+    On TensorFlow it is traced four times at most: for the first size, other heights, other widths, and more images.
     """
 
     def __init__(self, model: "Delg", precision: str):

@@ -7,6 +7,7 @@ import pytest
 import delg
 from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
+from extraction.describing import Picture
 from extraction.extractors import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
@@ -159,7 +160,7 @@ def test_the_last_stage_runs_at_the_global_scales_only(model):
     assert "embedding_layer" not in {layer.name for layer in local.layers}
 
 
-def test_the_network_is_traced_three_times_at_most():
+def test_the_network_is_traced_four_times_at_most():
     model = delg.from_preset("delg_small", embedding_dim=16, local_head=None)
     model.inference_model = cache(model.inference_model)
     one = extractor(model, (1.0,), (0,))
@@ -167,6 +168,9 @@ def test_the_network_is_traced_three_times_at_most():
         one(picture(*size), "x")
     network = model.inference_model(("global",))
     assert network.predict_function.experimental_get_tracing_count() == 3
+    for size, count in (((60, 80), 2), ((70, 80), 3), ((33, 34), 5), ((50, 41), 1)):
+        one.together([Picture(picture(*size, seed=i), str(i)) for i in range(count)])
+    assert network.predict_function.experimental_get_tracing_count() == 4
 
 
 def test_a_head_that_is_not_wanted_is_not_computed(model):
