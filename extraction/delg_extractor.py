@@ -143,7 +143,7 @@ class DelgExtractor:
         base, _, passes = plans[0]
         for one in passes:
             inputs = [scaled(one.scale, one.size) for _, scaled, _ in plans]
-            outputs = self.network(one.heads)(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
+            outputs = self.network(one.heads)(inputs[0] if len(inputs) == 1 else keras.ops.concatenate(inputs))
             for i, (part, source) in enumerate(zip(found, sources)):
                 own = {name: values[i] for name, values in outputs.items()}
                 if "global" in one.heads:
