@@ -2,8 +2,9 @@
 
 What these programs read and write, as their repositories show it: ``DESC_SPLIT_local.hdf5`` with the dataset
 ``features``, ``(images, most features, 5 + d)`` floats, or records of ``metadata`` and ``descriptor``, the latter also
-as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE; one that ``torch.save`` wrote is read, too), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
-the images in the order of ``test_SPLIT.txt``, a path a line, other columns after it.
+as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
+the images in the order of ``test_SPLIT.txt``, a path a line, other columns after it. A ``.pt`` file that ``torch.save``
+wrote is read, too.
 """
 
 from pathlib import Path
