@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from protos.files import write_json, write_text
-from scripts.ablation import delg, map_of
+from scripts.ablation import delg
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
@@ -25,7 +25,7 @@ def measured(precision: str, model: Path, options: argparse.Namespace) -> dict:
     queries = [f"--queries_dir={options.queries_dir}"] if options.queries_dir else []
     delg(
         "benchmark", "--benchmark=folders", f"--data_dir={options.database_dir}", *queries, f"--model={text}",
-        "--rerank=ransac(residual=8.0)", f"--output_dir={folder / precision}",
+        "--rerank=ransac(residual=8.0)", "--baselines=", f"--output_dir={folder / precision}",
     )  # fmt: skip
     rows = json.loads((folder / precision / "report.json").read_text(encoding="utf-8"))["rows"]
     return {"precision": precision, "rows": rows, "inliers": inliers(text, options.pairs_dir)}
@@ -43,6 +43,11 @@ def inliers(model: str, folder: str) -> list[int]:
     extractor = build_extractor(model)
     first, *others = (describe(extractor, ref) for ref in list_images(folder))
     return [len(Ransac().inliers(first, other)) for other in others]
+
+
+def map_of(entry: dict) -> float:
+    """The mAP of a row of a report, in percent."""
+    return next(iter(entry["metrics"].values()))["mAP"]
 
 
 def table(rows: list[dict]) -> str:
