@@ -1,6 +1,7 @@
 """Tables of scripts/ablation.py: what each row reaches, its change against its base, and how the seed moves that."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from evaluation.statistics import compare, holm
 from scripts.ablation_rows import KINDS, SUPERGLOBAL, Study
 
 Values = NDArray[np.float64]
+Reports = dict[int, Report]  # by seed, those that are finished
 KNOWN = ("queries", "database", "landmarks")
 RANSAC = "global+ransac"
 WHAT = {"queries": "queries", "database": "photos among each other", "landmarks": "queries"}
@@ -25,30 +27,31 @@ def tables(study: Study, output: Path, seeds: list[int]) -> str:
         found = reports(study, output, seeds, kind)
         if "base" not in found:
             continue
-        queries = len(found["base"][0].queries["names"])
+        queries = len(groups_of(found))
         parts.append(f"{queries} {WHAT[kind]}, mAP in percent, mean of the seeds.\n")
         parts += [*lines_of(study, output, found, kind), ""]
         parts += [*rerank_lines(study, found), ""]
     return "\n".join(parts) + "\n"
 
 
-def reports(study: Study, output: Path, seeds: list[int], kind: str) -> dict[str, list[Report]]:
-    """The reports of each row, one a seed that is finished."""
-    found: dict[str, list[Report]] = {}
+def reports(study: Study, output: Path, seeds: list[int], kind: str) -> dict[str, Reports]:
+    """The reports of each row."""
+    found: dict[str, Reports] = {}
     for key in study.rows:
-        places = [output / str(seed) / key / kind for seed in seeds]
-        one = [read_report(place) for place in places if (place / "report.json").is_file()]
+        places = {seed: output / str(seed) / key / kind for seed in seeds}
+        one = {seed: read_report(place) for seed, place in places.items() if (place / "report.json").is_file()}
         if one:
             found[key] = one
     return found
 
 
-def values(reports_of_row: list[Report], method: str, protocol: str) -> Values:
-    """``(seeds, queries)`` average precision in percent."""
-    return np.array([report.queries["ap"][method][protocol] for report in reports_of_row], np.float64)
+def values(of_row: Reports, method: str, protocol: str, seeds: Collection[int] | None = None) -> Values:
+    """``(seeds, queries)`` average precision in percent; of the given seeds, or of all that the row has."""
+    chosen = of_row if seeds is None else seeds
+    return np.array([of_row[seed].queries["ap"][method][protocol] for seed in chosen], np.float64)
 
 
-def lines_of(study: Study, output: Path, found: dict[str, list[Report]], kind: str) -> list[str]:
+def lines_of(study: Study, output: Path, found: dict[str, Reports], kind: str) -> list[str]:
     """Both stages of each row, against those of its base."""
     stages = ["global"] if kind == "database" else ["global", RANSAC]
     names = ("first stage", "RANSAC")[: len(stages)]
@@ -67,27 +70,31 @@ def lines_of(study: Study, output: Path, found: dict[str, list[Report]], kind: s
     return lines
 
 
-def stage_cells(study: Study, found: dict[str, list[Report]], stage: str) -> dict[str, list[str]]:
+def stage_cells(study: Study, found: dict[str, Reports], stage: str) -> dict[str, list[str]]:
     """Cells of each row for one stage; dashes where the row or its base has not got it."""
     cells, changes = {}, {}
-    grouped = np.array(next(iter(found.values()))[0].queries["groups"], np.int64)
+    grouped = groups_of(found)
     for key, of_row in found.items():
-        base = study.rows[key].base
-        if stage not in of_row[0].queries["ap"]:
+        if stage not in next(iter(of_row.values())).queries["ap"]:
             cells[key] = ["–"] * 5
             continue
-        own = values(of_row, stage, study.protocol)
-        cells[key] = [fixed(float(np.nanmean(own)))]
-        if base is not None and base in found:
-            other = values(found[base][: len(own)], stage, study.protocol)
-            if len(other) == len(own):
-                changes[key] = (compare(other.mean(axis=0), own.mean(axis=0), grouped), np.nanmean(own - other, axis=1))
-                continue
-        cells[key] += ["–"] * 4
+        cells[key] = [fixed(float(np.nanmean(values(of_row, stage, study.protocol))))]
+        of_base = found.get(study.rows[key].base or "", {})
+        common = [seed for seed in of_row if seed in of_base]
+        if not common:
+            cells[key] += ["–"] * 4
+            continue
+        own, other = (values(one, stage, study.protocol, common) for one in (of_row, of_base))
+        changes[key] = (compare(other.mean(axis=0), own.mean(axis=0), grouped), np.nanmean(own - other, axis=1))
     for (key, (change, by_seed)), p in zip(changes.items(), holm([c.p for c, _ in changes.values()]), strict=True):
         difference, interval, _, corrected = change_cells(vars(change) | {"p_corrected": p})
         cells[key] += [difference, interval, corrected, span(by_seed)]
     return cells
+
+
+def groups_of(found: dict[str, Reports]) -> NDArray[np.int64]:
+    """``(queries,)`` which of them share right images."""
+    return np.array(next(iter(found["base"].values())).queries["groups"], np.int64)
 
 
 def span(changes: Values) -> str:
@@ -95,13 +102,13 @@ def span(changes: Values) -> str:
     return f"{changes.min():+.1f} to {changes.max():+.1f}" if len(changes) > 1 else "–"
 
 
-def rerank_lines(study: Study, found: dict[str, list[Report]]) -> list[str]:
+def rerank_lines(study: Study, found: dict[str, Reports]) -> list[str]:
     """SuperGlobal's reranker on the base, one switch at a time."""
     base = found["base"]
-    grouped = np.array(base[0].queries["groups"], np.int64)
+    grouped = groups_of(found)
     first, released = "global", f"global+{SUPERGLOBAL}"
     pairs = [(f"{SUPERGLOBAL} against the first stage", first, released)]
-    if RANSAC in base[0].queries["ap"]:
+    if RANSAC in next(iter(base.values())).queries["ap"]:
         pairs.append((f"{SUPERGLOBAL} against {study.ransac}", RANSAC, released))
     pairs += [(f"{kind} against m=100", released, f"global+{kind}") for kind in KINDS]
     both = [[values(base, name, study.protocol) for name in pair[1:]] for pair in pairs]
