@@ -41,7 +41,7 @@ def source(rows: Floats) -> MemorySource:
     return MemorySource([Features(str(i), (1, 1), row) for i, row in enumerate(rows)])
 
 
-def literal(query: Floats, database: Floats, order: NDArray[np.int64], m: int = M) -> tuple[NDArray[np.int64], Floats]:
+def literal(query: Floats, database: Floats, order: NDArray[np.int64], m: int) -> tuple[NDArray[np.int64], Floats]:
     """The released steps for one query, as they are written: full sorts, and the gather of M x (K + 1) x D."""
     head = database[order[:m]]
     similarities = head @ head.T
@@ -78,7 +78,7 @@ def row(options: Options) -> dict:
     reranker = SuperGlobal(M, K, BETA, threads=options.threads)
 
     def reference(_: int = 0) -> list[tuple[NDArray[np.int64], Floats]]:
-        return [literal(query, database, order) for query, order in zip(queries, first_stage.indices)]
+        return [literal(query, database, order, M) for query, order in zip(queries, first_stage.indices)]
 
     answers: list[Ranking] = []
     memory = added_memory(lambda: answers.append(reranker(*sources, first_stage)))

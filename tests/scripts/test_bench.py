@@ -79,12 +79,11 @@ def test_a_row_is_completed_with_its_ratios(monkeypatch):
     assert run.measured("superglobal_rerank", measure.Options())["ratio"] is None
 
 
-def test_the_literal_form_and_ours_rank_alike(monkeypatch):
-    monkeypatch.setattr(superglobal_rerank, "M", 50)
+def test_the_literal_form_and_ours_rank_alike():
     queries, database = superglobal_rerank.descriptors(6, 200, 32)
     np.testing.assert_allclose(np.linalg.norm(database, axis=1), 1, atol=1e-6)
     first = search(queries, database)
-    expected = [superglobal_rerank.literal(*pair) for pair in zip(queries, [database] * 6, first.indices)]
+    expected = [superglobal_rerank.literal(query, database, order, 50) for query, order in zip(queries, first.indices)]
     sources = superglobal_rerank.source(queries), superglobal_rerank.source(database)
     assert superglobal_rerank.same(SuperGlobal(50)(*sources, first), expected)
     assert not superglobal_rerank.same(SuperGlobal(50, k=8)(*sources, first), expected)
