@@ -78,11 +78,14 @@ def calibrated(model: Path, dim: int | None, options: argparse.Namespace) -> Pat
 
 def benchmark(row: Row, model: Path, options: argparse.Namespace, folder: Path) -> None:
     """The reports of a row."""
-    data = {"landmarks": {"landmarks": ("--benchmark=landmarks", f"--data_dir={options.database_dir}")}}
-    shared = ("--benchmark=folders", f"--data_dir={options.database_dir}")
-    data["grocery"] = {"queries": (*shared, f"--queries_dir={options.queries_dir}"), "database": shared}
+    shared = (f"--data_dir={options.database_dir}",)
+    if options.study == "landmarks":
+        data = {"landmarks": ("--benchmark=landmarks", *shared)}
+    else:
+        shared = ("--benchmark=folders", *shared)
+        data = {"queries": (*shared, f"--queries_dir={options.queries_dir}"), "database": shared}
     rerank = "" if row.rerank is None else f"{STUDIES[options.study].ransac}{row.rerank}"
-    for name, where in data[options.study].items():
+    for name, where in data.items():
         if (folder / name / "report.json").is_file():
             continue
         methods = rerank if name != "database" else ",".join(rerank.split(",")[1:]).strip(", ")

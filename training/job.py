@@ -68,10 +68,9 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
             f"{records.num_classes}."
         )
     overrides, augmentation = model_overrides(options), augmentation_text(options)
-    if options.benchmark_input:
+    if options.benchmark_input and not options.logdir:
         _benchmark_input(options, records, augmentation)
-        if not options.logdir:
-            return
+        return
 
     from training.runs import check_run, is_finished
 
@@ -225,6 +224,8 @@ def _train(
         if start:
             trainer.log(f"continuing from step {start}")
         trainer.log(_summary(records, trainer))
+        if options.benchmark_input and trainer.is_chief:
+            _benchmark_input(options, records, settings["augment"])
         cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
         if not start:
             start_weights(options, trainer.model, training_batches(records, config, cache=cache))

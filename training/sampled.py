@@ -9,11 +9,11 @@ some ``16 C D`` bytes, is there for the sample alone.
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from protos.errors import InputError
 from training.distribution import all_gather
+from training.optimizers import SGD
 
 Tensor = Any
 
@@ -36,7 +36,7 @@ class SampledHead(tf.Module):
 
     def __init__(self, model: Any, optimizer: Any, classes: int, seed: int) -> None:
         super().__init__(name="sampled_head")
-        if not isinstance(optimizer, keras.optimizers.SGD):
+        if not isinstance(optimizer, SGD):
             raise InputError("--sample_rate needs --optimizer=sgd(...): momenta are kept for the sampled classes only.")
         self._rule, self._seed = optimizer, seed
         self.tables = [model.classifier.class_vectors.value]

@@ -1,5 +1,6 @@
 """The tables of the ablation: means over seeds, changes paired by query, and what is not there yet."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.report.model import Report, Row
-from scripts import ablation_rows
+from scripts import ablation, ablation_rows
 from scripts.ablation_rows import GROCERY, STUDIES
 from scripts.ablation_table import RANSAC, tables
 
@@ -61,3 +62,17 @@ def test_every_row_has_its_training_and_its_base(name):
     for row in study.rows.values():
         assert row.training in study.trainings
         assert row.base is None or row.base in study.rows
+
+
+@pytest.mark.parametrize(("study", "reports"), [("landmarks", 1), ("grocery", 2)])
+def test_a_row_is_benchmarked_on_the_data_of_its_study(study, reports, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(ablation, "delg", lambda *arguments: given.append(arguments))
+    options = argparse.Namespace(study=study, database_dir="db")
+    if study == "grocery":
+        options.queries_dir = "q"
+    ablation.benchmark(STUDIES[study].rows["base"], Path("m"), options, tmp_path)
+    assert len(given) == reports and all("--data_dir=db" in arguments for arguments in given)
+    rerank = next(text for text in given[0] if text.startswith("--rerank="))
+    assert rerank.startswith(f"--rerank={STUDIES[study].ransac}, superglobal(m=100), ")
+    assert reports == 1 or "--rerank=superglobal(m=100), superglobal(m=50)," in " ".join(given[1])

@@ -83,9 +83,10 @@ def test_a_step_on_nan_leaves_the_head_alone():
     assert not any(numbers(momenta).any() for momenta in sampled.momenta)
 
 
-def test_other_optimizers_are_refused():
+@pytest.mark.parametrize("optimizer", ["adamw", "sgdw_addons(weight_decay=0.001)"])
+def test_other_optimizers_are_refused(optimizer):
     with pytest.raises(InputError, match="--sample_rate needs --optimizer=sgd"):
-        head(6, "adamw")
+        head(6, optimizer)
 
 
 def test_the_draw_depends_on_the_seed():

@@ -11,7 +11,7 @@ Hardware and hours: the released documents name 8 P100 GPUs for a batch of 256 a
 Expected: ROxford5k medium / hard 73.6 / 51.0 and RParis6k 85.7 / 71.5 mAP of the global descriptor are what the
 released model of this set reaches (published; not measured with this recipe).
 Memory of the heads: 81,313 x 2048 values are 635 MiB, three times that with momenta and gradients, besides 318 MiB x 3
-of the attention's classifier; --sample_rate=0.1 leaves the gradients of the first out.
+of the attention's classifier; --sample_rate=0.1 leaves most of the gradients out.
 """
 
 from typing import Any
