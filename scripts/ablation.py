@@ -44,7 +44,7 @@ def train(training: Training, study: Study, options: argparse.Namespace, seed: i
     for number, settings in enumerate(training.stages):
         given = [text.format(weights=options.squeezenet, steps=study.steps, before=before) for text in settings]
         steps = () if any(text.startswith("--max_iters") for text in given) else (f"--max_iters={study.steps}",)
-        before = str(folder / f"stage{number}")
+        before = str(folder / f"stage{number}" if len(training.stages) > 1 else model)
         delg(
             "train", f"--train_file_pattern={options.output_dir}/records/train*", f"--logdir={folder}/logs{number}",
             f"--output_model={before}", f"--seed={seed}", *study.common, *given, *steps,
@@ -52,8 +52,6 @@ def train(training: Training, study: Study, options: argparse.Namespace, seed: i
         )  # fmt: skip
     if len(training.stages) > 1:
         graft(folder / "stage1", folder / "stage0", model)
-    else:
-        Path(before).rename(model)
     write_json(folder / "seconds.json", time.monotonic() - started)
     return model
 

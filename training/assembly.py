@@ -92,7 +92,7 @@ def _fresh_model(options: TrainOptions, num_classes: int, overrides: dict[str, A
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:
-    from training.step import StepConfig
+    from training.computation import StepConfig
     from training.trainer import TrainerConfig
 
     step = StepConfig(

@@ -244,7 +244,6 @@ AUGMENTATIONS: dict[str, Callable[..., Crop | Step]] = {
     "gaussian_blur": gaussian_blur,
     "hsv_jitter": hsv_jitter,
 }
-RELEASED = "crop"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The machines of a training on several, as ``TF_CONFIG`` in the environment tells them to each process."""
+"""The machines of a training on several, as ``TF_CONFIG`` tells them to each process, and what every backend checks."""
 
 import json
 import os
@@ -49,3 +49,23 @@ def required_cluster() -> Cluster:
     if not cluster.workers:
         raise InputError(f"multi_worker needs TF_CONFIG in the environment, such as {EXAMPLE}.")
     return cluster
+
+
+def check_logical_cpus(count: object) -> None:
+    """Looks at the argument of ``mirrored``.
+
+    Raises:
+      InputError: it is not a number of 1 or more.
+    """
+    if not isinstance(count, int) or count < 1:
+        raise InputError(f"mirrored expects logical_cpus of 1 or more. Received: {count!r}")
+
+
+def check_divisible(batch_size: int, replicas: int) -> None:
+    """Looks whether the devices divide the global batch.
+
+    Raises:
+      InputError: they do not.
+    """
+    if batch_size % replicas:
+        raise InputError(f"--batch_size must be a multiple of the {replicas} replicas. Received: {batch_size}")

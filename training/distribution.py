@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from protos.errors import InputError, first_line
 from protos.spec import build
-from training.cluster import read_cluster, required_cluster
+from training.cluster import check_divisible, check_logical_cpus, read_cluster, required_cluster
 from training.input_config import Share
 
 Strategy = Any  # tf.distribute.Strategy
@@ -38,8 +38,7 @@ def mirrored(logical_cpus: int | None = None) -> Strategy:
     """
     if logical_cpus is None:
         return tf.distribute.MirroredStrategy()
-    if not isinstance(logical_cpus, int) or logical_cpus < 1:
-        raise InputError(f"mirrored expects logical_cpus of 1 or more. Received: {logical_cpus!r}")
+    check_logical_cpus(logical_cpus)
     devices = [tf.config.LogicalDeviceConfiguration() for _ in range(logical_cpus)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(logical_cpus)])
@@ -78,8 +77,7 @@ def share_of(strategy: Strategy, batch_size: int) -> Share:
       InputError: the replicas do not divide the batch.
     """
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise InputError(f"--batch_size must be a multiple of the {replicas} replicas. Received: {batch_size}")
+    check_divisible(batch_size, replicas)
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.cluster_spec():
         return Share(replicas=replicas)

@@ -15,7 +15,7 @@ import numpy as np
 
 from protos.errors import InputError, first_line
 from protos.spec import build
-from training.cluster import read_cluster, required_cluster
+from training.cluster import check_divisible, check_logical_cpus, read_cluster, required_cluster
 
 Array = Any
 
@@ -78,8 +78,7 @@ def mirrored(logical_cpus: int | None = None) -> Devices:
     """
     if logical_cpus is None:
         return _parallel(jax.devices())
-    if not isinstance(logical_cpus, int) or logical_cpus < 1:
-        raise InputError(f"mirrored expects logical_cpus of 1 or more. Received: {logical_cpus!r}")
+    check_logical_cpus(logical_cpus)
     jax.config.update("jax_num_cpu_devices", logical_cpus)
     return _parallel(jax.devices("cpu"))
 
@@ -120,8 +119,7 @@ def share_of(strategy: Devices, batch_size: int) -> Any:
     from training.input_config import Share  # of the input pipeline, which is TensorFlow's
 
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise InputError(f"--batch_size must be a multiple of the {replicas} replicas. Received: {batch_size}")
+    check_divisible(batch_size, replicas)
     return Share(jax.process_index(), jax.process_count(), jax.process_count())
 
 

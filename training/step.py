@@ -11,22 +11,12 @@ import tensorflow as tf
 from keras import ops
 
 from training.averaging import MovingAverage
-from training.computation import BLOCKS, METRICS, Computation, StepConfig, StepResult, compute, forward, judge, trained
+from training.computation import METRICS, Computation, StepConfig, StepResult, compute, judge, trained
 from training.distribution import all_reduce, first
 from training.global_losses import GlobalLoss
 from training.optimizers import clip_by_global_norm
 from training.sampled import SampledHead
 
-__all__ = [
-    "BLOCKS",
-    "METRICS",
-    "StepConfig",
-    "StepResult",
-    "TrainStep",
-    "compile_validation_step",
-    "compute",
-    "forward",
-]
 Tensor = Any
 
 

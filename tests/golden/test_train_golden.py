@@ -20,9 +20,10 @@ from delg.arcface import ArcFace
 from delg.pooling import GeM
 from tests.golden import rule
 from tests.golden.conftest import fill_by_rule, golden_path, largest_difference, load_golden, official_name, rms
+from training.computation import METRICS, StepConfig, compute
 from training.fused import fuse_batch_normalization
 from training.optimizers import build_optimizer, clip_by_global_norm
-from training.step import METRICS, StepConfig, TrainStep, compute
+from training.step import TrainStep
 
 PART = Path(__file__).parent / "data" / "delg_train.npz"
 LOSSES = {

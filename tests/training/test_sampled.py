@@ -7,9 +7,10 @@ import tensorflow as tf
 from protos.errors import InputError
 from tests.training.test_step import IMAGES, LABELS, numbers
 from tests.training.tiny import step_config, tiny_model
+from training.computation import METRICS
 from training.optimizers import build_optimizer
 from training.sampled import SampledHead
-from training.step import METRICS, TrainStep
+from training.step import TrainStep
 
 RULE = "sgd(momentum=0.9, weight_decay=0.01)"
 

@@ -9,11 +9,12 @@ from keras import ops
 from tests.training.pictures import picture
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.averaging import AverageConfig, MovingAverage
+from training.computation import BLOCKS, METRICS, compute, forward
 from training.diagnosis import first_not_finite
 from training.global_losses import build_global_loss
 from training.metric_losses import triplet_semihard_loss
 from training.optimizers import build_optimizer
-from training.step import BLOCKS, METRICS, TrainStep, compile_validation_step, compute, forward
+from training.step import TrainStep, compile_validation_step
 
 LABELS = tf.constant([0, 3, 3, 7], tf.int64)
 IMAGES = tf.constant(np.stack([picture(int(label), i, (SIZE, SIZE)) for i, label in enumerate(LABELS)]), tf.float32)

@@ -10,12 +10,12 @@ from tests.training.test_step import IMAGES, LABELS, numbers
 from tests.training.test_trainer import batches, trainer  # noqa: F401
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.assembly import precision
-from training.computation import forward, trained
+from training.computation import METRICS, forward, trained
 from training.job import run
 from training.losses import delg_losses
 from training.optimizers import build_optimizer
 from training.options import TrainOptions
-from training.step import METRICS, TrainStep
+from training.step import TrainStep
 
 
 def made(model, optimizer: str = "sgd(momentum=0.9)", **settings) -> TrainStep:

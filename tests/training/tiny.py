@@ -1,7 +1,7 @@
 """A model that trains in seconds."""
 
 import delg
-from training.step import StepConfig
+from training.computation import StepConfig
 
 SIZE = 32
 OVERRIDES = {
