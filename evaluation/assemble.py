@@ -11,7 +11,8 @@ from evaluation.recorded import versions_between
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
 from evaluation.runner import Method, Outcome
-from evaluation.statistics import by_measure, groups, summary
+from evaluation.samples import trusted
+from evaluation.statistics import groups
 from evaluation.versions import versions
 from protos.errors import InputError
 from protos.files import sha256
@@ -95,21 +96,17 @@ def make_report(
     skipped = {"database": first.database.skipped}
     if first.queries is not first.database:
         skipped = {"query": first.queries.skipped} | skipped
+    queries = {"names": names, "groups": grouped.tolist(), "ap": ap, **({"hits": hits} if hits else {})}
     return Report(
         benchmark=plan.benchmark.name,
         rows=rows,
         settings=settings,
         versions=versions(),
-        queries={
-            "names": names,
-            "groups": grouped.tolist(),
-            "ap": ap,
-            **({"hits": hits} if hits else {}),
-        },
+        queries=queries,
         recalls={o.method: {p: s.percent_recalls() for p, s in o.scores.items()} for o in outcomes},
         inlier_accuracy=accuracy,
         skipped=skipped,
-        statistics=summary(ap, grouped) | ({"hits": by_measure(hits, grouped)} if hits else {}),
+        statistics=trusted(queries, "mAP"),
         published=beside(plan.benchmark.name, ours, settings.get("published")),
     )
 

@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from evaluation.report.model import JsonObject, Report
 from evaluation.report.text import flat
-from evaluation.statistics import compare, holm
+from evaluation.samples import grouped_of, samples
+from evaluation.statistics import holm
 from protos.errors import InputError
 from protos.files import read_json
 
@@ -37,8 +36,8 @@ class Comparison:
       reports: the two.
       names: what they are called: their folders.
       pairs: rows that are compared.
-      changes: for each pair, measure (``mAP``, and each R@k that both hold) and protocol, ``difference, low, high, p,
-        p_corrected`` of the second against the first.
+      changes: for each pair, measure (the reports' first, such as mAP, and each R@k that both hold) and protocol,
+        ``difference, low, high, p, p_corrected`` of the second against the first.
       settings: what was asked for or recorded differently, ``(key, first, second)``.
     """
 
@@ -107,20 +106,15 @@ def _names(first: str, second: str) -> tuple[str, str]:
     return first, second
 
 
-def measures(report: Report) -> dict[str, Any]:
-    """``{measure: {row: {protocol: [percent of each query]}}}``: mAP, then each R@k that the report holds."""
-    return {"mAP": report.queries["ap"]} | report.queries.get("hits", {})
-
-
 def _changes(reports: tuple[Report, Report], pairs: list[Pairing]) -> list[dict[str, dict[str, JsonObject]]]:
     """Paired changes, their p-values corrected for the number of pairs in a protocol, for each measure by itself."""
-    grouped = np.array(reports[0].queries.get("groups", range(len(reports[0].queries["names"]))), np.int64)
-    first, second = map(measures, reports)
+    groups = {"groups": grouped_of(reports[0].queries)}
+    first, second = (samples(report.queries | groups, report.measure) for report in reports)
     found: list[dict[str, dict[str, JsonObject]]] = [{} for _ in pairs]
     for measure in [name for name in first if name in second]:
         one, other = first[measure], second[measure]
         for protocol in reports[0].protocols:
-            changes = [compare(one[pair.first][protocol], other[pair.second][protocol], grouped) for pair in pairs]
+            changes = [other[pair.second][protocol].change_from(one[pair.first][protocol]) for pair in pairs]
             for entry, change, corrected in zip(found, changes, holm([c.p for c in changes]), strict=True):
                 entry.setdefault(measure, {})[protocol] = asdict(change) | {"p_corrected": corrected}
     return found

@@ -12,6 +12,7 @@ from evaluation.assemble import make_report, make_settings
 from evaluation.ledger import Ledger
 from evaluation.overlays import matches_locally
 from evaluation.plan import Config, Plan, prepare
+from evaluation.report import text
 from evaluation.report.model import JsonObject, Report
 from evaluation.runner import Method, Outcome, Reranker, run
 
@@ -63,7 +64,8 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
         accuracy |= _measured(plan, method, ledger, rerankers)
     report = make_report(plan, outcomes, settings, accuracy)
     shown = zip(outcomes, [None, *plan.build_rerankers().values()])
-    written.write(plan.folder, report, chosen, plan.methods[0], list(shown))
+    pictures = written.pictures(chosen, plan.methods[0], list(shown))
+    written.write(plan.folder, report, text.metrics_txt(report), *pictures)
     return report
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 MAX_PREDICTIONS = 100
 Solution = Mapping[str, Collection[Hashable]]
 Retrieved = Mapping[str, Sequence[Hashable]]
+Values = NDArray[np.float64]
 
 
 class Prediction(NamedTuple):
@@ -47,25 +48,55 @@ def gap(predictions: Mapping[str, Prediction], solution: Solution, ignore_non_la
     >>> gap({"a": Prediction(1, 0.9), "b": Prediction(2, 0.5)}, {"a": [3], "b": [2]})
     0.25
     """
-    landmarks = sum(bool(solution[name]) for name in solution)
+    gains, _ = gap_gains(predictions, solution, ignore_non_landmarks)
+    shown = gains[~np.isnan(gains)]
+    return float(shown.sum() / len(shown)) if len(shown) else 0.0
+
+
+def gap_gains(
+    predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False
+) -> tuple[Values, Values]:
+    """What each image adds to :func:`gap`, and where its answer stands in the list.
+
+    Args and order are those of :func:`gap`.
+
+    Returns:
+      ``(Q,)``, in the order of the solution: the precision of the list down to the image's answer where that is right,
+      0 where it is wrong or missing, NaN where the image shows no landmark; their mean is the global average precision.
+      ``(Q,)`` the 1-based place of its answer, NaN without one in the list.
+    """
     judged = [
         (-answer.score, name, answer.landmark)
         for name, answer in predictions.items()
         if not ignore_non_landmarks or solution.get(name)
     ]
-    right, total = 0, 0.0
+    row = {name: q for q, name in enumerate(solution)}
+    gains = np.array([0.0 if solution[name] else np.nan for name in solution])
+    places, right = np.full(len(row), np.nan), 0
     for rank, (_, name, landmark) in enumerate(sorted(judged), start=1):
+        if name in row:
+            places[row[name]] = rank
         if landmark in solution.get(name, ()):
             right += 1
-            total += right / rank
-    return total / landmarks if landmarks else 0.0
+            gains[row[name]] = right / rank
+    return gains, places
 
 
 def top1_accuracy(predictions: Mapping[str, Prediction], solution: Solution) -> float:
     """Share of the images with a landmark whose answer is one of its right classes; 0 when there are none."""
-    shown = [name for name in solution if solution[name]]
-    right = sum(name in predictions and predictions[name].landmark in solution[name] for name in shown)
-    return right / len(shown) if shown else 0.0
+    right = top1_hits(predictions, solution)
+    shown = right[~np.isnan(right)]
+    return float(shown.mean()) if len(shown) else 0.0
+
+
+def top1_hits(predictions: Mapping[str, Prediction], solution: Solution) -> Values:
+    """``(Q,)``, in the order of the solution: 1 where the answer is a right class, else 0; NaN without landmark."""
+    return np.array(
+        [
+            float(name in predictions and predictions[name].landmark in right) if right else np.nan
+            for name, right in solution.items()
+        ]
+    )
 
 
 def hits(retrieved: Sequence[Hashable], relevant: Collection[Hashable], length: int) -> NDArray[np.bool_]:
@@ -94,11 +125,17 @@ def mean_average_precision(predictions: Retrieved, solution: Solution, max_predi
     >>> mean_average_precision({"q": ["x", "a", "b"]}, {"q": ["a", "b"]})  # (1/2 + 2/3) / 2
     0.5833333333333333
     """
+    found = average_precisions(predictions, solution, max_predictions)
+    return float(found.mean()) if len(found) else 0.0
+
+
+def average_precisions(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> Values:
+    """``(Q,)``, in the order of the solution: what :func:`mean_average_precision` is the mean of."""
     found = _all_hits(predictions, solution, max_predictions)
     places = np.arange(1, max_predictions + 1)
     gains = np.where(found, np.cumsum(found, axis=1) / places, 0.0).sum(axis=1)
     limits = np.array([min(len(set(names)), max_predictions) for names in solution.values()])
-    return float(np.mean(gains / np.maximum(limits, 1))) if len(limits) else 0.0
+    return np.asarray(gains / np.maximum(limits, 1), np.float64)
 
 
 def mean_precisions(

@@ -14,8 +14,9 @@ from evaluation.benchmarks import gldv2
 from evaluation.benchmarks.base import Benchmark
 from evaluation.floor import Floor, choose
 from evaluation.landmark_answers import Task, answer
-from evaluation.landmark_scores import Answers, JsonObject, score_rows
+from evaluation.landmark_scores import Answers, score_rows
 from evaluation.landmark_votes import Labels, labels_of
+from evaluation.report.model import JsonObject, Report
 from evaluation.rerank_rows import check_local, hyper_parameters, reranker_names
 from evaluation.runner import FIRST_STAGE, Method
 from extraction.store import FeatureStore
@@ -67,7 +68,7 @@ class Config:
     allow_protocol_mismatch: bool = False
 
 
-def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
+def run(config: Config, say: Callable[[str], None] = print) -> Report:
     """Extracts what is missing, searches, reranks, writes the answers, and scores them.
 
     Args:
@@ -84,7 +85,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
     truth = gldv2.read(config.benchmark, config.data_dir, config.solution_file, config.labels_file)
     rerankers = reranker_names(config.rerank)
     folder = check_writable(config.output_dir)
-    methods, floor, mismatches = _methods(config, folder, truth)
+    methods, floor, mismatches, images = _methods(config, folder, truth)
     gldv2.check_ids(truth, methods[0].queries.names, methods[0].database.names)
     answers: dict[str, Answers] = {}
     if methods[0].database.bytes_per_image()["local"] == 0:
@@ -109,6 +110,8 @@ def run(config: Config, say: Callable[[str], None] = print) -> JsonObject:
         config.output_dir,
         ignore_non_landmarks=config.ignore_non_landmarks,
         settings=settings,
+        skipped={"query": methods[0].queries.skipped, "index": methods[0].database.skipped},
+        images=images,
         say=say,
     )
 
@@ -127,15 +130,17 @@ def _check(config: Config) -> None:
         raise InputError(f"--baselines={','.join(config.baselines)} goes with --model, not with features that exist.")
 
 
-def _methods(config: Config, folder: Path, truth: gldv2.Truth) -> tuple[list[Method], Floor, list[str]]:
-    """Features of the model under test and of the baselines, and in which protocol they differ."""
+def _methods(
+    config: Config, folder: Path, truth: gldv2.Truth
+) -> tuple[list[Method], Floor, list[str], Benchmark | None]:
+    """Features of the model under test and of the baselines, in which protocol they differ, and of which images."""
     if config.index_features_dir and config.query_features_dir:
         queries = FeatureStore.open(config.query_features_dir)
         method = Method(FIRST_STAGE, queries, FeatureStore.open(config.index_features_dir))
         whole = Benchmark(config.benchmark, [], [], {})
         found = [*recorded.with_benchmark(whole, method), *recorded.between(method.stores)]
         recorded.check(found, config.allow_protocol_mismatch)
-        return [method], Floor((), left_out=None if config.baselines == () else LEFT_OUT), found
+        return [method], Floor((), left_out=None if config.baselines == () else LEFT_OUT), found, None
     chosen = gldv2.images(config.benchmark, str(config.data_dir), truth)
     chosen.check_images()
     floor = choose(config.baselines, config.model, chosen)
@@ -149,6 +154,7 @@ def _methods(config: Config, folder: Path, truth: gldv2.Truth) -> tuple[list[Met
         ],
         floor,
         [],
+        chosen,
     )
 
 
@@ -159,11 +165,8 @@ def _settings(config: Config, methods: list[Method], rerankers: dict[str, str]) 
         **({"data_dir": config.data_dir} if config.data_dir else {}),
         **({"neighbours": config.neighbours} if config.benchmark == gldv2.RECOGNITION else {}),
         "queries": len(methods[0].queries),
-        "index": len(methods[0].database),
+        "database": len(methods[0].database),
         "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in methods},
         "features": {method.name: method.database.settings for method in methods},
-        "skipped": {
-            method.name: {"query": method.queries.skipped, "index": method.database.skipped} for method in methods
-        },
     }

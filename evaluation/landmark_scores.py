@@ -1,7 +1,6 @@
-"""Scores of answers to the Google Landmarks Dataset v2 challenges, from their CSV files to a small report.
+"""Scores of answers to the Google Landmarks Dataset v2 challenges, from their CSV files to the report.
 
-The report is ``report.json`` (``benchmark``, ``rows``, ``settings``, ``versions``, as that of other benchmarks, but
-without times and sizes, which the files do not tell) and ``metrics.txt``.
+The report is that of other benchmarks, without times and sizes where the answers were made elsewhere.
 """
 
 import os
@@ -10,27 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation import landmark_files
+from evaluation import landmark_files, landmark_pictures, landmark_report, written
+from evaluation.benchmarks.base import Benchmark
 from evaluation.csv_files import columns
-from evaluation.landmark_metrics import (
-    MAX_PREDICTIONS,
-    Prediction,
-    Retrieved,
-    Solution,
-    first_positions,
-    gap,
-    mean_average_precision,
-    mean_precisions,
-    top1_accuracy,
-)
-from evaluation.versions import versions
+from evaluation.landmark_metrics import Solution
+from evaluation.landmark_parts import Part, recognition, retrieval
+from evaluation.landmark_report import PARTS
+from evaluation.report.model import Report
 from protos.errors import InputError
-from protos.files import check_writable, sha256, write_json, write_text
+from protos.files import check_writable, sha256
 
-KS = (1, 5, 10, 100)
-PARTS = ("public", "private")
-JSON, METRICS = "report.json", "metrics.txt"
-JsonObject = dict[str, Any]
 Metrics = dict[str, float]
 
 
@@ -51,32 +39,6 @@ class Config:
     ignore_non_landmarks: bool = False
 
 
-def recognition(answers: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool) -> Metrics:
-    """``GAP`` and ``top-1`` in percent; see :func:`evaluation.landmark_metrics.gap`."""
-    return {
-        "GAP": 100 * gap(answers, solution, ignore_non_landmarks),
-        "top-1": 100 * top1_accuracy(answers, solution),
-    }
-
-
-def retrieval(answers: Retrieved, solution: Solution, ignore_non_landmarks: bool = False) -> Metrics:
-    """``mAP@100`` and ``mP@k`` in percent, and mean and median place of the first relevant image.
-
-    Raises:
-      InputError: images without a landmark are to be left out; queries of retrieval all show one.
-    """
-    if ignore_non_landmarks:
-        raise InputError("--ignore_non_landmarks goes with a solution of recognition, id,landmarks,Usage.")
-    precisions = mean_precisions(answers, solution)
-    mean, median = first_positions(answers, solution)
-    return {
-        f"mAP@{MAX_PREDICTIONS}": 100 * mean_average_precision(answers, solution),
-        **{f"mP@{k}": 100 * float(precisions[k - 1]) for k in KS},
-        "mean position": mean,
-        "median position": median,
-    }
-
-
 @dataclass(frozen=True)
 class Challenge:
     """One of the two: its name, and how its files are read and scored."""
@@ -84,7 +46,7 @@ class Challenge:
     name: str
     read_solution: Callable[[str], Any]
     read_predictions: Callable[[str, Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
-    score: Callable[[Any, Solution, bool], Metrics]
+    score: Callable[[Any, Solution, bool], Part]
 
 
 CHALLENGES = {
@@ -132,7 +94,7 @@ class Answers:
     bytes_per_image: dict[str, float] = field(default_factory=dict)
 
 
-def score(config: Config, say: Callable[[str], None] = print) -> JsonObject:
+def score(config: Config, say: Callable[[str], None] = print) -> Report:
     """Scores one submission file against a solution; see :func:`score_rows`."""
     settings = {"predictions_file": config.predictions_file}
     rows = {Path(config.predictions_file).stem: Answers(config.predictions_file)}
@@ -153,8 +115,10 @@ def score_rows(
     *,
     ignore_non_landmarks: bool = False,
     settings: Mapping[str, Any] | None = None,
+    skipped: Mapping[str, Sequence[Any]] | None = None,
+    images: Benchmark | None = None,
     say: Callable[[str], None] = print,
-) -> JsonObject:
+) -> Report:
     """Scores submission files against a solution.
 
     Args:
@@ -163,6 +127,8 @@ def score_rows(
       output_dir: see :class:`Config`.
       ignore_non_landmarks: see :class:`Config`.
       settings: what else is recorded.
+      skipped: images that could not be read, by role.
+      images: queries and index, whose pictures the page shows of retrieval; None without.
       say: is given the lines for the user.
 
     Returns:
@@ -174,57 +140,53 @@ def score_rows(
     """
     challenge = challenge_of(solution_file)
     solution = challenge.read_solution(solution_file)
-    scored, counts = [], {}
-    written: dict[str, Metrics] = {}
-    first = next(iter(rows)).partition("+")[0]
+    if not any(getattr(solution, part) for part in PARTS):
+        raise InputError(f"{solution_file} has no image of the Usage Public or Private.")
+    scored: dict[str, dict[str, Part]] = {}
+    counts: dict[str, dict[str, dict[str, int]]] = {}
     for name, answers in rows.items():
         given = challenge.read_predictions(answers.path, solution)
-        found, counts[name] = _scored(challenge, solution, given, ignore_non_landmarks)
-        if not found:
-            raise InputError(f"{solution_file} has no image of the Usage Public or Private.")
-        costs = {"ms_per_query": answers.ms_per_query, "bytes_per_image": answers.bytes_per_image}
-        scored.append({"method": name, "metrics": found} | {key: value for key, value in costs.items() if value})
-        written |= {part + _suffix(name, first): values for part, values in found.items()}
-    recorded: JsonObject = {"solution_file": solution_file, "solution_file_sha256": sha256(solution_file)}
+        truths = {part: getattr(solution, part) for part in PARTS}
+        pairs = [(part, found, truth) for found, (part, truth) in zip(given, truths.items(), strict=True) if truth]
+        scored[name] = {part: challenge.score(found, truth, ignore_non_landmarks) for part, found, truth in pairs}
+        counts[name] = {part: {"images": len(truth), "answered": len(found)} for part, found, truth in pairs}
+    folder = check_writable(output_dir)
+    costs = {name: (answers.ms_per_query, answers.bytes_per_image) for name, answers in rows.items()}
+    recorded: dict[str, Any] = {"solution_file": solution_file, "solution_file_sha256": sha256(solution_file)}
     recorded |= {"predictions_sha256": {name: sha256(answers.path) for name, answers in rows.items()}}
-    if challenge.name == "gldv2_recognition":
-        recorded["ignore_non_landmarks"] = ignore_non_landmarks
-    else:
-        recorded["queries_without_relevant_images"] = {
-            part: sum(not names for names in getattr(solution, part).values()) for part in PARTS
-        }
-    recorded |= dict(settings or {}) | {"images": counts}
-    report = {"benchmark": challenge.name, "rows": scored, "settings": recorded, "versions": versions()}
-    _write(report, metrics_txt(written), check_writable(output_dir), say)
+    recorded |= {"queries": sum(len(getattr(solution, part)) for part in PARTS)}
+    recorded |= _of_task(challenge, solution, ignore_non_landmarks) | dict(settings or {}) | {"images": counts}
+    report = landmark_report.make(challenge.name, solution, scored, costs, settings=recorded, skipped=skipped or {})
+    cards = landmark_pictures.cards(images, solution, report, {n: a.path for n, a in rows.items()}) if images else []
+    written.write(folder, report, metrics_txt(_blocks(scored)), cards)
+    _show(folder, report, say)
     return report
 
 
-def _write(report: JsonObject, text: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Writes both files and shows the text."""
-    write_text(folder / METRICS, text)
-    write_json(folder / JSON, report)
-    say(f"{report['benchmark']} against {report['settings']['solution_file']}")
-    for name, parts in report["settings"]["images"].items():
+def _of_task(challenge: Challenge, solution: Any, ignore_non_landmarks: bool) -> dict[str, Any]:
+    """What is recorded of one of the tasks alone."""
+    if challenge.name == "gldv2_recognition":
+        return {"ignore_non_landmarks": ignore_non_landmarks}
+    empty = {part: sum(not names for names in getattr(solution, part).values()) for part in PARTS}
+    return {"queries_without_relevant_images": empty}
+
+
+def _show(folder: Path, report: Report, say: Callable[[str], None]) -> None:
+    """Gives the user the counts, the table and the place of the page."""
+    say(f"{report.benchmark} against {report.settings['solution_file']}")
+    for name, parts in report.settings["images"].items():
         for part, count in parts.items():
             say(f"{name}, {part}: {count['answered']} of {count['images']} images have an answer")
-    for part, count in report["settings"].get("queries_without_relevant_images", {}).items():
+    for part, count in report.settings.get("queries_without_relevant_images", {}).items():
         if count:
             say(f"{part}: queries without a relevant image, which count as not found: {count}")
-    say(f"\n{text}")
-    say(f"Report: {(folder / JSON).resolve()}")
+    written.show(folder, report, say)
 
 
-def _scored(
-    challenge: Challenge, solution: Any, given: Sequence[Mapping[str, Any]], ignore_non_landmarks: bool
-) -> tuple[dict[str, Metrics], dict[str, dict[str, int]]]:
-    """Metrics, and numbers of images and of answers, of each part that the solution has images of."""
-    metrics, counts = {}, {}
-    for part, answers in zip(PARTS, given, strict=True):
-        truth = getattr(solution, part)
-        if truth:
-            metrics[part] = challenge.score(answers, truth, ignore_non_landmarks)
-            counts[part] = {"images": len(truth), "answered": len(answers)}
-    return metrics, counts
+def _blocks(scored: Mapping[str, Mapping[str, Part]]) -> dict[str, Metrics]:
+    """The blocks of ``metrics.txt`` by their names."""
+    first = next(iter(scored)).partition("+")[0]
+    return {part + _suffix(row, first): found.metrics for row, parts in scored.items() for part, found in parts.items()}
 
 
 def _suffix(row: str, first: str) -> str:

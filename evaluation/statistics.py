@@ -7,7 +7,7 @@ ones), where there are at least :data:`MIN_GROUPS` of them, else single queries.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,46 @@ class Comparison:
     p: float
 
 
+class Sample(Protocol):
+    """What one method reached on the queries of a protocol."""
+
+    @property
+    def valued(self) -> NDArray[np.bool_]:
+        """``(Q,)`` which queries have a part in it."""
+
+    def interval(self) -> Interval:
+        """The measure, and where it would lie with other queries."""
+
+    def change_from(self, before: Any) -> Comparison:
+        """What it gains over another method's sample of the same queries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """A measure that is the mean of one value of each query.
+
+    Attributes:
+      values: ``(Q,)``; NaN has no part.
+      grouped: ``(Q,)`` the group of each query.
+    """
+
+    values: ArrayLike
+    grouped: NDArray[np.int64]
+
+    @property
+    def valued(self) -> NDArray[np.bool_]:
+        """``(Q,)`` whether a query has a value."""
+        return ~np.isnan(np.asarray(self.values, np.float64))
+
+    def interval(self) -> Interval:
+        """See :func:`interval`."""
+        return interval(self.values, self.grouped)
+
+    def change_from(self, before: "Mean") -> Comparison:
+        """See :func:`compare`."""
+        return compare(before.values, self.values, self.grouped)
+
+
 def groups(truths: Sequence[Truth]) -> Groups:
     """``(Q,)`` group of each query: queries of one thing, told by right images in common, are in one.
 
@@ -65,18 +105,29 @@ def groups(truths: Sequence[Truth]) -> Groups:
     >>> groups([sees(0, 1), sees(1)]).tolist()
     [0, 1]
     """
-    sizes = np.array([len(truth.positives) for truth in truths], np.int64)
+    sets: dict[bytes, NDArray[np.int64]] = {}
+    keys = [truth.positives.tobytes() or f"none {q}".encode() for q, truth in enumerate(truths)]
+    for key, truth in zip(keys, truths):
+        sets.setdefault(key, truth.positives)
+    place = {key: number for number, key in enumerate(sets)}
+    found = _joined(list(sets.values()))[[place[key] for key in keys]] if sets else np.zeros(0, np.int64)
+    shown = [q for q, truth in enumerate(truths) if len(truth.positives)]
+    enough = len(np.unique(found[shown])) >= MIN_GROUPS
+    return found if enough else np.arange(len(truths), dtype=np.int64)
+
+
+def _joined(sets: Sequence[NDArray[np.int64]]) -> Groups:
+    """``(N,)`` group of each of some sets, all of them different."""
+    sizes = np.array([len(rows) for rows in sets], np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    columns = np.concatenate([truth.positives for truth in truths]) if len(truths) else np.zeros(0, np.int64)
-    seen = csr_array((np.ones(len(columns)), columns, starts), shape=(len(truths), columns.max(initial=-1) + 1))
+    columns = np.concatenate(sets)
+    seen = csr_array((np.ones(len(columns)), columns, starts), shape=(len(sets), columns.max(initial=-1) + 1))
     common = (seen @ seen.T).tocoo()
     either = sizes[common.row] + sizes[common.col] - common.data
     close = common.data >= COMMON * either
-    shape = (len(truths), len(truths))
+    shape = (len(sets), len(sets))
     joined = csr_array((common.data[close], (common.row[close], common.col[close])), shape=shape)
-    _, found = connected_components(joined, directed=False)
-    enough = len(np.unique(found[sizes > 0])) >= MIN_GROUPS
-    return found.astype(np.int64) if enough else np.arange(len(truths), dtype=np.int64)
+    return np.asarray(connected_components(joined, directed=False)[1], np.int64)
 
 
 def interval(values: ArrayLike, grouped: Groups) -> Interval:
@@ -96,7 +147,7 @@ def interval(values: ArrayLike, grouped: Groups) -> Interval:
         return Interval(mean, math.nan, math.nan)
     random = np.random.default_rng(SEED)
     weights = np.full(len(sums), 1 / len(sums))
-    means = [_ratio(random.multinomial(len(sums), weights, size=n), sums, sizes) for n in _blocks(len(sums))]
+    means = [_ratio(random.multinomial(len(sums), weights, size=n), sums, sizes) for n in blocks(len(sums))]
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean, float(low), float(high))
 
@@ -120,7 +171,7 @@ def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> Comparison:
     random = np.random.default_rng(SEED)
     seen, tolerance = abs(sums.sum()), 1e-12 * np.abs(sums).sum()
     reached = total = 0
-    for n in _blocks(len(sums)):
+    for n in blocks(len(sums)):
         signs = random.integers(0, 2, (n, len(sums)), dtype=np.int8) * 2.0 - 1.0
         reached += int(np.count_nonzero(np.abs(signs @ sums) >= seen - tolerance))
         total += n
@@ -148,7 +199,7 @@ def _by_group(values: Values, grouped: Groups) -> tuple[Values, Values]:
     return np.asarray(np.bincount(place, values[valid]), np.float64), np.bincount(place).astype(np.float64)
 
 
-def _blocks(count: int) -> Iterator[int]:
+def blocks(count: int) -> Iterator[int]:
     """How many draws are made at once, until all are made."""
     left = DRAWS if count <= MANY else FEWER_DRAWS
     while left:
@@ -162,10 +213,7 @@ def _ratio(drawn: NDArray[np.int64], sums: Values, sizes: Values) -> Values:
 
 
 def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) -> dict[str, Any]:
-    """Intervals of all rows of a report, and each row against what it is to better.
-
-    A reranked row stands against its own first stage, another first stage against the first row. The p-values of a
-    protocol are corrected for their number.
+    """Intervals and paired changes of a mean.
 
     Args:
       ap: ``{row: {protocol: (Q,) average precision (or another measure) in percent}}``, the first stage of the model
@@ -173,20 +221,36 @@ def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) ->
       grouped: ``(Q,)`` the group of each query.
 
     Returns:
+      As :func:`summary_of`.
+    """
+    return summary_of({row: {p: Mean(v, grouped) for p, v in values.items()} for row, values in ap.items()}, grouped)
+
+
+def summary_of(samples: Mapping[str, Mapping[str, Sample]], grouped: Groups) -> dict[str, Any]:
+    """Intervals of all rows of a report, and each row against what it is to better.
+
+    A reranked row stands against its own first stage, another first stage against the first row. The p-values of a
+    protocol are corrected for their number.
+
+    Args:
+      samples: ``{row: {protocol: sample}}``, the first stage of the model under test first.
+      grouped: ``(Q,)`` the group of each query.
+
+    Returns:
       ``level``, ``groups`` (the number of those with any value), ``grouped`` (whether queries share them),
       ``intervals`` ``{row: {protocol: {mean, low, high}}}``, and ``paired`` ``{row: {"against": row, "protocols":
       {protocol: {difference, low, high, p, p_corrected}}}}``.
     """
-    rows = list(ap)
+    rows = list(samples)
     against = {row: row.partition("+")[0] if "+" in row else rows[0] for row in rows}
-    against = {row: other for row, other in against.items() if other in ap and other != row}
-    intervals = {row: {p: asdict(interval(values, grouped)) for p, values in ap[row].items()} for row in rows}
+    against = {row: other for row, other in against.items() if other in samples and other != row}
+    intervals = {row: {p: asdict(sample.interval()) for p, sample in samples[row].items()} for row in rows}
     paired: dict[str, Any] = {row: {"against": other, "protocols": {}} for row, other in against.items()}
-    for protocol in ap[rows[0]] if rows else ():
-        found = [compare(ap[other][protocol], ap[row][protocol], grouped) for row, other in against.items()]
+    for protocol in samples[rows[0]] if rows else ():
+        found = [samples[row][protocol].change_from(samples[other][protocol]) for row, other in against.items()]
         for row, change, corrected in zip(against, found, holm([change.p for change in found]), strict=True):
             paired[row]["protocols"][protocol] = asdict(change) | {"p_corrected": corrected}
-    valued = ~np.isnan([values for row in ap.values() for values in row.values()]).all(axis=0)
+    valued = np.any([sample.valued for row in samples.values() for sample in row.values()], axis=0)
     number = len(np.unique(grouped[valued]))
     return {
         "level": LEVEL,
@@ -195,17 +259,3 @@ def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) ->
         "intervals": intervals,
         "paired": paired,
     }
-
-
-def by_measure(values: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], grouped: Groups) -> dict[str, Any]:
-    """Intervals and paired changes of other measures, each as in :func:`summary`.
-
-    Args:
-      values: ``{measure: {row: {protocol: (Q,)}}}``.
-      grouped: ``(Q,)`` the group of each query.
-
-    Returns:
-      ``{measure: {"intervals", "paired"}}``; p-values are corrected within a measure and protocol.
-    """
-    found = {measure: summary(rows, grouped) for measure, rows in values.items()}
-    return {measure: {key: entry[key] for key in ("intervals", "paired")} for measure, entry in found.items()}

@@ -27,14 +27,34 @@ def find_report(folder: Path, fingerprint: str) -> Report | None:
 
 
 def write(
-    folder: Path, report: Report, benchmark: Benchmark, method: Method, shown: Sequence[tuple[Outcome, Reranker | None]]
+    folder: Path,
+    report: Report,
+    metrics: str,
+    cards: Sequence[gallery.Card] = (),
+    overlays: Sequence[gallery.Overlay] = (),
 ) -> None:
     """Writes the page, the texts, and last the JSON, each atomically.
 
     Args:
       folder: where.
       report: what.
-      benchmark: images and truths, for the pictures.
+      metrics: the text of ``metrics.txt``.
+      cards: ranking strips for the page.
+      overlays: pictures of inlier matches for it.
+    """
+    write_text(folder / PAGE, html.render(report, cards, overlays))
+    write_text(folder / MARKDOWN, text.markdown(report))
+    write_text(folder / METRICS, metrics)
+    write_json(folder / JSON, report.to_json())
+
+
+def pictures(
+    benchmark: Benchmark, method: Method, shown: Sequence[tuple[Outcome, Reranker | None]]
+) -> tuple[list[gallery.Card], list[gallery.Overlay]]:
+    """Ranking strips, and inlier matches of the first reranker that matches locally.
+
+    Args:
+      benchmark: images and truths.
       method: the model under test.
       shown: its rows with their rerankers, the first stage first.
     """
@@ -43,11 +63,7 @@ def write(
         draw = drawer(benchmark, method, reranker)
         if draw is not None and not matched:
             matched = gallery.overlays(benchmark, outcome, draw)
-    cards = gallery.cards(benchmark, [outcome for outcome, _ in shown])
-    write_text(folder / PAGE, html.render(report, benchmark.main_protocol, cards, matched))
-    write_text(folder / MARKDOWN, text.markdown(report))
-    write_text(folder / METRICS, text.metrics_txt(report))
-    write_json(folder / JSON, report.to_json())
+    return gallery.cards(benchmark, [outcome for outcome, _ in shown]), matched
 
 
 def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:

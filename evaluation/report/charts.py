@@ -8,6 +8,7 @@ from html import escape
 WIDTH, HEIGHT = 1000, 280
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 14, 30
 EQUAL = 0.05  # percent points that count as no change
+MOST = 2000  # queries of a chart
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def change(before: Sequence[float], after: Sequence[float]) -> Change:
 
 
 def ap_chart(names: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> str:
-    """One line per query from its average precision before to that after, worst query first.
+    """One line per query from its average precision before to that after, worst query first; at most 2,000 of them.
 
     Args:
       names: of the queries.
@@ -52,6 +53,9 @@ def ap_chart(names: Sequence[str], before: Sequence[float], after: Sequence[floa
     """
     values = [(a, b, name) for name, a, b in zip(names, before, after, strict=True) if not math.isnan(a + b)]
     values.sort(key=lambda value: (value[0], value[1]))
+    count = len(values)
+    if count > MOST:
+        values = [values[(2 * i + 1) * count // (2 * MOST)] for i in range(MOST)]
     step = (WIDTH - LEFT - RIGHT) / max(len(values), 1)
     radius = min(4.0, max(1.2, 0.32 * step))
     parts = [
@@ -60,7 +64,7 @@ def ap_chart(names: Sequence[str], before: Sequence[float], after: Sequence[floa
     ]
     for i, (a, b, name) in enumerate(values):
         parts.append(_mark(LEFT + (i + 0.5) * step, a, b, radius, name))
-    label = f"{len(values)} queries, worst first"
+    label = f"{count} queries, worst first" + (f"; {MOST} of them shown, evenly taken" if count > MOST else "")
     parts.append(f'<text class="axis" x="{LEFT}" y="{HEIGHT - 8}">{label}</text></svg>')
     return "\n".join(parts)
 

@@ -41,9 +41,9 @@ def plain(found: Comparison) -> str:
 def render(found: Comparison) -> str:
     """The page."""
     first, second = found.reports
-    protocol = "medium" if "medium" in first.protocols else first.protocols[0]
+    protocol = first.main_protocol
     pages = []
-    for pair, changes in zip(found.pairs, found.changes, strict=True):
+    for pair in found.pairs:
         before, after = first.queries["ap"][pair.first][protocol], second.queries["ap"][pair.second][protocol]
         moves = [b - a for a, b in zip(before, after, strict=True) if not math.isnan(a + b)]
         pages.append(
@@ -52,7 +52,6 @@ def render(found: Comparison) -> str:
                 "better": sum(move > 0.05 for move in moves),
                 "worse": sum(move < -0.05 for move in moves),
                 "table": per_query(first.queries["names"], {"A": before, "B": after}),
-                "change": changes["mAP"][protocol],
             }
         )
     return html.page(
@@ -60,6 +59,7 @@ def render(found: Comparison) -> str:
         benchmark=first.benchmark,
         names=found.names,
         protocol=protocol,
+        per_query=first.per_query,
         head=HEAD,
         lines=lines(found),
         settings=found.settings,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from evaluation.report import charts, text
 from evaluation.report.gallery import Card, Overlay
-from evaluation.report.model import Report
+from evaluation.report.model import LOWER, Report
 from evaluation.report.queries import Queries, per_query
 from evaluation.report.tradeoff import tradeoff
 
@@ -41,18 +42,18 @@ class Chart:
     change: charts.Change
 
 
-def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: Sequence[Overlay] = ()) -> str:
+def render(report: Report, cards: Sequence[Card] = (), overlays: Sequence[Overlay] = ()) -> str:
     """The page.
 
     Args:
       report: the numbers.
-      protocol: the one that charts and strips show.
       cards: ranking strips, worst query first.
       overlays: pictures of inlier matches.
 
     Returns:
       An HTML document.
     """
+    protocol = report.main_protocol
     return page(
         "template.html",
         report=report,
@@ -75,9 +76,14 @@ def render(report: Report, protocol: str, cards: Sequence[Card] = (), overlays: 
 
 def _queries(report: Report, protocol: str) -> Queries | None:
     """The rows of the model under test, query by query."""
-    first = text.FIRST_STAGE
+    first = _first_row(report)
     ap = {row: values[protocol] for row, values in report.queries["ap"].items() if row.partition("+")[0] == first}
     return per_query(report.queries["names"], ap) if ap else None
+
+
+def _first_row(report: Report) -> str:
+    """The row of the model under test; that of answers which were made elsewhere has its file's name."""
+    return report.rows[0].method.partition("+")[0]
 
 
 def page(template: str, **values: object) -> str:
@@ -93,14 +99,17 @@ def page(template: str, **values: object) -> str:
 
 def _lead(report: Report) -> str:
     """How many images, and of which folder."""
-    counts = report.settings.get("queries"), report.settings.get("database")
-    folder = Path(str(report.settings.get("data_dir", ""))).name
-    return f"{counts[0]} queries against {counts[1]} database images" + (f" of {folder}." if folder else ".")
+    known = report.settings
+    against = f" against {known['database']} database images" if "database" in known else ""
+    folder = Path(str(known.get("data_dir", ""))).name
+    return f"{known.get('queries')} queries{against}" + (f" of {folder}." if folder else ".")
 
 
 def size(number: float) -> str:
     """Bytes for reading: ``512 B``, ``8.2 kB``, ``1.4 MB`` (decimal)."""
     step = 0
+    if math.isnan(number):
+        return "–"
     while number >= 1000 and step < len(BYTES) - 1:
         number, step = number / 1000, step + 1
     return f"{number:.0f} {BYTES[step]}" if step == 0 else f"{number:.1f} {BYTES[step]}"
@@ -110,7 +119,9 @@ def results(report: Report) -> list[list[Cell]]:
     """The table's body: for each row its method, quality, times and sizes; the best of each quality column marked."""
     columns = [(protocol, metric) for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
     best = {
-        (protocol, metric): max((text.number(row.metrics[protocol][metric]) for row in report.rows), key=_value)
+        (protocol, metric): max(
+            (text.number(row.metrics[protocol][metric]) for row in report.rows), key=partial(_goodness, metric)
+        )
         for protocol, metric in columns
     }
     body = []
@@ -120,16 +131,19 @@ def results(report: Report) -> list[list[Cell]]:
             shown = text.number(row.metrics[protocol][metric])
             first = metric == next(iter(row.metrics[protocol]))
             cells.append(Cell(shown, shown == best[protocol, metric] and len(report.rows) > 1, first))
-        cells.append(Cell(text.number(row.ms_per_query["search"]), first=True))
-        cells.append(Cell(text.number(row.ms_per_query["rerank"]) if "+" in row.method else "–"))
-        cells += [Cell(size(row.bytes_per_image["global"]), first=True), Cell(size(row.bytes_per_image["local"]))]
+        if report.costed:
+            search, rerank, *sizes = row.costs
+            cells.append(Cell(text.number(search), first=True))
+            cells.append(Cell(text.number(rerank) if "+" in row.method else "–"))
+            cells += [Cell(size(sizes[0]), first=True), Cell(size(sizes[1]))]
         body.append(cells)
     return body
 
 
-def _value(shown: str) -> float:
+def _goodness(metric: str, shown: str) -> float:
+    """More for what is better; least where there is no number."""
     try:
-        return float(shown)
+        return -float(shown) if metric in LOWER else float(shown)
     except ValueError:
         return -math.inf
 
@@ -140,12 +154,12 @@ def ap_charts(report: Report, protocol: str) -> list[Chart]:
     found = []
     for row in report.rows:
         first, _, reranker = row.method.partition("+")
-        if first != text.FIRST_STAGE or not reranker:
+        if first != _first_row(report) or not reranker:
             continue
         before, after = ap[first][protocol], ap[row.method][protocol]
         moved = charts.change(before, after)
         title = (
-            f"Average precision per query ({protocol}), {first} and {row.method}: {moved.better} better, "
+            f"{report.per_query} per query ({protocol}), {first} and {row.method}: {moved.better} better, "
             f"{moved.equal} equal, {moved.worse} worse"
         )
         svg = Markup(charts.ap_chart(report.queries["names"], before, after, title))

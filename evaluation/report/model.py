@@ -9,6 +9,8 @@ from protos.errors import InputError
 
 JsonObject = dict[str, Any]
 Metrics = dict[str, dict[str, float]]
+MAIN = ("medium", "private")
+LOWER = ("mean position", "median position")  # measures of which less is better
 NUMERIC = ("queries", "recalls", "inlier_accuracy", "statistics")
 
 
@@ -19,15 +21,22 @@ class Row:
     Attributes:
       method: ``"global"``, ``"global+ransac"``, ``"rootsift"``, ...
       metrics: ``{protocol: {"mAP", "mP@1", "mP@5", "mP@10"}}`` in percent, full precision; with "R@1", "R@5", "R@10"
-        where the benchmark asks for them.
-      ms_per_query: milliseconds of the stages ``search`` and ``rerank``.
-      bytes_per_image: of the database's ``global`` and ``local`` features.
+        where the benchmark asks for them. Those of GLDv2: see :mod:`evaluation.landmark_parts`.
+      ms_per_query: milliseconds of the stages ``search`` and ``rerank``; empty where only the answers are known.
+      bytes_per_image: of the database's ``global`` and ``local`` features; likewise.
     """
 
     method: str
     metrics: Metrics
-    ms_per_query: dict[str, float]
-    bytes_per_image: dict[str, float]
+    ms_per_query: dict[str, float] = field(default_factory=dict)
+    bytes_per_image: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def costs(self) -> tuple[float, float, float, float]:
+        """Milliseconds of both stages, then bytes of both kinds; NaN where unknown."""
+        stages = [self.ms_per_query.get(stage, math.nan) for stage in ("search", "rerank")]
+        sizes = [self.bytes_per_image.get(kind, math.nan) for kind in ("global", "local")]
+        return stages[0], stages[1], sizes[0], sizes[1]
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,12 @@ class Report:
       versions: of Python and the packages that have a part in the numbers.
       queries: ``{"names": [...], "groups": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN
         without positives; queries of one number share right images. Where the rows hold "R@1", ... also ``"hits":
-        {"R@1": {method: {protocol: [100 or 0 of each query]}}}``.
+        {"R@1": {method: {protocol: [100 or 0 of each query]}}}``. A global average precision has ``"places": {method:
+        {protocol: [...]}}`` beside ``"ap"``, see :class:`evaluation.pooled.Pooled`.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
       inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.
       skipped: images that could not be read, by role.
-      statistics: intervals and paired changes, see :func:`evaluation.statistics.summary`; those of R@k under ``hits``,
-        see :func:`evaluation.statistics.by_measure`.
+      statistics: intervals and paired changes, see :func:`evaluation.samples.trusted`.
       published: published values, see :func:`evaluation.published.beside`.
     """
 
@@ -65,6 +74,26 @@ class Report:
     def protocols(self) -> list[str]:
         """The protocols, in the benchmark's order."""
         return list(self.rows[0].metrics) if self.rows else []
+
+    @property
+    def main_protocol(self) -> str:
+        """The protocol that single-protocol views show: medium or private where there is one, else the first."""
+        return next((name for name in MAIN if name in self.protocols), self.protocols[0])
+
+    @property
+    def measure(self) -> str:
+        """The first measure: mAP, that of GLDv2 retrieval mAP@100, that of its recognition GAP."""
+        return next(iter(self.rows[0].metrics[self.protocols[0]]))
+
+    @property
+    def per_query(self) -> str:
+        """What the values of single queries are."""
+        return "Precision at the answer" if "places" in self.queries else "Average precision"
+
+    @property
+    def costed(self) -> bool:
+        """Whether any row's time and size are known."""
+        return any(row.ms_per_query or row.bytes_per_image for row in self.rows)
 
     def row(self, method: str) -> Row:
         """The row of a method.

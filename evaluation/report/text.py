@@ -13,19 +13,34 @@ from evaluation.runner import FIRST_STAGE
 COST = ("search ms", "rerank ms", "global B", "local B")  # per query, per database image
 MIN_WIDTH = 6  # of a column: 100.00
 NAMED = 3  # queries without positives that are named
+MEASURES = {
+    "mAP": "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
+    "positives have no part in the means.",
+    "mAP@100": "mAP@100 is the finite sum of GLDv2 over the first 100 answers, not the area with trapezoids; a query "
+    "without an answer or without a relevant image counts as 0. A mean or median position is the place of the first "
+    "relevant image, 101 where there is none.",
+    "GAP": "GAP, the global average precision, is of one list of all answers, the surest first; the value of a single "
+    "query is the precision of that list down to its answer where that is right, else 0, and their mean is GAP. top-1 "
+    "is the share of the queries with a landmark that are answered right.",
+}
+JUNK_SAID = {
+    "keep": "The whole ranking is reranked, junk included; junk is passed over when it is scored.",
+    "remove_before_rerank": "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then "
+    "scored.",
+}
 
 
 def header(report: Report) -> list[str]:
     """Column names: the method, each protocol's metrics, time and size."""
     quality = [f"{metric} {protocol}" for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
-    return ["method", *quality, *COST]
+    return ["method", *quality, *(COST if report.costed else ())]
 
 
 def cells(row: Row) -> list[str]:
-    """One row's cells, rounded for reading."""
+    """One row's cells, rounded for reading; those of :data:`COST` stand last."""
     quality = [number(value) for metrics in row.metrics.values() for value in metrics.values()]
-    times = [number(row.ms_per_query[stage]) for stage in ("search", "rerank")]
-    return [row.method, *quality, *times, *(f"{row.bytes_per_image[kind]:.0f}" for kind in ("global", "local"))]
+    times, sizes = row.costs[:2], row.costs[2:]
+    return [row.method, *quality, *map(number, times), *(number(size, 0) for size in sizes)]
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -50,11 +65,12 @@ def plain(report: Report, columns: int | None = None) -> str:
         + [["", *map(number, row.metrics[protocol].values())] for row in report.rows]
         for protocol in report.protocols
     ]
-    cost = [["", *COST], *(["", *cells(row)[-len(COST) :]] for row in report.rows)]
-    whole = _beside(first, *groups, cost)
+    if report.costed:
+        groups.append([["", *COST], *(["", *cells(row)[-len(COST) :]] for row in report.rows)])
+    whole = _beside(first, *groups)
     if columns is None or max(map(len, whole)) <= columns:
         return "\n".join(whole) + "\n"
-    return "\n\n".join("\n".join(_beside(first, group)) for group in (*groups, cost)) + "\n"
+    return "\n\n".join("\n".join(_beside(first, group)) for group in groups) + "\n"
 
 
 def _beside(*groups: Sequence[Sequence[str]]) -> list[str]:
@@ -82,7 +98,7 @@ def markdown(report: Report) -> str:
         f"# {report.benchmark}",
         "",
         *(line for sentence in warnings(report) for line in (f"**{sentence}**", "")),
-        *_table(header(report), [cells(row) for row in report.rows], numbers=True),
+        *_table(header(report), [cells(row)[: len(header(report))] for row in report.rows], numbers=True),
         "",
     ]
     lines += ["Quality in percent. Times are milliseconds per query; sizes are bytes per database image.", ""]
@@ -117,19 +133,15 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def notes(report: Report) -> list[str]:
     """What a reader has to know about the numbers besides :func:`warnings`, a sentence each."""
-    said = [
-        "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
-        "positives have no part in the means.",
-        "The whole ranking is reranked, junk included; junk is passed over when it is scored."
-        if report.settings.get("junk") == "keep"
-        else "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then scored.",
-    ]
+    said = [MEASURES[report.measure]]
+    if "junk" in report.settings:
+        said.append(JUNK_SAID[report.settings["junk"]])
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
         said.append("R@k is the share of queries with any right image among the first k results.")
-    if any(row.ms_per_query["rerank"] for row in report.rows):
+    if any(row.ms_per_query.get("rerank") for row in report.rows):
         said.append(
-            "Rerank time is measured on the first protocol, with nothing remembered from an earlier one; it includes "
-            "reading the local features."
+            "Rerank time is measured with nothing remembered from an earlier protocol; it includes reading the local "
+            "features."
         )
     if "pictures" in report.settings:
         said.append(report.settings["pictures"])

@@ -32,18 +32,18 @@ class Dot:
 
 
 def tradeoff(report: Report, protocol: str) -> str | None:
-    """A dot for each row: milliseconds per query to the right (logarithmic), mAP upwards, its size by bytes per image.
+    """A dot for each row: milliseconds per query to the right (logarithmic), quality upwards, size by bytes per image.
 
     Args:
       report: the results.
-      protocol: whose mAP.
+      protocol: whose first measure.
 
     Returns:
       An ``<svg>`` element; None where fewer than two rows have a value and a time.
     """
     found = []
     for row in report.rows:
-        quality, time = row.metrics[protocol]["mAP"], sum(row.ms_per_query.values())
+        quality, time = row.metrics[protocol][report.measure], sum(row.ms_per_query.values())
         if not math.isnan(quality) and time > 0:
             found.append((time, quality, sum(row.bytes_per_image.values()), row.method))
     if len(found) < 2:
@@ -57,11 +57,11 @@ def tradeoff(report: Report, protocol: str) -> str | None:
             _y(quality),
             SMALL + (LARGE - SMALL) * math.sqrt(size / most),
             name,
-            f"{name}: mAP {quality:.2f}, {time:.2f} ms, {size:.0f} bytes",
+            f"{name}: {report.measure} {quality:.2f}, {time:.2f} ms, {size:.0f} bytes",
         )
         for time, quality, size, name in found
     ]
-    title = f"mAP ({protocol}) against milliseconds per query; larger dots take more bytes per image"
+    title = f"{report.measure} ({protocol}) against milliseconds per query; larger dots take more bytes per image"
     parts = [f'<svg class="chart tradeoff" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
     parts += [*_grid(low, high), *_marks(dots), "</svg>"]
     return "\n".join(parts)

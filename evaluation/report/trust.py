@@ -16,7 +16,7 @@ def fixed(value: float, sign: bool = False) -> str:
 
 
 def intervals(report: Report) -> Table | None:
-    """MAP, and R@k where there is one, with its interval for each row and protocol; None where the report has none."""
+    """The first measure, and R@k, with intervals for each row and protocol; None where the report has none."""
     if not report.statistics.get("intervals"):
         return None
     columns = [(measure, p) for measure in _measures(report) for p in report.protocols]
@@ -27,8 +27,8 @@ def intervals(report: Report) -> Table | None:
 
 
 def _measures(report: Report) -> dict[str, dict[str, Any]]:
-    """Intervals and paired changes of mAP, then of each R@k."""
-    return {"mAP": report.statistics} | report.statistics.get("hits", {})
+    """Intervals and paired changes of the first measure, then of each R@k."""
+    return {report.measure: report.statistics} | report.statistics.get("hits", {})
 
 
 def _interval(values: dict[str, float]) -> str:
@@ -36,7 +36,7 @@ def _interval(values: dict[str, float]) -> str:
 
 
 def paired(report: Report) -> Table | None:
-    """Each row against what it is to better, in mAP and in the first R@k; None where there is no second row."""
+    """Each row against what it is to better, in the first two measures; None where there is no second row."""
     lines = [
         [row, entry["against"], protocol, measure, *change_cells(change)]
         for measure, statistics in list(_measures(report).items())[:2]
@@ -76,10 +76,13 @@ def said(report: Report) -> list[str]:
     """What a reader has to know about these tables, a sentence each."""
     found = []
     if report.statistics:
-        what = "groups of queries that share right images" if report.statistics["grouped"] else "single queries"
+        what = "groups of queries that share right answers" if report.statistics["grouped"] else "single queries"
+        test = "sign-flip test of the paired change"
+        if "places" in report.queries:
+            test = "exchange of the two methods' answers and their places; of means a sign-flip test"
         found.append(
             f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {report.statistics['groups']} {what}. "
-            "p: sign-flip test of the paired change; corrected (Holm) for the number of rows of a measure. They tell "
+            f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
             "how far the choice of queries moves a number, not what another training or data set would give."
         )
     if report.published and not any("ours" in entry for entry in report.published):

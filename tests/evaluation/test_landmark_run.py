@@ -1,5 +1,6 @@
 """GLDv2 from features: answers and scores against loops over all pairs."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -59,7 +60,7 @@ def test_recognition_is_that_of_loops(world, tmp_path, monkeypatch):
         sums = {c: sum(similarity[i] for i in best if labels[i] == c) for c in {int(labels[i]) for i in best}}
         label = max(sums, key=sums.get)
         expected[f"q{q}"] = Prediction(label, sums[label])
-    found = report["rows"][0]["metrics"]["public"]["GAP"]
+    found = report.rows[0].metrics["public"]["GAP"]
     assert found == pytest.approx(100 * gap(expected, right), abs=1e-9) and 20 < found < 99
 
 
@@ -70,7 +71,7 @@ def test_retrieval_is_that_of_loops(world, tmp_path):
         f"q{q}": [f"i{i}" for i in sorted(range(len(index)), key=lambda i: -float(np.dot(query, index[i])))[:100]]
         for q, query in enumerate(queries)
     }
-    found = report["rows"][0]["metrics"]["private"]["mAP@100"]
+    found = report.rows[0].metrics["private"]["mAP@100"]
     assert found == pytest.approx(100 * mean_average_precision(expected, relevant), abs=1e-9) and 20 < found < 99
     lines = (tmp_path / "predictions" / "global.csv").read_text().splitlines()
     assert lines[0] == "id,images" and lines[1] == f"q0,{' '.join(expected['q0'])}"
@@ -85,7 +86,7 @@ def test_the_command_answers_and_scores(world, tmp_path):
     assert done.returncode == 1 and "expects --labels_file" in done.stderr and "Traceback" not in done.stderr
     command.append(f"--labels_file={folder / 'labels.csv'}")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "GAP=" in done.stdout, done.stderr
+    assert done.returncode == 0 and "GAP" in done.stdout, done.stderr
 
 
 def test_the_clean_list_gives_the_same_classes(world, tmp_path):
@@ -93,7 +94,7 @@ def test_the_clean_list_gives_the_same_classes(world, tmp_path):
     lines = [f"{c},{' '.join(f'i{n}' for n in np.flatnonzero(labels == c))}\n" for c in range(CLASSES)]
     (tmp_path / "clean.csv").write_text("landmark_id,images\n" + "".join(lines))
     rows = [
-        run(config(folder, tmp_path / name, "recognition", labels_file=str(path)))["rows"][0]["metrics"]
+        run(config(folder, tmp_path / name, "recognition", labels_file=str(path))).rows[0].metrics
         for name, path in (("a", folder / "labels.csv"), ("b", tmp_path / "clean.csv"))
     ]
     assert rows[0] == rows[1]
@@ -114,7 +115,7 @@ def test_a_stopped_run_continues_and_a_reranker_orders_the_vote(world, tmp_path,
     report = run(given)
     assert searched == [QUERIES - 32], "only the lost block was searched"
     assert {path.name: path.read_text() for path in predictions.glob("*.csv")} == before
-    assert [row["ms_per_query"]["rerank"] > 0 for row in report["rows"]] == [False, True]
+    assert [row.ms_per_query["rerank"] > 0 for row in report.rows] == [False, True]
     assert "public_after_alpha_qe\n" in (tmp_path / "metrics.txt").read_text() and len(labels) == CLASSES * IMAGES
     run(config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), neighbours=1))
     assert searched[1:] == [16, 16, QUERIES - 32], "another vote is another answer"
@@ -131,7 +132,7 @@ def test_features_of_two_protocols_are_refused_or_told(world, tmp_path):
     with pytest.raises(InputError, match=r"different settings: extractor .* --allow_protocol_mismatch"):
         run(given)
     report = run(replace(given, allow_protocol_mismatch=True))
-    assert "different settings: extractor" in report["settings"]["protocol_mismatch"][0]
+    assert "different settings: extractor" in report.settings["protocol_mismatch"][0]
 
 
 @pytest.fixture(scope="module")
@@ -173,19 +174,26 @@ def test_recognition_from_images_to_report_with_ransac_before_the_vote(photos, t
     names = ["global", "global+ransac", "histogram", "histogram+ransac"]
     assert [row["method"] for row in report["rows"]] == names
     assert report["rows"][1]["metrics"]["public"] == {"GAP": 100.0, "top-1": 100.0}
-    assert report["settings"]["queries"] == 4 and report["settings"]["index"] == 12
+    assert report["settings"]["queries"] == 4 and report["settings"]["database"] == 12
     assert report["settings"]["labels_file"] == str(photos / "train.csv")
     assert report["settings"]["labels_file_sha256"] == sha256(photos / "train.csv")
     lines = (tmp_path / "out" / "predictions" / "global+ransac.csv").read_text().splitlines()
     votes = {line.split(",")[0]: line.split(",")[1].split() for line in lines[1:]}
     assert votes["1q1q"][0] == "101" and float(votes["1q1q"][1]) > 3 * float(votes["none0"][1])
-    assert "public_after_gv\n  GAP=100.00" in done.stdout
+    assert "public_after_gv\n  GAP=100.00" in (tmp_path / "out" / "metrics.txt").read_text()
 
 
 def test_retrieval_from_images(photos, tmp_path):
     given = Config("gldv2_retrieval", str(tmp_path), data_dir=str(photos), model="rootsift", rerank=("ransac",))
-    rows = run(given)["rows"]
-    assert rows[1]["metrics"]["public"]["mAP@100"] == 100 >= rows[0]["metrics"]["public"]["mAP@100"] > 30
+    report = run(given)
+    rows, page = report.rows, (tmp_path / "report.html").read_text()
+    change = report.statistics["paired"]["global+ransac"]["protocols"]["public"]
+    gain = rows[1].metrics["public"]["mAP@100"] - rows[0].metrics["public"]["mAP@100"]
+    assert change["difference"] == pytest.approx(gain) and change["low"] <= gain <= change["high"]
+    assert page.count('<article class="card"') == 3 and 'alt="Query 0/q/0/0q0q"' in page
+    first = page[page.index('aria-label="First results of global+ransac for 0/q/0/0q0q"') :]
+    assert re.findall(r'<li class="(\w+)"', first)[:5] == ["positive"] * 4 + ["negative"]
+    assert rows[1].metrics["public"]["mAP@100"] == 100 >= rows[0].metrics["public"]["mAP@100"] > 30
 
 
 def test_missing_images_end_in_a_sentence_before_any_work(photos, tmp_path):
@@ -249,3 +257,19 @@ def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):
     assert done.returncode == 1 and "is not whole: 1 files are missing" in done.stderr
     done = run("--model=rootsift", f"--data_dir={photos}", "--output_dir=out", "--predictions=trec", "--junk=keep")
     assert done.returncode == 1 and "goes with no --junk, --predictions." in done.stderr
+
+
+def test_two_runs_of_recognition_are_compared_by_the_command(world, tmp_path):
+    folder, labels = world[0], str(world[0] / "labels.csv")
+    for name, neighbours in (("few", 1), ("many", 9)):
+        report = run(config(folder, tmp_path / name, "recognition", labels_file=labels, neighbours=neighbours))
+        interval = report.statistics["intervals"]["global"]["public"]
+        assert interval["low"] < interval["mean"] < interval["high"]
+        assert interval["mean"] == pytest.approx(report.rows[0].metrics["public"]["GAP"])
+    command = [sys.executable, "-m", "delg", "compare", "few", "many", "--output=c.html"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("global ")]
+    assert [line[1:3] for line in lines] == [["public", "GAP"], ["public", "top-1"]]
+    assert float(lines[0][5]) == pytest.approx(float(lines[0][4]) - float(lines[0][3]), abs=0.011)
+    assert "neighbours: 1 | 9" in done.stdout and "q39" not in (tmp_path / "c.html").read_text()

@@ -43,21 +43,26 @@ def test_recognition_by_command(files, tmp_path):
     assert metrics["private"] == {"GAP": 0.0, "top-1": 0.0}
     assert report["settings"]["ignore_non_landmarks"] is False
     assert report["settings"]["images"]["P"]["private"] == {"images": 2, "answered": 1}
+    assert report["queries"]["names"] == ["a", "b", "n", "c", "d"]
+    assert report["queries"]["ap"]["P"]["public"] == [100.0, pytest.approx(200 / 3), None, None, None]
+    assert report["queries"]["places"]["P"]["public"] == [1.0, 3.0, 2.0, None, None]
     text = "private\n  GAP=0.00\n  top-1=0.00\npublic\n  GAP=83.33\n  top-1=100.00\n"
     assert (tmp_path / "out" / "metrics.txt").read_text() == text
-    assert text in done.stdout and str(tmp_path / "out" / "report.json") in done.stdout
+    assert "P, private: 1 of 2 images have an answer" in done.stdout and "83.33" in done.stdout
+    assert str(tmp_path / "out" / "report.html") in done.stdout and "search ms" not in done.stdout
+    assert "| P | 83.33 | 100.00 | 0.00 | 0.00 |" in (tmp_path / "out" / "report.md").read_text()
     arguments = ("--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--ignore_non_landmarks")
     done = delg(*arguments, cwd=tmp_path)
-    assert "public\n  GAP=100.00\n" in done.stdout
+    assert "public\n  GAP=100.00\n" in (tmp_path / "out" / "metrics.txt").read_text(), done.stderr
     assert json.loads((tmp_path / "out" / "report.json").read_text())["settings"]["ignore_non_landmarks"] is True
 
 
 def test_retrieval(files, tmp_path):
     said = []
     report = landmark_scores.score(files(RETRIEVAL, LISTS), said.append)
-    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["benchmark"] == "gldv2_retrieval" and list(report["rows"][0]["metrics"]) == ["private"]
-    assert report["rows"][0]["metrics"]["private"] == {
+    assert report.to_json() == json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report.benchmark == "gldv2_retrieval" and report.protocols == ["private"]
+    assert report.rows[0].metrics["private"] == {
         "mAP@100": pytest.approx(100 * (1 / 2 + 2 / 4) / 2 / 2),
         "mP@1": 0.0,
         "mP@5": pytest.approx(20.0),
@@ -73,15 +78,15 @@ def test_retrieval(files, tmp_path):
 def test_queries_without_a_relevant_image_are_counted(files):
     said = []
     report = landmark_scores.score(files(RETRIEVAL + "s,,Private\n", LISTS), said.append)
-    assert report["rows"][0]["metrics"]["private"]["mAP@100"] == pytest.approx(100 * (1 / 2 + 2 / 4) / 2 / 3)
+    assert report.rows[0].metrics["private"]["mAP@100"] == pytest.approx(100 * (1 / 2 + 2 / 4) / 2 / 3)
     assert "private: queries without a relevant image, which count as not found: 1" in said
-    assert report["settings"]["queries_without_relevant_images"] == {"public": 0, "private": 1}
+    assert report.settings["queries_without_relevant_images"] == {"public": 0, "private": 1}
 
 
 def test_a_query_with_very_many_relevant_images(files):
     names = " ".join(f"{i:016x}" for i in range(9000))  # 153,000 characters
     config = files(f"id,images,Usage\nq,{names},Public\n", f"id,images\nq,{names[:169]}\n")
-    assert landmark_scores.score(config, lambda _: None)["rows"][0]["metrics"]["public"]["mP@10"] == 100.0
+    assert landmark_scores.score(config, lambda _: None).rows[0].metrics["public"]["mP@10"] == 100.0
 
 
 @pytest.mark.parametrize(

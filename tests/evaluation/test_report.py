@@ -15,7 +15,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.metrics import Scores
 from evaluation.protocols import Truth
 from evaluation.published import beside
-from evaluation.report import charts, gallery, html, text, thumbs
+from evaluation.report import charts, gallery, html, queries, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.report.tradeoff import tradeoff
 from evaluation.runner import Outcome
@@ -94,7 +94,7 @@ def test_markdown_names_what_the_numbers_rest_on(report):
 
 def test_trust_is_told_in_both_pages(report):
     page = text.markdown(report)
-    shown = html.render(report, "medium")
+    shown = html.render(report)
     assert "## Confidence" in page and "| global | 40.06 [40.00, 40.12] |" in page
     assert "| global+ransac | global | medium | mAP | +10.19 | [+0.00, +20.38] |" in page
     assert "| delg_r50_gldv1 | global | medium | 69.71 | 70.00 | +0.29 |" in page
@@ -230,7 +230,7 @@ class Links(HTMLParser):
 def test_the_page_stands_alone(report, shown):
     benchmark, outcomes = shown
     overlay = gallery.Overlay(thumbs.picture(np.zeros((8, 20, 3), np.uint8)), "q<0>", "a", "positive", 7)
-    page = html.render(report, "medium", gallery.cards(benchmark, outcomes), [overlay])
+    page = html.render(report, gallery.cards(benchmark, outcomes), [overlay])
     links = Links()
     links.feed(page)
     assert not links.open and not links.undescribed
@@ -257,7 +257,7 @@ def test_queries_that_a_reranker_hurt_are_shown_beside_the_worst():
 
 
 def test_each_query_has_a_line_that_can_be_sorted(report):
-    page = html.render(report, "medium")
+    page = html.render(report)
     table = page[page.index('<table class="sortable">') :].split("</table>")[0]
     assert table.count("<tr") == 2, "the query without positives is left out"
     head = [cell.split("<")[0] for cell in table.split('<th scope="col"')[1:]]
@@ -304,5 +304,30 @@ def test_labels_of_the_plot_cover_nothing():
 
 def test_a_page_without_rerankers_or_pictures(report):
     rows = report.rows[:1]
-    page = html.render(Report("folders", rows, report.settings, {}, report.queries), "medium")
+    page = html.render(Report("folders", rows, report.settings, {}, report.queries))
     assert 'id="worst"' not in page and "<svg" not in page and 'id="results"' in page
+
+
+def test_a_page_of_very_many_queries_shows_both_ends():
+    values = [i / 50 for i in range(5000)]
+    names = [f"n{i}" for i in range(5000)]
+    table = queries.per_query(names, {"global": values})
+    assert [row.name for row in table.rows[998:1002]] == ["n998", "n999", "n4000", "n4001"] and table.more == 3000
+    assert queries.per_query(names[:2000], {"global": values[:2000]}).more == 0
+    svg = charts.ap_chart(names, values, values, "title")
+    assert svg.count('<g class="') == 2000 and "5000 queries, worst first; 2000 of them shown, evenly taken" in svg
+
+
+def test_answers_without_costs_and_places_of_which_less_is_better():
+    rows = [
+        Row(name, {"private": {"mAP@100": quality, "mean position": place}})
+        for name, quality, place in (("mine", 20.0, 31.0), ("yours", 10.0, 12.0))
+    ]
+    ap = {"mine": {"private": [20.0]}, "yours": {"private": [10.0]}}
+    report = Report("gldv2_retrieval", rows, {"queries": 1}, {}, {"names": ["q"], "ap": ap})
+    table = html.results(report)
+    assert [[cell.best for cell in line] for line in table] == [[False, True, False], [False, False, True]]
+    page = html.render(report)
+    assert "ms/query" not in page and "1 queries." in page and "trapezoids; a query" in page
+    assert text.plain(report).splitlines()[2].split() == ["mine", "20.00", "31.00"]
+    assert tradeoff(report, "private") is None and "search ms" not in text.markdown(report)

@@ -1,0 +1,72 @@
+"""What answers to a GLDv2 challenge reach on a part of its images, all together and query by query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evaluation.landmark_metrics import (
+    MAX_PREDICTIONS,
+    Prediction,
+    Retrieved,
+    Solution,
+    Values,
+    average_precisions,
+    first_positions,
+    gap_gains,
+    mean_precisions,
+    top1_hits,
+)
+from protos.errors import InputError
+
+KS = (1, 5, 10, 100)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Scores of one part of the images, in the order of its solution; percent.
+
+    Attributes:
+      metrics: those of the part, the first measure first.
+      values: ``(Q,)`` what the first measure is the mean of; NaN has no part in it.
+      places: ``(Q,)`` of a global average precision, see :class:`evaluation.pooled.Pooled`; None of a mean.
+      hits: of the other measures that are means, ``(Q,)`` likewise.
+    """
+
+    metrics: dict[str, float]
+    values: Values
+    places: Values | None = None
+    hits: dict[str, Values] = field(default_factory=dict)
+
+
+def recognition(answers: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool) -> Part:
+    """``GAP`` and ``top-1``; see :func:`evaluation.landmark_metrics.gap`."""
+    gains, places = gap_gains(answers, solution, ignore_non_landmarks)
+    right = top1_hits(answers, solution)
+    metrics = {name: 100 * _mean(values) for name, values in (("GAP", gains), ("top-1", right))}
+    return Part(metrics, 100 * gains, places, {"top-1": 100 * right})
+
+
+def retrieval(answers: Retrieved, solution: Solution, ignore_non_landmarks: bool = False) -> Part:
+    """``mAP@100`` and ``mP@k``, and mean and median place of the first relevant image.
+
+    Raises:
+      InputError: images without a landmark are to be left out; queries of retrieval all show one.
+    """
+    if ignore_non_landmarks:
+        raise InputError("--ignore_non_landmarks goes with a solution of recognition, id,landmarks,Usage.")
+    found, precisions = average_precisions(answers, solution), mean_precisions(answers, solution)
+    mean, median = first_positions(answers, solution)
+    metrics = {
+        f"mAP@{MAX_PREDICTIONS}": 100 * _mean(found),
+        **{f"mP@{k}": 100 * float(precisions[k - 1]) for k in KS},
+        "mean position": mean,
+        "median position": median,
+    }
+    return Part(metrics, 100 * found)
+
+
+def _mean(values: Values) -> float:
+    """Mean of those that have a value, 0 where none has."""
+    shown = values[~np.isnan(values)]
+    return float(shown.mean()) if len(shown) else 0.0
