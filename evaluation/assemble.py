@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.check import not_released
-from evaluation.ledger import digest
+from evaluation.ledger import digest, truths_sha256
 from evaluation.plan import Config, Plan
 from evaluation.published import beside, overlap
 from evaluation.recorded import versions_between
@@ -29,7 +29,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
     return {
         "benchmark": config.benchmark or chosen.name,
         **{name: place for name, place in places.items() if place},
-        **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {}),
+        **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {"truths_sha256": truths_sha256(chosen)}),
         **({"ground_truth": said} if (said := not_released(chosen)) else {}),
         **_pictures(chosen),
         "queries": len(chosen.queries),

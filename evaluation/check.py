@@ -104,6 +104,8 @@ def read_sums(data_dir: Path) -> dict[str, str]:
 def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
     """Writes ``SHA256SUMS`` of the benchmark's images, and of the lists and ground truth files beside them.
 
+    Lines of other files that are there stay: two tasks may share a folder.
+
     Args:
       benchmark: whose images; all must be there.
       data_dir: the folder; images that lie outside of it are left out.
@@ -119,8 +121,9 @@ def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
     files = {Path(image.path) for image in (*benchmark.queries, *benchmark.database)}
     files |= {path for path in root.iterdir() if path.suffix in (".pkl", ".mat", ".csv", ".npz")}
     inside = sorted(path.relative_to(root).as_posix() for path in files if path.is_relative_to(root))
-    lines = [f"{sha256(root / name)}  {name}\n" for name in progress_bar(inside, desc="hashes", unit="file")]
-    write_text(root / SUMS, "".join(lines))
+    known = {name: digest for name, digest in read_sums(root).items() if (root / name).is_file()}
+    known |= {name: sha256(root / name) for name in progress_bar(inside, desc="hashes", unit="file")}
+    write_text(root / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())))
     return root / SUMS
 
 

@@ -5,6 +5,8 @@ many more as there are distractors above it; those are counted while the distrac
 the distractors themselves only the best are kept, as many as a reranker looks at.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +17,13 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.metrics import Scores
 from evaluation.protocols import Truth
 from extraction.features import Features, Floats
+from extraction.images import ImageRef
 from extraction.store import FeatureStore
 from matching.indexes.exact import merge, search, similar_blocks
 from matching.ranking import Ranking
 from protos.errors import InputError
 
+SAME = "{} is among the distractors of {}: every distractor counts as wrong."
 MOST = 20_000  # candidates of a query that are kept for a reranker
 Rows = NDArray[np.int64]
 
@@ -178,6 +182,28 @@ def score(found: list[tuple[Rows, Rows]], truths: list[Truth], benchmark: Benchm
         for (rows, places), truth in zip(found, truths, strict=True)
     ]
     return metrics.of_ranks(ranks, [len(truth.positives) for truth in truths], benchmark.ks)
+
+
+def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: str) -> None:
+    """Proves that no photo of a benchmark is a distractor.
+
+    Raises:
+      InputError: one is; names it.
+    """
+    files = {os.path.realpath(image.path) for image in distractors}
+    own = next((i for i in (*benchmark.queries, *benchmark.database) if os.path.realpath(i.path) in files), None)
+    if own is not None:
+        raise InputError(SAME.format(own.path, place))
+
+
+def check_store(database: FeatureStore, distractors: FeatureStore) -> None:
+    """Proves that the features of the distractors are not those of the database.
+
+    Raises:
+      InputError: they are, in the same folder or in a copy of it.
+    """
+    if distractors.names == database.names or os.path.realpath(distractors.folder) == os.path.realpath(database.folder):
+        raise InputError(SAME.format(f"The database {database.folder}", distractors.folder))
 
 
 def check_head(head: int, name: str) -> None:

@@ -90,4 +90,6 @@ def _measured(
 
 
 def _summary(outcome: Outcome) -> str:
-    return "mAP " + ", ".join(f"{protocol} {100 * scores.map:.2f}" for protocol, scores in outcome.scores.items())
+    return "mAP " + ", ".join(
+        f"{protocol} {text.number(100 * scores.map)}" for protocol, scores in outcome.scores.items()
+    )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ def identify_benchmark(benchmark: Benchmark) -> str:
         for protocol, truths in benchmark.protocols.items()
     }
     return digest([benchmark.name, len(benchmark.queries), images, truths, list(benchmark.ks)])
+
+
+def truths_sha256(benchmark: Benchmark) -> str:
+    """Of names, crops and truths alone, where they come from no single file."""
+    return identify_benchmark(replace(benchmark, name="", ks=()))
 
 
 def identify_store(store: FeatureStore) -> str:

@@ -11,7 +11,7 @@ from evaluation import recorded, stores
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.distractors import check_head
+from evaluation.distractors import check_head, check_images
 from evaluation.floor import Floor, choose
 from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger
@@ -19,6 +19,7 @@ from evaluation.predictions import Predictions
 from evaluation.published import check_model
 from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
 from evaluation.runner import FIRST_STAGE, JUNK, Method, Reranker
+from extraction.images import list_images
 from extraction.pipeline import Extractor
 from matching.rerankers import build_reranker
 from protos.errors import InputError
@@ -166,6 +167,8 @@ def prepare(config: Config) -> Plan:
     homographies = load_homographies(truth.parent) if truth else {}
     if sources:
         chosen.check_images()
+        if config.distractors_dir:
+            check_images(chosen, list_images(config.distractors_dir), config.distractors_dir)
     folder = check_writable(config.output_dir)
     written = Predictions.asked(folder, config.predictions, config.predictions_top_k, chosen)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
@@ -236,7 +239,9 @@ def _check(config: Config, chosen: Benchmark) -> None:
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
     if config.query_features_dir and not config.index_features_dir:
         raise InputError("--query_features_dir goes with --index_features_dir, not with --model.")
-    check_model(config.published)
+    check_model(config.published, chosen.name)
+    if not config.predictions and not any(len(t.positives) for truths in chosen.protocols.values() for t in truths):
+        raise InputError(f"No query of {chosen.name} has a right image, so nothing is scored; expected --predictions.")
     if config.junk not in JUNK:
         raise InputError(f"Unknown --junk={config.junk}; the choices are {', '.join(JUNK)}.")
     if config.junk != JUNK[0] and any(

@@ -75,14 +75,17 @@ PROTOCOLS: dict[str, dict[str, Any]] = {  # of the models that start so: what th
 MODELS = tuple(sorted({entry.model for entry in PUBLISHED}))
 
 
-def check_model(model: str | None) -> None:
-    """Proves that a published model is known.
+def check_model(model: str | None, benchmark: str) -> None:
+    """Proves that a published model is known, and that it has values on a benchmark.
 
     Raises:
-      InputError: it is not.
+      InputError: it is not, or has none.
     """
     if model and model not in MODELS:
         raise InputError(f"Unknown published model {model!r}; the choices are {', '.join(MODELS)}.")
+    known = sorted({name for entry in PUBLISHED if entry.model == model for name in entry.values})
+    if model and benchmark not in known:
+        raise InputError(f"No value of {model} on {benchmark} is known; there are some on {', '.join(known)}.")
 
 
 def protocol_of(model: str | None) -> dict[str, Any]:

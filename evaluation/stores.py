@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.distractors import check_store
 from evaluation.runner import FIRST_STAGE, Method
+from extraction.batches import batches, fingerprint
 from extraction.describing import Extractor
 from extraction.extractors import EXTRACTORS, build_extractor
-from extraction.images import list_images
+from extraction.images import ImageRef, list_images
 from extraction.official import open_features
 from extraction.pipeline import check_local_dtype, extract
-from extraction.store import FeatureStore
+from extraction.store import PLAN, FeatureStore
 from protos import spec
 from protos.errors import InputError
+from protos.files import read_json
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,39 @@ def extracted(
     Raises:
       InputError: the stores on disk were made with other settings.
     """
-    database = extract(extractor, benchmark.database, folder / "database", local_dtype=local_dtype)
+    database = _extract(extractor, benchmark.database, folder / "database", local_dtype)
     if benchmark.leave_one_out:
         return Method(name, database, database)
-    queries = extract(extractor, benchmark.queries, folder / "queries", local_dtype=local_dtype)
-    return Method(name, queries, database)
+    return Method(name, _extract(extractor, benchmark.queries, folder / "queries", local_dtype), database)
+
+
+def _extract(extractor: Extractor, images: list[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
+    """Features of some images; where the photos are not those that a store is of, the sentence names one of them.
+
+    Raises:
+      InputError: the store on disk is of other photos, or was made with other settings.
+    """
+    try:
+        return extract(extractor, images, place, local_dtype=local_dtype)
+    except InputError as error:
+        changed = _changed(images, place)
+        raise InputError(changed) if changed else error from error
+
+
+def _changed(images: list[ImageRef], place: Path) -> str | None:
+    """A sentence where a store was made of as many photos, and not of these; None otherwise."""
+    plan = place / PLAN
+    try:
+        first = batches(read_json(plan)["contents"])[0]
+    except (InputError, KeyError, TypeError):
+        return None
+    if first["images"] != len(images) or first["fingerprint"] == fingerprint(images):
+        return None
+    made = plan.stat().st_mtime
+    later = [image.path for image in images if Path(image.path).is_file() and Path(image.path).stat().st_ctime > made]
+    others = f" and {len(later) - 1} more" if len(later) > 1 else ""
+    what = f"{later[0]}{others} changed since" if later else "their names, boxes or sizes are others"
+    return f"The features in {place} are of other photos: {what}. Remove that folder, or choose another --features_dir."
 
 
 def with_distractors(method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str) -> Method:
@@ -126,7 +157,7 @@ def with_distractors(method: Method, extractor: Extractor, images_dir: str | Non
     if images_dir is None:
         return method
     place = method.database.folder.parent / "distractors"
-    return replace(method, distractors=extract(extractor, list_images(images_dir), place, local_dtype=local_dtype))
+    return replace(method, distractors=_extract(extractor, list_images(images_dir), place, local_dtype))
 
 
 def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:
@@ -149,4 +180,6 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
     database = open_features(index_dir, [image.name for image in benchmark.database])
     queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
     distractors = FeatureStore.open(distractors_dir) if distractors_dir else None
+    if distractors is not None:
+        check_store(database, distractors)
     return Method(FIRST_STAGE, queries, database, distractors)

@@ -70,6 +70,6 @@ def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:
     """Gives the user the table and the place of the page."""
     say("")
     say(text.plain(report, shutil.get_terminal_size(fallback=(200, 24)).columns))
-    for sentence in (*text.warnings(report), *text.without_positives(report)):
+    for sentence in (*text.warnings(report), *text.without_positives(report), *text.unreadable(report)):
         say(sentence)
     say(f"Report page: {(folder / PAGE).resolve()}")

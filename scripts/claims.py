@@ -1,9 +1,10 @@
 """Puts claims to the test on the reports of several seeds: changes of mAP with intervals over all landmarks.
 
-Usage: python -m scripts.claims FOLDER SEED SEED ...; the reports lie in FOLDER/SEED/float and FOLDER/SEED/uint8.
+Usage: python -m scripts.claims FOLDER SEED SEED ...; the reports lie in FOLDER/SEED/float and FOLDER/SEED/uint8, as
+``scripts/claims.sh`` makes them.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from evaluation.comparison import read_report
 from evaluation.report.model import Report
 from evaluation.report.trust import change_cells
 from evaluation.statistics import compare, holm
+from protos.errors import InputError
 from protos.files import write_text
+from scripts.guard import guarded
 
 PROTOCOL = "medium"
 FIRST, RANSAC, BASE = ("float", "global"), ("float", "global+ransac"), ("float", "global+superglobal(m=100)")
@@ -28,6 +31,19 @@ CLAIMS += [
     (f"SuperGlobal({switch}) against m=100", BASE, ("float", f"global+superglobal({switch})")) for switch in SWITCHES
 ]
 Name = tuple[str, str]
+
+
+def read(place: Path) -> Report:
+    """A report that has the rows and the protocol of the claims.
+
+    Raises:
+      InputError: it is missing, or lacks one.
+    """
+    report = read_report(place)
+    for name, row in dict.fromkeys(side for _, *sides in CLAIMS for side in sides):
+        if name == place.name and PROTOCOL not in report.row(row).metrics:
+            raise InputError(f"{place} has no protocol {PROTOCOL}; its protocols are {', '.join(report.protocols)}.")
+    return report
 
 
 def pooled(reports: list[dict[str, Report]], name: Name) -> list[float]:
@@ -61,13 +77,17 @@ def table(reports: list[dict[str, Report]]) -> list[str]:
 
 def main() -> None:
     """Reads, prints, writes ``claims.md``."""
-    folder, *seeds = sys.argv[1:]
-    reports = [{name: read_report(Path(folder) / seed / name) for name in ("float", "uint8")} for seed in seeds]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("seeds", nargs="+")
+    asked = parser.parse_args()
+    folder, seeds = asked.folder, asked.seeds
+    reports = [{name: read(folder / seed / name) for name in ("float", "uint8")} for seed in seeds]
     queries = sum(len(found["float"].queries["names"]) for found in reports)
     lines = [f"Protocol {PROTOCOL}, {len(seeds)} seeds, {queries} queries.", "", *table(reports)]
-    write_text(Path(folder) / "claims.md", "\n".join(lines) + "\n")
+    write_text(folder / "claims.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from protos.files import read_json, write_text
+from scripts.guard import guarded
 from scripts.r1m import store
 from scripts.roxford import run
 from scripts.rule_features import BLOCK, Floats, noise
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

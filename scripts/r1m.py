@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.revisited import from_file
+from evaluation.distractors import check_head
 from evaluation.runner import Method
 from evaluation.streamed import run
 from extraction.store import FORMAT, GLOBAL, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import atomic_path, sampled_sha256, write_json
+from scripts.guard import guarded
 from scripts.rule_features import noise, planted
 
 Rows = Iterator[NDArray[np.float32]]
@@ -60,6 +62,8 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--rerank", default="superglobal")
     asked = parser.parse_args()
+    reranker = build_reranker(asked.rerank)
+    check_head(reranker.head, asked.rerank)
     benchmark = from_file(asked.gnd.stem.removeprefix("gnd_"), asked.gnd, asked.gnd.parent)
     start = time.perf_counter()
     queries, database = planted(benchmark, asked.dimension)
@@ -74,7 +78,7 @@ def main() -> None:
     }
     stores = {name: store(asked.folder / name, *given[:2], asked.dimension, given[2]) for name, given in sets.items()}
     made = time.perf_counter()
-    outcomes = run(benchmark, Method("global", **stores), {asked.rerank: build_reranker(asked.rerank)})
+    outcomes = run(benchmark, Method("global", **stores), {asked.rerank: reranker})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     for outcome in outcomes:
         quality = {protocol: round(100 * scores.map, 4) for protocol, scores in outcome.scores.items()}
@@ -85,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

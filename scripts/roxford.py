@@ -21,6 +21,7 @@ from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.store_writer import StoreWriter
 from matching.index import search
+from scripts.guard import guarded
 from scripts.rule_features import SIDE, Floats, LocalRule, planted, unit
 
 TOP = 100  # results of a query that RANSAC looks at
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

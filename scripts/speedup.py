@@ -30,6 +30,7 @@ from matching.threads import available, single_threaded
 from protos.files import write_text
 from scripts.bench.released_matching import reference
 from scripts.bench.superglobal_rerank import BETA, K, literal
+from scripts.guard import guarded
 
 FEWER = (2, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 150, 200, 400)
 
@@ -157,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -55,7 +55,8 @@ def instre(data_dir: str, queries_dir: str | None = None, crop: bool = True) -> 
         truths.append(Truth(np.unique(positives), np.unique(junk)))
         cut = box(entry.get("bbx"), where) if crop else None
         queries.append(_image(data_dir, name, cut))
-    return Benchmark("instre", queries, [_image(data_dir, name) for name in names["imlist"]], {PROTOCOL: truths})
+    database = [_image(data_dir, name) for name in names["imlist"]]
+    return Benchmark("instre", queries, database, {PROTOCOL: truths}, truth=path)
 
 
 def _image(folder: str, name: str, crop: Box | None = None) -> ImageRef:

@@ -10,6 +10,9 @@ from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
 from protos import spec
+from protos.errors import InputError
+
+LANDMARKS = ("gldv2_recognition", "gldv2_retrieval")  # run by evaluation.landmark_run, of these names alone
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "csv": csv_lists,
@@ -36,5 +39,8 @@ def build_benchmark(text: str, data_dir: str, queries_dir: str | None = None) ->
     Raises:
       InputError: an unknown name, a wrong argument, or a wrong layout.
     """
+    name, _ = spec.parse(text)
+    if name not in BENCHMARKS:
+        raise InputError(f"Unknown benchmark {name!r}; the choices are {', '.join(sorted([*BENCHMARKS, *LANDMARKS]))}.")
     benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", data_dir=data_dir, queries_dir=queries_dir)
     return benchmark

@@ -159,6 +159,12 @@ def notes(report: Report) -> list[str]:
             f"{method}: {number(found['percent'])} % of {found['inliers']:.0f} inliers, over {found['pairs']:.0f} "
             f"relevant pairs, agree with the true homographies within {found['tolerance_px']:g} px."
         )
+    return said + unreadable(report)
+
+
+def unreadable(report: Report) -> list[str]:
+    """A sentence for each role of which images could not be read."""
+    said = []
     for role, images in report.skipped.items():
         if images:
             listed = ", ".join(f"{image['name']} ({image['reason']})" for image in images[:5])

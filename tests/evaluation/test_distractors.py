@@ -129,7 +129,12 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
         ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
         ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
         ({"rerank": ("alpha_qe",)}, "alpha_qe expects a top_k of at most 20000"),
+        ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
+        (
+            vars(again) | {"distractors_dir": again.index_features_dir},
+            "The database .*features/global/database is among the distractors of",
+        ),
     ):
         with pytest.raises(InputError, match=message):
-            job.benchmark(replace(config, output_dir=str(tmp_path / "none"), **change), lambda line: None)
+            job.benchmark(replace(config, **change | {"output_dir": str(tmp_path / "none")}), lambda line: None)
     assert not (tmp_path / "none" / "features").exists()

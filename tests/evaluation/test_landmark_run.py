@@ -1,6 +1,7 @@
 """GLDv2 from features: answers and scores against loops over all pairs."""
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import landmark_answers
+from evaluation import check, landmark_answers
+from evaluation.benchmarks import gldv2
 from evaluation.landmark_metrics import Prediction, gap, mean_average_precision
 from evaluation.landmark_run import Config, run
 from extraction.store import FeatureStore
@@ -243,6 +245,15 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
         with pytest.raises(InputError, match=message):
             run(changed)
     assert not (tmp_path / "predictions").exists(), "a mistake was found after the search"
+
+
+def test_sums_of_one_task_keep_those_of_the_other(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "gldv2")
+    for task in ("recognition", "retrieval"):
+        truth = gldv2.read(f"gldv2_{task}", str(tmp_path / "gldv2"), None, None)
+        check.write_sums(gldv2.images(f"gldv2_{task}", str(tmp_path / "gldv2"), truth), str(tmp_path / "gldv2"))
+    names = check.read_sums(tmp_path / "gldv2")
+    assert "train/0/0/a/00a00.jpg" in names and "index/0/0/a/00a00.jpg" in names and "train.csv" in names
 
 
 def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):

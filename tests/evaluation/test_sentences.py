@@ -1,16 +1,21 @@
 """What a user can get wrong ends in one sentence of the command, or is said in its report."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.check import not_released
+from evaluation.job import benchmark as job
+from evaluation.plan import Config
 from extraction.images import list_images
 from extraction.pipeline import extract
 from extraction.rootsift import RootSift
+from protos.errors import InputError
 from protos.files import read_json
 from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
 
@@ -87,3 +92,57 @@ def test_queries_without_positives(tmp_path):
     (tmp_path / "photos" / "one" / "b.png").unlink()
     done = benchmark(tmp_path, "--benchmark=folders", "--data_dir=photos", "--model=histogram")
     refused(done, "No query of photos has an image of its instance in photos")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three photos of two things, and what a run of them is asked for; it is given what was said."""
+    for name in ("one/a", "one/b", "two/c"):
+        paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
+    return Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), "histogram", rerank=())
+
+
+def test_a_published_model_without_values_of_the_benchmark(photos):
+    message = (
+        r"No value of superglobal_r101 on folders is known; there are some on roxford5k, roxford5k\+r1m, rparis6k\."
+    )
+    with pytest.raises(InputError, match=message):
+        job(replace(photos, published="superglobal_r101"), lambda line: None)
+
+
+def test_photos_that_cannot_be_read_are_told_at_the_end(photos, tmp_path):
+    (tmp_path / "photos" / "one" / "z.png").write_bytes(b"no picture")
+    said = []
+    job(photos, said.append)
+    assert any(line.startswith("1 database images could not be read and count as not found: one/z (") for line in said)
+
+
+def test_a_changed_photo_is_named(photos, tmp_path):
+    job(photos, lambda line: None)
+    paint(tmp_path / "photos" / "one" / "b.png", GREEN, (90, 70))
+    with pytest.raises(InputError) as refusal:
+        job(photos, lambda line: None)
+    place = re.escape(str(tmp_path / "photos" / "one" / "b.png"))
+    assert re.search(f"are of other photos: {place} changed since\\. Remove that folder", str(refusal.value))
+
+
+def test_what_was_right_is_recorded_where_no_file_says_it(photos, tmp_path):
+    first = job(photos, lambda line: None).settings["truths_sha256"]
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    moved = replace(photos, data_dir=str(tmp_path / "moved"), output_dir=str(tmp_path / "second"))
+    assert job(moved, lambda line: None).settings["truths_sha256"] == first and len(first) == 64
+    (tmp_path / "moved" / "two" / "c.png").rename(tmp_path / "moved" / "one" / "c.png")
+    other = replace(moved, output_dir=str(tmp_path / "third"))
+    assert job(other, lambda line: None).settings["truths_sha256"] != first
+    (tmp_path / "moved" / "database.csv").write_text("path,label\none/a.png,x\none/b.png,x\none/c.png,y\n")
+    listed = replace(other, benchmark="csv", output_dir=str(tmp_path / "fourth"))
+    assert len(job(listed, lambda line: None).settings["truths_sha256"]) == 64
+
+
+def test_queries_of_unknown_position_are_written_or_refused(photos, tmp_path):
+    unlabelled = replace(photos, benchmark="vpr(labelled=False)", queries_dir=photos.data_dir)
+    with pytest.raises(InputError, match="No query of vpr has a right image, so nothing is scored; expected --predic"):
+        job(unlabelled, lambda line: None)
+    said = []
+    job(replace(unlabelled, predictions=("msls",)), said.append)
+    assert not any("nan" in line for line in said) and list((tmp_path / "out" / "predictions").iterdir())
