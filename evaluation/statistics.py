@@ -141,7 +141,26 @@ def interval(values: ArrayLike, grouped: Groups) -> Interval:
       The mean and its interval; NaN where there is no value, and ends of NaN where there is one group alone.
     """
     x = np.asarray(values, np.float64)
-    sums, sizes = _by_group(x, grouped)
+    return _bootstrap(*_by_group(x, grouped))
+
+
+def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
+    """Percentile bootstrap of the ratio of two means of the same queries, such as of two methods' times.
+
+    Args:
+      above: ``(Q,)`` one value of each query.
+      below: ``(Q,)`` what is divided by.
+      grouped: ``(Q,)`` the group of each query.
+
+    Returns:
+      The ratio of the means and its interval, as :func:`interval`.
+    """
+    sums, sizes = (_by_group(np.asarray(values, np.float64), grouped)[0] for values in (above, below))
+    return _bootstrap(sums, sizes)
+
+
+def _bootstrap(sums: Values, sizes: Values) -> Interval:
+    """Of the ratio of two sums over groups."""
     mean = float(sums.sum() / sizes.sum()) if sizes.sum() else math.nan
     if len(sums) < 2:
         return Interval(mean, math.nan, math.nan)

@@ -39,5 +39,9 @@ commas=$(echo $seeds | tr ' ' ',')
 if [ -n "$photos" ]; then
   "$PYTHON" -m scripts.ablation grocery "$photos/train" "$photos/test" "$photos/iconic" "$output/photos" --seeds="$commas" \
     --squeezenet="$weights"
-  "$PYTHON" -m scripts.speedup "$photos/test" "$photos/iconic" "$output/photos/${seeds%% *}/base/features/global" "$output/photos"
+  set --
+  for seed in $seeds; do
+    set -- "$@" "$output/photos/$seed/base/features/global"
+  done
+  "$PYTHON" -m scripts.speedup "$photos/test" "$photos/iconic" "$@" "$output/photos"
 fi

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation import groundtruth, protocols, statistics
 from evaluation.published import MODELS, beside, overlap
-from evaluation.statistics import compare, groups, holm, interval, summary
+from evaluation.statistics import compare, groups, holm, interval, ratio, summary
 
 GND = Path(__file__).parents[3] / "shared" / "gnd"
 
@@ -40,6 +40,16 @@ def test_groups_widen_the_interval_where_their_queries_agree():
     values = np.repeat(np.random.default_rng(2).uniform(0, 100, 14), 5)
     alone, grouped = interval(values, own(70)), interval(values, np.repeat(np.arange(14), 5))
     assert (grouped.high - grouped.low) / (alone.high - alone.low) == pytest.approx(math.sqrt(5), rel=0.15)
+
+
+def test_the_ratio_of_two_times_and_its_interval():
+    random = np.random.default_rng(4)
+    fast = random.uniform(1, 3, 300)
+    slow = 50 * fast * random.uniform(0.9, 1.1, 300)
+    found = ratio(slow, fast, own(300))
+    assert found.mean == pytest.approx(slow.mean() / fast.mean())
+    error = 1.96 * np.std(slow - found.mean * fast) / fast.mean() / math.sqrt(300)
+    assert (found.low, found.high) == pytest.approx((found.mean - error, found.mean + error), abs=0.06)
 
 
 def test_the_paired_test_is_the_exact_one():

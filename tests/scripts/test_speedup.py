@@ -1,9 +1,13 @@
 """The decomposition of the speed-up: every method on the same candidates, and factors that belong together."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from matching.ransac import Ransac
+from protos.errors import InputError
 from tests.extraction.pictures import picture
 from tests.test_commands import run
 
@@ -31,18 +35,56 @@ def places(tmp_path_factory):
     return root
 
 
+def tables(text):
+    """Cells of the lines of methods, and of those of factors, by their names."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    methods = {name: more for name, *more in rows if len(more) == 6 and name != "method"}
+    return methods, {name: more for name, *more in rows if len(more) == 3 and "against" in name}
+
+
 def test_all_methods_rank_the_same_candidates(places, monkeypatch, capsys):
-    stores = next((places / "features").glob("*/queries")).parent
-    arguments = [str(places / "database"), str(places / "queries"), str(stores), str(places), "--candidates=8"]
+    stores = str(next((places / "features").glob("*/queries")).parent)
+    arguments = [str(places / "database"), str(places / "queries"), stores, stores, str(places), "--candidates=8"]
     monkeypatch.setattr("sys.argv", ["speedup", *arguments, "--repeats=1"])
     speedup.main()
     text = (places / "speedup.md").read_text()
-    assert text in capsys.readouterr().out
-    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
-    quality = {name: float(cells[1]) for name, cells in rows.items() if len(cells) == 2 and cells[1].strip() != "mAP"}
+    assert text in capsys.readouterr().out and text.startswith("8 candidates, 4 queries, 2 seeds. RANSAC reaches")
+    methods, factors = tables(text)
+    quality = {name: float(more[3]) for name, more in methods.items()}
     assert quality["RANSAC, released, 1 thread"] > 99 and quality["RANSAC, ours, 1 thread"] > 99
     assert quality["SuperGlobal, literal, 1 thread"] == quality["SuperGlobal, ours, 1 thread"]
-    factor = {name: float(cells[0]) for name, cells in rows.items() if len(cells) == 1 and cells[0].strip()}
-    whole, *parts = (factor[name] for name in list(factor)[:3])
-    assert np.prod(parts) == pytest.approx(whole, rel=0.1)
-    assert any(name.startswith("at equal quality: RANSAC") for name in factor)
+    assert all(float(more[0]) > 0 for more in methods.values()), "a stage without a time"
+    for cell in (methods["RANSAC, ours, 1 thread"], factors["released RANSAC against our SuperGlobal"]):
+        low, high = map(float, cell[1].strip("[]").split(","))
+        assert low <= float(cell[0]) <= high and len(cell[2].split(" / ")) == 2
+    whole, *parts = (float(more[0]) for more in list(factors.values())[:3])
+    assert np.prod(parts) == pytest.approx(whole, rel=0.02)
+    assert any(name.startswith("at equal quality: RANSAC") for name in factors)
+    assert "SuperGlobal against RANSAC, 8 candidates each: mAP" in text
+
+
+def test_equal_quality_that_is_not_reached_is_told(places, tmp_path, monkeypatch):
+    stores = str(next((places / "features").glob("*/queries")).parent)
+    arguments = [str(places / "database"), str(places / "queries"), stores, str(tmp_path), "--candidates=8"]
+    monkeypatch.setattr("sys.argv", ["speedup", *arguments, "--repeats=1"])
+    real = speedup.fewer
+    monkeypatch.setattr(speedup, "fewer", lambda *given: {n: ap / 2 for n, ap in real(*given).items()})
+    speedup.main()
+    text = (tmp_path / "speedup.md").read_text()
+    methods, factors = tables(text)
+    assert "Equal quality is not reached: RANSAC comes to an mAP of 50.00 at most, with" in text
+    assert not any("equal quality" in name for name in factors) and len(methods) == 7
+    monkeypatch.setattr("sys.argv", ["speedup", *arguments[:-1], "--candidates=0"])
+    with pytest.raises(InputError, match="--candidates expects 1 or more"):
+        speedup.main()
+
+
+def test_fewer_candidates_are_those_of_ransac_on_fewer(places):
+    options = SimpleNamespace(database_dir=str(places / "database"), queries_dir=str(places / "queries"))
+    case = speedup.read(options, next((places / "features").glob("*/queries")).parent)
+    rankings = {
+        n: speedup.joined([speedup.one_by_one(case, lambda n=n: Ransac(n))(q) for q in range(4)]) for n in (3, 5, 8)
+    }
+    found = speedup.fewer(case, rankings[8], 8)
+    for n, ranking in rankings.items():
+        np.testing.assert_array_equal(found[n], case.quality(ranking))
