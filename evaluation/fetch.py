@@ -6,6 +6,7 @@ variables run as they are. A ground truth is checked, and written as JSON beside
 Example:
   delg-fetch --list
   delg-fetch roxford5k --output_dir=roxford5k
+  delg-fetch gldv2_test --output_dir=gldv2
   delg-fetch delg_r50_gldv2clean --output_dir=weights --mirror=http://server/files
 """
 
@@ -23,7 +24,7 @@ flags.DEFINE_string("output_dir", None, "Folder for the files.")
 flags.DEFINE_string("mirror", None, "Address below which the files lie by their names; tried before the known ones.")
 flags.DEFINE_bool("offline", False, "Ask no server: verify, unpack and convert what is there.")
 flags.DEFINE_string(
-    "catalogue", None, "JSON file with names of your own: {name: [{name, urls, sha256, unpack, convert}]}."
+    "catalogue", None, "JSON file with names of your own: {name: [{name, urls, sha256, unpack, convert, md5_urls}]}."
 )
 flags.DEFINE_bool("convert", True, "Convert what has come.")
 flags.DEFINE_bool("list", False, "Only print the names, their files, addresses and hashes.")

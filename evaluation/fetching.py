@@ -1,8 +1,11 @@
 """Brings what a name of the catalogue stands for into a folder: downloads, hashes, unpacks, converts."""
 
+import hashlib
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +18,7 @@ from protos.errors import InputError, first_line
 from protos.files import atomic_path, check_writable, read_json, sha256, write_json, write_text
 
 Converter = Callable[[Path, Path], Iterable[str]]  # of a file or folder, into the output folder; gives lines to say
+MD5 = re.compile(r"([0-9a-f]{32})(?![0-9a-f])")
 UNPACKED = ".unpacked-{}"  # says that an archive's content is all there
 
 
@@ -44,25 +48,58 @@ def fetch(
     folder = check_writable(output_dir)
     for file in files:
         path = folder / file.name
-        sums = read_sums(folder)
-        expected = file.sha256 or sums.get(file.name)
-        if path.is_file() and expected is not None and sha256(path) == expected:
-            say(f"{path}: there already, its hash is right.")
-        else:
-            if offline:
-                state = "is not of its hash" if expected else f"has no hash in {SUMS} (sha256sum writes such lines)"
-                raise InputError(f"{path} {state if path.is_file() else 'is not there'}, and --offline asks no server.")
-            urls = (*([f"{mirror.rstrip('/')}/{file.name}"] if mirror else []), *file.urls)
-            found = download(urls, path, expected)
-            lines = sums | {file.name: found}
-            write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items())))
-            trust = "as expected" if expected else f"no hash is published; {SUMS} keeps this one, copy it to pin it"
-            say(f"{path}: SHA-256 {found} ({trust}).")
-            (folder / UNPACKED.format(file.name)).unlink(missing_ok=True)
-        place = unpack(path, folder, file.unpack, say) if file.unpack else path
+        _bring(file, folder, mirror=mirror, offline=offline, say=say)
+        place = unpack(path, path.parent, file.unpack, say) if file.unpack else path
         if file.convert and converters:
             for line in converters[file.convert](place, folder):
                 say(line)
+
+
+def _bring(file: File, folder: Path, *, mirror: str | None, offline: bool, say: Callable[[str], None]) -> None:
+    """Brings a file that is not there with its hash, and keeps the hash."""
+    path, sums = folder / file.name, read_sums(folder)
+    expected = file.sha256 or sums.get(file.name)
+    if path.is_file() and expected is not None and sha256(path) == expected:
+        say(f"{path}: there already, its hash is right.")
+        return
+    if offline:
+        state = "is not of its hash" if expected else f"has no hash in {SUMS} (sha256sum writes such lines)"
+        raise InputError(f"{path} {state if path.is_file() else 'is not there'}, and --offline asks no server.")
+    published = None if expected else _published_md5(file, folder, mirror)
+    found = download(_addresses(file.name, file.urls, mirror), path, expected)
+    trust = "as expected" if expected else f"no hash is published; {SUMS} keeps this one, copy it to pin it"
+    if published:
+        trust = f"its MD5 is the published one; {SUMS} keeps this hash"
+        if (received := _md5(path)) != published:
+            path.unlink()
+            raise InputError(f"{path.name} came with the MD5 {received}, published is {published}; it was removed.")
+    lines = sums | {file.name: found}
+    write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items())))
+    say(f"{path}: SHA-256 {found} ({trust}).")
+    (path.parent / UNPACKED.format(path.name)).unlink(missing_ok=True)
+
+
+def _addresses(name: str, urls: tuple[str, ...], mirror: str | None) -> tuple[str, ...]:
+    return (*([f"{mirror.rstrip('/')}/{name}"] if mirror else []), *urls)
+
+
+def _published_md5(file: File, folder: Path, mirror: str | None) -> str | None:
+    """The MD5 that a file's owner gives in a file of its own; None where there is none."""
+    if not file.md5_urls:
+        return None
+    name = str(PurePosixPath(file.name).with_name(PurePosixPath(file.md5_urls[0]).name))
+    download(_addresses(name, file.md5_urls, mirror), folder / name)
+    match = MD5.match((folder / name).read_text(encoding="utf-8", errors="replace"))
+    (folder / name).unlink()
+    if match is None:
+        raise InputError(f"{file.md5_urls[0]} gives no MD5, as md5sum writes it.")
+    return match[1]
+
+
+def _md5(path: Path) -> str:
+    """A file's MD5: against bytes lost on the way, not against forgery."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> Path:

@@ -1,5 +1,6 @@
 """delg-fetch converts what it brings: weights to a model folder, ground truth to JSON; over connections that drop."""
 
+import hashlib
 import json
 import pickle
 import subprocess
@@ -10,10 +11,11 @@ import pytest
 
 import delg
 from evaluation import groundtruth
-from evaluation.catalogue import CATALOGUE, File
+from evaluation.benchmarks.gldv2 import LABELS, TASKS, VERSION
+from evaluation.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.fetching import convert_ground_truth, fetch
 from protos.errors import InputError
-from protos.files import read_json
+from protos.files import read_json, write_json
 from tests.evaluation.test_fetch import archive, server  # noqa: F401
 from tests.evaluation.tiny import revisited_set
 
@@ -86,8 +88,53 @@ def test_the_listing_says_which_hashes_are_known(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == sorted(CATALOGUE)
-    files = [file for files in CATALOGUE.values() for file in files]
-    assert sum("no SHA-256 published; the first download prints it" in line for line in lines) == sum(
-        file.sha256 is None for file in files
-    )
+    assert sum("no SHA-256 published; the first download prints it" in line for line in lines) == 15
     assert any("gnd_roxford5k.pkl" in line and CATALOGUE["roxford5k"][0].sha256 in line for line in lines)
+    index = next(line for line in lines if "index/images_000.tar:" in line)
+    assert "md5sum/index/md5.images_000.txt), and 99 more up to index/images_099.tar" in index
+
+
+def test_the_sets_are_complete_and_lie_where_the_benchmarks_look():
+    sizes = {name: len(CATALOGUE[f"gldv2_{name}"]) for name in ("test", "index", "train")}
+    assert sizes == {"test": 20, "index": 100, "train": 500}
+    assert {f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv" for task in TASKS} | set(LABELS) == {
+        file.name for file in CATALOGUE["gldv2_lists"]
+    }
+    last = CATALOGUE["revisitop1m"][-1]
+    assert last.name == "jpg/revisitop1m.100.tar.gz" and last.urls[0].endswith(
+        "/revisitop1m/jpg/revisitop1m.100.tar.gz"
+    )
+    names = [file.name for files in CATALOGUE.values() for file in files]
+    assert len(set(names)) == len(names)
+
+
+def test_archives_of_published_md5_go_into_the_folder_of_their_split(server, tmp_path):  # noqa: F811
+    for split, name in (("index", "0123"), ("test", "abcd")):
+        data = archive(**{f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg": b"photo"})
+        server.files[f"{split}/images_000.tar"] = data
+        server.files[f"{split}/md5.images_000.txt"] = f"{hashlib.md5(data).hexdigest()}  images_000.tar\n".encode()
+        fetch(CATALOGUE[f"gldv2_{split}"][:1], str(tmp_path), mirror=server.url, say=lambda line: None)
+    assert (tmp_path / "index/0/1/2/0123.jpg").is_file() and (tmp_path / "test/a/b/c/abcd.jpg").is_file()
+    said, asked = [], len(server.asked)
+    fetch(CATALOGUE["gldv2_index"][:1], str(tmp_path), mirror=server.url, say=said.append)
+    assert "there already, its hash is right" in said[0] and len(server.asked) == asked
+
+
+def test_an_archive_of_another_md5_is_refused(server, tmp_path):  # noqa: F811
+    server.files["index/images_000.tar"] = archive(**{"0/1/2/0123.jpg": b"photo"})
+    server.files["index/md5.images_000.txt"] = f"{'0' * 32}  images_000.tar\n".encode()
+    with pytest.raises(InputError, match=rf"images_000\.tar came with the MD5 \w+, published is {'0' * 32};"):
+        fetch(CATALOGUE["gldv2_index"][:1], str(tmp_path), mirror=server.url, say=lambda line: None)
+    assert not (tmp_path / "index" / "images_000.tar").exists() and not (tmp_path / "SHA256SUMS").exists()
+    server.files["index/md5.images_000.txt"] = b"<html>"
+    with pytest.raises(InputError, match="gives no MD5, as md5sum writes it"):
+        fetch(CATALOGUE["gldv2_index"][:1], str(tmp_path), mirror=server.url, say=lambda line: None)
+
+
+def test_a_catalogue_of_ones_own_names_places_of_md5(tmp_path):
+    given = {"name": "a.tar", "urls": ["http://x/a.tar"], "md5_urls": ["http://x/a.md5"]}
+    write_json(tmp_path / "c.json", {"mine": [given]})
+    assert read_catalogue(tmp_path / "c.json")["mine"][0].md5_urls == ("http://x/a.md5",)
+    write_json(tmp_path / "c.json", {"mine": [given | {"md5_urls": "http://x/a.md5"}]})
+    with pytest.raises(InputError, match="expects a list of md5_urls"):
+        read_catalogue(tmp_path / "c.json")
