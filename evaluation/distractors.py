@@ -196,14 +196,14 @@ def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: s
         raise InputError(SAME.format(own.path, place))
 
 
-def check_store(database: FeatureStore, distractors: FeatureStore) -> None:
-    """Proves that the features of the distractors are not those of the database.
+def check_store(store: FeatureStore, distractors: FeatureStore) -> None:
+    """Proves that the features of the distractors are not those of the queries or of the database.
 
     Raises:
       InputError: they are, in the same folder or in a copy of it.
     """
-    if distractors.names == database.names or os.path.realpath(distractors.folder) == os.path.realpath(database.folder):
-        raise InputError(SAME.format(f"The database {database.folder}", distractors.folder))
+    if distractors.names == store.names or os.path.realpath(distractors.folder) == os.path.realpath(store.folder):
+        raise InputError(SAME.format(f"The feature store {store.folder}", distractors.folder))
 
 
 def check_head(head: int, name: str) -> None:

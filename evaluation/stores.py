@@ -181,5 +181,6 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
     queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
     distractors = FeatureStore.open(distractors_dir) if distractors_dir else None
     if distractors is not None:
-        check_store(database, distractors)
+        for store in (queries, database):
+            check_store(store, distractors)
     return Method(FIRST_STAGE, queries, database, distractors)

@@ -154,7 +154,7 @@ def ap_charts(report: Report, protocol: str) -> list[Chart]:
     found = []
     for row in report.rows:
         first, _, reranker = row.method.partition("+")
-        if first != _first_row(report) or not reranker:
+        if first != _first_row(report) or not reranker or first not in ap:
             continue
         before, after = ap[first][protocol], ap[row.method][protocol]
         moved = charts.change(before, after)

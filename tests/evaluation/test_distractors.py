@@ -132,7 +132,11 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
         ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
         (
             vars(again) | {"distractors_dir": again.index_features_dir},
-            "The database .*features/global/database is among the distractors of",
+            "The feature store .*features/global/database is among the distractors of",
+        ),
+        (
+            vars(again) | {"distractors_dir": again.query_features_dir},
+            "store .*global/queries is among the distr",
         ),
     ):
         with pytest.raises(InputError, match=message):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,14 @@ def test_retrieval(files, tmp_path):
     }
     assert "P, private: 1 of 2 images have an answer" in said and not any("without a relevant" in line for line in said)
     assert (tmp_path / "out" / "metrics.txt").read_text().startswith("private\n  mAP@100=25.00\n  mP@1=0.00\n")
+
+
+def test_the_answers_of_a_reranker_alone_make_a_page(files, tmp_path):
+    config = files(RETRIEVAL, LISTS)
+    (tmp_path / "P.csv").rename(tmp_path / "global+ransac.csv")
+    landmark_scores.score(replace(config, predictions_file=str(tmp_path / "global+ransac.csv")), lambda _: None)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Average precision per query" in page and "<figure>" not in page
 
 
 def test_queries_without_a_relevant_image_are_counted(files):
