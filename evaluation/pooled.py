@@ -131,7 +131,7 @@ def _exchanged(before: Pooled, after: Pooled, place: Rows, number: int) -> float
     shown = max(int(np.count_nonzero(~np.isnan(after.gains))), 1)
     seen, random = abs(after.value - before.value), np.random.default_rng(SEED)
     reached = total = 0
-    for n in blocks(2 * number):
+    for n in blocks(number):
         taken = np.take(random.integers(0, 2, (n, number), dtype=np.int8), place[listed], axis=1) ^ of_after
         moved = (_precision(taken, right) - _precision(1 - taken, right)) / shown
         reached += int(np.count_nonzero(np.abs(moved) >= seen - 1e-9))
