@@ -17,6 +17,7 @@ OXFORD = ("https://thor.robots.ox.ac.uk", "https://www.robots.ox.ac.uk/~vgg/data
 DELF = "https://storage.googleapis.com/delf"
 R1M = "http://ptak.felk.cvut.cz/revisitop/revisitop1m"  # as the released download.m and download.py of revisitop
 GLDV2 = "https://s3.amazonaws.com/google-landmark"  # README of cvdfoundation/google-landmark
+AMES = "http://ptak.felk.cvut.cz/personal/sumapave/public/ames/networks"  # a copy; the authors' is on a file host
 INSTRE = {  # two addresses of two owners: the photos, and the split of Iscen et al.
     "INSTRE_release.rar": "http://123.57.42.89/Dataset_ict/INSTRE/INSTRE_release.rar",
     "test_script.zip": "https://cmp.felk.cvut.cz/~iscenahm/files/test_script.zip",
@@ -98,6 +99,7 @@ CATALOGUE: dict[str, tuple[File, ...]] = {
     "delg_r101_gldv1": _weights("r101delg_gld_20200814.tar.gz"),
     "delg_r50_gldv2clean": _weights("r50delg_gldv2clean_20200914.tar.gz"),
     "delg_r101_gldv2clean": _weights("r101delg_gldv2clean_20200914.tar.gz"),
+    "cvnet_r50": (File("CVPR2022_CVNet_R50.pyth", (f"{AMES}/CVPR2022_CVNet_R50.pyth",), convert="model"),),
     "arcface_r101_gldv2clean": _weights("rn101_af_gldv2clean_20200814.tar.gz"),
 }
 
