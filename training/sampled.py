@@ -12,8 +12,10 @@ from typing import Any
 import tensorflow as tf
 
 from protos.errors import InputError
+from training.averaging import AverageConfig
 from training.distribution import all_gather
 from training.optimizers import SGD
+from training.row_averages import RowAverages
 
 Tensor = Any
 
@@ -26,15 +28,19 @@ class SampledHead(tf.Module):
         the class vectors and biases of the attention's.
       momenta: of each table.
       classes: how many take part in a step.
+      average: moving averages of the tables, or None.
 
     Args:
       model: a :class:`delg.model.Delg` with ``sampled_classifier=True``.
       optimizer: the model's, stochastic gradient descent; its momentum and decay are those of the head.
       classes: how many take part in a step; at least as many as a global batch has images.
       seed: of the draws.
+      average: of the moving averages of the tables; None for no averages.
     """
 
-    def __init__(self, model: Any, optimizer: Any, classes: int, seed: int) -> None:
+    def __init__(
+        self, model: Any, optimizer: Any, classes: int, seed: int, average: AverageConfig | None = None
+    ) -> None:
         super().__init__(name="sampled_head")
         if not isinstance(optimizer, SGD):
             raise InputError("--sample_rate needs --optimizer=sgd(...): momenta are kept for the sampled classes only.")
@@ -46,6 +52,7 @@ class SampledHead(tf.Module):
         self._count = int(self.tables[0].shape[0])
         self.classes = min(classes, self._count)
         self.momenta = [tf.Variable(tf.zeros_like(table), trainable=False) for table in self.tables]
+        self.average = RowAverages(self.tables, average) if average else None
 
     def choose(self, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         """In a replica: the classes of this step, the same in all replicas, and their rows.
@@ -65,13 +72,15 @@ class SampledHead(tf.Module):
         return chosen, [tf.gather(table, chosen) for table in self.tables]
 
     def apply(self, chosen: Tensor, gradients: list[Tensor]) -> None:
-        """In a replica: the optimizer's rule for the chosen rows.
+        """In a replica, before the optimizer counts the step: its rule for the chosen rows, and their averages.
 
         Args:
           chosen: ``(n,)`` from :meth:`choose`.
           gradients: of the rows of each table, summed over the replicas and clipped.
         """
-        for table, momenta, gradient in zip(self.tables, self.momenta, gradients, strict=True):
+        before = [tf.gather(table, chosen) for table in self.tables]
+        after = []
+        for table, momenta, rows, gradient in zip(self.tables, self.momenta, before, gradients, strict=True):
             rate = tf.cast(self._rule.learning_rate, gradient.dtype)
             step = rate * gradient
             update = self._rule.momentum * tf.gather(momenta, chosen) - step
@@ -79,5 +88,8 @@ class SampledHead(tf.Module):
             if self._rule.nesterov:
                 update = self._rule.momentum * update - step
             if self._rule.weight_decay and table.shape.rank > 1:
-                update -= rate * self._rule.weight_decay * tf.gather(table, chosen)
-            table.scatter_add(tf.IndexedSlices(update, chosen))
+                update -= rate * self._rule.weight_decay * rows
+            after.append(rows + update)
+            table.scatter_update(tf.IndexedSlices(after[-1], chosen))
+        if self.average is not None:
+            self.average.update(self._rule.iterations.value, chosen, before, after)

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,8 @@ class Trainer:
             self.optimizer.build(self.model.trainable_variables)
             self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
             sampled = {"sampled": self._sampled_head()} if c.sampled_classes else {}
+        averages = (self._average, *(head.average for head in sampled.values()))
+        self._averages = [average for average in averages if average is not None]
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
             self.model,
@@ -117,15 +119,19 @@ class Trainer:
 
     def _sampled_head(self) -> SampledHead:
         classes = max(self.config.sampled_classes or 0, self.config.step.batch_size)
-        return SampledHead(self.model, self.optimizer, classes, self.config.seed)
+        return SampledHead(self.model, self.optimizer, classes, self.config.seed, self.config.average)
 
     def restore(self) -> int:
         """Continues from the last checkpoint; returns the number of steps done."""
         return self.checkpoints.restore()
 
-    def averaged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """Inside, the model holds the averaged weights, if there is an average; after it, its own."""
-        return self._average.applied() if self._average else nullcontext()
+        with ExitStack() as stack:
+            for average in self._averages:
+                stack.enter_context(average.applied())
+            yield
 
     def fit(self, batches: Batches, validation: tf.data.Dataset | None = None, start: int = 0) -> None:
         """Trains from step ``start`` to ``max_iters`` and leaves a checkpoint of the end.
@@ -140,8 +146,8 @@ class Trainer:
           NotFiniteError: a loss or a gradient became NaN or infinite; it names the tensor.
           InputError: a record cannot be read, or has a label out of range.
         """
-        if self._average and not start:
-            self._average.reset()
+        for average in self._averages if not start else ():
+            average.reset()
         loss = self.config.step.global_loss
         if self.is_chief:
             self.summaries = Summaries(self.logdir, self.model, loss.name if loss else "crossentropy")

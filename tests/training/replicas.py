@@ -14,6 +14,7 @@ from keras import ops
 import delg
 from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
 from training.augment import Augmentation
+from training.averaging import AverageConfig
 from training.distribution import build_strategy, share_of
 from training.optimizers import build_optimizer
 from training.pipeline import InputConfig, load_cache, training_batches
@@ -56,12 +57,15 @@ def train(strategy, records_dir: str, output: Path, name: str) -> None:
         save_seconds=1e6,
         sync_batch_norm=True,
         sampled_classes=sampled,
+        average=AverageConfig(0.5),
     )
     schedule = build_schedule("linear", 0.005, STEPS)
     trainer = Trainer(model, optimizer, schedule, settings, output / name, strategy=strategy)
     trainer.fit(lambda step: training_batches(records, config, step, cache, share))
     if trainer.is_chief:
-        weights = {f"{i}": np.asarray(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
+        weights = {f"{i}": np.array(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
+        with trainer.averaged():
+            weights |= {f"average {i}": np.array(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
         assert all(value.dtype == floatx for value in weights.values())
         np.savez(output / f"{name}.npz", losses=losses(output / name), **weights)
 

@@ -8,7 +8,7 @@ from keras import ops
 
 import delg
 from protos.errors import InputError
-from tests.training.tiny import SIZE, step_config, tiny_model
+from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
 from training.augment import Augmentation
 from training.averaging import AverageConfig, MovingAverage
 from training.job import run
@@ -148,6 +148,28 @@ def test_the_model_that_is_written_is_the_average(tmp_path, records_dir, monkeyp
     written = delg.load(tmp_path / "run" / "model")
     assert all(np.array_equal(a, b) for a, b in zip(weights(written), averaged(kept[0])))
     assert any(not np.allclose(a, b, atol=1e-4) for a, b in zip(weights(written), weights(kept[0].model)))
+
+
+def test_of_sampled_classifiers_the_class_vectors_are_averaged_too(tmp_path, batches, eager):
+    config = TrainerConfig(3, step_config(BATCH), average=AverageConfig(0.8), sampled_classes=BATCH, save_seconds=1e9)
+
+    def made() -> Trainer:
+        model = delg.from_preset("delg_small", num_classes=40, seed=0, **OVERRIDES | {"sampled_classifier": True})
+        schedule = build_schedule("linear", 0.05, 3)
+        return Trainer(model, build_optimizer("sgd"), schedule, config, tmp_path, log=lambda line: None)
+
+    def tables(model) -> list[np.ndarray]:
+        return [np.array(v) for v in (model.classifier.class_vectors, *model.attention_classifier.weights)]
+
+    seen, run = [], made()
+    run.evaluate = lambda model: seen.append(tables(model)) or {}
+    run.fit(batches)
+    assert all(not np.allclose(a, b, atol=1e-4) for a, b in zip(seen[-1], tables(run.model), strict=True))
+    again = made()
+    assert again.restore() == 3
+    with again.averaged():
+        assert all(np.array_equal(a, b) for a, b in zip(tables(again.model), seen[-1]))
+    assert all(np.array_equal(a, b) for a, b in zip(tables(again.model), tables(run.model)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import tensorflow as tf
 from protos.errors import InputError
 from tests.training.test_step import IMAGES, LABELS, numbers
 from tests.training.tiny import step_config, tiny_model
+from training.averaging import AverageConfig, MovingAverage
 from training.computation import METRICS
 from training.optimizers import build_optimizer
 from training.sampled import SampledHead
@@ -15,10 +16,10 @@ from training.step import TrainStep
 RULE = "sgd(momentum=0.9, weight_decay=0.01)"
 
 
-def head(classes: int, optimizer: str = RULE, **overrides):
+def head(classes: int, optimizer: str = RULE, average: AverageConfig | None = None, **overrides):
     model, rule = tiny_model(sampled_classifier=True, **overrides), build_optimizer(optimizer)
     rule.build(model.trainable_variables)
-    return model, rule, SampledHead(model, rule, classes, seed=3)
+    return model, rule, SampledHead(model, rule, classes, seed=3, average=average)
 
 
 def test_the_classes_of_the_batch_take_part_and_others_by_chance():
@@ -75,13 +76,40 @@ def test_with_all_classes_it_is_the_full_head(nesterov):
     np.testing.assert_allclose(numbers(biases), numbers(attention.bias), atol=2e-5)
 
 
-def test_a_step_on_nan_leaves_the_head_alone():
-    model, rule, sampled = head(6)
+@pytest.mark.parametrize("config", [AverageConfig(0.8), AverageConfig(0.9, start_step=2, dynamic=True)], ids=str)
+def test_the_averages_of_all_rows_are_those_that_every_step_would_give(config):
+    model, rule, sampled = head(4, "sgd(momentum=0.9)", config)
+    followed = [model.classifier.class_vectors, *model.attention_classifier.weights]
+    dense = MovingAverage(followed, config)
     step = TrainStep(model, rule, step_config(4), sampled=sampled)
-    before = numbers(model.classifier.class_vectors).copy()
+    start, marks = [numbers(v).copy() for v in followed], set()
+    for number in range(7):
+        step(IMAGES, LABELS if number < 3 else tf.constant([0, 1, 1, 0], tf.int64), 0.1)
+        dense.update(tf.constant(number))
+        if number % 3:
+            continue
+        state = [numbers(v).copy() for v in sampled.variables]
+        with sampled.average.applied():
+            for v, average, first in zip(followed, dense.averages, start, strict=True):
+                np.testing.assert_allclose(numbers(v), numbers(average), rtol=1e-5, atol=1e-7)
+                assert number < 3 or not np.allclose(numbers(v), first, rtol=1e-3, atol=1e-5)
+        assert all(np.array_equal(numbers(v), old) for v, old in zip(sampled.variables, state, strict=True))
+        marks |= {len(set(numbers(m).tolist())) for m in sampled.average.marks}
+    assert max(marks) > 2, "some rows were left alone for several steps"
+    own = [numbers(v).copy() for v in followed]
+    sampled.average.reset()
+    with sampled.average.applied():
+        assert all(np.array_equal(numbers(v), value) for v, value in zip(followed, own))
+
+
+def test_a_step_on_nan_leaves_the_head_and_its_averages_alone():
+    model, rule, sampled = head(6, average=AverageConfig(0.5))
+    step = TrainStep(model, rule, step_config(4), sampled=sampled)
+    step(IMAGES, LABELS, 0.1)
+    before = [numbers(v).copy() for v in sampled.variables]
     step(IMAGES * np.nan, LABELS, 0.1)
-    assert np.array_equal(before, numbers(model.classifier.class_vectors))
-    assert not any(numbers(momenta).any() for momenta in sampled.momenta)
+    assert all(np.array_equal(old, numbers(v)) for old, v in zip(before, sampled.variables))
+    assert all(numbers(m).any() for m in (*sampled.momenta, *sampled.average.marks))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgdw_addons(weight_decay=0.001)"])
