@@ -15,7 +15,7 @@ class ArcFace(CosineClassifier):
 
     ``logit_c = scale * cos(theta_c + margin * [c is the true class])``. Where ``theta + margin`` would pass pi the
     true class keeps ``cos(theta)``, as released. The sine is taken from a clipped square, so that neither the value nor
-    the gradient can be NaN at a cosine of one. Computed in float32 whatever the dtype policy.
+    the gradient can be NaN at a cosine of one.
 
     Args:
       num_classes: number of classes.

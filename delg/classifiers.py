@@ -85,7 +85,9 @@ class AdaCos(CosineClassifier):
 
     The scale begins at ``sqrt(2) * log(num_classes - 1)``. At every batch it becomes ``log(B) / cos(min(pi / 4,
     median(theta)))``; ``theta`` are the angles of the true classes and ``B`` is the mean over the batch of
-    ``sum_{c not true} exp(scale * cos(theta_c))``. With several replicas the median is the mean of theirs.
+    ``sum_{c not true} exp(scale * cos(theta_c))``. With several replicas the median is the mean of theirs. Where a step
+    trains a sample of the classes, that sum is over the sample, as the softmax is: with a tenth of the classes ``B`` is
+    about a tenth and the scale lower by ``log(10)`` to ``log(10) * sqrt(2)``; its start is that of all classes.
 
     Args:
       num_classes: number of classes; with 2 the scale would begin at 0, so that at least 3 are needed.

@@ -13,13 +13,14 @@ Tensor = Any
 class CosineClassifier(keras.layers.Layer):
     """Scaled cosines of embeddings and class vectors; a subclass says how the true class is penalised in training.
 
-    Computed in float32 at least, whatever the dtype policy.
+    Computed in float32, whatever the dtype policy; in float64 where that is Keras' floatx.
 
     Args:
       num_classes: number of classes.
       scale: factor of the cosines.
       rows: keep a class vector in a row and leave its training to :class:`training.sampled.SampledHead`; otherwise it
-        is a column and is trained like every weight.
+        is a column and is trained like every weight. Whatever is then counted over classes in training (softmax,
+        accuracy, the state of a subclass) is over the classes of the sample.
     """
 
     scale: Any
@@ -47,7 +48,7 @@ class CosineClassifier(keras.layers.Layer):
           vectors: ``(n, D)`` the class vectors that take part, to which ``labels`` then refer; None for all.
 
         Returns:
-          ``(B, num_classes)``, or ``(B, n)``, float32 logits.
+          ``(B, num_classes)``, or ``(B, n)`` logits, float32; float64 where that is Keras' floatx.
         """
         unit = l2_normalize(ops.cast(embeddings, self.compute_dtype))
         if vectors is None and not self.rows:

@@ -13,7 +13,7 @@ Tensor = Any
 class LinearClassifier(keras.layers.Layer):
     """``logit_c = x . v_c + b_c``, a class vector in a row; :class:`training.sampled.SampledHead` trains it.
 
-    Computed in float32 at least, whatever the dtype policy.
+    Computed in float32, whatever the dtype policy; in float64 where that is Keras' floatx.
 
     Args:
       num_classes: number of classes.
@@ -40,7 +40,7 @@ class LinearClassifier(keras.layers.Layer):
           biases: ``(n,)`` theirs.
 
         Returns:
-          ``(B, num_classes)``, or ``(B, n)``, float32 logits.
+          ``(B, num_classes)``, or ``(B, n)`` logits, float32; float64 where that is Keras' floatx.
         """
         rows, added = (self.class_vectors, self.biases) if vectors is None else (vectors, biases)
         return ops.matmul(ops.cast(x, self.compute_dtype), ops.transpose(rows)) + added

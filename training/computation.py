@@ -52,8 +52,9 @@ class StepResult:
     """What a step tells; tensors.
 
     Attributes:
-      metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where another
-        loss takes the place of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
+      metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where a
+        sample of the classes is trained, losses and accuracies are over the sample. Where another loss takes the place
+        of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
       attention: ``(B, h, w)`` float32; ``(B, 1, 1)`` of zeros where the model has no local head. On TensorFlow of the
         first replica and, where the batch is computed in parts, its last part.
       sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`, of the same images; zeros unless asked

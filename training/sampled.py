@@ -2,7 +2,9 @@
 
 A step takes the classes of its images and other classes drawn at random, computes logits of these only, and updates
 their vectors and momenta only; in the classifier of the global descriptor and in that of the attention, which take the
-same classes. Of a classifier of ``C`` classes and ``D`` dimensions the vectors and momenta stay,
+same classes. All that a step tells of the classes is of the sample: the softmax of the losses ``desc`` and ``attn``,
+which are therefore lower than over all classes, the accuracies, which are higher, and AdaCos' scale. Validation is over
+all classes. Of a classifier of ``C`` classes and ``D`` dimensions the vectors and momenta stay,
 ``8 C D`` bytes; what a full head needs beside them in a step, the normalised vectors, their gradient and the update,
 some ``16 C D`` bytes, is there for the sample alone.
 """

@@ -8,7 +8,7 @@ from protos.errors import InputError
 from tests.training.test_step import IMAGES, LABELS, numbers
 from tests.training.tiny import step_config, tiny_model
 from training.averaging import AverageConfig, MovingAverage
-from training.computation import METRICS
+from training.computation import METRICS, compute
 from training.optimizers import build_optimizer
 from training.sampled import SampledHead
 from training.step import TrainStep
@@ -52,6 +52,24 @@ def test_only_the_vectors_of_the_sample_and_their_momenta_change():
         moved = numbers(momenta).reshape(8, -1).any(axis=1)
         assert np.flatnonzero(moved).tolist() == chosen.tolist()
     assert not any(v.path.startswith(("classifier", "att_fc")) for v in model.trainable_variables)
+
+
+def test_losses_accuracies_and_the_scale_of_adacos_are_of_the_sample():
+    model, _, sampled = head(4, classifier="adacos")
+    chosen, (vectors, of_attention, biases) = sampled.choose(LABELS)
+    computed = compute(model, IMAGES, LABELS, step_config(4), sample=sampled.choose(LABELS))
+    out = {name: numbers(value) for name, value in computed.outputs.items()}
+    x, w = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (out["global_descriptor"], numbers(vectors)))
+    places = np.searchsorted(numbers(chosen), LABELS)
+    true = np.eye(4)[places] > 0
+    spread = np.where(true, 0, np.exp(np.sqrt(2) * np.log(8 - 1) * (x @ w.T))).sum(1).mean()
+    median = np.median(np.arccos((x @ w.T)[true]))
+    assert float(model.classifier.scale) == pytest.approx(np.log(spread) / np.cos(min(median, np.pi / 4)), rel=1e-4)
+    attention = out["attention_pooled"] @ numbers(of_attention).T + numbers(biases)
+    for name, logits in {"desc": float(model.classifier.scale) * (x @ w.T), "attn": attention}.items():
+        expected = (np.log(np.exp(logits).sum(1)) - logits[true]).mean()
+        assert float(computed.means[name]) == pytest.approx(expected, rel=1e-4)
+        assert float(computed.means[f"{name}_accuracy"]) == np.mean(logits.argmax(1) == places)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
