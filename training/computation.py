@@ -76,12 +76,14 @@ class Computation:
       gradients: of ``means["loss"]``, one per variable that is trained, see :func:`trained`.
       maps: feature maps ``block0`` .. ``block4``.
       outputs: outputs of the model.
+      values: logits and losses, see :func:`training.losses.delg_losses`.
     """
 
     means: dict[str, Tensor]
     gradients: list[Tensor]
     maps: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    values: dict[str, Tensor]
 
     def metrics(self) -> Tensor:
         """``(6,)`` float32: the means in the order of :data:`METRICS`, whose last one the gradients decide."""
@@ -172,7 +174,7 @@ def compute(
         means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], among), config.batch_size)
     weights = [*variables, *rows]
     gradients = [ops.zeros_like(w) if gradient is None else gradient for w, gradient in zip(weights, gradients)]
-    return Computation(means, gradients, maps, outputs)
+    return Computation(means, gradients, maps, outputs, values)
 
 
 def judge(model: Any, images: Tensor, labels: Tensor, global_loss: GlobalLoss | None = None) -> Tensor:

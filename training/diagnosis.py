@@ -1,14 +1,17 @@
-"""Finds the tensor in which a training step first met NaN or infinity."""
+"""Finds the tensor in which a training step first met NaN or infinity.
 
-from collections.abc import Iterator
+A step of :mod:`training.step` or :mod:`training.jax_step` repeats itself without its update and asks here, of each of
+its parts, which tensors are not finite; the answers of all parts, replicas and processes are added up.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from protos.errors import InputError
-from training.computation import StepConfig, compute, forward
-from training.losses import delg_losses
+from training.computation import Computation, trained
 
 Tensor = Any
 
@@ -17,39 +20,50 @@ class NotFiniteError(InputError):
     """Training met NaN or infinity; the message names the tensor."""
 
 
-def first_not_finite(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> str:
-    """Repeats a step without its update and names the first tensor that is not finite.
+def tensors(
+    model: Any, images: Tensor, computed: Computation, *, frozen: bool, rows: Sequence[tuple[str, Tensor]] = ()
+) -> dict[str, Tensor]:
+    """The tensors of a part of a step by name, in the order of the computation.
 
-    Looked at in the order of the computation: images, weights, feature maps, outputs, logits, losses, gradients. The
-    names are those of the model's variables and outputs.
+    Images, weights, feature maps, outputs, logits, losses, gradients; the names are those of the model's variables and
+    outputs.
 
     Args:
-      model: the model, as it was left by the step.
+      model: a :class:`delg.model.Delg`.
       images: ``(B, S, S, 3)`` in 0..255.
-      labels: ``(B,)``.
-      config: of the step.
+      computed: of these images.
+      frozen: see :func:`training.computation.forward`.
+      rows: of sampled classes, by the paths of the tables that they were taken from.
     """
-    for name, value in _tensors(model, images, labels, config):
-        if not np.isfinite(ops.convert_to_numpy(value)).all():
-            return name
-    return "the gradient norm"
+    learned = trained(model, frozen)
+    weights = model.trainable_variables + (model.backbone.non_trainable_variables if frozen else [])
+    logits = {name: value for name, value in computed.values.items() if name.endswith("_logits")}
+    losses = {name: value for name, value in computed.values.items() if name not in logits}
+    paths = [*(variable.path for variable in learned), *(path for path, _ in rows)]
+    return (
+        {"the images": images}
+        | {f"the weight {variable.path}": variable for variable in weights}
+        | {f"the weight {path}": value for path, value in rows}
+        | {f"the feature map {name}": value for name, value in computed.maps.items()}
+        | {f"the output {name}": value for name, value in computed.outputs.items()}
+        | {f"the {name}": value for name, value in logits.items()}
+        | {f"the loss {name}": value for name, value in losses.items()}
+        | {f"the gradient of {path}": value for path, value in zip(paths, computed.gradients, strict=True)}
+    )
 
 
-def _tensors(model: Any, images: Tensor, labels: Tensor, config: StepConfig) -> Iterator[tuple[str, Tensor]]:
-    yield "the images", images
-    for variable in model.trainable_variables:
-        yield f"the weight {variable.path}", variable
-    maps, outputs = forward(model, images, training=True)
-    for name, value in maps.items():
-        yield f"the feature map {name}", value
-    for name, value in outputs.items():
-        yield f"the output {name}", value
-    values = delg_losses(model, outputs, labels, config.global_loss)
-    for name in ("desc_logits", "attn_logits"):
-        if name in values:
-            yield f"the {name}", values.pop(name)
-    for name, value in values.items():
-        yield f"the loss {name}", value
-    gradients = compute(model, images, labels, config).gradients
-    for variable, gradient in zip(model.trainable_variables, gradients):
-        yield f"the gradient of {variable.path}", gradient
+def flaws(found: dict[str, Tensor]) -> Tensor:
+    """``(n,)`` float32: 1 for each of :func:`tensors` that holds a number that is not finite, else 0."""
+    bad = [ops.logical_not(ops.all(ops.isfinite(ops.convert_to_tensor(value)))) for value in found.values()]
+    return ops.cast(ops.stack(bad), "float32")
+
+
+def first_flaw(names: Sequence[str], found: Tensor) -> str:
+    """The name of the first tensor with a flaw.
+
+    Args:
+      names: of :func:`tensors`.
+      found: sums of :func:`flaws`; where all are 0 it was the norm of the gradients that overflowed.
+    """
+    bad = np.flatnonzero(ops.convert_to_numpy(found))
+    return names[bad[0]] if len(bad) else "the gradient norm"

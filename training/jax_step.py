@@ -15,6 +15,7 @@ from keras import ops
 
 from training.averaging import MovingAverage
 from training.computation import StepConfig, StepResult, compute, judge, trained
+from training.diagnosis import first_flaw, flaws, tensors
 from training.global_losses import GlobalLoss
 from training.jax_distribution import Devices
 from training.optimizers import clip_by_global_norm
@@ -49,6 +50,10 @@ class TrainStep:
             frozen: jax.jit(partial(self._update, frozen=frozen), donate_argnums=0, out_shardings=everywhere)
             for frozen in (False, True)
         }
+        self._search = {
+            frozen: jax.jit(partial(self._flaws, frozen=frozen), out_shardings=everywhere) for frozen in (False, True)
+        }
+        self._searched: dict[bool, list[str]] = {}
 
     def __call__(
         self, images: Array, labels: Array, rate: float, *, summarize: bool = False, frozen: bool = False
@@ -67,6 +72,19 @@ class TrainStep:
         for variable, value in zip(self._variables, values):
             variable.assign(value)
         return StepResult(*told)
+
+    def first_not_finite(self, images: Array, labels: Array, *, frozen: bool = False) -> str:
+        """See :meth:`training.step.TrainStep.first_not_finite`; of the global batch."""
+        found = self._search[frozen]([variable.value for variable in self._variables], images, labels)
+        return first_flaw(self._searched[frozen], found)
+
+    def _flaws(self, values: list[Array], images: Array, labels: Array, *, frozen: bool) -> Array:
+        """Of each tensor of a step by its number in ``_searched``: whether it has flaws."""
+        with keras.StatelessScope(state_mapping=list(zip(self._variables, values))):
+            computed = compute(self._model, images, labels, self._config, frozen=frozen)
+            found = tensors(self._model, images, computed, frozen=frozen)
+            self._searched[frozen] = list(found)
+            return flaws(found)
 
     def _update(
         self, values: list[Array], images: Array, labels: Array, rate: Array, summarize: Array, *, frozen: bool

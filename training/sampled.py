@@ -28,6 +28,7 @@ class SampledHead(tf.Module):
     Attributes:
       tables: variables with a row for each class: the class vectors of the classifier, and where there is a local head
         the class vectors and biases of the attention's.
+      paths: of each table, its name in the model.
       momenta: of each table.
       classes: how many take part in a step.
       average: moving averages of the tables, or None.
@@ -47,10 +48,11 @@ class SampledHead(tf.Module):
         if not isinstance(optimizer, SGD):
             raise InputError("--sample_rate needs --optimizer=sgd(...): momenta are kept for the sampled classes only.")
         self._rule, self._seed = optimizer, seed
-        self.tables = [model.classifier.class_vectors.value]
+        weights = [model.classifier.class_vectors]
         if model.attention_classifier is not None:
-            of_attention = model.attention_classifier
-            self.tables += [of_attention.class_vectors.value, of_attention.biases.value]
+            weights += [model.attention_classifier.class_vectors, model.attention_classifier.biases]
+        self.paths = tuple(weight.path for weight in weights)
+        self.tables = [weight.value for weight in weights]
         self._count = int(self.tables[0].shape[0])
         self.classes = min(classes, self._count)
         self.momenta = [tf.Variable(tf.zeros_like(table), trainable=False) for table in self.tables]

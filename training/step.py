@@ -3,7 +3,8 @@
 Forward, three losses, gradients, their sum over the replicas, clipping, update.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from keras import ops
 
 from training.averaging import MovingAverage
 from training.computation import METRICS, Computation, StepConfig, StepResult, compute, judge, trained
+from training.diagnosis import first_flaw, flaws, tensors
 from training.distribution import all_reduce, first
 from training.global_losses import GlobalLoss
 from training.optimizers import clip_by_global_norm
@@ -48,6 +50,10 @@ class TrainStep:
         self._graphs = {
             frozen: tf.function(partial(self._update, frozen=frozen), autograph=False) for frozen in (False, True)
         }
+        self._search = {
+            frozen: tf.function(partial(self._flaws, frozen=frozen), autograph=False) for frozen in (False, True)
+        }
+        self._searched: dict[bool, list[str]] = {}
 
     def __call__(
         self, images: Tensor, labels: Tensor, rate: float, *, summarize: bool = False, frozen: bool = False
@@ -63,6 +69,20 @@ class TrainStep:
           frozen: leave the backbone as it is.
         """
         return StepResult(*self._graphs[frozen](images, labels, tf.constant(rate), tf.constant(summarize)))
+
+    def first_not_finite(self, images: Tensor, labels: Tensor, *, frozen: bool = False) -> str:
+        """Repeats a step that was not finite, without its update, and names the first tensor that is not finite.
+
+        Args:
+          images: of the step, all that this process has.
+          labels: likewise.
+          frozen: as in the step.
+
+        Returns:
+          Such as ``"the weight conv1/kernel"``; the same in all processes of a training, each of which has to ask.
+        """
+        found = self._search[frozen](images, labels)
+        return first_flaw(self._searched[frozen], found)
 
     def _update(
         self, images: Tensor, labels: Tensor, rate: Tensor, summarize: Tensor, *, frozen: bool = False
@@ -88,30 +108,44 @@ class TrainStep:
         told = metrics, computed.attention(), computed.sparsity(summarize)
         return gradients, sample[0] if sample else (), *told
 
+    def _parts(
+        self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, list[Tensor]] | None
+    ) -> Iterator[tuple[Tensor, Computation]]:
+        """The parts of a replica's images, and what is computed of them, one after the other."""
+        count = self._config.accumulate
+        parts = count * tf.distribute.get_replica_context().num_replicas_in_sync
+        before: list[Tensor] = []
+        for part_images, part_labels in zip(tf.split(images, count), tf.split(labels, count)):
+            with tf.control_dependencies(before):
+                now = tf.identity(part_images)
+            one = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts, sample=sample)
+            before = one.gradients
+            yield part_images, one
+
     def _in_parts(
         self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, list[Tensor]] | None
     ) -> Computation:
-        """The sums of :func:`compute` over the parts of a replica's images, one after the other."""
-        count = self._config.accumulate
-        context = tf.distribute.get_replica_context()
-        parts = count * context.num_replicas_in_sync
-        if count == 1:
-            return compute(self._model, images, labels, self._config, frozen=frozen, parts=parts, sample=sample)
+        """The sums of means and gradients over the parts, and what else the last one gave."""
         total: Computation | None = None
-        for part_images, part_labels in zip(tf.split(images, count), tf.split(labels, count)):
-            with tf.control_dependencies(total.gradients if total else []):
-                now = tf.identity(part_images)
-            one = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts, sample=sample)
-            if total:
-                one = Computation(
-                    {name: value + total.means[name] for name, value in one.means.items()},
-                    [a + b for a, b in zip(total.gradients, one.gradients)],
-                    one.maps,
-                    one.outputs,
-                )
-            total = one
+        for _, one in self._parts(images, labels, frozen, sample):
+            total = one if total is None else _added(total, one)
         assert total is not None
         return total
+
+    def _flaws(self, images: Tensor, labels: Tensor, *, frozen: bool) -> Tensor:
+        """Of each tensor of a step by its number in ``_searched``: in how many parts of all replicas it has flaws."""
+
+        def in_replica(images: Tensor, labels: Tensor) -> Tensor:
+            sample = self._sampled.choose(labels) if self._sampled else None
+            rows = list(zip(self._sampled.paths, sample[1])) if self._sampled and sample else []
+            found = [
+                tensors(self._model, part, computed, frozen=frozen, rows=rows)
+                for part, computed in self._parts(images, labels, frozen, sample)
+            ]
+            self._searched[frozen] = list(found[0])
+            return all_reduce(sum(flaws(one) for one in found))
+
+        return first(self._strategy, self._strategy.run(in_replica, args=(images, labels)))
 
     def _apply(self, gradients: list[Tensor], chosen: Tensor, *, frozen: bool) -> bool:
         """Updates the weights, and their average; returns True, a value as a branch of a graph must have."""
@@ -124,6 +158,15 @@ class TrainStep:
         if self._average is not None:
             self._average.update(earlier)
         return True
+
+
+def _added(total: Computation, one: Computation) -> Computation:
+    """The sums of means and gradients, and what else the second gave."""
+    return replace(
+        one,
+        means={name: value + total.means[name] for name, value in one.means.items()},
+        gradients=[a + b for a, b in zip(total.gradients, one.gradients)],
+    )
 
 
 def compile_validation_step(

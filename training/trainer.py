@@ -16,7 +16,7 @@ from training.averaging import AverageConfig, MovingAverage
 from training.best import BestModel
 from training.checkpoints import Checkpoints
 from training.computation import METRICS, StepConfig, StepResult
-from training.diagnosis import NotFiniteError, first_not_finite
+from training.diagnosis import NotFiniteError
 from training.engine import engine
 from training.pipeline import input_failure
 from training.progress import Progress
@@ -175,13 +175,12 @@ class Trainer:
         report = done % self.config.report_interval == 0 or done == self.config.max_iters
         frozen = step < self.config.freeze_backbone_steps
         result = self._step(images, labels, rate, summarize=report, frozen=frozen)
-        images, labels = (self._engine.first(self.strategy, value) for value in (images, labels))
         metrics = np.asarray(result.metrics)
         if not np.isfinite(metrics).all():
-            self._stop(step, metrics, images, labels)
+            self._stop(step, metrics, self._step.first_not_finite(images, labels, frozen=frozen))
         progress.add(metrics)
         if report:
-            self._report(done, progress, images, result)
+            self._report(done, progress, self._engine.first(self.strategy, images), result)
         elif progress.silence >= LINE_SECONDS:
             self.log(progress.line(done))
 
@@ -192,8 +191,7 @@ class Trainer:
             self.summaries.training(done, means, images, result, rate=self.schedule(done - 1), speed=speed)
         progress.restart()
 
-    def _stop(self, step: int, metrics: np.ndarray, images: Any, labels: Any) -> None:
-        name = first_not_finite(self.model, images, labels, self.config.step)
+    def _stop(self, step: int, metrics: np.ndarray, name: str) -> None:
         values = ", ".join(f"{key} {value:.4g}" for key, value in zip(METRICS, metrics))
         raise NotFiniteError(
             f"Training stopped at step {step + 1}: {name} is not finite ({values}; learning rate "

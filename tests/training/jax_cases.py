@@ -105,6 +105,18 @@ def test_nan_changes_no_weight_and_the_tensor_is_named(tmp_path):
         assert np.array_equal(old, numbers(variable), equal_nan=True) or variable.path.endswith("learning_rate")
 
 
+def test_images_of_any_device_are_looked_at_and_a_frozen_backbone_s_statistics(tmp_path):
+    run = trainer(tmp_path, 5, MIRRORED)
+    step, moving = run._step, run.model.backbone.get_layer("bn_conv1").moving_variance
+    spoiled = np.concatenate([IMAGES[:7], IMAGES[7:] * np.nan])
+    labels = MIRRORED.divided(LABELS.astype(np.int32))
+    assert step.first_not_finite(MIRRORED.divided(spoiled), labels) == "the images"
+    moving.assign(np.full(8, np.inf, np.float32))
+    images = MIRRORED.divided(IMAGES)
+    assert step.first_not_finite(images, labels) == "the gradient norm"
+    assert step.first_not_finite(images, labels, frozen=True) == "the weight bn_conv1/moving_variance"
+
+
 def test_a_frozen_backbone_keeps_weights_and_statistics_while_the_heads_learn():
     model, optimizer = five_steps.made()
     optimizer.build(model.trainable_variables)

@@ -130,6 +130,20 @@ def test_a_step_on_nan_leaves_the_head_and_its_averages_alone():
     assert all(numbers(m).any() for m in (*sampled.momenta, *sampled.average.marks))
 
 
+def test_rows_of_the_sample_are_looked_at_where_a_step_is_not_finite():
+    model, rule, sampled = head(4)
+    step, table = TrainStep(model, rule, step_config(4), sampled=sampled), model.attention_classifier.class_vectors
+    start, chosen = numbers(table).copy(), numbers(sampled.choose(LABELS)[0]).tolist()
+    left_out = min(set(range(8)) - set(chosen))
+    for row, name in ((left_out, "the gradient norm"), (chosen[1], "the weight att_fc/class_vectors")):
+        values = start.copy()
+        values[row] = np.nan
+        table.assign(values)
+        assert step.first_not_finite(IMAGES, LABELS) == name
+    table.assign(start)
+    assert step.first_not_finite(IMAGES, LABELS) == "the gradient norm"
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgdw_addons(weight_decay=0.001)"])
 def test_other_optimizers_are_refused(optimizer):
     with pytest.raises(InputError, match="--sample_rate needs --optimizer=sgd"):

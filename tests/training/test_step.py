@@ -1,6 +1,5 @@
 """The training step: its losses, its gradients, its update, and what happens at NaN."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +9,6 @@ from tests.training.pictures import picture
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.averaging import AverageConfig, MovingAverage
 from training.computation import BLOCKS, METRICS, compute, forward
-from training.diagnosis import first_not_finite
 from training.global_losses import build_global_loss
 from training.metric_losses import triplet_semihard_loss
 from training.optimizers import build_optimizer
@@ -125,23 +123,43 @@ def test_a_step_on_nan_keeps_weights_momentum_and_average(optimizer):
     assert all(np.array_equal(old, new) for old, new in zip(before, state()))
 
 
-def named(model: keras.Model, images=IMAGES) -> str:
-    return first_not_finite(model, images, LABELS, step_config(4))
+def made(model, **settings) -> TrainStep:
+    optimizer = build_optimizer("sgd")
+    optimizer.build(model.trainable_variables)
+    return TrainStep(model, optimizer, step_config(4, **settings))
 
 
 def test_the_first_tensor_that_is_not_finite_is_named():
     model = tiny_model()
-    assert named(model, IMAGES + np.inf) == "the images"
-    assert named(model) == "the gradient norm"
+    step = made(model)
+    assert step.first_not_finite(IMAGES + np.inf, LABELS) == "the images"
+    assert step.first_not_finite(IMAGES, LABELS) == "the gradient norm"
     kernel = model.backbone.get_layer("res4a_branch2a").kernel
     old = numbers(kernel)
     kernel.assign(np.full_like(old, np.nan))
-    assert named(model) == "the weight res4a_branch2a/kernel"
+    assert step.first_not_finite(IMAGES, LABELS) == "the weight res4a_branch2a/kernel"
     kernel.assign(np.full_like(old, 3e38))
-    assert named(model) == "the feature map block3"
+    assert step.first_not_finite(IMAGES, LABELS) == "the feature map block3"
     kernel.assign(old)
     model.embedding_layer.bias.assign(np.full(16, 3e38, np.float32))
-    assert named(model).startswith("the gradient of ")
+    assert step.first_not_finite(IMAGES, LABELS).startswith("the gradient of ")
+
+
+def test_of_a_frozen_backbone_the_moving_statistics_are_weights():
+    model = tiny_model()
+    step, moving = made(model), model.backbone.get_layer("bn_conv1").moving_variance
+    moving.assign(np.full(8, np.inf, np.float32))
+    assert step.first_not_finite(IMAGES, LABELS, frozen=True) == "the weight bn_conv1/moving_variance"
+    moving.assign(np.full(8, -1.0, np.float32))
+    assert step.first_not_finite(IMAGES, LABELS, frozen=True).startswith("the feature map block")
+    assert step.first_not_finite(IMAGES, LABELS) == "the gradient norm", "the batch's own statistics are fine"
+
+
+def test_every_part_of_a_batch_is_looked_at():
+    step = made(tiny_model(), accumulate=2)
+    assert step.first_not_finite(IMAGES, LABELS) == "the gradient norm"
+    last = tf.concat([IMAGES[:3], IMAGES[3:] * np.nan], 0)
+    assert step.first_not_finite(last, LABELS) == "the images"
 
 
 def test_validation_counts_what_is_right_without_margin_or_batch_statistics():
