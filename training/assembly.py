@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from delg.saving import model_config
 from protos.errors import InputError
+from training.engine import engine
 from training.options import TrainOptions
 from training.recordset import RecordSet
 
@@ -27,8 +29,15 @@ def precision(mixed: bool) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
-    """Weights of the first step that are not random; ``batches`` are images in 0..255 with labels."""
+def start_weights(options: TrainOptions, model: Any, batches: Any, strategy: Any) -> None:
+    """Weights of the first step that are not random, the same in all processes.
+
+    Args:
+      options: the settings.
+      model: a :class:`delg.model.Delg`.
+      batches: images in 0..255 with labels.
+      strategy: the devices.
+    """
     if options.init_model:
         from training.pretrained import load_model
 
@@ -41,7 +50,8 @@ def start_weights(options: TrainOptions, model: Any, batches: Any) -> None:
         from training.whitening import start_from_pca
 
         few = batches.take(-(-WHITENING_IMAGES // options.batch_size))
-        start_from_pca(model, (model.normalize(images) for images, _ in few), options.seed)
+        images = (model.normalize(images) for images, _ in few)
+        start_from_pca(model, images, options.seed, partial(engine().of_first, strategy))
 
 
 def build_trainer(

@@ -5,10 +5,11 @@ size; the gradients are summed over all replicas, then clipped, then applied by 
 the number of replicas does not change the result.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from protos.errors import InputError, first_line
 from protos.spec import build
@@ -16,6 +17,7 @@ from training.cluster import check_divisible, check_logical_cpus, read_cluster, 
 from training.input_config import Share
 
 Strategy = Any  # tf.distribute.Strategy
+Tensor = Any
 
 
 def auto() -> Strategy:
@@ -96,6 +98,19 @@ def wait(strategy: Strategy) -> None:
             lambda: strategy.reduce("SUM", strategy.run(lambda: tf.ones(())), axis=None), autograph=False
         )
         total().numpy()
+
+
+def of_first(strategy: Strategy, values: Sequence[NDArray]) -> list[NDArray]:
+    """What the first process gives, in every process; all call it with arrays of the same forms."""
+    if share_of(strategy, strategy.num_replicas_in_sync).workers == 1:
+        return list(values)
+
+    def own() -> Tensor:
+        is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return all_reduce([tf.where(is_first, value, tf.zeros_like(value)) for value in values])
+
+    total = tf.function(lambda: strategy.run(own), autograph=False)()
+    return [first(strategy, value).numpy() for value in total]
 
 
 def distributed(strategy: Strategy, batches: tf.data.Dataset) -> Iterator[Any]:

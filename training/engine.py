@@ -6,8 +6,10 @@ Everything else of a training is the same code on every backend: the input pipel
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
 
 from delg.commands import chosen_backend
 from protos.errors import InputError
@@ -50,6 +52,9 @@ class Engine(Protocol):
 
     def is_chief(self, strategy: Strategy) -> bool:
         """Whether this process is the one that writes files and prints."""
+
+    def of_first(self, strategy: Strategy, values: Sequence[NDArray]) -> list[NDArray]:
+        """What the first process gives, in every process; all call it with arrays of the same forms."""
 
     def wait(self, strategy: Strategy) -> None:
         """Returns when every process of the training has come here."""

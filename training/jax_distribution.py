@@ -4,7 +4,7 @@ The weights lie on every device; every batch is one array that lies divided over
 sums in. Whatever is computed of a batch is therefore of the global batch: losses, batch statistics, pairs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from protos.errors import InputError, first_line
 from protos.spec import build
@@ -134,6 +135,15 @@ def wait(strategy: Devices) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices("training")
+
+
+def of_first(strategy: Devices, values: Sequence[NDArray]) -> list[NDArray]:
+    """What the first process gives, in every process; all call it with arrays of the same forms."""
+    if jax.process_count() == 1:
+        return list(values)
+    from jax.experimental import multihost_utils
+
+    return [np.asarray(value) for value in multihost_utils.broadcast_one_to_all(list(values))]
 
 
 def first(strategy: Devices, value: Array) -> np.ndarray:

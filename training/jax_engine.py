@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import tensorflow as tf
 
-from training.jax_distribution import build_strategy, distributed, first, is_chief, share_of, wait
+from training.jax_distribution import build_strategy, distributed, first, is_chief, of_first, share_of, wait
 from training.jax_step import TrainStep, compile_validation_step
 
 __all__ = [
-    "TrainStep", "adapt", "build_strategy", "compile_validation_step", "distributed", "first", "is_chief", "prepare",
-    "share_of", "wait",
+    "TrainStep", "adapt", "build_strategy", "compile_validation_step", "distributed", "first", "is_chief", "of_first",
+    "prepare", "share_of", "wait",
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """One training from its options to the model folder: checks first, then the building, then the loop."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -107,13 +109,16 @@ def _imagenet_sha256(path: str | None) -> str | None:
 
 
 def _init_sha256(folder: str | None) -> dict[str, str]:
-    """What the weights are that the training begins with, where they are given."""
+    """What the model is that the training begins with, where it is given: its weights and its configuration."""
     if not folder:
         return {}
     from delg.saving import WEIGHTS, model_config
 
-    model_config(folder)
-    return {"init_model": sha256(Path(folder) / WEIGHTS)}
+    config = json.dumps(model_config(folder), sort_keys=True)
+    return {
+        "init_model": sha256(Path(folder) / WEIGHTS),
+        "init_model_config": hashlib.sha256(config.encode()).hexdigest(),
+    }
 
 
 def _checked(options: TrainOptions) -> TrainOptions:
@@ -210,7 +215,7 @@ def _train(
     import delg
     from training.assembly import build_trainer, precision, start_weights
     from training.pipeline import is_cached, load_cache, training_batches, validation_batches
-    from training.runs import finish_run, start_run
+    from training.runs import finish_run, last_replicas, start_run
 
     chosen = engine()
     chosen.prepare(deterministic=options.deterministic, debug=options.debug)
@@ -219,16 +224,18 @@ def _train(
     config = _input_config(options, settings["augment"])
     with precision(options.mixed_precision):
         trainer = build_trainer(options, records, settings["model"], strategy, evaluate)
-        start_run(str(options.logdir), settings)
+        replicas, earlier = strategy.num_replicas_in_sync, last_replicas(str(options.logdir))
+        if trainer.is_chief:
+            start_run(str(options.logdir), settings, replicas)
         start = trainer.restore()
         if start:
-            trainer.log(f"continuing from step {start}")
+            trainer.log(f"continuing from step {start}{_of_devices(options, earlier or replicas, replicas)}")
         trainer.log(_summary(records, trainer))
         if options.benchmark_input and trainer.is_chief:
             _benchmark_input(options, records, settings["augment"])
         cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
         if not start:
-            start_weights(options, trainer.model, training_batches(records, config, cache=cache))
+            start_weights(options, trainer.model, training_batches(records, config, cache=cache), strategy)
         held_out = None
         if validation:
             batches = 1 if options.debug else -(-VALIDATION_IMAGES // config.batch_size)
@@ -240,6 +247,18 @@ def _train(
         delg.save(trainer.model, str(options.output_model))
     finish_run(str(options.logdir), options.max_iters, str(options.output_model))
     print(f"model written to {options.output_model}")
+
+
+def _of_devices(options: TrainOptions, before: int, now: int) -> str:
+    """What another number of devices changes for a run that goes on."""
+    if before == now:
+        return ""
+    own = not options.sync_batch_norm and chosen_backend() == "tensorflow"
+    sizes = (f"{options.batch_size // count // options.accumulate} images" for count in (before, now))
+    return (
+        f"; note: on {before} devices before and {now} now, the steps will not have the bits of an uninterrupted run"
+        + (f", and batch statistics, {' before and '.join(sizes)} now, differ without --sync_batch_norm" if own else "")
+    )
 
 
 def _summary(records: RecordSet, trainer: Any) -> str:

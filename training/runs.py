@@ -12,6 +12,7 @@ from protos.files import check_writable, read_json, sha256, write_json
 SETTINGS = "settings.json"
 DONE = "done.json"
 CHECKPOINTS = "checkpoints"
+REPLICAS = "replicas"  # recorded beside the settings; a run may go on with others
 
 
 def check_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
@@ -29,15 +30,23 @@ def check_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> No
     if not begun or not (folder / SETTINGS).is_file():
         return
     there = read_json(folder / SETTINGS)
-    different = sorted(key for key in {*there, *settings} if there.get(key) != settings.get(key))
+    keys = {*there, *settings} - {REPLICAS}
+    different = sorted(key for key in keys if there.get(key) != settings.get(key))
     if different:
         listed = "; ".join(f"{key}: {there.get(key)!r} there, {settings.get(key)!r} now" for key in different)
         raise InputError(f"{logdir} holds a run with other settings ({listed}); choose another --logdir.")
 
 
-def start_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
-    """Records the settings."""
-    write_json(Path(logdir) / SETTINGS, dict(settings))
+def start_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any], replicas: int) -> None:
+    """Records the settings, and on how many devices the steps that follow are made."""
+    write_json(Path(logdir) / SETTINGS, {**settings, REPLICAS: replicas})
+
+
+def last_replicas(logdir: str | os.PathLike[str]) -> int | None:
+    """On how many devices the run was last started; None where that is not known."""
+    path = Path(logdir) / SETTINGS
+    found = read_json(path).get(REPLICAS) if path.is_file() else None
+    return None if found is None else int(found)
 
 
 def finish_run(logdir: str | os.PathLike[str], step: int, output_model: str | os.PathLike[str]) -> None:

@@ -4,13 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.distribution import build_strategy, distributed, first, is_chief, share_of, wait
+from training.distribution import build_strategy, distributed, first, is_chief, of_first, share_of, wait
 from training.fused import fuse_batch_normalization, synchronize_batch_normalization
 from training.step import TrainStep, compile_validation_step
 
 __all__ = [
-    "TrainStep", "adapt", "build_strategy", "compile_validation_step", "distributed", "first", "is_chief", "prepare",
-    "share_of", "wait",
+    "TrainStep", "adapt", "build_strategy", "compile_validation_step", "distributed", "first", "is_chief", "of_first",
+    "prepare", "share_of", "wait",
 ]  # fmt: skip
 
 

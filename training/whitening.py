@@ -5,13 +5,14 @@ the same way and the first epochs go into undoing that; with few images it pays 
 variances. The same initialisation is used for GeM networks in arXiv 1711.02512, section 3.3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+Agreed = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
 DAMPING = 0.01  # of the largest variance, added to all, so that empty directions are not blown up
 
 
@@ -38,7 +39,7 @@ def whitening(pooled: NDArray[np.float32], dim: int, seed: int) -> tuple[NDArray
     return kernel, (-mean @ kernel).astype(np.float32)
 
 
-def start_from_pca(model: Any, batches: Iterable[Any], seed: int) -> None:
+def start_from_pca(model: Any, batches: Iterable[Any], seed: int, agreed: Agreed = list) -> None:
     """Sets the whitening layer of a fresh model from some batches, with the statistics of each batch as in training.
 
     Nothing else of the model changes; the moving averages of its normalisations are put back.
@@ -47,11 +48,13 @@ def start_from_pca(model: Any, batches: Iterable[Any], seed: int) -> None:
       model: a :class:`delg.model.Delg`.
       batches: normalised images ``(B, S, S, 3)``; a few hundred images are enough.
       seed: of the turn of the axes.
+      agreed: given the kernel and the bias of this process, gives those that all processes take. (The sign of an axis
+        may turn on a machine's rounding, so that each of several machines would find another whitening.)
     """
     state = [(variable, np.array(variable)) for variable in model.backbone.non_trainable_variables]
     pooled = [ops.convert_to_numpy(model.pooled(model.backbone(x, training=True)["block4"])) for x in batches]
     for variable, value in state:
         variable.assign(value)
-    kernel, bias = whitening(np.concatenate(pooled), model.embedding_dim, seed)
+    kernel, bias = agreed(whitening(np.concatenate(pooled), model.embedding_dim, seed))
     model.embedding_layer.kernel.assign(kernel)
     model.embedding_layer.bias.assign(bias)

@@ -13,10 +13,14 @@ from keras import ops
 
 import delg
 from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
+from training.assembly import start_weights
 from training.augment import Augmentation
 from training.averaging import AverageConfig
+from training.computation import forward
+from training.diagnosis import NotFiniteError
 from training.distribution import build_strategy, share_of
 from training.optimizers import build_optimizer
+from training.options import TrainOptions
 from training.pipeline import InputConfig, load_cache, training_batches
 from training.recordset import open_records
 from training.schedules import build_schedule
@@ -36,12 +40,16 @@ def losses(logdir: Path) -> list[float]:
     return [found[step] for step in sorted(found)]
 
 
-RUNS = {"float32": None, "float64": None, "float64_sampled": 10}  # classes of the head that a step trains
+RUNS = {"float32": None, "float32_own": None, "float64": None, "float64_sampled": 10}  # classes that a step trains
 
 
 def train(strategy, records_dir: str, output: Path, name: str) -> None:
-    """Trains and writes ``{name}.npz`` with the losses and the weights."""
-    floatx, sampled = name.partition("_")[0], RUNS[name]
+    """Trains and writes ``{name}.npz`` with the losses and the weights.
+
+    With ``own`` in its name every replica has the batch statistics of its own half; one device then takes the halves
+    one after the other.
+    """
+    floatx, sampled, own = name.partition("_")[0], RUNS[name], name.endswith("own")
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(floatx)
     records = open_records(f"{records_dir}/train*")
@@ -52,22 +60,45 @@ def train(strategy, records_dir: str, output: Path, name: str) -> None:
         optimizer = build_optimizer("sgd(momentum=0.9, weight_decay=1e-4)")
     settings = TrainerConfig(
         STEPS,
-        step_config(BATCH, clip_norm=1.0),
+        step_config(BATCH, clip_norm=1.0, accumulate=2 // share.replicas if own else 1),
         report_interval=1,
         save_seconds=1e6,
-        sync_batch_norm=True,
+        sync_batch_norm=not own,
         sampled_classes=sampled,
         average=AverageConfig(0.5),
     )
     schedule = build_schedule("linear", 0.005, STEPS)
     trainer = Trainer(model, optimizer, schedule, settings, output / name, strategy=strategy)
+    moving = first_half_statistics(trainer) if own and share.replicas == 1 else {}
     trainer.fit(lambda step: training_batches(records, config, step, cache, share))
     if trainer.is_chief:
+        for path, value in moving.items():
+            next(v for v in model.weights if v.path == path).assign(value)
         weights = {f"{i}": np.array(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
         with trainer.averaged():
             weights |= {f"average {i}": np.array(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
         assert all(value.dtype == floatx for value in weights.values())
         np.savez(output / f"{name}.npz", losses=losses(output / name), **weights)
+
+
+def first_half_statistics(trainer: Trainer) -> dict[str, np.ndarray]:
+    """The moving statistics by path, kept up to date while it trains: those of the first half of every batch."""
+    model, inner = trainer.model, trainer._step
+    variables = [v for v in model.weights if "moving" in v.path]
+    kept = {v.path: np.array(v) for v in variables}
+
+    def step(images, labels, *arguments, **settings):
+        before = [np.array(v) for v in variables]
+        for v in variables:
+            v.assign(kept[v.path])
+        forward(model, images[: BATCH // 2], training=True)
+        for v, value in zip(variables, before):
+            kept[v.path] = np.array(v)
+            v.assign(value)
+        return inner(images, labels, *arguments, **settings)
+
+    trainer._step = step
+    return kept
 
 
 def _many_classes() -> "delg.Delg":
@@ -76,11 +107,41 @@ def _many_classes() -> "delg.Delg":
     return delg.from_preset("delg_small", num_classes=20, seed=0, **OVERRIDES | chosen)
 
 
+def stop(strategy, output: Path) -> None:
+    """Trains on images of which the last replica's alone are not finite; writes what each process says to it."""
+    share = share_of(strategy, BATCH)
+    shape = (share.replicas // share.workers, BATCH // share.replicas)
+    images = np.random.default_rng(0).uniform(0, 255, (*shape, SIZE, SIZE, 3)).astype(np.float32)
+    if share.worker == share.workers - 1:
+        images[-1] = np.nan
+    parts = tf.data.Dataset.from_tensor_slices((images, np.zeros(shape, np.int64)))
+    with strategy.scope():
+        model, optimizer = tiny_model(), build_optimizer("sgd")
+    trainer = Trainer(model, optimizer, float, TrainerConfig(1, step_config(BATCH)), output / "stop", strategy=strategy)
+    try:
+        trainer.fit(lambda start: parts)
+    except NotFiniteError as error:
+        (output / f"stopped_{share.worker}.txt").write_text(str(error))
+
+
+def whiten(strategy, records_dir: str, output: Path) -> None:
+    """Starts from a PCA; each process would find another one, as if its machine rounded in its own way."""
+    records, share = open_records(f"{records_dir}/train*"), share_of(strategy, BATCH)
+    config = InputConfig(BATCH, SIZE, Augmentation(), threads=1)
+    with strategy.scope():
+        model = tiny_model()
+    options = TrainOptions(whitening_init="pca", batch_size=BATCH, seed=share.worker)
+    start_weights(options, model, training_batches(records, config, cache=load_cache(records, config)), strategy)
+    np.save(output / f"whitening_{share.worker}.npy", np.array(model.embedding_layer.kernel))
+
+
 def main() -> None:
     choice, records_dir, output = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     strategy = build_strategy(choice)
     for name in RUNS:
         train(strategy, records_dir, output, name)
+    stop(strategy, output)
+    whiten(strategy, records_dir, output)
 
 
 if __name__ == "__main__":

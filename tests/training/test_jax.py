@@ -44,6 +44,21 @@ def ran(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def two_workers(arguments: list[list[str]], environment: dict[str, str]) -> list[subprocess.Popen]:
+    """Two processes of one training, started with the arguments of each."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    return [
+        subprocess.Popen(
+            [sys.executable, *each],
+            env=os.environ
+            | environment
+            | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})},
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for index, each in enumerate(arguments)
+    ]  # fmt: skip
+
+
 def differences(a: Path, b: Path) -> dict[str, float]:
     """The largest of each array, relative where a number is above 1."""
     with np.load(a) as ours, np.load(b) as theirs:
@@ -59,22 +74,34 @@ def test_one_device_two_devices_two_workers_and_tensorflow_train_alike(tmp_path,
     done = ran("-m", "pytest", "-q", "tests/training/jax_cases.py", JAX_CASES=str(tmp_path), **jax_environment)
     assert done.returncode == 0, done.stdout[-5000:]  # there: one device and two
     np.savez(tmp_path / "tensorflow.npz", **five_steps.train("none", weights))
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.five_steps", "auto", str(weights), str(tmp_path / f"{i}.npz")],
-            env=os.environ
-            | jax_environment
-            | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for i in range(2)
-    ]  # fmt: skip
-    finish(workers)
-    for name, largest in {"tensorflow": 1e-3, "0": 1e-5, "1": 1e-5}.items():
+    program = ["-m", "tests.training.five_steps", "auto", str(weights)]
+    finish(two_workers([[*program, str(tmp_path / f"{i}.npz")] for i in range(2)], jax_environment))
+    for name, largest in {"tensorflow": 1e-5, "0": 1e-5, "1": 1e-5}.items():
         apart = differences(tmp_path / "jax.npz", tmp_path / f"{name}.npz")
         assert max(apart.values()) < largest, (name, apart)
         print(f"{name}: metrics differ by {apart.pop('metrics'):.2g}, weights by {max(apart.values()):.2g}")
+
+
+@pytest.mark.slow
+def test_the_command_on_two_machines_gives_what_it_gives_on_one(tmp_path, records_dir, jax_environment):
+    def arguments(logdir: Path) -> list[str]:
+        return [
+            "-m", "delg", "train", f"--train_file_pattern={records_dir}/train*", f"--logdir={logdir}",
+            f"--validation_file_pattern={records_dir}/validation*", "--preset=delg_small", "--image_size=32",
+            "--batch_size=4", "--max_iters=4", "--report_interval=1", "--initial_lr=0.005", "--whitening_init=pca",
+            "--moving_average_decay=0.5", "--delg_embedding_layer_dim=16", "--optimizer=sgd(momentum=0.9)",
+        ]  # fmt: skip
+
+    alone = ran(*arguments(tmp_path / "one"), **jax_environment)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    finish(two_workers([arguments(tmp_path / "two")] * 2, jax_environment))
+    expected, got = curves(tmp_path / "one"), curves(tmp_path / "two")
+    assert set(got) == set(expected) and len({tuple(v) for k, v in expected.items() if k[0] == "loss/total"}) == 4
+    for key, (value,) in expected.items():
+        assert list(got[key]) == [pytest.approx(value, rel=1e-4)], key
+    ours, theirs = (delg.load(tmp_path / name / "model") for name in ("two", "one"))
+    for a, b in zip(ours.weights, theirs.weights):
+        np.testing.assert_allclose(np.array(a), np.array(b), rtol=1e-3, atol=1e-5, err_msg=a.path)
 
 
 @pytest.mark.slow

@@ -23,7 +23,8 @@ from training.assembly import check_model
 from training.job import augmentation_text, model_overrides, run
 from training.options import TrainOptions
 from training.pretrained import load_imagenet
-from training.runs import check_run, finish_run, is_finished, start_run
+from training.runs import check_run, finish_run, is_finished, last_replicas, start_run
+from training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +112,7 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, records_dir, set
 
 def test_a_run_is_known_by_its_settings_even_when_only_its_end_is_left(tmp_path):
     check_run(tmp_path, {"seed": 0})
-    start_run(tmp_path, {"seed": 0})
+    start_run(tmp_path, {"seed": 0}, 1)
     check_run(tmp_path, {"seed": 1})
     (tmp_path / "done.json").write_text("{}")
     check_run(tmp_path, {"seed": 0})
@@ -150,6 +151,43 @@ def test_all_that_decides_the_result_is_recorded(tmp_path, records_dir, monkeypa
     assert taken[2]["imagenet_checkpoint"] is None
     assert (taken[0]["cache"], taken[0]["shuffle_buffer"]) == (None, 1024)
     assert (taken[2]["cache"], taken[2]["shuffle_buffer"]) == (False, 7)
+
+
+def test_the_configuration_of_the_model_to_begin_with_is_recorded(tmp_path, records_dir, monkeypatch):
+    taken = []
+    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
+    delg.save(tiny_model(), tmp_path / "start")
+    given = options(records_dir, tmp_path / "run", init_model=str(tmp_path / "start"))
+    run(given)
+    config = tmp_path / "start" / "config.json"
+    config.write_text(config.read_text().replace("  ", " "))
+    run(given)
+    config.write_text(config.read_text().replace('"arcface_scale": 16.0', '"arcface_scale": 17.0'))
+    run(given)
+    assert taken[0] == taken[1] and [key for key in taken[0] if taken[0][key] != taken[2][key]] == ["init_model_config"]
+
+
+def test_a_run_that_goes_on_with_other_devices_says_so(tmp_path, records_dir, capsys, monkeypatch):
+    assert last_replicas(tmp_path) is None
+    start_run(tmp_path, {"seed": 0}, 4)
+    (tmp_path / "done.json").write_text("{}")
+    check_run(tmp_path, {"seed": 0})
+    assert last_replicas(tmp_path) == 4
+
+    monkeypatch.setattr(Trainer, "fit", lambda self, batches, validation, start: self.checkpoints.save(start + 1))
+    given = options(records_dir, tmp_path / "run", max_iters=2, delg_embedding_layer_dim=8)
+    run(given)
+    (tmp_path / "run" / "done.json").unlink()
+    settings = tmp_path / "run" / "settings.json"
+    assert last_replicas(tmp_path / "run") == 1
+    settings.write_text(settings.read_text().replace('"replicas": 1', '"replicas": 2'))
+    capsys.readouterr()
+    run(given)
+    assert (
+        "continuing from step 1; note: on 2 devices before and 1 now, the steps will not have the bits of an "
+        "uninterrupted run, and batch statistics, 4 images before and 8 images now, differ without --sync_batch_norm"
+    ) in capsys.readouterr().out
+    assert last_replicas(tmp_path / "run") == 1
 
 
 def test_another_backend_is_refused():

@@ -216,7 +216,7 @@ def test_durations():
 def test_a_folder_remembers_its_run(tmp_path):
     settings = {"initial_lr": 0.1, "model": {"local_dim": None}}
     check_run(tmp_path / "run", settings)
-    start_run(tmp_path / "run", settings)
+    start_run(tmp_path / "run", settings, 1)
     check_run(tmp_path / "run", settings | {"initial_lr": 0.2})  # nothing was trained yet
     (tmp_path / "run" / "checkpoints").mkdir()
     (tmp_path / "run" / "checkpoints" / "checkpoint").touch()
