@@ -23,7 +23,7 @@ from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes import SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid, Size
-from extraction.select import suppressed, top_by_score
+from extraction.select import at_cells, suppressed, top_by_score
 from extraction.settings import common_settings, model_digest
 from protos.errors import InputError
 from protos.files import sha256
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Outputs:
-    """Outputs of the passes so far."""
+    """Outputs of the passes so far; local descriptors as maps ``(h, w, d)``."""
 
     vectors: list[NDArray[np.float64]] = field(default_factory=list)
     points: list[NDArray[np.float64]] = field(default_factory=list)
@@ -200,7 +200,7 @@ class DelgExtractor:
     def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, source: Size) -> None:
         scores = np.asarray(outputs["attention"], np.float32)
         found.scores.append(scores.ravel())
-        found.descriptors.append(outputs["local_descriptors"].reshape(scores.size, -1))
+        found.descriptors.append(outputs["local_descriptors"])
         found.points.append(self._points(scores.shape, one, base, source))
         found.scales.append(np.full(scores.size, 1 / one.scale, np.float32))
 
@@ -228,7 +228,7 @@ class DelgExtractor:
             image_size=source,
             global_descriptor=descriptor,
             keypoints=np.concatenate(found.points)[rows].astype(np.float32),
-            descriptors=unit(self.pca.reduce_local(np.concatenate(found.descriptors)[rows])).astype(np.float32),
+            descriptors=unit(self.pca.reduce_local(at_cells(found.descriptors, rows))).astype(np.float32),
             scores=scores[rows],
             scales=np.concatenate(found.scales)[rows],
         )

@@ -38,7 +38,8 @@ class OpenVinoRuntime:
         Raises:
           InputError: the processor does not compute in it.
         """
-        self._graph, self._core = graph, openvino().Core()
+        self._moved, self._core = without_transposes(graph), openvino().Core()
+        self._graph = graph
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision in NEEDS and NEEDS[precision] not in able:
             raise InputError(f"This processor has no {precision}; OpenVINO finds {', '.join(able)}.")
@@ -57,9 +58,51 @@ class OpenVinoRuntime:
             if not hasattr(requests, "own"):
                 requests.own = compiled.create_infer_request()
             values = requests.own.infer([np.ascontiguousarray(images, np.float32)], share_inputs=True)
-            return {name: values[name] for name in names}
+            return {name: in_order(values[name], self._moved.get(name)) for name in names}
 
         return run
+
+
+def in_order(values: Any, axes: tuple[int, ...] | None) -> Any:
+    """A view with its axes in another order; None leaves them."""
+    return values if axes is None else values.transpose(axes)
+
+
+def without_transposes(graph: Any) -> dict[str, tuple[int, ...]]:
+    """Takes out of a graph the transpositions of two kinds that OpenVINO computes where sizes are not fixed.
+
+    Those that undo another one, and those that an output ends with: the output is then what they are given.
+
+    Args:
+      graph: an ``openvino.Model``, which is changed.
+
+    Returns:
+      By the names of the outputs that are changed, the order of axes that gives what they were.
+    """
+    for node in graph.get_ordered_ops():
+        order = _order(node)
+        again = _order(node.input_value(0).get_node()) if order else ()
+        if again and [again[axis] for axis in order] == sorted(order):
+            node.output(0).replace(node.input_value(0).get_node().input_value(0))
+    moved: dict[str, tuple[int, ...]] = {}
+    for result in graph.get_results():
+        last = result.input_value(0)
+        order = _order(last.get_node())
+        if order:
+            before, names = last.get_node().input_value(0), last.get_names()
+            result.input(0).replace_source_output(before)
+            last.set_names(set())
+            before.add_names(names)
+            moved |= dict.fromkeys(names, order)
+    graph.validate_nodes_and_infer_types()
+    return moved
+
+
+def _order(node: Any) -> tuple[int, ...]:
+    """The order of axes of a transposition; empty of another operation."""
+    if node.get_type_name() != "Transpose" or node.input_value(1).get_node().get_type_name() != "Constant":
+        return ()
+    return tuple(int(axis) for axis in node.input_value(1).get_node().data)
 
 
 def build(model: "Delg", precision: str, folder: str | None) -> OpenVinoRuntime:

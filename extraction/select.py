@@ -1,5 +1,7 @@
 """Which local features of an image are kept."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,3 +68,26 @@ def suppressed(
         union = 4 * (halves[rows] ** 2 + halves[best] ** 2) - shared
         rows = rows[shared <= iou * union]
     return np.array(kept, np.int64)
+
+
+def at_cells(maps: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]) -> NDArray[np.floating]:
+    """What some maps hold in some cells; no more is read of maps that lie in memory in another order.
+
+    Args:
+      maps: ``(h, w, d)`` each.
+      rows: numbers of cells, row by row, one map after the other.
+
+    Returns:
+      ``(len(rows), d)``.
+
+    >>> at_cells([np.zeros((2, 3, 1), int), np.arange(4).reshape(2, 2, 1)], np.array([8, 0, 7])).ravel().tolist()
+    [2, 0, 1]
+    """
+    found = np.empty((len(rows), maps[0].shape[-1]), maps[0].dtype)
+    start = 0
+    for one in maps:
+        height, width = one.shape[:2]
+        own = (rows >= start) & (rows < start + height * width)
+        found[own] = one[np.divmod(rows[own] - start, width)]
+        start += height * width
+    return found

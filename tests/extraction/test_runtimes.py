@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import delg
+from delg.exporting.openvino import openvino_model
 from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
 from extraction.images import ImageRef, list_images
+from extraction.openvino_runtime import OUTPUTS, in_order, without_transposes
 from extraction.runtimes import PRECISIONS, RUNTIMES
 from extraction.store import check_settings, differing
 from extraction.verification import Verification, twin_cosines, verify
@@ -50,6 +52,21 @@ def test_other_runtimes_give_the_same_features(build, runtime):
     np.testing.assert_allclose(
         build(runtime)(smaller, "x").global_descriptor, build()(smaller, "x").global_descriptor, atol=2e-6
     )
+
+
+def test_openvino_transposes_the_input_alone_with_the_same_result(model):
+    core = pytest.importorskip("openvino").Core()
+    graph = openvino_model(model, model.head_names)
+    image = np.random.default_rng(0).normal(size=(2, 70, 90, 3)).astype(np.float32)
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    before = core.compile_model(graph, "CPU", options)([image])
+    expected = {name: np.array(before[name]) for head in OUTPUTS for name in OUTPUTS[head]}
+    moved = without_transposes(graph)
+    assert [node.get_type_name() for node in graph.get_ops()].count("Transpose") == 1
+    assert moved == {"local_descriptors": (0, 2, 3, 1)}
+    after = core.compile_model(graph, "CPU", options)([image])
+    for name, values in expected.items():
+        np.testing.assert_allclose(in_order(after[name], moved.get(name)), values, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])
