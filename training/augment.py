@@ -268,6 +268,8 @@ class Augmentation:
 def build_augmentation(text: str) -> Augmentation:
     """Builds a chain such as ``"crop(min_area=0.3), flip, color_jitter(brightness=0.3)"``; ``""`` changes nothing.
 
+    The crop comes first wherever it stands, before the resizing; the other steps follow in their order.
+
     Raises:
       InputError: an unknown step, a bad argument, or more than one crop.
     """

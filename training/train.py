@@ -115,8 +115,8 @@ _define(
     "string",
     "augment",
     "The augmentation: crop(min_area=, ...), flip(p=), color_jitter(...), random_erasing(p=, ...), "
-    "rotate(degrees=, ...), cutout(size=, ...), gaussian_blur(max_sigma=, ...), hsv_jitter(...), joined by commas. "
-    "Default: crop, the released one.",
+    "rotate(degrees=, ...), cutout(size=, ...), gaussian_blur(max_sigma=, ...), hsv_jitter(...), joined by commas and "
+    "done in that order, but for crop, which is always first. Default: crop, the released one.",
 )
 _define(
     "bool",
