@@ -4,9 +4,13 @@ A step takes the classes of its images and other classes drawn at random, comput
 their vectors and momenta only; in the classifier of the global descriptor and in that of the attention, which take the
 same classes. All that a step tells of the classes is of the sample: the softmax of the losses ``desc`` and ``attn``,
 which are therefore lower than over all classes, the accuracies, which are higher, and AdaCos' scale. Validation is over
-all classes. Of a classifier of ``C`` classes and ``D`` dimensions the vectors and momenta stay,
-``8 C D`` bytes; what a full head needs beside them in a step, the normalised vectors, their gradient and the update,
-some ``16 C D`` bytes, is there for the sample alone.
+all classes.
+
+Memory: of a classifier of ``C`` classes and ``D`` dimensions the vectors and momenta stay, ``8 C D`` bytes, and their
+moving average where there is one, ``4 C D``. A step of a full head adds some ``12 C D`` bytes, three arrays of the size
+of the vectors at a time: those normalised, the gradient by them, and that on its way back through the norm; later
+the gradient, the clipped one, and the update. A step with ``n`` sampled classes adds the same of these, and the vectors
+themselves, taken out of the table: some ``16 n D`` bytes. (``scripts/bench/sampled_head.py`` measures both.)
 """
 
 from typing import Any
