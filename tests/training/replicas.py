@@ -1,6 +1,6 @@
 """A few steps on one device, on two mirrored ones, or as one of two workers; run as a program by the tests.
 
-python -m tests.training.replicas one|mirrored|worker RECORDS OUTPUT [none|mirrored|multi_worker choice]
+python -m tests.training.replicas CHOICE RECORDS OUTPUT, CHOICE as of --distribute: none, mirrored(logical_cpus=2), ...
 """
 
 import sys

@@ -86,10 +86,10 @@ def test_an_update_is_a_step_against_the_clipped_gradient():
     result = TrainStep(model, optimizer, config)(IMAGES, LABELS, 0.1, summarize=True)
     metrics = dict(zip(METRICS, numbers(result.metrics).tolist()))
     assert norm > 0.5
-    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-3)
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-5)
     for variable, old, gradient in zip(model.trainable_variables, before, gradients):
         change = numbers(variable) - old
-        np.testing.assert_allclose(change, -0.1 * 0.5 / norm * gradient, rtol=1e-2, atol=2e-5, err_msg=variable.path)
+        np.testing.assert_allclose(change, -0.1 * 0.5 / norm * gradient, rtol=1e-3, atol=5e-7, err_msg=variable.path)
     assert not np.array_equal(numbers(model.backbone.get_layer("bn_conv1").moving_mean), np.zeros(8))
     maps, _ = forward(reference, IMAGES, training=True)
     expected = [np.mean(numbers(maps[block]) == 0) for block in BLOCKS]

@@ -25,12 +25,12 @@ from training.trainer import Trainer, TrainerConfig
 BATCH = 16
 
 
-def trainer(logdir: Path, max_iters: int, lr: float = 0.003, **settings) -> Trainer:
+def trainer(logdir: Path, max_iters: int, lr: float = 0.003, optimizer: str = "adamw", **settings) -> Trainer:
     config = TrainerConfig(max_iters=max_iters, step=step_config(BATCH), **{"save_interval": 10_000, **settings})
     lines: list[str] = []
     made = Trainer(
         tiny_model(),
-        build_optimizer("adamw"),
+        build_optimizer(optimizer),
         build_schedule("linear", lr, max_iters),
         config,
         logdir,
@@ -103,24 +103,25 @@ def test_it_overfits_eight_classes_reports_and_validates(tmp_path, batches, reco
 
 
 def test_a_stopped_run_ends_like_an_uninterrupted_one(tmp_path, batches):
-    whole = trainer(tmp_path / "whole", 8)
+    rule = "sgd(momentum=0.9)"  # Adam would make much of the order in which threads add
+    whole = trainer(tmp_path / "whole", 8, optimizer=rule)
     assert whole.restore() == 0
     whole.fit(batches)
 
     def broken(step: int):
         return itertools.islice(batches(step), 5)
 
-    first = trainer(tmp_path / "parts", 8, save_interval=3)
+    first = trainer(tmp_path / "parts", 8, optimizer=rule, save_interval=3)
     with pytest.raises(TypeError):
         first.fit(broken)
-    second = trainer(tmp_path / "parts", 8)
+    second = trainer(tmp_path / "parts", 8, optimizer=rule)
     assert second.restore() == 3
     second.fit(batches, start=3)
     assert int(second.optimizer.iterations) == 8
     (_, mean), (_, expected) = (scalars(tmp_path / name)["loss/total"][-1] for name in ("parts", "whole"))
-    assert mean == pytest.approx(expected, rel=0.03), "the report is of all steps since the last one"
+    assert mean == pytest.approx(expected, rel=1e-5), "the report is of all steps since the last one"
     for ours, theirs in zip(second.model.weights, whole.model.weights):
-        np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), rtol=2e-2, atol=2e-3)
+        np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), rtol=1e-4, atol=1e-5)
 
 
 def test_nan_stops_the_run_and_names_the_tensor(tmp_path, batches):
