@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.pooled import Pooled
-from evaluation.statistics import Groups, Mean, Sample, summary_of
+from evaluation.statistics import Groups, Mean, Sample, summary
 
 Samples = dict[str, dict[str, Sample]]  # row, protocol
 
@@ -50,11 +50,10 @@ def trusted(queries: Mapping[str, Any], measure: str) -> dict[str, Any]:
       measure: the name of its first.
 
     Returns:
-      As :func:`evaluation.statistics.summary_of` for the first measure; those of the others, ``{measure:
+      As :func:`evaluation.statistics.summary` for the first measure; those of the others, ``{measure:
       {"intervals", "paired"}}``, under ``hits``. p-values are corrected within a measure and protocol.
     """
-    grouped = grouped_of(queries)
-    found = {name: summary_of(rows, grouped) for name, rows in samples(queries, measure).items()}
+    found = {name: summary(rows) for name, rows in samples(queries, measure).items()}
     first = found.pop(measure)
     hits = {name: {key: entry[key] for key in ("intervals", "paired")} for name, entry in found.items()}
     return first | ({"hits": hits} if hits else {})

@@ -231,21 +231,7 @@ def _ratio(drawn: NDArray[np.int64], sums: Values, sizes: Values) -> Values:
     return np.asarray((drawn @ sums) / (drawn @ sizes), np.float64)
 
 
-def summary(ap: Mapping[str, Mapping[str, Sequence[float]]], grouped: Groups) -> dict[str, Any]:
-    """Intervals and paired changes of a mean.
-
-    Args:
-      ap: ``{row: {protocol: (Q,) average precision (or another measure) in percent}}``, the first stage of the model
-        under test first.
-      grouped: ``(Q,)`` the group of each query.
-
-    Returns:
-      As :func:`summary_of`.
-    """
-    return summary_of({row: {p: Mean(v, grouped) for p, v in values.items()} for row, values in ap.items()}, grouped)
-
-
-def summary_of(samples: Mapping[str, Mapping[str, Sample]], grouped: Groups) -> dict[str, Any]:
+def summary(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
     """Intervals of all rows of a report, and each row against what it is to better.
 
     A reranked row stands against its own first stage, another first stage against the first row. The p-values of a
@@ -253,12 +239,10 @@ def summary_of(samples: Mapping[str, Mapping[str, Sample]], grouped: Groups) -> 
 
     Args:
       samples: ``{row: {protocol: sample}}``, the first stage of the model under test first.
-      grouped: ``(Q,)`` the group of each query.
 
     Returns:
-      ``level``, ``groups`` (the number of those with any value), ``grouped`` (whether queries share them),
-      ``intervals`` ``{row: {protocol: {mean, low, high}}}``, and ``paired`` ``{row: {"against": row, "protocols":
-      {protocol: {difference, low, high, p, p_corrected}}}}``.
+      ``level``, ``intervals`` ``{row: {protocol: {mean, low, high}}}``, and ``paired`` ``{row: {"against": row,
+      "protocols": {protocol: {difference, low, high, p, p_corrected}}}}``.
     """
     rows = list(samples)
     against = {row: row.partition("+")[0] if "+" in row else rows[0] for row in rows}
@@ -269,12 +253,4 @@ def summary_of(samples: Mapping[str, Mapping[str, Sample]], grouped: Groups) -> 
         found = [samples[row][protocol].change_from(samples[other][protocol]) for row, other in against.items()]
         for row, change, corrected in zip(against, found, holm([change.p for change in found]), strict=True):
             paired[row]["protocols"][protocol] = asdict(change) | {"p_corrected": corrected}
-    valued = np.any([sample.valued for row in samples.values() for sample in row.values()], axis=0)
-    number = len(np.unique(grouped[valued]))
-    return {
-        "level": LEVEL,
-        "groups": number,
-        "grouped": number < int(valued.sum()),
-        "intervals": intervals,
-        "paired": paired,
-    }
+    return {"level": LEVEL, "intervals": intervals, "paired": paired}

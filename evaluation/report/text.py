@@ -101,7 +101,8 @@ def markdown(report: Report) -> str:
         *_table(header(report), [cells(row)[: len(header(report))] for row in report.rows], numbers=True),
         "",
     ]
-    lines += ["Quality in percent. Times are milliseconds per query; sizes are bytes per database image.", ""]
+    cost = " Times are milliseconds per query; sizes are bytes per database image." if report.costed else ""
+    lines += [f"Quality in percent.{cost}", ""]
     lines += [f"- {note}" for note in notes(report)]
     for title, table in sections(report):
         lines += ["", f"## {title}", "", *_table(*table)]

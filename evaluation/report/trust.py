@@ -3,16 +3,24 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from evaluation.report.model import Report
+from evaluation.samples import grouped_of, samples
 
 Table = tuple[list[str], list[list[str]]]
 
 
 def fixed(value: float, sign: bool = False) -> str:
-    """Two digits; a dash where there is no number."""
+    """Two digits; a dash where there is no number, and no minus before zeros.
+
+    >>> fixed(-1e-15, sign=True), fixed(-0.004), fixed(-1.5)
+    ('+0.00', '0.00', '-1.50')
+    """
     if math.isnan(value):
         return "–"
-    return f"{value:+.2f}" if sign else f"{value:.2f}"
+    rounded = round(value, 2) + 0.0
+    return f"{rounded:+.2f}" if sign else f"{rounded:.2f}"
 
 
 def intervals(report: Report) -> Table | None:
@@ -72,16 +80,29 @@ def _line(entry: dict[str, Any]) -> list[str]:
     return [entry["model"], entry["row"], entry["protocol"], fixed(entry["published"]), *ours, entry["source"]]
 
 
+def _drawn(report: Report) -> str:
+    """What is drawn anew, and how many of it under each protocol: queries without a value there have no part."""
+    grouped, numbers, shared = grouped_of(report.queries), {}, False
+    rows = samples(report.queries, report.measure)[report.measure].values()
+    for protocol in report.protocols:
+        valued = np.any([row[protocol].valued for row in rows], axis=0)
+        numbers[protocol] = len(np.unique(grouped[valued]))
+        shared = shared or numbers[protocol] < int(valued.sum())
+    what = "groups of queries that share right answers" if shared else "single queries"
+    if len(set(numbers.values())) == 1:
+        return f"{numbers[report.protocols[0]]} {what}{' of each protocol' if len(numbers) > 1 else ''}"
+    return f"{what}, {', '.join(f'{number} {protocol}' for protocol, number in numbers.items())}"
+
+
 def said(report: Report) -> list[str]:
     """What a reader has to know about these tables, a sentence each."""
     found = []
     if report.statistics:
-        what = "groups of queries that share right answers" if report.statistics["grouped"] else "single queries"
         test = "sign-flip test of the paired change"
         if "places" in report.queries:
             test = "exchange of the two methods' answers and their places; of means a sign-flip test"
         found.append(
-            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {report.statistics['groups']} {what}. "
+            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_drawn(report)}. "
             f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
             "how far the choice of queries moves a number, not what another training or data set would give."
         )

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -19,7 +20,7 @@ from evaluation.report import charts, gallery, html, queries, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.report.tradeoff import tradeoff
 from evaluation.runner import Outcome
-from evaluation.statistics import summary
+from evaluation.samples import trusted
 from extraction.images import ImageRef
 from protos.errors import InputError
 from tests.evaluation.tiny import BLUE, RED, paint
@@ -50,7 +51,8 @@ def report():
     accuracy = {"global+ransac": {"percent": 81.25, "inliers": 160, "pairs": 8, "tolerance_px": 5.0}}
     skipped = {"query": [], "database": [{"name": "bad|one", "reason": "the file is empty"}]}
     names = {"names": ["q<0>", "q1"], "ap": ap}
-    trust = summary({name: {p: [40.0, v[0]] for p, v in values.items()} for name, values in ap.items()}, np.arange(2))
+    valued = {name: {p: [40.0, v[0]] for p, v in values.items()} for name, values in ap.items()}
+    trust = trusted(names | {"ap": valued}, "mAP")
     published = beside("roxford5k", {"global": {"medium": 70.0}}, "delg_r50_gldv1")
     return Report("landmarks", rows, settings, {"python": "3"}, names, recalls, accuracy, skipped, trust, published)
 
@@ -98,10 +100,24 @@ def test_trust_is_told_in_both_pages(report):
     assert "## Confidence" in page and "| global | 40.06 [40.00, 40.12] |" in page
     assert "| global+ransac | global | medium | mAP | +10.19 | [+0.00, +20.38] |" in page
     assert "| delg_r50_gldv1 | global | medium | 69.71 | 70.00 | +0.29 |" in page
-    for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 2 single queries"):
+    for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 1 single queries of each protocol."):
         assert cell in shown and cell in page
     plain = text.markdown(Report("folders", report.rows, {}, {}))
     assert "## Confidence" not in plain and "## Published" not in plain
+
+
+@pytest.mark.parametrize(
+    ("groups", "hard", "said"),
+    [
+        ([0, 1, 2, 3], [1.0, 2.0, 3.0, 4.0], "over 4 single queries of each protocol."),
+        ([0, 1, 2, 3], [NAN, NAN, NAN, 4.0], "over single queries, 4 medium, 1 hard."),
+        ([0, 0, 1, 2], [NAN, 2.0, 3.0, NAN], "over groups of queries that share right answers, 3 medium, 2 hard."),
+    ],
+)
+def test_what_is_drawn_is_counted_under_each_protocol(report, groups, hard, said):
+    ap = {"global": {"medium": [1.0, 2.0, 3.0, 4.0], "hard": hard}}
+    counted = replace(report, queries={"names": list("abcd"), "groups": groups, "ap": ap})
+    assert said in text.markdown(counted)
 
 
 def test_released_metrics_file(report):
