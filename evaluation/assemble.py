@@ -12,7 +12,7 @@ from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
 from evaluation.runner import Method, Outcome
 from evaluation.samples import trusted
-from evaluation.statistics import groups
+from evaluation.statistics import groups, too_few
 from evaluation.versions import versions
 from protos.errors import InputError
 from protos.files import sha256
@@ -88,7 +88,7 @@ def make_report(
         for o in outcomes
     ]
     names = [query.name for query in plan.benchmark.queries]
-    grouped = groups(plan.benchmark.protocols[plan.benchmark.main_protocol])
+    truths = plan.benchmark.protocols[plan.benchmark.main_protocol]
     ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
     hits = _hits(outcomes) if recalled else {}
     ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
@@ -96,7 +96,8 @@ def make_report(
     skipped = {"database": first.database.skipped}
     if first.queries is not first.database:
         skipped = {"query": first.queries.skipped} | skipped
-    queries = {"names": names, "groups": grouped.tolist(), "ap": ap, **({"hits": hits} if hits else {})}
+    queries = {"names": names, "groups": groups(truths).tolist(), "ap": ap, **({"hits": hits} if hits else {})}
+    queries |= {"too_few_groups": few} if (few := too_few(truths)) else {}
     return Report(
         benchmark=plan.benchmark.name,
         rows=rows,

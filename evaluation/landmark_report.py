@@ -14,19 +14,15 @@ from evaluation.landmark_parts import Part
 from evaluation.protocols import Truth
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.samples import trusted
-from evaluation.statistics import Groups, groups
+from evaluation.statistics import groups, too_few
 from evaluation.versions import versions
 
 PARTS = ("public", "private")
 Costs = tuple[dict[str, float], dict[str, float]]  # milliseconds per query, bytes per image
 
 
-def query_groups(solution: Solution) -> Groups:
-    """``(Q,)`` group of each query, see :func:`evaluation.statistics.groups`.
-
-    Queries of a landmark are in one, told by the classes or relevant images that they share; without any, a query is
-    its own.
-    """
+def truths_of(solution: Solution) -> list[Truth]:
+    """Of each query the classes or relevant images, numbered, by which :mod:`evaluation.statistics` groups queries."""
     rights = [right for part in PARTS for right in getattr(solution, part).values()]
     if isinstance(solution, RecognitionSolution):
         rows = [np.unique(np.array(right, np.int64)) for right in rights]
@@ -35,7 +31,7 @@ def query_groups(solution: Solution) -> Groups:
     else:
         known: dict[str, int] = {}
         rows = [np.unique([known.setdefault(name, len(known)) for name in right]).astype(np.int64) for right in rights]
-    return groups([Truth(row, np.zeros(0, np.int64)) for row in rows])
+    return [Truth(row, np.zeros(0, np.int64)) for row in rows]
 
 
 def make(
@@ -60,11 +56,13 @@ def make(
     Returns:
       The report.
     """
+    truths = truths_of(solution)
     queries: JsonObject = {
         "names": [name for part in PARTS for name in getattr(solution, part)],
-        "groups": query_groups(solution).tolist(),
+        "groups": groups(truths).tolist(),
         "ap": {row: _placed(solution, {p: part.values for p, part in parts.items()}) for row, parts in scored.items()},
     }
+    queries |= {"too_few_groups": few} if (few := too_few(truths)) else {}
     some = next(iter(next(iter(scored.values())).values()))
     if some.places is not None:
         queries["places"] = {

@@ -105,6 +105,24 @@ def groups(truths: Sequence[Truth]) -> Groups:
     >>> groups([sees(0, 1), sees(1)]).tolist()
     [0, 1]
     """
+    found, number = _found(truths)
+    return found if number >= MIN_GROUPS else np.arange(len(truths), dtype=np.int64)
+
+
+def too_few(truths: Sequence[Truth]) -> int:
+    """How many groups there are where :func:`groups` gives each query its own instead; 0 where nothing is lost by it.
+
+    >>> from evaluation.protocols import Truth
+    >>> def sees(*rows): return Truth(np.array(rows, np.int64), np.zeros(0, np.int64))
+    >>> too_few([sees(0, 1), sees(0, 1), sees(2)]), too_few([sees(0), sees(1)]), too_few([])
+    (2, 0, 0)
+    """
+    _, number = _found(truths)
+    return number if number < min(MIN_GROUPS, sum(len(truth.positives) > 0 for truth in truths)) else 0
+
+
+def _found(truths: Sequence[Truth]) -> tuple[Groups, int]:
+    """``(Q,)`` group of each query, however few there are; and how many have right images."""
     sets: dict[bytes, NDArray[np.int64]] = {}
     keys = [truth.positives.tobytes() or f"none {q}".encode() for q, truth in enumerate(truths)]
     for key, truth in zip(keys, truths):
@@ -112,8 +130,7 @@ def groups(truths: Sequence[Truth]) -> Groups:
     place = {key: number for number, key in enumerate(sets)}
     found = _joined(list(sets.values()))[[place[key] for key in keys]] if sets else np.zeros(0, np.int64)
     shown = [q for q, truth in enumerate(truths) if len(truth.positives)]
-    enough = len(np.unique(found[shown])) >= MIN_GROUPS
-    return found if enough else np.arange(len(truths), dtype=np.int64)
+    return found, len(np.unique(found[shown]))
 
 
 def _joined(sets: Sequence[NDArray[np.int64]]) -> Groups:

@@ -106,6 +106,11 @@ def said(report: Report) -> list[str]:
             f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
             "how far the choice of queries moves a number, not what another training or data set would give."
         )
+        if few := report.queries.get("too_few_groups"):
+            found.append(
+                f"Queries that share right answers make {few} group{'s' if few > 1 else ''} only, too few to be drawn: "
+                "single queries are, so that intervals are too narrow and p too small."
+            )
     if report.published and not any("ours" in entry for entry in report.published):
         found.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
     return found

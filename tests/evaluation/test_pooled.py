@@ -9,8 +9,9 @@ import pytest
 from evaluation import statistics
 from evaluation.landmark_files import RecognitionSolution, RetrievalSolution
 from evaluation.landmark_metrics import Prediction, gap, gap_gains
-from evaluation.landmark_report import query_groups
+from evaluation.landmark_report import truths_of
 from evaluation.pooled import Pooled
+from evaluation.statistics import groups
 
 
 def world(seed, count, skill=0.5, truth=0):
@@ -119,8 +120,8 @@ def test_scores_of_any_scale_give_the_same_p():
 
 def test_queries_of_a_landmark_are_drawn_together():
     public = {f"p{i}": (i // 2,) for i in range(16)} | {"none": (), "also": ()}
-    found = query_groups(RecognitionSolution(public, {"x": (3,), "two": (90, 91), "one": (91,)}))
+    found = groups(truths_of(RecognitionSolution(public, {"x": (3,), "two": (90, 91), "one": (91,)})))
     assert found[:16].tolist() == np.repeat(np.arange(8), 2).tolist() and found[16] != found[17]
     assert found[18] == found[6] and found[19] == found[20] and len(np.unique(found)) == 8 + 2 + 1
     images = {f"q{i}": tuple(f"i{j}" for j in range(3 * (i // 2), 3 * (i // 2) + 3)) for i in range(20)}
-    assert query_groups(RetrievalSolution({}, images)).tolist() == np.repeat(np.arange(10), 2).tolist()
+    assert groups(truths_of(RetrievalSolution({}, images))).tolist() == np.repeat(np.arange(10), 2).tolist()

@@ -117,6 +117,15 @@ def test_photos_that_cannot_be_read_are_told_at_the_end(photos, tmp_path):
     assert any(line.startswith("1 database images could not be read and count as not found: one/z (") for line in said)
 
 
+def test_queries_of_very_few_things_are_told(photos, tmp_path):
+    for name in ("one/d", "one/e", "two/f", "two/g", "two/h"):
+        paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
+    report = job(photos, lambda line: None)
+    assert report.queries["too_few_groups"] == 2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "over 8 single queries." in page and "make 2 groups only, too few to be drawn" in page
+
+
 def test_a_changed_photo_is_named(photos, tmp_path):
     job(photos, lambda line: None)
     paint(tmp_path / "photos" / "one" / "b.png", GREEN, (90, 70))
