@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -21,7 +22,7 @@ from extraction.openvino_runtime import HINTS, OUTPUTS
 from extraction.pipeline import extract
 from extraction.verification import twins
 from scripts.bench.extract_reference import CHOSEN, FEATURES, SCALES, Described, Reference
-from scripts.bench.measure import Options, check, interleaved
+from scripts.bench.measure import Options, check, interleaved, processor_time
 
 SIZE = 1024, 768
 IMAGES = 2  # of one round
@@ -195,24 +196,27 @@ def measured(
         extract(one, refs, place, progress=False, num_threads=options.threads)
 
     threads, chain = options.threads, CHAIN * 2e-9 * SIDE**3
+    computing: dict[str, list[float]] = {"network": [], "products": []}
     seconds = interleaved(
         {
             "ours": ours,
             "reference": lambda turn: reference(refs[turn % IMAGES]),
-            "network": networks(one, image, threads),
+            "network": processor_time(networks(one, image, threads), computing["network"]),
             "one by one": networks(one, image, 1),
             "product": product(precision),
-            "products": product(precision, threads),
+            "products": processor_time(product(precision, threads), computing["products"]),
         },
         options.repeats,
     )
     work, peak = gflop(one, image), max(chain / seconds["product"], threads * chain / seconds["products"])
+    network, products = (median(computing[name]) for name in ("network", "products"))
     notes = {
         "images/s": round(IMAGES / seconds["ours"], 3),
         "GFLOP per image": round(work, 1),
         "GFLOP/s in the network alone": round(threads * work / seconds["network"]),
         "GFLOP/s of one image by all cores": round(work / seconds["one by one"]),
         "GFLOP/s of a product, the bound": round(peak),
+        "share of the product by processor time": round(work / chain * products / network, 3),
         "global cosine": round(found.global_cosine, 6),
         "local features at the same place": round(found.twins, 4),
         "1st percentile of their cosines": round(found.local_cosine, 6),

@@ -47,6 +47,17 @@ def interleaved(actions: Mapping[str, Callable[[int], Any]], repeats: int) -> di
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def processor_time(action: Callable[[int], Any], spent: list[float]) -> Callable[[int], Any]:
+    """The same action, which adds the seconds that all threads of this process computed in it to a list."""
+
+    def timed(turn: int) -> None:
+        start = time.process_time()
+        action(turn)
+        spent.append(time.process_time() - start)
+
+    return timed
+
+
 def on_all_cores(action: Callable[[Any], Any], items: Any, threads: int) -> None:
     """Does something with each item on a pool of threads, with matrix products of one thread each."""
     with single_threaded(), ThreadPoolExecutor(threads) as pool:
