@@ -1,4 +1,4 @@
-"""Peak memory of extraction: 100 images, 2,000 of many sizes, 100 with one of 15,000 x 10,000 or 20,000 x 15,000."""
+"""Peak memory of extraction: 100 and 2,000 images, of one size and of many, and with one of up to 20,000 x 15,000."""
 
 import shutil
 import time
@@ -21,13 +21,13 @@ LARGE = (15_000, 10_000), (20_000, 15_000)
 RUNTIMES = ("tensorflow", "openvino")
 
 
-def photos(place: Path) -> list[ImageRef]:
-    """JPEG files of ``SIDE`` pixels along the longer side and 160 to 320 along the other; made once."""
+def photos(place: Path, lowest: int) -> list[ImageRef]:
+    """JPEG files of ``SIDE`` pixels along the longer side and ``lowest`` to 320 along the other; made once."""
     place.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     refs = [ImageRef(f"{i:04d}", str(place / f"{i:04d}.jpg")) for i in range(MANY)]
     for ref in refs:
-        cells, other = rng.integers(0, 256, (24, 32, 3), np.uint8), int(rng.integers(SIDE // 2, SIDE + 1))
+        cells, other = rng.integers(0, 256, (24, 32, 3), np.uint8), int(rng.integers(lowest, SIDE + 1))
         if not Path(ref.path).exists():
             cv2.imwrite(ref.path, cv2.resize(cells, (SIDE, other) if other % 2 else (other, SIDE)))
     return refs
@@ -55,18 +55,19 @@ def row(options: Options) -> dict[str, Any]:
     """Measures seconds per image of the many, by the first of the runtimes; the notes hold the memory in MB."""
     model, store = options.folder / "memory_model", str(options.folder / "memory_store")
     delg.save(delg.from_preset("delg_small"), model)
-    refs = photos(options.folder / "memory_photos")
+    refs = photos(options.folder / "memory_photos", SIDE // 2)
+    alike = photos(options.folder / "memory_photos_of_one_size", SIDE)
     notes: dict[str, Any] = {}
     seconds = 0.0
     for runtime in RUNTIMES:
         for name, chosen in (
-            (f"{FEW} images", refs[:FEW]),
-            (f"{MANY} images", refs),
+            *((f"{n} images of one size", alike[:n]) for n in (FEW, MANY)),
+            *((f"{n} images of many sizes", refs[:n]) for n in (FEW, MANY)),
             *((f"{FEW} images and one of {w} x {h}", [*refs[:FEW], large(options.folder, (w, h))]) for w, h in LARGE),
         ):
             start = time.perf_counter()
             notes[f"peak MB on {runtime}, {name}"] = resident(partial(run, str(model), runtime, chosen, store))["peak"]
-            if chosen is refs and runtime == RUNTIMES[0]:
+            if name == f"{MANY} images of many sizes" and runtime == RUNTIMES[0]:
                 seconds = (time.perf_counter() - start) / MANY
     limits = ", ".join(str(4 * width * height // 10**6) for width, height in LARGE)
     notes["limit, MB above"] = f"4 bytes a pixel of the largest file: {limits}"
