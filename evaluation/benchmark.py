@@ -229,7 +229,7 @@ def _check() -> None:
     from evaluation.benchmarks.table import build_benchmark
     from evaluation.plan import DISTRACTORS
 
-    _refuse("--check" if FLAGS.check else "--write_sums", ["dataset_file_path"])
+    _refuse("--check" if FLAGS.check else "--write_sums", ["dataset_file_path", "distractors_dir"])
     _expect("benchmark", "data_dir")
     name = FLAGS.benchmark.removesuffix(DISTRACTORS)
     _verify(build_benchmark(name, FLAGS.data_dir, FLAGS.queries_dir or None))

@@ -144,6 +144,10 @@ def test_columns_of_a_missing_file(tmp_path):
             "--benchmark=folders goes with no --neighbours.",
         ),
         (["--check", "--dataset_file_path=gnd.pkl"], "--check goes with no --dataset_file_path."),
+        (
+            ["--check", "--benchmark=roxford5k+r1m", "--data_dir=x", "--distractors_dir=y"],
+            "--check goes with no --distractors_dir.",
+        ),
     ],
 )
 def test_flags_that_do_not_go_together(tmp_path, arguments, message):
