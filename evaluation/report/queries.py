@@ -30,8 +30,9 @@ class Query:
 
     @property
     def cells(self) -> list[str]:
-        """The values and the change, for reading."""
-        return [*map(fixed, self.values), fixed(self.change, sign=True)]
+        """The values, and the change where there are several, for reading."""
+        change = [fixed(self.change, sign=True)] if len(self.values) > 1 else []
+        return [*map(fixed, self.values), *change]
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ def test_the_answers_of_a_reranker_alone_make_a_page(files, tmp_path):
     landmark_scores.score(replace(config, predictions_file=str(tmp_path / "global+ransac.csv")), lambda _: None)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Average precision per query" in page and "<figure>" not in page
+    assert "change</th>" not in page and "best value" not in page, "of one row, nothing is compared"
     assert "milliseconds" not in page + (tmp_path / "out" / "report.md").read_text(), "of answers, no time is known"
 
 
