@@ -1,11 +1,15 @@
 """From what was run to the report: numbers in percent, and what they rest on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.check import not_released
 from evaluation.ledger import digest, truths_sha256
 from evaluation.plan import Config, Plan
+from evaluation.protocols import Truth
 from evaluation.published import beside, overlap
 from evaluation.recorded import versions_between
 from evaluation.report.model import JsonObject, Report, Row
@@ -88,7 +92,7 @@ def make_report(
         for o in outcomes
     ]
     names = [query.name for query in plan.benchmark.queries]
-    truths = plan.benchmark.protocols[plan.benchmark.main_protocol]
+    truths = _grouping(plan.benchmark)
     ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
     hits = _hits(outcomes) if recalled else {}
     ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
@@ -110,6 +114,15 @@ def make_report(
         statistics=trusted(queries, "mAP"),
         published=beside(plan.benchmark.name, ours, settings.get("published")),
     )
+
+
+def _grouping(benchmark: Benchmark) -> list[Truth]:
+    """Truths that tell which queries are of one thing; where all photos are queries, each one's own counts, too."""
+    truths = benchmark.protocols[benchmark.main_protocol]
+    if not benchmark.leave_one_out:
+        return truths
+    own = [replace(truth, positives=np.union1d(truth.positives, [q])) for q, truth in enumerate(truths)]
+    return [with_own if len(truth.positives) else truth for truth, with_own in zip(truths, own, strict=True)]
 
 
 def _hits(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:

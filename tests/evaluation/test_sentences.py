@@ -126,6 +126,15 @@ def test_queries_of_very_few_things_are_told(photos, tmp_path):
     assert "over 8 single queries." in page and "make 2 groups only, too few to be drawn" in page
 
 
+def test_two_photos_of_a_thing_are_one_group(photos, tmp_path):
+    for name in ("two/d", *(f"{thing}/{photo}" for thing in range(6) for photo in "ab")):
+        paint(tmp_path / "photos" / f"{name}.png", GREEN)
+    report = job(photos, lambda line: None)
+    numbers = dict(zip(report.queries["names"], report.queries["groups"], strict=True))
+    assert numbers["one/a"] == numbers["one/b"] != numbers["two/c"] == numbers["two/d"]
+    assert len(set(numbers.values())) == 8 and "too_few_groups" not in report.queries
+
+
 def test_a_changed_photo_is_named(photos, tmp_path):
     job(photos, lambda line: None)
     paint(tmp_path / "photos" / "one" / "b.png", GREEN, (90, 70))
