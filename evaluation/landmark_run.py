@@ -14,6 +14,7 @@ from evaluation.benchmarks import gldv2
 from evaluation.benchmarks.base import Benchmark
 from evaluation.floor import Floor, choose
 from evaluation.landmark_answers import Task, answer
+from evaluation.landmark_pictures import Shown
 from evaluation.landmark_scores import Answers, score_rows
 from evaluation.landmark_votes import Labels, labels_of
 from evaluation.report.model import JsonObject, Report
@@ -111,7 +112,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> Report:
         ignore_non_landmarks=config.ignore_non_landmarks,
         settings=settings,
         skipped={"query": methods[0].queries.skipped, "index": methods[0].database.skipped},
-        images=images,
+        shown=Shown(images, methods[0], floor.rerankers(methods[0].name, rerankers)) if images else None,
         say=say,
     )
 

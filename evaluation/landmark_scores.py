@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation import landmark_files, landmark_pictures, landmark_report, written
-from evaluation.benchmarks.base import Benchmark
+from evaluation import landmark_files, landmark_report, written
 from evaluation.csv_files import columns
 from evaluation.landmark_metrics import Solution
 from evaluation.landmark_parts import Part, recognition, retrieval
+from evaluation.landmark_pictures import Shown, pictures
 from evaluation.landmark_report import PARTS
 from evaluation.report.model import Report
 from protos.errors import InputError
@@ -116,7 +116,7 @@ def score_rows(
     ignore_non_landmarks: bool = False,
     settings: Mapping[str, Any] | None = None,
     skipped: Mapping[str, Sequence[Any]] | None = None,
-    images: Benchmark | None = None,
+    shown: Shown | None = None,
     say: Callable[[str], None] = print,
 ) -> Report:
     """Scores submission files against a solution.
@@ -128,7 +128,7 @@ def score_rows(
       ignore_non_landmarks: see :class:`Config`.
       settings: what else is recorded.
       skipped: images that could not be read, by role.
-      images: queries and index, whose pictures the page shows of retrieval; None without.
+      shown: of what the page shows pictures; None without.
       say: is given the lines for the user.
 
     Returns:
@@ -157,8 +157,9 @@ def score_rows(
     recorded |= {"queries": sum(len(getattr(solution, part)) for part in PARTS)}
     recorded |= _of_task(challenge, solution, ignore_non_landmarks) | dict(settings or {}) | {"images": counts}
     report = landmark_report.make(challenge.name, solution, scored, costs, settings=recorded, skipped=skipped or {})
-    cards = landmark_pictures.cards(images, solution, report, {n: a.path for n, a in rows.items()}) if images else []
-    written.write(folder, report, metrics_txt(_blocks(scored)), cards)
+    files = {name: answers.path for name, answers in rows.items()}
+    cards, overlays = pictures(shown, solution, report, files) if shown else ([], [])
+    written.write(folder, report, metrics_txt(_blocks(scored)), cards, overlays)
     _show(folder, report, say)
     return report
 

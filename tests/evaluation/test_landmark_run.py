@@ -195,6 +195,8 @@ def test_retrieval_from_images(photos, tmp_path):
     assert page.count('<article class="card"') == 3 and 'alt="Query 0/q/0/0q0q"' in page
     first = page[page.index('aria-label="First results of global+ransac for 0/q/0/0q0q"') :]
     assert re.findall(r'<li class="(\w+)"', first)[:5] == ["positive"] * 4 + ["negative"]
+    inliers = re.findall(r"<b>(\d+) inliers</b>, (\w+): 0/q/0/0q0q → (\S+)</", page)
+    assert [kind for _, kind, _ in inliers] == ["positive", "negative"] and int(inliers[0][0]) > 3 * int(inliers[1][0])
     assert rows[1].metrics["public"]["mAP@100"] == 100 >= rows[0].metrics["public"]["mAP@100"] > 30
 
 
