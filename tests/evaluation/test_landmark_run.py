@@ -200,6 +200,16 @@ def test_retrieval_from_images(photos, tmp_path):
     assert rows[1].metrics["public"]["mAP@100"] == 100 >= rows[0].metrics["public"]["mAP@100"] > 30
 
 
+def test_pictures_are_of_the_part_that_the_page_shows(photos, tmp_path):
+    lines = (photos / "retrieval_solution_v2.1.csv").read_text().splitlines()
+    (tmp_path / "both.csv").write_text("\n".join([*lines[:3], lines[3].replace("Public", "Private")]) + "\n")
+    given = Config("gldv2_retrieval", str(tmp_path), data_dir=str(photos), model="rootsift", rerank=("ransac",))
+    run(replace(given, baselines=(), solution_file=str(tmp_path / "both.csv")))
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('<article class="card"') == 1 and 'alt="Query 2/q/2/2q2q"' in page
+    assert set(re.findall(r"inliers</b>, \w+: (\S+) → ", page)) == {"2/q/2/2q2q"}
+
+
 def test_missing_images_end_in_a_sentence_before_any_work(photos, tmp_path):
     (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n00a00,1\n")
     given = Config("gldv2_recognition", str(tmp_path / "out"), data_dir=str(photos), model="rootsift")
