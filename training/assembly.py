@@ -37,6 +37,9 @@ def start_weights(options: TrainOptions, model: Any, batches: Any, strategy: Any
       model: a :class:`delg.model.Delg`.
       batches: images in 0..255 with labels.
       strategy: the devices.
+
+    Raises:
+      InputError: weights do not fit the model, or a record of ``batches`` cannot be read.
     """
     if options.init_model:
         from training.pretrained import load_model
@@ -47,10 +50,11 @@ def start_weights(options: TrainOptions, model: Any, batches: Any, strategy: Any
 
         load_imagenet(model, options.imagenet_checkpoint)
     if options.whitening_init == "pca":
+        from training.pipeline import readable
         from training.whitening import start_from_pca
 
         few = batches.take(-(-WHITENING_IMAGES // options.batch_size))
-        images = (model.normalize(images) for images, _ in few)
+        images = (model.normalize(images) for images, _ in readable(few))
         start_from_pca(model, images, options.seed, partial(engine().of_first, strategy))
 
 

@@ -6,8 +6,9 @@ streamed from its shards, see :mod:`training.stream`. In both, the order and eve
 uint8 until they are resized.
 """
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,13 @@ from training.stream import READ_BYTES, stream
 Tensor = Any
 CACHE_LIMIT = 2 << 30
 PREFETCH = 2
+UNREADABLE = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.FailedPreconditionError,
+)
 CONTRADICTION = "The training records do not hold the images that their manifest.json tells of."
 
 
@@ -125,17 +133,14 @@ def load_cache(records: RecordSet, config: InputConfig) -> Cache:
     )
     pixels = np.empty(records.decoded_bytes, np.uint8)
     offsets, sizes, labels, end = [], [], [], 0
-    try:
-        for image, label in dataset.with_options(dataset_options(config)).as_numpy_iterator():
-            if end + image.size > pixels.size:
-                raise InputError(CONTRADICTION)
-            pixels[end : end + image.size] = image.ravel()
-            offsets.append(end)
-            sizes.append(image.shape[:2])
-            labels.append(label)
-            end += image.size
-    except tf.errors.OpError as error:
-        raise InputError(input_failure(error)) from error
+    for image, label in readable(dataset.with_options(dataset_options(config)).as_numpy_iterator()):
+        if end + image.size > pixels.size:
+            raise InputError(CONTRADICTION)
+        pixels[end : end + image.size] = image.ravel()
+        offsets.append(end)
+        sizes.append(image.shape[:2])
+        labels.append(label)
+        end += image.size
     if end != pixels.size or len(labels) != records.num_images:
         raise InputError(CONTRADICTION)
     with tf.device("CPU:0"):
@@ -148,8 +153,12 @@ def load_cache(records: RecordSet, config: InputConfig) -> Cache:
 
 
 def measure_input(dataset: tf.data.Dataset, batch_size: int, seconds: float = 5.0) -> float:
-    """Images per second of the input pipeline alone, after its first batches."""
-    iterator = iter(dataset)
+    """Images per second of the input pipeline alone, after its first batches.
+
+    Raises:
+      InputError: a label is out of range, or a record is broken.
+    """
+    iterator = readable(dataset)
     for _ in range(PREFETCH + 1):
         next(iterator)
     images, started = 0, time.monotonic()
@@ -159,13 +168,32 @@ def measure_input(dataset: tf.data.Dataset, batch_size: int, seconds: float = 5.
     return images / (time.monotonic() - started)
 
 
+def readable(batches: Iterable[Any]) -> Iterator[Any]:
+    """What comes out of a pipeline.
+
+    Raises:
+      InputError: a label is out of range, or a record is broken.
+    """
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except UNREADABLE as error:
+            raise InputError(input_failure(error)) from error
+        yield batch
+        del batch  # the next one may take its memory
+
+
 def input_failure(error: tf.errors.OpError) -> str:
     """The sentence of a failure inside the pipeline."""
     text = str(error.message)
     marker = "Label out of range: "
     if marker in text:
         return text[text.index(marker) :].partition(" classes")[0] + " classes."
-    return f"A training record cannot be read: {text.splitlines()[0]}"
+    reason = re.sub(r"\{\{.*?\}\} *| *\[Op:.*", "", text.splitlines()[0]).strip().rstrip(".")
+    return f"A training record cannot be read: {reason}. (delg-records --check lists all that is broken in a set.)"
 
 
 def _is_own(position: Tensor, batch_size: int, share: Share) -> Tensor:

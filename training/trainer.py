@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from protos.errors import InputError
 from training.averaging import AverageConfig, MovingAverage
 from training.best import BestModel
 from training.checkpoints import Checkpoints
 from training.computation import METRICS, StepConfig, StepResult
 from training.diagnosis import NotFiniteError
 from training.engine import engine
-from training.pipeline import input_failure
+from training.pipeline import readable
 from training.progress import Progress
 from training.sampled import SampledHead
 from training.schedules import Schedule
@@ -154,7 +153,7 @@ class Trainer:
         progress = Progress(self.config.max_iters, self.config.step.batch_size)
         if start:
             self.checkpoints.resume(progress)
-        iterator = self._engine.distributed(self.strategy, batches(start))
+        iterator = readable(self._engine.distributed(self.strategy, batches(start)))
         try:
             for step in range(start, self.config.max_iters):
                 self._advance(step, iterator, progress)
@@ -170,7 +169,7 @@ class Trainer:
 
     def _advance(self, step: int, iterator: Any, progress: Progress) -> None:
         """One step, its check, and what is due to be reported."""
-        images, labels = _next(iterator)
+        images, labels = next(iterator)
         rate, done = self.schedule(step), step + 1
         report = done % self.config.report_interval == 0 or done == self.config.max_iters
         frozen = step < self.config.freeze_backbone_steps
@@ -225,8 +224,7 @@ class Trainer:
 
     def _validate_images(self, done: int, validation: tf.data.Dataset) -> None:
         started, counts, seen = time.monotonic(), np.zeros((2, 2)), 0
-        iterator = iter(validation)
-        while (batch := _next(iterator)) is not None:
+        for batch in readable(validation):
             counts += np.asarray(self._validation_step(*batch))
             seen += len(batch[1])
         judged = {name: row for name, row in zip(("desc", "attn"), counts) if row[1]}
@@ -237,11 +235,3 @@ class Trainer:
             f"validation at step {done}: accuracy {descriptor} (attention head {attention}) of {seen} images in "
             f"{time.monotonic() - started:.1f} s"
         )
-
-
-def _next(iterator: Any) -> Any:
-    """The next batch, None at the end; a broken record becomes one sentence."""
-    try:
-        return next(iterator, None)
-    except tf.errors.InvalidArgumentError as error:
-        raise InputError(input_failure(error)) from error

@@ -1,5 +1,6 @@
 """A tiny set of records shared by the tests: 8 classes of 4 training and 1 validation image."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,13 @@ def records_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = from_folders(write_folders(root / "images", classes=8, images=5))
     write_records(source, root / "records", RecordsConfig(validation_split_size=0.2, num_shards=2), workers=2)
     return root / "records"
+
+
+@pytest.fixture
+def broken_dir(tmp_path: Path, records_dir: Path) -> Path:
+    """The same, with a changed byte in every shard, whose size is the same."""
+    folder = shutil.copytree(records_dir, tmp_path / "broken")
+    for shard in folder.glob("train*"):
+        data = shard.read_bytes()
+        shard.write_bytes(data[:-9] + bytes([data[-9] ^ 255]) + data[-8:])
+    return folder

@@ -76,7 +76,7 @@ def test_a_stopped_run_ends_like_an_uninterrupted_one(tmp_path, strategy):
     whole.evaluate = lambda model: seen.append(weights(model)) or {"mAP": 1.0}
     whole.fit(batches, batches(4))
     first = trainer(tmp_path / "parts", 5, strategy)
-    with pytest.raises(TypeError):
+    with pytest.raises(StopIteration):
         first.fit(lambda start: batches(start)[:4])
     second = trainer(tmp_path / "parts", 5, strategy)
     assert second.restore() == 3

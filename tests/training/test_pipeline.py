@@ -211,6 +211,17 @@ def test_records_that_are_not_what_the_manifest_says(tmp_path):
         load_cache(broken, PLAIN)
 
 
+def test_a_changed_byte_of_a_shard_ends_in_one_sentence_however_it_is_read(broken_dir):
+    records = open_records(str(broken_dir / "train*"))
+    for read in (
+        lambda: load_cache(records, PLAIN),
+        lambda: measure_input(training_batches(records, PLAIN), 8),
+        lambda: list(pipeline.readable(validation_batches(records, PLAIN, 9))),
+    ):
+        with pytest.raises(InputError, match=r"^A training record cannot be read: corrupted record at \d+\. \(delg"):
+            read()
+
+
 def test_what_is_cached_without_being_asked():
     config = PLAIN
     for size, cached in ((2 << 30, True), ((2 << 30) + 1, False)):

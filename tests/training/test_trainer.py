@@ -112,7 +112,7 @@ def test_a_stopped_run_ends_like_an_uninterrupted_one(tmp_path, batches):
         return itertools.islice(batches(step), 5)
 
     first = trainer(tmp_path / "parts", 8, optimizer=rule, save_interval=3)
-    with pytest.raises(TypeError):
+    with pytest.raises(StopIteration):
         first.fit(broken)
     second = trainer(tmp_path / "parts", 8, optimizer=rule)
     assert second.restore() == 3
@@ -141,6 +141,13 @@ def test_broken_records_end_in_one_sentence(tmp_path):
 
     with pytest.raises(InputError, match=r"^Label out of range: 9 of 8 classes\.$"):
         trainer(tmp_path, 5).fit(batches)
+
+
+def test_a_shard_that_broke_on_the_way_ends_in_one_sentence(tmp_path, broken_dir):
+    config = InputConfig(batch_size=BATCH, image_size=SIZE, augmentation=Augmentation(), threads=2)
+    streamed = training_batches(open_records(str(broken_dir / "train*")), config)
+    with pytest.raises(InputError, match=r"^A training record cannot be read: corrupted record at \d+\."):
+        trainer(tmp_path, 5).fit(lambda step: streamed)
 
 
 def checkpoints(folder: Path, model, **settings) -> Checkpoints:

@@ -1,6 +1,14 @@
 import numpy as np
+import pytest
 
 import delg
+from protos.errors import InputError
+from tests.training.tiny import SIZE, tiny_model
+from training.assembly import start_weights
+from training.augment import Augmentation
+from training.options import TrainOptions
+from training.pipeline import InputConfig, training_batches
+from training.recordset import open_records
 from training.whitening import start_from_pca, whitening
 
 
@@ -45,3 +53,10 @@ def test_the_backbone_s_averages_stay_as_they_were():
     start_from_pca(model, [images, images], seed=0)
     assert len(before) > 10
     assert all(np.array_equal(a, np.array(b)) for a, b in zip(before, model.backbone.weights))
+
+
+def test_a_shard_that_broke_on_the_way_ends_in_one_sentence(broken_dir):
+    config = InputConfig(batch_size=8, image_size=SIZE, augmentation=Augmentation(), threads=2)
+    streamed = training_batches(open_records(str(broken_dir / "train*")), config)
+    with pytest.raises(InputError, match=r"^A training record cannot be read: corrupted record at \d+\."):
+        start_weights(TrainOptions(whitening_init="pca", batch_size=8), tiny_model(), streamed, strategy=None)
