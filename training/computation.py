@@ -35,7 +35,7 @@ class StepConfig:
       clip_norm: largest global norm of the gradients.
       global_loss: in the place of ArcFace; None for ArcFace (released).
       accumulate: parts in which a replica computes its part of the batch, one after the other, to need less memory;
-        batch statistics are then those of a part.
+        batch statistics and pairs of ``global_loss`` are then those of a part.
     """
 
     batch_size: int
