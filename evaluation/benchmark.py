@@ -226,13 +226,18 @@ def _check_landmarks() -> None:
 
 def _check() -> None:
     """Verifies a data folder, or writes what it is verified by."""
+    from evaluation import check
     from evaluation.benchmarks.table import build_benchmark
     from evaluation.plan import DISTRACTORS
 
-    _refuse("--check" if FLAGS.check else "--write_sums", ["dataset_file_path", "distractors_dir"])
+    _refuse("--check" if FLAGS.check else "--write_sums", ["dataset_file_path"])
     _expect("benchmark", "data_dir")
+    if FLAGS.write_sums or not FLAGS.benchmark.endswith(DISTRACTORS):
+        _refuse("--write_sums" if FLAGS.write_sums else f"--benchmark={FLAGS.benchmark}", ["distractors_dir"])
     name = FLAGS.benchmark.removesuffix(DISTRACTORS)
     _verify(build_benchmark(name, FLAGS.data_dir, FLAGS.queries_dir or None))
+    if FLAGS.distractors_dir:
+        check.report_distractors(FLAGS.distractors_dir)
 
 
 def _verify(benchmark: "Benchmark") -> None:

@@ -17,6 +17,7 @@ from protos.files import files_below, sha256, write_text
 from protos.progress import progress_bar
 
 SUMS = "SHA256SUMS"
+LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 KNOWN = {  # ground truth as released by the authors of the revisited benchmarks
     "gnd_roxford5k.pkl": "ba7967754bd2d7d2210a5799f9c45ad5835e269a80ef9d3eba44caa35816c471",
@@ -139,17 +140,54 @@ def report(benchmark: Benchmark, data_dir: str, say: Callable[[str], None] = pri
         f"{found.images} files; {len(found.missing)} missing, {len(found.changed)} changed of {found.hashed} hashed, "
         f"{len(found.extra)} extra."
     )
+    if not found.hashed:
+        say(f"  no hashes were compared: {data_dir} has no {SUMS} (--write_sums makes one).")
+    _tell(found, f"The data folder {data_dir}", say)
+
+
+def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
+    """Says whether the photos of a folder of distractors are those of its list, which is in it or beside it.
+
+    Raises:
+      InputError: there is no list; or photos are missing or empty: names the first and counts the others.
+    """
+    place = Path(folder)
+    lists = [path for path in (place / LIST, place.parent / LIST) if path.is_file()]
+    if not lists:
+        raise InputError(f"There is no {LIST} in {place} or beside it; delg-fetch revisitop1m brings it.")
+    names = [line.strip() for line in lists[0].read_text(encoding="utf-8").splitlines() if line.strip()]
+    sizes = {name: _size(place / name) for name in progress_bar(names, desc="photos", unit="file")}
+    used = {os.path.realpath(place / name) for name in names}
+    found = Check(
+        len(sizes),
+        [os.fspath(place / name) for name, size in sizes.items() if size is None],
+        [os.fspath(path) for path in _images(place) if os.path.realpath(path) not in used],
+        [os.fspath(place / name) for name, size in sizes.items() if size == 0],
+        0,
+    )
+    say(
+        f"distractors: {found.images} photos; {len(found.missing)} missing, {len(found.changed)} empty, "
+        f"{len(found.extra)} extra (no hashes of them are published)."
+    )
+    _tell(found, f"The folder of distractors {place}", say)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def _tell(found: Check, place: str, say: Callable[[str], None]) -> None:
+    """Names some files of each kind, and fails where a set is not whole."""
     for kind in ("missing", "changed", "extra"):
         listed = getattr(found, kind)
         for path in listed[:5]:
             say(f"  {kind}: {path}")
         if len(listed) > 5:
             say(f"  {kind}: and {len(listed) - 5} more")
-    if not found.hashed:
-        say(f"  no hashes were compared: {data_dir} has no {SUMS} (--write_sums makes one).")
     if found.missing or found.changed:
         raise InputError(
-            f"The data folder {data_dir} is not whole: {len(found.missing)} files are missing and {len(found.changed)} "
+            f"{place} is not whole: {len(found.missing)} files are missing and {len(found.changed)} "
             f"have changed; the first is {(found.missing or found.changed)[0]}."
         )
 

@@ -93,3 +93,25 @@ def test_a_set_with_distractors_is_that_without(tmp_path):
     revisited_set(tmp_path / "set", "roxford5k")
     done = delg("--write_sums", "--check", "--benchmark=roxford5k+r1m", "--data_dir=set", cwd=tmp_path)
     assert "roxford5k: 2 queries, 5 database images, 7 files; 0 missing" in done.stdout, done.stderr
+
+
+def test_distractors_are_compared_with_their_list(tmp_path):
+    revisited_set(tmp_path / "set", "roxford5k")
+    check.write_sums(build_benchmark("roxford5k", str(tmp_path / "set")), str(tmp_path / "set"))
+    arguments = ("--check", "--benchmark=roxford5k+r1m", "--data_dir=set", "--distractors_dir=r1m/jpg")
+    (tmp_path / "r1m" / "jpg" / "0").mkdir(parents=True)
+    done = delg(*arguments, cwd=tmp_path)
+    assert done.returncode == 1 and f"There is no {check.LIST} in r1m/jpg or beside it" in done.stderr
+    names = [f"0/{letter}.jpg" for letter in "abc"]
+    (tmp_path / "r1m" / check.LIST).write_text("\n".join(names) + "\n")
+    for name in (*names, "0/other.jpg"):
+        paint(tmp_path / "r1m" / "jpg" / name, RED)
+    done = delg(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "distractors: 3 photos; 0 missing, 0 empty, 1 extra" in done.stdout
+    (tmp_path / "r1m" / "jpg" / "0" / "a.jpg").unlink()
+    (tmp_path / "r1m" / "jpg" / "0" / "b.jpg").write_bytes(b"")
+    done = delg(*arguments, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "distractors r1m/jpg is not whole: 1 files are missing and 1 have changed; the first is" in done.stderr
+    assert "0/a.jpg" in done.stderr

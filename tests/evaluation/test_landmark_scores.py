@@ -146,8 +146,8 @@ def test_columns_of_a_missing_file(tmp_path):
         ),
         (["--check", "--dataset_file_path=gnd.pkl"], "--check goes with no --dataset_file_path."),
         (
-            ["--check", "--benchmark=roxford5k+r1m", "--data_dir=x", "--distractors_dir=y"],
-            "--check goes with no --distractors_dir.",
+            ["--check", "--benchmark=roxford5k", "--data_dir=x", "--distractors_dir=y"],
+            "--benchmark=roxford5k goes with no --distractors_dir.",
         ),
     ],
 )
