@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import stat
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ CROP_RULES: dict[str, Callable[[float], int]] = {"round": round, "truncate": int
 MAX_PIXELS = 400_000_000  # of a file; 20,000 x 15,000 passes, what claims to be larger is not decoded
 LARGE = 24_000_000  # pixels from which an image is shrunk as it is decoded, one at a time
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow would warn from 89 million on
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such a file is skipped with its reason
 
 Crop = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -196,6 +199,8 @@ def crop_size(ref: ImageRef, crop_rule: str = "round") -> tuple[Size, Size]:
 def _opened(ref: ImageRef) -> Iterator[Image.Image]:
     """A file, its pixels not read yet; whatever goes wrong while it is in use becomes a BadImageError."""
     try:
+        if not stat.S_ISREG(os.stat(ref.path).st_mode):  # noqa: PTH116 -- a pipe would wait for ever
+            raise BadImageError("not a file")
         with Image.open(ref.path) as image:
             if image.size[0] * image.size[1] > MAX_PIXELS:
                 raise BadImageError(

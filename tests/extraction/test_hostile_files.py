@@ -58,6 +58,7 @@ def hostile_folder(place):
         "text.jpeg": (b"hello", "not an image that Pillow can decode"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "no decoder for heic"),
         "bomb.png": (bomb(60_000, 50_000), "(3000000000 pixels) exceeds"),
+        "large.png": (bomb(25_000, 20_000), "25000 x 20000 pixels, more than 400 million"),
         "cut.png": (bomb(300, 200), "truncated"),
     }
     for name, (data, _) in bad.items():
@@ -65,8 +66,9 @@ def hostile_folder(place):
     (place / "loop.jpg").symlink_to("loop.jpg")
     (place / "sub" / "up").symlink_to("..")
     (place / "lost.jpg").symlink_to("absent.jpg")
+    os.mkfifo(place / "pipe.jpg")
     reasons = {name.split(".")[0]: reason for name, (_, reason) in bad.items()}
-    return good, reasons | {"loop": "symbolic links", "lost": "No such file"}
+    return good, reasons | {"loop": "symbolic links", "lost": "No such file", "pipe": "not a file"}
 
 
 def test_good_ones_are_done_and_each_bad_one_is_named(tmp_path):
@@ -123,4 +125,4 @@ def test_memory_of_a_150_megapixel_image_is_that_of_its_decoding(tmp_path):
 
 def test_listing_ends_where_links_lead_in_circles(tmp_path):
     hostile_folder(tmp_path)
-    assert len({ref.name for ref in list_images(tmp_path)}) == len(list_images(tmp_path)) == 17
+    assert len({ref.name for ref in list_images(tmp_path)}) == len(list_images(tmp_path)) == 19
