@@ -142,6 +142,8 @@ def main() -> None:
     of_store = _LOCAL_DTYPE.value != "float32", _APPEND.value, _NUM_SHARDS.value > 1, _ENGINE.value != "local"
     if official and any(of_store):
         raise InputError("--local_dtype, --append, --engine and --num_shards go with --feature_files=store.")
+    if _RAY_ADDRESS.value and _ENGINE.value != "ray":
+        raise InputError("--ray_address goes with --engine=ray.")
     images = _images()
     check_writable(output_dir)
     recipe = _recipe(model, asked)
