@@ -1,6 +1,6 @@
 """The network on the Keras backend: TensorFlow, JAX or PyTorch, on a CPU or a GPU."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -27,12 +27,29 @@ class KerasRuntime:
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
         """See :class:`extraction.runtimes.Runtime`; without XLA in TensorFlow, which would compile for every size."""
         inner = self.model.inference_model(heads)
+        if keras.backend.backend() == "jax":
+            return _on_jax(inner)
         if keras.backend.backend() == "tensorflow":
             inner.jit_compile = False
         inner.make_predict_function()
         return lambda images: {
             name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
         }
+
+
+def _on_jax(inner: keras.Model) -> Network:
+    """A function for all threads; that of Keras gives its weights away while it runs, which bears one thread alone."""
+    import jax
+
+    @jax.jit
+    def outputs(trainable: Any, others: Any, images: Any) -> Any:
+        return inner.stateless_call(trainable, others, images, training=False)[0]
+
+    def run(images: Any) -> dict[str, Any]:
+        weights = ([v.value for v in part] for part in (inner.trainable_variables, inner.non_trainable_variables))
+        return {name: np.asarray(value, np.float32) for name, value in outputs(*weights, images).items()}
+
+    return run
 
 
 def build(model: "Delg", precision: str, folder: str | None) -> KerasRuntime:
