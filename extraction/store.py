@@ -4,7 +4,8 @@ Layout (format version 1)::
 
     plan.json           written first: settings, storage, and the fingerprint of the image list
     shard-00000/        one fixed range of the image list; written whole or not at all
-      index.json        names and sizes of its images, and the images that were skipped, with reasons
+      index.json        names and sizes of its images, the images that were skipped, with reasons, and the sha256 of
+                        each array's file, which delg-features verify compares
       global.npy        (n, D) float32 global descriptors of unit norm
       offsets.npy       (n + 1,) int64: local features of image i are the rows offsets[i]:offsets[i + 1] of
       keypoints.npy     (m, 2) float32 (x, y) in pixels of the whole photo

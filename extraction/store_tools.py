@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from extraction.batches import batches
-from extraction.store import MANIFEST, PLAN, FeatureStore, differing, shard_name
+from extraction.store import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, differing, shard_name
 from extraction.store_writer import StoreWriter
 from protos.errors import InputError
-from protos.files import check_writable, read_json, write_json
+from protos.files import check_writable, read_json, sha256, write_json
+from protos.npy import map_array
 from protos.progress import progress_bar
 
 UNIT = 1e-3  # of a norm
@@ -32,10 +33,10 @@ def info(store: FeatureStore) -> str:
 
 
 def verify(store: FeatureStore) -> None:
-    """Reads every feature of a store and checks what holds of all: finite, unit norms, scores decreasing.
+    """Reads every feature of a store and checks what holds of all: finite, unit norms, scores decreasing; then hashes.
 
     Raises:
-      InputError: names the first image that is damaged.
+      InputError: names the first image that is damaged, or the first file that is not as it was written.
     """
     if len(set(store.names)) < len(store):
         raise InputError(f"{store.folder} holds a name twice.")
@@ -53,6 +54,21 @@ def verify(store: FeatureStore) -> None:
         for what, good in holds.items():
             if not good:
                 raise InputError(f"{store.folder} is damaged: image {store.names[i]!r} {what}; extract it again.")
+    _verify_files(store)
+
+
+def _verify_files(store: FeatureStore) -> None:
+    """Compares arrays with the hashes of their shards, and the joined global descriptors with those of the shards."""
+    start = 0
+    for number, images in enumerate(read_json(store.folder / MANIFEST)["shards"]):
+        place, joined = store.folder / shard_name(number), store.global_descriptors[start : start + images]
+        for name, digest in read_json(place / INDEX).get("sha256", {}).items():  # older stores have none
+            path = place / f"{name}.npy"
+            if not path.is_file() or sha256(path) != digest:
+                raise InputError(f"{store.folder} is damaged: {path} is not as it was written; extract again.")
+        if images and not np.array_equal(joined, map_array(place / GLOBAL)):
+            raise InputError(f"{store.folder} is damaged: {GLOBAL} is not that of {place.name}; extract again.")
+        start += images
 
 
 def merge(folders: Sequence[str | os.PathLike[str]], output_dir: str | os.PathLike[str]) -> FeatureStore:

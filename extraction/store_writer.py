@@ -18,7 +18,7 @@ from extraction.official import holds_official_files
 from extraction.storage import LOCAL_DTYPES, form
 from extraction.store import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
 from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
+from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, sha256, write_json
 from protos.npy import map_array
 
 SHARD_SIZE = 64
@@ -129,7 +129,7 @@ class StoreWriter:
             place.mkdir()
             for name, array in arrays.items():
                 np.save(place / f"{name}.npy", array)
-            write_json(place / INDEX, index)
+            write_json(place / INDEX, index | {"sha256": {name: sha256(place / f"{name}.npy") for name in arrays}})
 
     def finish(self, *, alone: bool = True) -> FeatureStore:
         """Joins the global descriptors, writes the manifest, and opens the store.

@@ -164,6 +164,21 @@ def test_verify_names_what_is_damaged(store):
     np.save(path, np.where(np.arange(len(rows))[:, None] == 6, np.nan, rows))
     with pytest.raises(InputError, match="'im2' holds values that are not finite"):
         verify(FeatureStore.open(store.folder))
+    np.save(path, rows)
+    verify(FeatureStore.open(store.folder))
+    for name in ("keypoints", "global"):  # one bit, of a value that could be
+        path = store.folder / "shard-00000" / f"{name}.npy"
+        data = path.read_bytes()
+        path.write_bytes(data[:-4] + bytes([data[-4] ^ 1]) + data[-3:])
+        with pytest.raises(InputError, match=f"shard-00000/{name}.npy is not as it was written"):
+            verify(FeatureStore.open(store.folder))
+        path.write_bytes(data)
+    matrix = np.lib.format.open_memmap(store.folder / "global.npy", mode="r+")
+    opened = FeatureStore.open(store.folder)
+    matrix[0, :2] *= -1
+    matrix.flush()
+    with pytest.raises(InputError, match=r"global\.npy is not that of shard-00000"):
+        verify(opened)
 
 
 def test_the_command(store, tmp_path):
