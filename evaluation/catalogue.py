@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from evaluation.check import KNOWN
+from evaluation.check import KNOWN, LIST
 from extraction.official import check_name
 from protos.errors import InputError
 from protos.files import read_json
@@ -83,7 +83,7 @@ def _gldv2_lists() -> tuple[File, ...]:
 def _distractors() -> tuple[File, ...]:
     names = [f"revisitop1m.{i}.tar.gz" for i in range(1, 101)]
     archives = [File(f"jpg/{name}", (f"{R1M}/jpg/{name}",), unpack="tree") for name in names]
-    return File("revisitop1m.txt", (f"{R1M}/revisitop1m.txt",)), *archives
+    return File(LIST, (f"{R1M}/{LIST}",)), *archives
 
 
 CATALOGUE: dict[str, tuple[File, ...]] = {

@@ -49,8 +49,7 @@ def gap(predictions: Mapping[str, Prediction], solution: Solution, ignore_non_la
     0.25
     """
     gains, _ = gap_gains(predictions, solution, ignore_non_landmarks)
-    shown = gains[~np.isnan(gains)]
-    return float(shown.sum() / len(shown)) if len(shown) else 0.0
+    return mean_of_valued(gains)
 
 
 def gap_gains(
@@ -84,8 +83,12 @@ def gap_gains(
 
 def top1_accuracy(predictions: Mapping[str, Prediction], solution: Solution) -> float:
     """Share of the images with a landmark whose answer is one of its right classes; 0 when there are none."""
-    right = top1_hits(predictions, solution)
-    shown = right[~np.isnan(right)]
+    return mean_of_valued(top1_hits(predictions, solution))
+
+
+def mean_of_valued(values: Values) -> float:
+    """Mean of those that have a value; 0 where none has."""
+    shown = values[~np.isnan(values)]
     return float(shown.mean()) if len(shown) else 0.0
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from evaluation.landmark_metrics import (
     MAX_PREDICTIONS,
     Prediction,
@@ -14,6 +12,7 @@ from evaluation.landmark_metrics import (
     average_precisions,
     first_positions,
     gap_gains,
+    mean_of_valued,
     mean_precisions,
     top1_hits,
 )
@@ -43,7 +42,7 @@ def recognition(answers: Mapping[str, Prediction], solution: Solution, ignore_no
     """``GAP`` and ``top-1``; see :func:`evaluation.landmark_metrics.gap`."""
     gains, places = gap_gains(answers, solution, ignore_non_landmarks)
     right = top1_hits(answers, solution)
-    metrics = {name: 100 * _mean(values) for name, values in (("GAP", gains), ("top-1", right))}
+    metrics = {name: 100 * mean_of_valued(values) for name, values in (("GAP", gains), ("top-1", right))}
     return Part(metrics, 100 * gains, places, {"top-1": 100 * right})
 
 
@@ -58,15 +57,9 @@ def retrieval(answers: Retrieved, solution: Solution, ignore_non_landmarks: bool
     found, precisions = average_precisions(answers, solution), mean_precisions(answers, solution)
     mean, median = first_positions(answers, solution)
     metrics = {
-        f"mAP@{MAX_PREDICTIONS}": 100 * _mean(found),
+        f"mAP@{MAX_PREDICTIONS}": 100 * mean_of_valued(found),
         **{f"mP@{k}": 100 * float(precisions[k - 1]) for k in KS},
         "mean position": mean,
         "median position": median,
     }
     return Part(metrics, 100 * found)
-
-
-def _mean(values: Values) -> float:
-    """Mean of those that have a value, 0 where none has."""
-    shown = values[~np.isnan(values)]
-    return float(shown.mean()) if len(shown) else 0.0
