@@ -12,7 +12,7 @@ from extraction import whitening
 from extraction.config import ExtractionConfig
 from extraction.delg_extractor import DelgExtractor
 from extraction.describing import describe
-from extraction.features import Features
+from extraction.features import Features, Floats
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.openvino_runtime import INT8_FILE, graph_digest
 from protos.errors import InputError
@@ -114,15 +114,28 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
     except ImportError as error:
         raise InputError("int8 needs packages that are missing; run: pip install 'delg[openvino]'") from error
     nncf.set_log_level("ERROR")
-    inputs = [one for ref, (image, *_) in _readable(images) for one in extractor.network_inputs(image)]
+    inputs = _Inputs(extractor, images)
     graph = openvino_model(extractor.model, extractor.model.head_names)
     kept = nncf.IgnoredScope(names=local_head_operations(graph), types=POOLING, validate=False)
-    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=kept)
+    count = sum(1 for _ in inputs)
+    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=count, ignored_scope=kept)
     quantised.set_rt_info(graph_digest(extractor.model), ["delg", "digest"])
     path = Path(folder, INT8_FILE)
     with atomic_path(path.with_suffix(".bin")) as weights, atomic_path(path) as temporary:
         package.serialize(quantised, os.fspath(temporary), os.fspath(weights))
     return path
+
+
+class _Inputs:
+    """What the network gets of a sample, made anew each time, so that no more than one image's are in memory."""
+
+    def __init__(self, extractor: DelgExtractor, images: Sequence[ImageRef]):
+        """Keeps the two."""
+        self._extractor, self._images = extractor, images
+
+    def __iter__(self) -> Iterator[Floats]:
+        for _, (image, *_) in _readable(self._images):
+            yield from self._extractor.network_inputs(image)
 
 
 def local_head_operations(graph: Any) -> list[str]:

@@ -121,11 +121,12 @@ def extract_official(
     with threads(extractor, num_threads) as pool:
         done = len(images) - len(todo)
         options = {"total": len(images), "initial": done, "unit": "image", "desc": place.name, "disable": not progress}
-        skipped = [
-            entry
-            for entry in progress_bar(pool.map(partial(_write_one, extractor, place, kinds), todo), **options)
-            if entry
-        ]
+        skipped: list[dict[str, str]] = []
+        with progress_bar(pool.map(partial(_write_one, extractor, place, kinds), todo), **options) as bar:
+            for entry in bar:
+                if entry:
+                    skipped.append(entry)
+                    bar.set_postfix(skipped=len(skipped))
     if len(skipped) == len(images):
         _discard(place, skipped)
         raise InputError(

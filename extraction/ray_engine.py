@@ -1,19 +1,23 @@
 """Extraction on a Ray cluster: each shard of the store is one task, and this process writes what comes back.
 
-A task whose worker or node dies is run again by Ray. Shards are written whole by one process, so that nothing is lost
-or doubled, and workers need to read the images and the model only.
+A task whose worker or node dies is run again by Ray. When that has happened :data:`RUNS` times its images are tried one
+by one, and those whose workers die all the same are skipped. Shards are written whole by one process, so that nothing
+is lost or doubled, and workers need to read the images and the model only.
 """
 
 import logging
 import os
 import pickle
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from extraction.features import Features
+from extraction.buckets import Places, sorted_out
+from extraction.describing import Found
+from extraction.images import BadImageError, ImageRef
 from extraction.recipe import Recipe
 from extraction.store_writer import StoreWriter
 from protos.errors import InputError, first_line
@@ -22,7 +26,11 @@ from protos.progress import progress_bar
 HOME = str(Path(__file__).resolve().parents[1])
 PATIENCE = 10.0  # seconds
 AHEAD = 2  # tasks that wait for each that runs
-Found = tuple[int, list[Features], list[dict[str, str]]]
+RUNS = 4  # of a task whose worker dies each time
+
+
+class WorkerDiedError(BadImageError):
+    """An image that was alone in a task, whose worker or node died at every run."""
 
 
 def write_shards_on_ray(
@@ -54,9 +62,8 @@ def write_shards_on_ray(
         options: dict[str, Any] = {"total": len(writer.images), "initial": len(writer.images) - todo, "unit": "image"}
         with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, **options) as bar:
             bad = 0
-            for shard, features, skipped in _described(
-                ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size
-            ):
+            for shard, found in _described(ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size):
+                features, skipped = sorted_out(writer.shard_images(shard), found)
                 writer.write(shard, features, skipped)
                 bad += len(skipped)
                 bar.set_postfix(skipped=bad)
@@ -96,19 +103,61 @@ def _answers(address: str) -> None:
 
 def _described(
     ray: Any, recipe: Recipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
-) -> Iterator[Found]:
-    """What comes back, in any order; few more tasks are given out than run, so that results do not pile up."""
-    limit = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)) // num_threads)
-    cores = min(num_threads, int(ray.cluster_resources().get("CPU", 1)))
-    task = ray.remote(num_cpus=cores, max_retries=-1, retry_exceptions=False)(_task(HOME))
-    waiting, running = list(reversed(shards)), list[Any]()
+) -> Iterator[tuple[int, list[Found]]]:
+    """What comes back, in any order; few more tasks are given out than run, so that results do not pile up.
+
+    Raises:
+      InputError: the workers die at every image of a shard.
+    """
+    of_all = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    limit, cores = AHEAD * max(1, of_all // num_threads), min(num_threads, of_all)
+    task = ray.remote(num_cpus=cores, max_retries=RUNS - 1, retry_exceptions=False)(_task(HOME))
+    model, lists = absolute(recipe), {shard: writer.shard_images(shard) for shard in shards}
+    waiting: list[tuple[int, Places]] = [(shard, [*range(len(lists[shard]))]) for shard in reversed(shards)]
+    running: dict[Any, tuple[int, Places]] = {}
+    found: dict[int, dict[int, Found]] = defaultdict(dict)
     while waiting or running:
         while waiting and len(running) < limit:
-            shard = waiting.pop()
-            refs = [replace(ref, path=os.path.abspath(ref.path)) for ref in writer.shard_images(shard)]  # noqa: PTH100
-            running.append(task.remote(pickle.dumps((absolute(recipe), shard, refs, num_threads, batch_size))))
-        ready, running = ray.wait(running)
-        yield pickle.loads(ray.get(ready[0]))
+            shard, places = waiting.pop()
+            refs = [_with_whole_path(lists[shard][place]) for place in places]
+            running[task.remote(pickle.dumps((model, refs, num_threads, batch_size)))] = shard, places
+        (ready,), _ = ray.wait(list(running))
+        shard, places = running.pop(ready)
+        try:
+            described = pickle.loads(ray.get(ready))
+        except _deaths(ray):
+            if len(places) > 1:
+                waiting += [(shard, [place]) for place in reversed(places)]
+                continue
+            described = [WorkerDiedError(f"the worker that described it died, {RUNS} times in turn")]
+        found[shard] |= zip(places, described, strict=True)
+        if len(found[shard]) == len(lists[shard]):
+            of_shard = found.pop(shard)
+            yield shard, _checked(lists[shard], [of_shard[place] for place in range(len(of_shard))])
+
+
+def _deaths(ray: Any) -> tuple[type[Exception], ...]:
+    """Errors that tell that a worker or its node died."""
+    names = "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError"
+    return tuple(getattr(ray.exceptions, name) for name in names)
+
+
+def _checked(refs: Sequence[ImageRef], found: list[Found]) -> list[Found]:
+    """What was found of a shard.
+
+    Raises:
+      InputError: it is nothing but dead workers, so that the images are not to blame.
+    """
+    if len(found) > 1 and all(isinstance(one, WorkerDiedError) for one in found):
+        raise InputError(
+            f"The workers of the cluster die at every image, {refs[0].name} first; see Ray's logs of a worker for why."
+        )
+    return found
+
+
+def _with_whole_path(ref: ImageRef) -> ImageRef:
+    """The image by its absolute path, since workers run elsewhere."""
+    return replace(ref, path=os.path.abspath(ref.path))  # noqa: PTH100
 
 
 def _task(home: str) -> Callable[[bytes], bytes]:

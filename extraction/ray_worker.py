@@ -23,16 +23,16 @@ def _extractor(recipe: bytes) -> "Extractor":
 
 
 def answer(request: bytes) -> bytes:
-    """Describes the images of a shard.
+    """Describes the images of a shard, or of a part of one.
 
     Args:
-      request: pickled recipe, shard, images, number of threads, and most images of a run of the network.
+      request: pickled recipe, images, number of threads, and most images of a run of the network.
 
     Returns:
-      Pickled shard, features and ``{"name", "reason"}`` of images that cannot be used.
+      Pickled list of the features of each image, or why it cannot be used.
     """
-    from extraction.buckets import in_order, sorted_out
+    from extraction.buckets import in_order
 
-    recipe, shard, refs, num_threads, batch_size = pickle.loads(request)
+    recipe, refs, num_threads, batch_size = pickle.loads(request)
     (found,) = in_order(_extractor(pickle.dumps(recipe)), [refs], num_threads, batch_size)
-    return pickle.dumps((shard, *sorted_out(refs, found)))
+    return pickle.dumps(found)

@@ -152,5 +152,8 @@ class ByCandidates:
             order = np.argsort(-scores, kind="stable")
             return rows[order], scores[order]
 
-        with single_threaded(), ThreadPoolExecutor(threads, thread_name_prefix=self.name) as pool:
-            return with_heads(ranking, list(pool.map(head, range(len(ranking)))))
+        with single_threaded():
+            if min(threads, len(ranking)) == 1:  # a thread takes longer to start than one query to score
+                return with_heads(ranking, [head(q) for q in range(len(ranking))])
+            with ThreadPoolExecutor(threads, thread_name_prefix=self.name) as pool:
+                return with_heads(ranking, list(pool.map(head, range(len(ranking)))))

@@ -135,9 +135,10 @@ def images(tmp_path):
     return [*refs, ImageRef("bad", str(tmp_path / "bad.png"))]
 
 
-def test_extraction_writes_the_files_and_continues(tmp_path, images):
+def test_extraction_writes_the_files_and_continues(tmp_path, images, capsys):
     whole = Counting()
-    skipped = extract_official(whole, images, tmp_path / "o", progress=False)
+    skipped = extract_official(whole, images, tmp_path / "o")
+    assert "skipped=1" in capsys.readouterr().err
     assert skipped == [{"name": "bad", "reason": "not an image that Pillow can decode"}]
     names = {f"i{i}.{kind}" for i in range(4) for kind in ("delg_global", "delg_local")}
     assert set(tree(tmp_path / "o")) == {*names, "extraction.json"}

@@ -11,9 +11,14 @@ import pytest
 from PIL import Image
 
 from extraction.extractors import build_extractor
+from extraction.histogram import Histogram
 from extraction.images import list_images
-from extraction.pipeline import extract
-from tests.extraction.pictures import tree
+from extraction.pipeline import begin, extract
+from extraction.ray_engine import RUNS, write_shards_on_ray
+from extraction.store import FeatureStore
+from protos.errors import InputError
+from tests.extraction.deadly import Deadly, DeadlyRecipe
+from tests.extraction.pictures import tree, write_picture
 from tests.test_commands import run
 
 psutil = pytest.importorskip("psutil")
@@ -72,6 +77,27 @@ def test_a_worker_and_a_node_may_die_and_a_users_own_extraction_is_no_hindrance(
     assert printed.endswith("store: 200 images, 1 skipped: bad (not an image that Pillow can decode)\n")
     extract(build_extractor("rootsift"), list_images(tmp_path / "photos"), tmp_path / "alone", progress=False)
     assert tree(tmp_path / "store") == tree(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_every_worker_is_skipped_and_where_all_do_the_job_ends(cluster, tmp_path):
+    made, _ = cluster
+    for i, name in enumerate(["a", "deadly", "b", "c"]):
+        write_picture(tmp_path / "some" / f"{name}.jpg", 40, 60, seed=i)
+    for name in ("deadly_1", "deadly_2"):
+        write_picture(tmp_path / "all" / f"{name}.jpg", 40, 60)
+    recipe = DeadlyRecipe("deadly", {}, {})
+    writer = begin(Deadly(), list_images(tmp_path / "some"), tmp_path / "store")
+    write_shards_on_ray(recipe, writer, address=made.address, num_threads=1, progress=False)
+    store = writer.finish()
+    assert store.names == ["a", "b", "c"]
+    assert store.skipped == [{"name": "deadly", "reason": f"the worker that described it died, {RUNS} times in turn"}]
+    writer = begin(Deadly(), list_images(tmp_path / "all"), tmp_path / "other")
+    with pytest.raises(InputError, match="workers of the cluster die at every image, deadly_1 first"):
+        write_shards_on_ray(recipe, writer, address=made.address, num_threads=1, progress=False)
+    (tmp_path / "some" / "deadly.jpg").unlink()
+    extract(Histogram(), list_images(tmp_path / "some"), tmp_path / "alone", progress=False)
+    assert np.array_equal(store.global_descriptors, FeatureStore.open(tmp_path / "alone").global_descriptors)
 
 
 def test_what_does_not_go_together_and_a_cluster_that_is_not_there(tmp_path):
