@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # of what is not in int8
 NEEDS = {"bfloat16": "BF16", "int8": "INT8"}
 OUTPUTS = {"global": ("global_descriptor",), "local": ("local_descriptors", "attention")}
-SIZES_KEPT = {"CPU_RUNTIME_CACHE_CAPACITY": 500}
-"""Layers whose code for one input size OpenVINO keeps in each stream: of ResNet-50 at seven scales those of about four
-sizes of photos. By its default of 5000 the memory of a run over photos of many sizes grows by hundreds of MB."""
+SETTINGS = {"CPU_RUNTIME_CACHE_CAPACITY": 500, "ENABLE_CPU_PINNING": False}
+"""The capacity is the layers whose code for one input size OpenVINO keeps in each stream: of ResNet-50 at seven scales
+those of about four sizes of photos. By its default of 5000 the memory of a run over photos of many sizes grows by
+hundreds of MB. Threads that are bound to a core wait there for those that decode and select, while the other is free."""
 INT8_FILE = "openvino_int8.xml"  # in the model's folder
 
 
@@ -44,7 +45,7 @@ class OpenVinoRuntime:
         if precision in NEEDS and NEEDS[precision] not in able:
             raise InputError(f"This processor has no {precision}; OpenVINO finds {', '.join(able)}.")
         rest = HINTS[precision] if "BF16" in able else "f32"
-        self._options = {"INFERENCE_PRECISION_HINT": rest, **SIZES_KEPT}
+        self._options = {"INFERENCE_PRECISION_HINT": rest, **SETTINGS}
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
         """See :class:`extraction.runtimes.Runtime`; calls at the same time share the cores among them."""

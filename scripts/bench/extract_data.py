@@ -25,7 +25,7 @@ from scripts.bench.extract_reference import CHOSEN, FEATURES, SCALES, Described,
 from scripts.bench.measure import Options, check, interleaved, processor_time
 
 SIZE = 1024, 768
-IMAGES = 2  # of one round
+IMAGES = 6  # of one round, so that beginning and end weigh as little as in a job of many
 SIDE, CHAIN = 1024, 8  # of the products that give the peak
 
 
