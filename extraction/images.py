@@ -165,7 +165,7 @@ def load_shrunk(
         fractions off (released CVNet and SuperGlobal).
       shrink: of a crop's ``(width, height)``, and its longest side over that of the whole photo, the size to which
         an image above :data:`LARGE` pixels is brought while it is decoded (bilinear, antialiased, as
-        :func:`extraction.resize.resize`), so that memory is 4 bytes a pixel of the file at most; None for never.
+        :func:`extraction.resize.resize`), so that memory is at most 4.5 bytes a pixel of the file; None for never.
 
     Returns:
       ``(H, W, 3)`` uint8 RGB of the crop or the whole; ``(width, height)`` of the whole photo; ``(x, y)`` of the

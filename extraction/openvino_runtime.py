@@ -22,7 +22,7 @@ OUTPUTS = {"global": ("global_descriptor",), "local": ("local_descriptors", "att
 SETTINGS = {"CPU_RUNTIME_CACHE_CAPACITY": 500, "ENABLE_CPU_PINNING": False}
 """The capacity is the layers whose code for one input size OpenVINO keeps in each stream: of ResNet-50 at seven scales
 those of about four sizes of photos. By its default of 5000 the memory of a run over photos of many sizes grows by
-hundreds of MB. Threads that are bound to a core wait there for those that decode and select, while the other is free."""
+hundreds of MB. A thread that is bound to a core waits there for those that decode and select, while another is free."""
 INT8_FILE = "openvino_int8.xml"  # in the model's folder
 
 

@@ -11,14 +11,13 @@ from extraction.features import Features
 from extraction.storage import as_stored
 from extraction.store import check_settings
 from matching import lookup
-from matching.draw import draw_matches
 from matching.geometry import MODELS
 from matching.index import INDEXES, build_index, search
 from matching.ransac import Ransac
 from matching.rerankers import RERANKERS, build_reranker
 from matching.source import MemorySource
 from protos.errors import InputError
-from tests.matching.fuzz_helpers import check_ranked, images_of, refused
+from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
 from tests.matching.helpers import global_source, local, ranking, scene, unit
 from tests.matching.index_helpers import Store, clustered
 
@@ -54,23 +53,6 @@ def broken(rows, rng):
         changed, row = rows.copy(), int(rng.integers(len(rows)))
         changed[row, ... if value == 0 else int(rng.integers(rows.shape[1]))] = value
         yield changed
-
-
-def first_stage(rng, queries, images, width=9):
-    """A ranking of random rows, some of them short."""
-    width = min(width, images)
-    indices = np.array([rng.permutation(images)[:width] for _ in range(queries)]).reshape(queries, width)
-    scores = -np.sort(-rng.normal(size=(queries, width)))
-    for q in range(queries):
-        n = int(rng.integers(0, width + 1)) if rng.random() < 0.3 else width
-        indices[q, n:], scores[q, n:] = -1, -np.inf
-    return ranking(indices, scores)
-
-
-def sources(rng, queries, images, dimension):
-    """Queries and a database, both sound."""
-    both = [unit(rng.normal(size=(n, dimension))) for n in (queries, images)]
-    return [MemorySource(images_of(rng, rows)) for rows in both]
 
 
 def test_all_of_the_table_are_driven():
@@ -227,59 +209,6 @@ def test_indexes_and_search(name, tmp_path):
         assert "image" in str(error) or "cannot train" in str(error)
 
 
-def check_found(answer, queries, database, atol=0.02):
-    for query, row, scores in zip(queries, answer.indices, answer.scores):
-        found = row[row >= 0]
-        assert len(set(found.tolist())) == len(found) > 0 and (row[len(found) :] == -1).all()
-        assert (np.diff(scores[: len(found)]) <= 0).all()
-        np.testing.assert_allclose(scores[: len(found)], database[found] @ query, atol=atol)
-
-
-ODD = (
-    "",
-    " ",
-    "(",
-    "ransac(",
-    "ransac)",
-    "ransac(top_k)",
-    "ransac(top_k=)",
-    "|",
-    "superglobal|",
-    "exact(dtype=3)",
-    "__",
-)
-VALUES = ("None", "-1", "0", "1e400", "nan", "'a'", "[]", "{}", "(1,)", "True", "1j", "10**9", "9" * 400, "2.5", "b''")
-
-
-@pytest.mark.parametrize("table", [RERANKERS, INDEXES], ids=["rerankers", "indexes"])
-def test_texts(table, tmp_path):
-    """Any text, and any value of any argument: built, or one sentence; what is built answers."""
-    import inspect
-
-    rng = np.random.default_rng(0)
-    queries, database = sources(rng, 2, 20, 6)
-    store, before = Store(database.global_descriptors), first_stage(rng, 2, 20)
-    texts = [*ODD, *(f"{name}(nonsense=1)" for name in table)]
-    texts += [
-        f"{name}({argument}={value})"
-        for name, factory in table.items()
-        for argument in inspect.signature(factory).parameters
-        for value in VALUES
-    ]
-    built = 0
-    for i, text in enumerate(texts):
-        try:
-            if table is RERANKERS:
-                check_ranked(before, build_reranker(text)(queries, database, before))
-            else:
-                answer = build_index(store, tmp_path / str(i), text).search(queries.global_descriptors, 5)
-                check_found(answer, queries.global_descriptors, database.global_descriptors, atol=2)
-            built += 1
-        except InputError as error:
-            assert "\n" not in str(error)
-    assert 5 < built < len(texts)
-
-
 def test_what_the_commands_call(tmp_path):
     rng = np.random.default_rng(0)
     letters = np.array([*"0123456789.,-+enaif x"])
@@ -306,16 +235,3 @@ def test_what_the_commands_call(tmp_path):
             lookup.find(local(*scene(n=3), "q", wrong), database, 3, build_reranker("ransac"))
     with refused():
         lookup.find(query, MemorySource([]), 3)
-
-
-def test_pictures():
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
-    for points in (np.zeros((0, 2)), np.full((3, 2), 1e30), np.full((3, 2), -7e9), rng.normal(size=(4, 2)) * 1e5):
-        assert draw_matches(image, image, points, points[::-1]).shape == (30, 88, 3)
-    for points in (np.full((2, 2), np.nan), np.full((2, 2), np.inf), np.zeros((2, 3)), np.zeros(2)):
-        with refused():
-            draw_matches(image, image, points, points)
-    for wrong in (image[..., 0], image.astype(float), image[..., :2], image[:0]):
-        with refused():
-            draw_matches(wrong, image, np.zeros((1, 2)), np.zeros((1, 2)))
