@@ -79,7 +79,8 @@ def main() -> None:
     queries, index = TRUE[asked.task]
     hours = spent * queries * index / asked.index / 3.6e6
     print(f"search: {1000 / spent:.2f} queries/s against {asked.index} images")
-    print(f"projection, not measured: {queries} against {index} images take {hours:.1f} hours")
+    if (queries, index) != (asked.queries, asked.index):
+        print(f"projection, not measured: {queries} against {index} images take {hours:.1f} hours")
 
 
 if __name__ == "__main__":
