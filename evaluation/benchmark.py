@@ -54,7 +54,7 @@ flags.DEFINE_string(
     "rerank",
     None,
     "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)', or a chain, 'superglobal | ransac(top_k=50)'; "
-    "empty for none. Default: ransac, where there are local features, and superglobal.",
+    "empty for none. Default: ransac, where there are local features, and superglobal; of GLDv2 none.",
 )
 flags.DEFINE_enum(
     "local_dtype",

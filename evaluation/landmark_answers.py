@@ -1,7 +1,7 @@
 """Answers to the GLDv2 challenges, block by block of queries: search, rerankers, and what is written.
 
-A block that is done lies on disk, so that a run that was stopped continues; what is held does not grow with the
-queries.
+A block that is done lies on disk, so that a run that was stopped continues; of those before it nothing is held until
+all are joined.
 """
 
 import csv

@@ -93,7 +93,8 @@ def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> flo
 def any_recall(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS) -> Values:
     """Recall@k of visual place recognition: the share of queries with any positive in the first ``k`` results.
 
-    As in NetVLAD (arXiv 1511.07247, section 5.1). Junk is taken out first; queries without positives have no part.
+    The measure of NetVLAD (arXiv 1511.07247, section 5.1). Junk is taken out first; queries without positives have no
+    part, as in the code of MSLS.
 
     Args:
       rows: for each query the database rows, best first. Rows below 0 are filling.

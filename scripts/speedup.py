@@ -156,7 +156,7 @@ def measured(case: Case, m: int, options: argparse.Namespace) -> tuple[dict[str,
     }
     found, rankings = {}, {}
     with single_threaded():
-        for action in (actions[OURS][0], actions[SUPERGLOBAL][0], searched):
+        for action in (actions[OURS][0], actions[LITERAL][0], actions[SUPERGLOBAL][0], searched):
             action(0)  # warm
         for name, (action, repeats) in actions.items():
             ms, rankings[name] = timed(case, action, repeats)
