@@ -6,20 +6,20 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.check import not_released
-from evaluation.ledger import digest, truths_sha256
+from evaluation.identity import not_released, truths_sha256
 from evaluation.plan import Config, Plan
 from evaluation.protocols import Truth
 from evaluation.published import beside, overlap
-from evaluation.recorded import versions_between
+from evaluation.recorded import unrecorded, versions_between
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
 from evaluation.runner import Method, Outcome
 from evaluation.samples import trusted
 from evaluation.statistics import groups, too_few
 from evaluation.versions import versions
+from extraction.store import FeatureStore
 from protos.errors import InputError
-from protos.files import sha256
+from protos.files import json_sha256, sha256
 
 
 def make_settings(config: Config, plan: Plan) -> JsonObject:
@@ -29,11 +29,13 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "dataset_file_path": config.dataset_file_path,
         "data_dir": config.data_dir,
         "queries_dir": config.queries_dir or config.data_dir,
+        "distractors_dir": config.distractors_dir,
     }
     return {
         "benchmark": config.benchmark or chosen.name,
         **{name: place for name, place in places.items() if place},
-        **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {"truths_sha256": truths_sha256(chosen)}),
+        **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {}),
+        "truths_sha256": truths_sha256(chosen),
         **({"ground_truth": said} if (said := not_released(chosen)) else {}),
         **_pictures(chosen),
         "queries": len(chosen.queries),
@@ -47,6 +49,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         },
         "junk": plan.junk,
         **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
+        **({"protocol_unknown": unknown} if (unknown := unrecorded(plan.methods[0].stores)) else {}),
         **({"version_differences": noted} if (noted := versions_between(plan.methods[0].stores)) else {}),
         **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
         "model": config.model or config.index_features_dir,
@@ -56,16 +59,25 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "rerank": {name: hyper_parameters(text) for name, text in plan.all_rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
         "features": {method.name: method.database.settings for method in plan.methods},
-        **_of_queries(plan.methods[0]),
-        "fingerprint": digest([config.published, [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]]),
+        **_others(plan.methods[0]),
+        "fingerprint": json_sha256(
+            [config.published, [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]]
+        ),
     }
 
 
-def _of_queries(method: Method) -> JsonObject:
-    """Settings of the query features where they are not those of the database, the crop apart."""
-    queries, database = method.queries.settings, method.database.settings
-    other = {key: value for key, value in queries.items() if key != "crop" and database.get(key) != value}
-    return {"query_features": other} if other else {}
+def _others(method: Method) -> JsonObject:
+    """Settings of query and distractor features where they are not those of the database, the queries' crop apart."""
+    found = {"query_features": _other(method, method.queries, "crop")}
+    if method.distractors is not None:
+        found["distractor_features"] = _other(method, method.distractors)
+    return {role: other for role, other in found.items() if other}
+
+
+def _other(method: Method, store: FeatureStore, *apart: str) -> JsonObject:
+    """Settings of a store where they are not those of the method's database."""
+    known = method.database.settings
+    return {key: value for key, value in store.settings.items() if key not in apart and known.get(key) != value}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:

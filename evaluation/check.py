@@ -76,18 +76,6 @@ def check(benchmark: Benchmark, data_dir: str) -> Check:
     return Check(len(set(used)), missing, extra, changed, len(there))
 
 
-def not_released(benchmark: Benchmark) -> str | None:
-    """A sentence where a benchmark's ground truth is a pickle that is not the released one of its name."""
-    name = benchmark.name.partition("+")[0]
-    expected, path = KNOWN.get(f"gnd_{name}.pkl"), benchmark.truth
-    if expected is None or path is None or path.suffix != ".pkl" or (found := sha256(path)) == expected:
-        return None
-    return (
-        f"The ground truth {path} is not the released one of {name} (SHA-256 {found[:16]}..., expected "
-        f"{expected[:16]}...); the numbers are not those of that benchmark."
-    )
-
-
 def read_sums(data_dir: Path) -> dict[str, str]:
     """Hash of each path below the folder, from its ``SHA256SUMS``; nothing where there is none."""
     path = data_dir / SUMS

@@ -24,6 +24,7 @@ from matching.ranking import Ranking
 from protos.errors import InputError
 
 SAME = "{} is among the distractors of {}: every distractor counts as wrong."
+SAME_FEATURES = 1e-6  # of unit descriptors
 MOST = 20_000  # candidates of a query that are kept for a reranker
 Rows = NDArray[np.int64]
 
@@ -197,13 +198,18 @@ def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: s
 
 
 def check_store(store: FeatureStore, distractors: FeatureStore) -> None:
-    """Proves that the features of the distractors are not those of the queries or of the database.
+    """Proves that no image of the queries or of the database is among the distractors, by name and features.
 
     Raises:
-      InputError: they are, in the same folder or in a copy of it.
+      InputError: one is; names it.
     """
-    if distractors.names == store.names or os.path.realpath(distractors.folder) == os.path.realpath(store.folder):
-        raise InputError(SAME.format(f"The feature store {store.folder}", distractors.folder))
+    known = {name: row for row, name in enumerate(store.names)}
+    length = distractors.global_descriptors.shape[1:] == store.global_descriptors.shape[1:]
+    for row, name in enumerate(distractors.names if length else ()):
+        if name in known and np.allclose(
+            distractors.global_descriptors[row], store.global_descriptors[known[name]], atol=SAME_FEATURES
+        ):
+            raise InputError(SAME.format(f"The image {name} of {store.folder}", distractors.folder))
 
 
 def check_head(head: int, name: str) -> None:

@@ -32,7 +32,7 @@ def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
     """
     plan = prepare(config)
     settings = make_settings(config, plan)
-    whole = all(plan.written(row) for ledger in plan.ledgers for row in ledger.keys)
+    whole = all(_recall(plan, ledger, row) for ledger in plan.ledgers for row in ledger.keys)
     report = written.find_report(plan.folder, settings["fingerprint"]) if whole else None
     if report:
         say(f"{plan.folder / written.JSON}: the report of these features and rerankers is already complete.")

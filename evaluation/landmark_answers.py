@@ -15,15 +15,16 @@ import numpy as np
 
 from evaluation.landmark_metrics import MAX_PREDICTIONS
 from evaluation.landmark_votes import Labels, image_id, knn_vote
-from evaluation.ledger import digest, file_name, identify_store
+from evaluation.ledger import file_name
 from evaluation.runner import Method
+from evaluation.versions import packages
 from extraction.features import Features, Floats
 from extraction.store import FeatureStore
 from matching.index import search
 from matching.ranking import Ranking
 from matching.rerankers import build_reranker
 from protos.errors import InputError
-from protos.files import atomic_path, read_json, write_json
+from protos.files import atomic_path, json_sha256, read_json, write_json
 from protos.progress import progress_bar
 
 QUERIES = 256  # searched at once
@@ -76,9 +77,9 @@ class Task:
 
     def key(self) -> str:
         """Changes when what the answers depend on changes."""
-        stores = [identify_store(store) for store in (self.method.queries, self.method.database)]
-        votes = None if self.labels is None else [self.neighbours, digest(self.labels.tolist())]
-        return digest([*stores, votes, QUERIES])
+        stores = [store.identity() for store in (self.method.queries, self.method.database)]
+        votes = None if self.labels is None else [self.neighbours, json_sha256(self.labels.tolist())]
+        return json_sha256([*stores, votes, QUERIES, packages()])
 
     def texts(self, ranking: Ranking) -> list[str]:
         """The answers of a ranking as the files hold them."""
@@ -107,7 +108,7 @@ def answer(task: Task, folder: Path) -> dict[str, dict[str, float]]:
         row: [folder / "blocks" / f"{file_name(row)}-{b:06d}.json" for b in range(len(blocks))]
         for row in task.rows.values()
     }
-    keys = {row: digest([key, task.rerankers.get(suffix)]) for suffix, row in task.rows.items()}
+    keys = {row: json_sha256([key, task.rerankers.get(suffix)]) for suffix, row in task.rows.items()}
     for b, rows in enumerate(progress_bar(blocks, desc=task.method.name, unit="block")):
         missing = {suffix for suffix, row in task.rows.items() if _read(places[row][b], keys[row]) is None}
         if missing:

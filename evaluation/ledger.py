@@ -1,56 +1,28 @@
-"""Finished rows on disk, so that an interrupted benchmark repeats none of them."""
+"""Finished rows on disk, so that an interrupted benchmark repeats none of them.
 
-import hashlib
-import json
+A row is of its features, truths, reranker and package versions; where any of them is another one, it is made again.
+"""
+
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.identity import identify_benchmark
 from evaluation.metrics import Scores
 from evaluation.runner import Method, Outcome
-from extraction.store import FeatureStore
+from evaluation.versions import packages
 from protos.errors import InputError
-from protos.files import read_json, write_json
-
-SAMPLED = 512  # rows of the global matrix that identify a store
-
-
-def digest(value: Any) -> str:
-    """Hexadecimal SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+from protos.files import json_sha256, read_json, write_json
 
 
 def file_name(row: str) -> str:
     """A name for a row's files: readable, and different for different rows."""
     safe = "".join(character if character.isalnum() or character in "+-_." else "_" for character in row)
-    return f"{safe[:60]}-{digest(row)[:8]}"
-
-
-def identify_benchmark(benchmark: Benchmark) -> str:
-    """Changes when the images' names, the crops, the truths or the list lengths change."""
-    images = [[image.name, image.crop] for image in (*benchmark.queries, *benchmark.database)]
-    truths = {
-        protocol: [[truth.positives.tolist(), truth.junk.tolist()] for truth in truths]
-        for protocol, truths in benchmark.protocols.items()
-    }
-    return digest([benchmark.name, len(benchmark.queries), images, truths, list(benchmark.ks)])
-
-
-def truths_sha256(benchmark: Benchmark) -> str:
-    """Of names, crops and truths alone, where they come from no single file."""
-    return identify_benchmark(replace(benchmark, name="", ks=()))
-
-
-def identify_store(store: FeatureStore) -> str:
-    """Changes when the settings, the names or the features of a store change."""
-    rows = np.linspace(0, max(len(store) - 1, 0), min(SAMPLED, len(store)), dtype=np.int64)
-    sample = np.ascontiguousarray(store.global_descriptors[rows])
-    return digest([store.settings, store.names, store.bytes_per_image(), hashlib.sha256(sample.tobytes()).hexdigest()])
+    return f"{safe[:60]}-{json_sha256(row)[:8]}"
 
 
 class Ledger:
@@ -76,23 +48,29 @@ class Ledger:
           homographies: SHA-256 of the file of the true ones, where there is one.
           asked: JSON values of what else the rows depend on.
         """
-        stores = [identify_store(store) for store in method.stores]
-        basis = [identify_benchmark(benchmark), *stores, *asked]
+        stores = [store.identity() for store in method.stores]
+        basis = [identify_benchmark(benchmark), *stores, *asked, packages()]
         self.folder = Path(folder)
-        self.keys = {method.row_name(): digest(basis)}
-        self.keys |= {method.row_name(suffix): digest([*basis, text]) for suffix, text in rerankers.items()}
-        self.accuracy_keys = {name: digest([key, homographies]) for name, key in self.keys.items()}
+        self.keys = {method.row_name(): json_sha256(basis)}
+        self.keys |= {method.row_name(suffix): json_sha256([*basis, text]) for suffix, text in rerankers.items()}
+        self.accuracy_keys = {name: json_sha256([key, homographies]) for name, key in self.keys.items()}
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{file_name(name)}.json"
 
     def recall(self, name: str) -> Outcome | None:
-        """A row that was finished with the same features, truths and reranker; None where there is none."""
+        """A row that was finished with the same features, truths and reranker; None where there is none.
+
+        A row of others is removed: what is written beside it, such as its rankings, is about to be replaced.
+        """
         try:
             document = read_json(self._path(name))
-            return _from_json(document["outcome"]) if document["key"] == self.keys[name] else None
+            if document["key"] == self.keys[name]:
+                return _from_json(document["outcome"])
         except (InputError, KeyError, TypeError, ValueError):
-            return None
+            pass
+        self._path(name).unlink(missing_ok=True)
+        return None
 
     def keep(self, outcome: Outcome) -> None:
         """Writes a finished row."""

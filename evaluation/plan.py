@@ -11,6 +11,7 @@ from evaluation import recorded, stores
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.claimed import Claim, with_published
 from evaluation.distractors import check_head, check_images
 from evaluation.floor import Floor, choose
 from evaluation.landmarks.truth import load_homographies
@@ -173,7 +174,7 @@ def prepare(config: Config) -> Plan:
     written = Predictions.asked(folder, config.predictions, config.predictions_top_k, chosen)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
-    methods, mismatches = _methods(config, chosen, extractors, features)
+    methods, mismatches = _methods(config, chosen, extractors, features, rerankers)
     for store in (methods[0].queries, methods[0].database):
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
@@ -198,7 +199,7 @@ def prepare(config: Config) -> Plan:
 
 
 def _methods(
-    config: Config, chosen: Benchmark, extractors: Mapping[str, Extractor], features: Path
+    config: Config, chosen: Benchmark, extractors: Mapping[str, Extractor], features: Path, rerankers: Mapping[str, str]
 ) -> tuple[list[Method], list[str]]:
     """Features of the model under test, opened or extracted, and of the baselines; and in which protocol they differ.
 
@@ -212,9 +213,12 @@ def _methods(
         methods.append(given)
         mismatches = [*recorded.with_benchmark(chosen, given), *recorded.between(given.stores)]
         claims = {f"the feature store {store.folder}": store.settings for store in given.stores}
+        local = given.database.bytes_per_image()["local"] > 0
     else:
         claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
-    mismatches += recorded.with_published(config.published, claims)
+        local = "local" in getattr(extractors[FIRST_STAGE], "heads", ("local",))
+    claim = Claim(claims, local, config.junk, rerankers)
+    mismatches += with_published(config.published, chosen.name, claim)
     recorded.check(mismatches, config.allow_protocol_mismatch)
     for name, extractor in extractors.items():
         method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)

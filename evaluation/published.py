@@ -67,11 +67,6 @@ PUBLISHED = (
     Published("superglobal_r101", "global+superglobal", _hard(roxford5k_r1m=71.1), SUPERGLOBAL_R1M),
     Published("cvnet_r101", "global+cvnet", _hard(roxford5k_r1m=67.4), CVNET),
 )
-_THREE_SCALES = [0.7071, 1.0, 1.4142]
-PROTOCOLS: dict[str, dict[str, Any]] = {  # of the models that start so: what their published values were made with
-    "delg_": {"global_scales": _THREE_SCALES, "max_image_size": 1024, "scale_pooling": "sum"},
-    "superglobal_": {"global_scales": _THREE_SCALES, "max_image_size": -1, "scale_pooling": "scale_gem"},
-}
 MODELS = tuple(sorted({entry.model for entry in PUBLISHED}))
 
 
@@ -88,10 +83,9 @@ def check_model(model: str | None, benchmark: str) -> None:
         raise InputError(f"No value of {model} on {benchmark} is known; there are some on {', '.join(known)}.")
 
 
-def protocol_of(model: str | None) -> dict[str, Any]:
-    """Settings of extraction that the values of a published model were made with; empty where none are known."""
-    known = [wanted for start, wanted in PROTOCOLS.items() if model and model.startswith(start)]
-    return known[0] if known else {}
+def rows_of(model: str, benchmark: str) -> set[str]:
+    """The rows that a published model has values of on a benchmark, such as ``{"global", "global+ransac"}``."""
+    return {entry.row for entry in PUBLISHED if entry.model == model and benchmark in entry.values}
 
 
 def beside(benchmark: str, ours: Mapping[str, Mapping[str, float]], model: str | None = None) -> list[dict[str, Any]]:

@@ -1,23 +1,19 @@
 """The protocol that features record, compared: queries with database, both with the benchmark and with what is claimed.
 
 What has to agree, and what may differ, between queries and database: see :func:`extraction.store.differences`. A
-benchmark asks for its crop, and for boxes in pixels of the photo as it is stored. A claim to be a published model asks
-for that model's scales and image size.
+benchmark asks for its crop, and for boxes in pixels of the photo as it is stored. What a claim to be a published model
+asks for: see :mod:`evaluation.claimed`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.published import protocol_of
 from evaluation.runner import Method
 from extraction.images import EXIF_POLICY, ImageRef
-from extraction.official import UNKNOWN
+from extraction.settings import is_unknown
 from extraction.store import FeatureStore, differences, version_differences
 from protos.errors import InputError
-
-ROUNDING = 1e-3  # between scales of one protocol, as different programs write them
 
 
 def check(found: Sequence[str], allowed: bool) -> None:
@@ -65,15 +61,17 @@ def _names(one: FeatureStore, other: FeatureStore) -> str:
 def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
     """What the features do not share with what the benchmark asks for, a sentence each.
 
-    Of files of other programs nothing is known.
+    Of files of other programs nothing is known, see :func:`unrecorded`.
     """
     found = []
-    pairs: tuple[tuple[str, FeatureStore, list[ImageRef]], ...] = (
+    roles: list[tuple[str, FeatureStore, list[ImageRef]]] = [
         ("query", method.queries, benchmark.queries),
         ("database", method.database, benchmark.database),
-    )
-    for role, store, images in pairs:
-        if store.settings["extractor"] == UNKNOWN:
+    ]
+    if method.distractors is not None:
+        roles.append(("distractor", method.distractors, []))
+    for role, store, images in roles:
+        if is_unknown(store.settings):
             continue
         wanted, recorded = any(image.crop is not None for image in images), bool(store.settings.get("crop", False))
         if recorded != wanted:
@@ -86,42 +84,14 @@ def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
     return found
 
 
+def unrecorded(stores: Sequence[FeatureStore]) -> list[str]:
+    """A sentence for each store that does not hold how its features were made, so that nothing of it was compared."""
+    return [
+        f"{store.folder} does not record how its features were made, so that their protocol is not checked."
+        for store in dict.fromkeys(stores)
+        if is_unknown(store.settings)
+    ]
+
+
 def _sentence(benchmark: Benchmark, wish: str, store: FeatureStore, recorded: str) -> str:
     return f"The benchmark {benchmark.name} expects {wish}; the feature store {store.folder} records {recorded}."
-
-
-def with_published(model: str | None, features: Mapping[str, dict[str, Any]]) -> list[str]:
-    """What features do not share with the protocol of the published model that they are meant to be of.
-
-    Args:
-      model: a name of :data:`evaluation.published.MODELS`, or None.
-      features: their settings, by where they are from, in words; what these do not record is passed over.
-
-    Returns:
-      A sentence for each that differs.
-    """
-    wanted, found = protocol_of(model), []
-    for where, settings in features.items():
-        recorded = _summary(settings)
-        lines = [
-            f"{key}={value!r} ({where} has {recorded[key]!r})"
-            for key, value in wanted.items()
-            if key in recorded and not _equal(value, recorded[key])
-        ]
-        if lines:
-            found.append(f"The published {model} was run with {'; '.join(lines)}.")
-    return found
-
-
-def _summary(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the scales of the global descriptor by their values."""
-    scales, chosen = settings.get("image_scales"), settings.get("global_scales_ind")
-    if not scales or not chosen:
-        return settings
-    return settings | {"global_scales": [scales[i] for i in chosen]}
-
-
-def _equal(wanted: Any, recorded: Any) -> bool:
-    if isinstance(wanted, list) and isinstance(recorded, list) and len(wanted) == len(recorded):
-        return all(abs(one - other) < ROUNDING for one, other in zip(wanted, recorded))
-    return bool(wanted == recorded)

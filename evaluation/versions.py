@@ -15,14 +15,17 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, the packages that have a part in a benchmark, and the machine's kind; imports none."""
+def packages() -> dict[str, str]:
+    """Versions of Python and of the packages that have a part in a benchmark; imports none."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    found["platform"] = platform.platform()
-    found["cpus"] = str(os.cpu_count())
     return found
+
+
+def versions() -> dict[str, str]:
+    """:func:`packages`, and the machine's kind."""
+    return packages() | {"platform": platform.platform(), "cpus": str(os.cpu_count())}

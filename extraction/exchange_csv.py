@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extraction.features import Features
+from extraction.settings import UNKNOWN
 from protos.errors import InputError
 from protos.files import atomic_path, read_json, write_json
 from protos.progress import progress_bar
@@ -69,7 +70,7 @@ class CsvFiles:
           InputError: a file is missing, or a row is not of numbers, of another length, or of an unknown image.
         """
         told = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
-        self.settings: dict[str, Any] = told.get("settings", {"extractor": "unknown, CSV files"})
+        self.settings: dict[str, Any] = told.get("settings", {"extractor": f"{UNKNOWN}, CSV files"})
         self.skipped: list[dict[str, str]] = told.get("skipped", [])
         self._images = dict(_rows(folder / GLOBAL_FILE, GLOBAL_COLUMNS))
         self.names = list(self._images)

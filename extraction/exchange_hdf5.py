@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extraction.features import Features
+from extraction.settings import UNKNOWN
 from protos.errors import InputError
 from protos.files import atomic_path
 from protos.progress import progress_bar
@@ -48,7 +49,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 def told(file: Any, kind: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Settings and skipped images, where we wrote the file."""
-    settings = json.loads(file.attrs.get("settings", json.dumps({"extractor": f"unknown, {kind} files"})))
+    settings = json.loads(file.attrs.get("settings", json.dumps({"extractor": f"{UNKNOWN}, {kind} files"})))
     return settings, json.loads(file.attrs.get("skipped", "[]"))
 
 

@@ -1,5 +1,6 @@
 """A folder of official files as a feature source: ``name.delg_global`` and, read as needed, ``name.delg_local``."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -8,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from extraction.features import Features, Floats
+from extraction.settings import UNKNOWN
 from extraction.store import MANIFEST, PLAN, FeatureStore
 from protos.arrays import read_global
 from protos.errors import InputError
@@ -19,7 +21,6 @@ GLOBAL = ".delg_global"
 LOCAL = (".delg_local", ".delf")  # the first that the folder holds
 RECORD = "extraction.json"  # what delg-extract leaves beside the files; the released programs leave nothing
 EMPTY = "its global descriptor is empty, as the released extractor leaves it of very small images"
-UNKNOWN = "unknown, official files"  # setting "extractor" of files that other programs wrote
 PATIENCE = 5.0  # seconds without a progress line
 
 
@@ -81,7 +82,7 @@ class OfficialFiles(FeatureStore):
         _check_dimensions(place, wanted, rows)
         matrix = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 0)
         if not record["settings"]:
-            record["settings"] = {"extractor": UNKNOWN, "global_dimension": matrix.shape[1]}
+            record["settings"] = {"extractor": f"{UNKNOWN}, official files", "global_dimension": matrix.shape[1]}
         local = next(
             (suffix for suffix in LOCAL if any(place_of(place, name, suffix).is_file() for name in wanted)), None
         )
@@ -116,6 +117,12 @@ class OfficialFiles(FeatureStore):
             scores=local.attention[order],
             scales=local.scales[order],
         )
+
+    def _feature_hashes(self) -> list[Any]:
+        """Of the global descriptors, and size and time of each file of local features."""
+        matrix = hashlib.sha256(np.ascontiguousarray(self.global_descriptors).tobytes()).hexdigest()
+        files = [place_of(self.folder, name, self._local).stat() for name in self.names] if self._local else []
+        return [matrix, *([file.st_size, file.st_mtime_ns] for file in files)]
 
 
 def open_features(folder: str | os.PathLike[str], names: Sequence[str]) -> FeatureStore:

@@ -1,13 +1,19 @@
 """The settings that every extractor records in the store."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from extraction.images import DECODER, EXIF_POLICY
 from protos.errors import InputError
+from protos.files import json_sha256
+
+UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made
+
+
+def is_unknown(settings: Mapping[str, Any]) -> bool:
+    """Whether features do not record how they were made."""
+    return str(settings.get("extractor", UNKNOWN)).startswith(UNKNOWN)
 
 
 def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
@@ -49,4 +55,4 @@ def model_digest(config: Mapping[str, Any]) -> str:
     """
     left_out = ("extraction", "num_classes", "classifier", "sampled_classifier")
     part = {key: value for key, value in config.items() if key not in left_out}
-    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+    return json_sha256(part)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from extraction.features import Features, Floats
 from extraction.storage import form
 from protos.errors import InputError, first_line
-from protos.files import read_json, sampled_sha256
+from protos.files import json_sha256, read_json, sampled_sha256
 from protos.npy import map_array
 
 FORMAT = "delg feature store"
@@ -38,11 +38,7 @@ VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
 MAY_DIFFER = frozenset({"crop", "runtime"})  # settings that need not agree between queries and database
 VERSIONS = ("package_version", "opencv", "decoder")  # nor these; of the decoder its name has to
-WHEN_ABSENT = {
-    "precision": "float32",
-    "iou": 1.0,
-    "runtime": "tensorflow",
-}  # what stores were made with that do not record it
+WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow"}  # of stores that do not record it
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
@@ -216,6 +212,22 @@ class FeatureStore:
         images = max(len(self), 1)
         return {"global": self.global_descriptors.nbytes / images, "local": self._counts["local_bytes"] / images}
 
+    def identity(self) -> str:
+        """Hexadecimal SHA-256 that is another one when settings, names or features are others.
+
+        Raises:
+          InputError: a shard is damaged.
+        """
+        return json_sha256([self.settings, self.names, self._feature_hashes()])
+
+    def _feature_hashes(self) -> list[Any]:
+        """Of the global descriptors, and of the files of each shard."""
+        places = [self.folder / shard_name(number) for number in range(len(self._starts) - 1)]
+        try:
+            return [sampled_sha256(self.folder / GLOBAL), *map(_shard_hashes, places)]
+        except UNREADABLE as error:
+            raise _damaged(self.folder, error) from error
+
     def check_compatible(self, other: "FeatureStore") -> None:
         """Proves that the two stores were made alike, see :func:`differences`, so that their features may be compared.
 
@@ -272,6 +284,12 @@ def _checked(value: Any, kind: Any, of: type) -> Any:
     if not isinstance(value, kind) or not all(isinstance(entry, of) for entry in value):
         raise TypeError(f"expected a {kind.__name__} of {of.__name__}, received {str(value)[:40]!r}")
     return value
+
+
+def _shard_hashes(place: Path) -> dict[str, str]:
+    """Of each array of a shard, as it was written; of a sample of it where that is not recorded."""
+    index = _checked(read_json(place / INDEX), dict, str)
+    return index.get("sha256") or {path.name: sampled_sha256(path) for path in sorted(place.glob("*.npy"))}
 
 
 def _damaged(place: Path, why: object) -> InputError:

@@ -117,6 +117,11 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_sha256(value: Any) -> str:
+    """Hexadecimal SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sampled_sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file up to 4 MiB; of a larger one, of 64 blocks of 64 KiB spread evenly over it.
 

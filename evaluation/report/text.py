@@ -146,6 +146,7 @@ def notes(report: Report) -> list[str]:
         )
     if "pictures" in report.settings:
         said.append(report.settings["pictures"])
+    said += report.settings.get("protocol_unknown", ())
     said += report.settings.get("version_differences", ())
     if "rootsift_row" in report.settings:
         said.append(report.settings["rootsift_row"])

@@ -7,16 +7,19 @@ import pytest
 
 from evaluation import distractors, job, runner, streamed
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.table import build_benchmark
+from evaluation.distractors import check_store
 from evaluation.plan import Config
 from evaluation.protocols import Truth
 from evaluation.runner import Method
 from extraction.features import Features
 from extraction.images import ImageRef
+from extraction.pipeline import extract
 from extraction.store_writer import StoreWriter
 from matching.indexes import exact
 from matching.rerankers import build_reranker
 from protos.errors import InputError
-from tests.evaluation.tiny import paint, revisited_set
+from tests.evaluation.tiny import MeanColour, paint, refs, revisited_set
 
 QUERIES, DATABASE, DISTRACTORS, SIZE = 7, 60, 400, 16
 
@@ -132,13 +135,49 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
         ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
         (
             vars(again) | {"distractors_dir": again.index_features_dir},
-            "The feature store .*features/global/database is among the distractors of",
+            "The image a of .*features/global/database is among the distractors of",
         ),
         (
             vars(again) | {"distractors_dir": again.query_features_dir},
-            "store .*global/queries is among the distr",
+            "The image q0 of .*global/queries is among the distr",
         ),
     ):
         with pytest.raises(InputError, match=message):
             job.benchmark(replace(config, **change | {"output_dir": str(tmp_path / "none")}), lambda line: None)
     assert not (tmp_path / "none" / "features").exists()
+
+
+def test_one_image_of_the_set_among_the_distractors_is_found(tmp_path):
+    """By its name and its features; another image of the same name is no matter."""
+    random = np.random.default_rng(3)
+    database, more = unit(random, 4, SIZE), unit(random, 9, SIZE)
+    known, _ = store(tmp_path / "d", "i", database)
+    other, _ = store(tmp_path / "m", "i", more)
+    check_store(known, other)
+    more[2] = database[2]
+    mixed, _ = store(tmp_path / "n", "i", more)
+    with pytest.raises(InputError, match=r"The image i2 of .*d/i is among the distractors of .*n/i: every distractor"):
+        check_store(known, mixed)
+
+
+def test_the_protocol_of_distractors_is_checked_and_recorded(tmp_path):
+    folder = revisited_set(tmp_path / "set", "roxford5k")
+    benchmark = build_benchmark("roxford5k", str(folder))
+    extract(MeanColour(), benchmark.queries, tmp_path / "q", progress=False)
+    extract(MeanColour(), benchmark.database, tmp_path / "d", progress=False)
+    cropped = [replace(ref, crop=(0.0, 0.0, 9.0, 9.0)) for ref in refs(tmp_path / "more", {"x": (9, 9, 9)})]
+    extract(MeanColour(), cropped, tmp_path / "m", progress=False)
+    given = Config(
+        "roxford5k+r1m",
+        str(folder),
+        str(tmp_path / "out"),
+        rerank=(),
+        query_features_dir=str(tmp_path / "q"),
+        index_features_dir=str(tmp_path / "d"),
+        distractors_dir=str(tmp_path / "m"),
+    )
+    with pytest.raises(InputError, match=r"expects distractor images to be whole photos; .*m records crop=True\."):
+        job.benchmark(given, lambda line: None)
+    allowed = job.benchmark(replace(given, allow_protocol_mismatch=True), lambda line: None)
+    assert allowed.settings["distractor_features"] == {"crop": True}
+    assert allowed.settings["distractors_dir"] == str(tmp_path / "m")

@@ -1,11 +1,13 @@
 """When junk leaves a ranking, and rankings as files of other programs."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
 from evaluation import job
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.ledger import Ledger
 from evaluation.plan import Config
 from evaluation.runner import Method, evaluate, search
 from extraction.pipeline import extract
@@ -89,6 +91,21 @@ def test_lost_predictions_are_written_again(config, tmp_path):
     lost.unlink()
     run(config)
     assert lost.read_text() == text
+
+
+def test_rankings_of_other_features_do_not_stay(config, tmp_path):
+    """A run on other features that stops after its first rankings leaves none of them to the run before it."""
+    config = replace(config, predictions=("trec",), rerank=())
+    run(config)
+    folder = tmp_path / "out" / "predictions"
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "keep", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(replace(config, model="rootsift", features_dir=str(tmp_path / "other")))
+    assert {path.name: path.read_text() for path in folder.iterdir()} != before
+    run(config)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -101,18 +101,6 @@ def test_versions_are_noted_and_nothing_more(config, tmp_path):
     assert "different versions: decoder ('pillow 11.0.0' and" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_a_claim_to_be_a_published_model_needs_its_protocol(config, tmp_path):
-    config = given(config, tmp_path)
-    assert "protocol_mismatch" not in run(replace(config, published="delg_r50_gldv1")).settings
-    claimed = replace(config, published="superglobal_r101")
-    message = r"superglobal_r101 was run with max_image_size=-1 \(.* has 1024\); scale_pooling='scale_gem' .*'sum'\)\."
-    refused_or_told(claimed, tmp_path, message)
-    own = replace(config, query_features_dir=None, index_features_dir=None, model="rootsift(max_image_size=64)")
-    with pytest.raises(InputError, match=r"delg_r50_gldv1 was run with max_image_size=1024 \(--model=rootsift.* 64\)"):
-        run(replace(own, published="delg_r50_gldv1"))
-    assert not (tmp_path / "out" / "features").exists(), "refused before any work"
-
-
 def test_what_cannot_be_computed_is_refused_whatever_is_allowed(config, tmp_path):
     config = given(config, tmp_path)
     database = build_benchmark(config.benchmark, config.data_dir).database
@@ -120,3 +108,15 @@ def test_what_cannot_be_computed_is_refused_whatever_is_allowed(config, tmp_path
     other = replace(config, index_features_dir=str(tmp_path / "longer"), allow_protocol_mismatch=True)
     with pytest.raises(InputError, match=r"cannot be compared: their global descriptors have 3 and \d+ values"):
         run(other)
+
+
+@pytest.mark.parametrize("name", ["AMES", "official"])
+def test_files_of_other_programs_are_not_compared_and_that_is_said(config, tmp_path, name):
+    unknown = {"extractor": f"unknown, {name} files"}
+    config = given(config, tmp_path, unknown, unknown, crop=False)
+    report = run(replace(config, published="delg_r50_gldv1"))
+    assert "protocol_mismatch" not in report.settings and len(report.settings["protocol_unknown"]) == 2
+    assert (
+        "q does not record how its features were made, so that their protocol is not checked."
+        in (tmp_path / "out" / "report.md").read_text()
+    )

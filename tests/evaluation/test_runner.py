@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import runner
+from evaluation import runner, versions
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.ledger import Ledger, identify_benchmark, identify_store
+from evaluation.identity import identify_benchmark
+from evaluation.ledger import Ledger
 from evaluation.protocols import Truth
 from evaluation.runner import Method
 from extraction.pipeline import extract
@@ -144,6 +145,14 @@ def test_identities_change_with_what_they_stand_for(world, tmp_path):
     truths["easy"] = list(reversed(truths["easy"]))
     changed = Benchmark(benchmark.name, benchmark.queries, benchmark.database, truths)
     assert identify_benchmark(changed) != identify_benchmark(benchmark)
-    assert identify_store(method.queries) != identify_store(method.database)
+    assert method.queries.identity() != method.database.identity()
     again = extract(MeanColour(), benchmark.database, tmp_path / "again", progress=False)
-    assert identify_store(again) == identify_store(method.database)
+    assert again.identity() == method.database.identity()
+
+
+def test_a_row_of_other_packages_is_not_remembered(world, tmp_path, monkeypatch):
+    benchmark, method = world
+    runner.run(benchmark, method, {}, finished=Ledger(tmp_path, benchmark, method, {}).keep)
+    assert Ledger(tmp_path, benchmark, method, {}).recall("global") is not None
+    monkeypatch.setattr(versions, "PACKAGES", (*versions.PACKAGES, "absl-py"))
+    assert Ledger(tmp_path, benchmark, method, {}).recall("global") is None

@@ -8,16 +8,19 @@ from dataclasses import replace
 
 import pytest
 
+from evaluation.benchmarks.revisited import from_dataset
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.check import not_released
+from evaluation.groundtruth import load, to_json
+from evaluation.identity import not_released
 from evaluation.job import benchmark as job
 from evaluation.plan import Config
 from extraction.images import list_images
 from extraction.pipeline import extract
 from extraction.rootsift import RootSift
 from protos.errors import InputError
-from protos.files import read_json
+from protos.files import read_json, write_json
 from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
+from tests.golden.conftest import WHOLE
 
 
 def delg(tmp_path, *arguments):
@@ -80,6 +83,18 @@ def test_a_ground_truth_of_another_set_is_told(tmp_path):
     assert told in done.stdout and told in (tmp_path / "out" / "report.md").read_text()
     assert len(read_json(tmp_path / "out" / "report.json")["settings"]["ground_truth_sha256"]) == 64
     assert not_released(build_benchmark("landmarks", str(revisited_set(tmp_path / "own")))) is None
+
+
+@pytest.mark.skipif(not (WHOLE.parent / "gnd").is_dir(), reason="the real ground truth is not here")
+@pytest.mark.parametrize("name", ["roxford5k", "rparis6k"])
+def test_a_ground_truth_is_known_in_any_form(tmp_path, name):
+    truth = load(WHOLE.parent / "gnd" / f"gnd_{name}.pkl")
+    write_json(tmp_path / f"gnd_{name}.json", to_json(truth))
+    chosen = from_dataset(str(tmp_path / f"gnd_{name}.json"))
+    assert chosen.name == name and not_released(chosen) is None
+    truth.labels[3].easy[0], truth.labels[3].hard[0] = truth.labels[3].hard[0], truth.labels[3].easy[0]
+    write_json(tmp_path / f"gnd_{name}.json", to_json(truth))
+    assert f"is not the released one of {name}" in str(not_released(from_dataset(str(tmp_path / f"gnd_{name}.json"))))
 
 
 def test_queries_without_positives(tmp_path):

@@ -80,6 +80,16 @@ def test_an_image_without_a_global_descriptor_is_skipped(folder):
     assert files.names == NAMES and files.global_descriptors.shape == (3, 0) and not files.skipped
 
 
+def test_the_identity_is_of_local_features_too(folder):
+    before = OfficialFiles.of(folder, NAMES).identity()
+    assert OfficialFiles.of(folder, NAMES).identity() == before
+    place = folder / "b.delg_local"
+    size = place.stat().st_size
+    other = features("b", 3, 7)
+    write_features(folder, replace(other, global_descriptor=features("b", 3, 0).global_descriptor))
+    assert place.stat().st_size == size and OfficialFiles.of(folder, NAMES).identity() != before
+
+
 def test_missing_and_damaged_files_are_named(folder):
     with pytest.raises(InputError, match=r"misses the file NAME\.delg_global of 2 of 4 images; the first is x\.delg"):
         OfficialFiles.of(folder, ["b", "x", "a.1", "y"])

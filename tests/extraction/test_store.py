@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,3 +229,35 @@ def test_settings_that_older_stores_do_not_record_have_one_meaning():
     older = {"extractor": "delg"}
     assert differing(older, older | {"runtime": "tensorflow", "precision": "float32", "iou": 1.0}) == []
     assert differing(older, older | {"runtime": "openvino"}) == ["runtime ('tensorflow' and 'openvino')"]
+
+
+def test_the_identity_is_of_all_features(tmp_path):
+    """Local features of other values and the same sizes, names and global descriptors are others."""
+    first, same = (build(tmp_path / name, [5, 0, 3, 1]) for name in "ab")
+    assert first.identity() == same.identity()
+    writer = StoreWriter(tmp_path / "c", SETTINGS, refs(4), shard_size=3)
+    for shard in writer.missing():
+        numbers = [int(ref.name[2:]) for ref in writer.shard_images(shard)]
+        made = [features(f"im{i}", [5, 0, 3, 1][i], i) for i in numbers]
+        made[-1] = replace(made[-1], descriptors=-made[-1].descriptors)
+        writer.write(shard, made, [])
+    other = writer.finish()
+    assert other.bytes_per_image() == first.bytes_per_image()
+    np.testing.assert_array_equal(other.global_descriptors, first.global_descriptors)
+    assert other.identity() != first.identity()
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_the_identity_of_a_store_without_hashes_is_of_samples(tmp_path, hashed):
+    stores = []
+    for name, sign in (("a", 1.0), ("b", -1.0)):
+        store = build(tmp_path / name, [5, 2])
+        if not hashed:
+            index = tmp_path / name / "shard-00000" / "index.json"
+            index.write_text(
+                json.dumps({key: value for key, value in json.loads(index.read_text()).items() if key != "sha256"})
+            )
+            scores = index.with_name("scores.npy")
+            np.save(scores, np.load(scores) * np.float32(sign))
+        stores.append(store)
+    assert (stores[0].identity() == stores[1].identity()) == hashed
