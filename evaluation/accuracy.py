@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.landmarks.truth import transfer
-from evaluation.runner import Alignment, Method
+from evaluation.method import Alignment, Method
 from extraction.features import Features
 from matching.threads import available, single_threaded
 

@@ -7,17 +7,16 @@ import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.identity import not_released, truths_sha256
+from evaluation.method import Outcome
 from evaluation.plan import Config, Plan
 from evaluation.protocols import Truth
 from evaluation.published import beside, overlap
-from evaluation.recorded import unrecorded, versions_between
+from evaluation.recorded import noted
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
-from evaluation.runner import Method, Outcome
 from evaluation.samples import trusted
 from evaluation.statistics import groups, too_few
 from evaluation.versions import versions
-from extraction.store import FeatureStore
 from protos.errors import InputError
 from protos.files import json_sha256, sha256
 
@@ -49,8 +48,6 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         },
         "junk": plan.junk,
         **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
-        **({"protocol_unknown": unknown} if (unknown := unrecorded(plan.methods[0].stores)) else {}),
-        **({"version_differences": noted} if (noted := versions_between(plan.methods[0].stores)) else {}),
         **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
         "model": config.model or config.index_features_dir,
         **({"published": config.published} if config.published else {}),
@@ -59,25 +56,11 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "rerank": {name: hyper_parameters(text) for name, text in plan.all_rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
         "features": {method.name: method.database.settings for method in plan.methods},
-        **_others(plan.methods[0]),
+        **noted(plan.methods[0]),
         "fingerprint": json_sha256(
             [config.published, [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]]
         ),
     }
-
-
-def _others(method: Method) -> JsonObject:
-    """Settings of query and distractor features where they are not those of the database, the queries' crop apart."""
-    found = {"query_features": _other(method, method.queries, "crop")}
-    if method.distractors is not None:
-        found["distractor_features"] = _other(method, method.distractors)
-    return {role: other for role, other in found.items() if other}
-
-
-def _other(method: Method, store: FeatureStore, *apart: str) -> JsonObject:
-    """Settings of a store where they are not those of the method's database."""
-    known = method.database.settings
-    return {key: value for key, value in store.settings.items() if key not in apart and known.get(key) != value}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:

@@ -6,15 +6,17 @@ Each stage lies on disk when it is done: feature stores in ``features/``, rows i
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from evaluation import streamed, written
+from evaluation import written
 from evaluation.accuracy import inlier_accuracy
 from evaluation.assemble import make_report, make_settings
 from evaluation.ledger import Ledger
+from evaluation.method import Method, Outcome
 from evaluation.overlays import matches_locally
 from evaluation.plan import Config, Plan, prepare
 from evaluation.report import text
 from evaluation.report.model import JsonObject, Report
-from evaluation.runner import Method, Outcome, Reranker, run
+from evaluation.runner import run
+from matching.reranker import Reranker
 
 
 def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
@@ -56,11 +58,8 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
             say(f"{outcome.method}: {_summary(outcome)}")
 
         recall = partial(_recall, plan, ledger)
-        if method.distractors is not None:
-            outcomes += streamed.run(chosen, method, rerankers, recall, finished, junk=plan.junk)
-        else:
-            keep = plan.predictions.keeper(chosen, method) if plan.predictions else None
-            outcomes += run(chosen, method, rerankers, recall, finished, junk=plan.junk, keep=keep)
+        keep = plan.predictions.keeper(chosen, method) if plan.predictions else None
+        outcomes += run(chosen, method, rerankers, recall, finished, junk=plan.junk, keep=keep)
         accuracy |= _measured(plan, method, ledger, rerankers)
     report = make_report(plan, outcomes, settings, accuracy)
     shown = zip(outcomes, [None, *plan.build_rerankers().values()])

@@ -16,37 +16,18 @@ import numpy as np
 from evaluation.landmark_metrics import MAX_PREDICTIONS
 from evaluation.landmark_votes import Labels, image_id, knn_vote
 from evaluation.ledger import file_name
-from evaluation.runner import Method
+from evaluation.method import Method
 from evaluation.versions import packages
-from extraction.features import Features, Floats
-from extraction.store import FeatureStore
 from matching.index import search
 from matching.ranking import Ranking
 from matching.rerankers import build_reranker
+from matching.source import Slice
 from protos.errors import InputError
 from protos.files import atomic_path, json_sha256, read_json, write_json
 from protos.progress import progress_bar
 
 QUERIES = 256  # searched at once
 JsonObject = dict[str, Any]
-
-
-class Block:
-    """Some of the queries of a store, as a source of features for rerankers."""
-
-    def __init__(self, store: FeatureStore, rows: range):
-        """Takes consecutive rows of a store."""
-        self._store, self._rows = store, rows
-        self.names = store.names[rows.start : rows.stop]
-        self.global_descriptors: Floats = store.global_descriptors[rows.start : rows.stop]
-
-    def __len__(self) -> int:
-        """Number of queries."""
-        return len(self.names)
-
-    def features(self, i: int) -> Features:
-        """All features of a query."""
-        return self._store.features(self._rows[i])
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +104,7 @@ def answer(task: Task, folder: Path) -> dict[str, dict[str, float]]:
 
 def _answered(task: Task, rows: range, missing: set[str]) -> Iterator[tuple[str, JsonObject]]:
     """Answers and seconds of some rows of the report, for a block of queries."""
-    block, database = Block(task.method.queries, rows), task.method.database
+    block, database = Slice(task.method.queries, rows), task.method.database
     rerankers = {suffix: build_reranker(task.rerankers[suffix]) for suffix in missing if suffix}
     wanted = MAX_PREDICTIONS if task.labels is None else task.neighbours
     start = time.perf_counter()

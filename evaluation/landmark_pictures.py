@@ -10,11 +10,12 @@ from evaluation import written
 from evaluation.benchmarks.base import Benchmark
 from evaluation.landmark_files import RetrievalSolution, Solution, read_retrieval_predictions
 from evaluation.landmark_votes import image_id
+from evaluation.method import SHOWN, Method, Outcome
 from evaluation.metrics import Scores
 from evaluation.protocols import Truth
 from evaluation.report import gallery
 from evaluation.report.model import Report
-from evaluation.runner import SHOWN, Method, Outcome, Reranker
+from matching.reranker import Reranker
 from matching.rerankers import build_reranker
 
 NOTHING = np.zeros(0, np.int64)

@@ -17,9 +17,9 @@ from evaluation.landmark_answers import Task, answer
 from evaluation.landmark_pictures import Shown
 from evaluation.landmark_scores import Answers, score_rows
 from evaluation.landmark_votes import Labels, labels_of
+from evaluation.method import FIRST_STAGE, Method
 from evaluation.report.model import JsonObject, Report
 from evaluation.rerank_rows import check_local, hyper_parameters, reranker_names
-from evaluation.runner import FIRST_STAGE, Method
 from extraction.store import FeatureStore
 from protos.errors import InputError
 from protos.files import check_writable, sha256
@@ -170,4 +170,5 @@ def _settings(config: Config, methods: list[Method], rerankers: dict[str, str]) 
         "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in methods},
         "features": {method.name: method.database.settings for method in methods},
+        **recorded.noted(methods[0]),
     }

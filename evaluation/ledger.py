@@ -12,8 +12,8 @@ import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.identity import identify_benchmark
+from evaluation.method import Method, Outcome
 from evaluation.metrics import Scores
-from evaluation.runner import Method, Outcome
 from evaluation.versions import packages
 from protos.errors import InputError
 from protos.files import json_sha256, read_json, write_json

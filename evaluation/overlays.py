@@ -3,9 +3,9 @@
 from typing import Any
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.method import Alignment, Method
 from evaluation.report.gallery import DrawMatches
 from evaluation.report.pairs import Picture, draw_pair
-from evaluation.runner import Alignment, Method
 
 
 def matches_locally(method: Method, reranker: Any) -> bool:

@@ -16,12 +16,13 @@ from evaluation.distractors import check_head, check_images
 from evaluation.floor import Floor, choose
 from evaluation.landmarks.truth import load_homographies
 from evaluation.ledger import Ledger
+from evaluation.method import FIRST_STAGE, JUNK, Method
 from evaluation.predictions import Predictions
 from evaluation.published import check_model
 from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
-from evaluation.runner import FIRST_STAGE, JUNK, Method, Reranker
 from extraction.images import list_images
 from extraction.pipeline import Extractor
+from matching.reranker import Reranker
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import check_writable, sha256

@@ -13,14 +13,13 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.vpr import image_key
 from evaluation.landmark_votes import image_id
 from evaluation.ledger import file_name
+from evaluation.method import Alignment, Method
 from evaluation.neighbours import filled, write
-from evaluation.runner import Alignment, Method
 from matching.ranking import Ranking
 from protos.errors import InputError
 from protos.files import atomic_path
 
 Answer = tuple[str, Sequence[str]]
-Keep = Callable[[str, str, Ranking], None]
 
 
 def trec(answers: Iterable[Answer], tag: str) -> Iterator[str]:
@@ -109,27 +108,40 @@ class Predictions:
         """Whether all files of a row are there."""
         return all(self.place(row, protocol, form).is_file() for protocol in protocols for form in self.formats)
 
-    def keeper(self, benchmark: Benchmark, method: Method) -> Keep:
-        """What writes a row's ranking, of rows of the method's stores; each file is whole or absent."""
-        alignment = Alignment(benchmark, method)
+    def keeper(self, benchmark: Benchmark, method: Method) -> "Keeper":
+        """What writes the rankings of a method."""
+        return Keeper(self, benchmark, Alignment(benchmark, method))
 
-        def keep(row: str, protocol: str, ranking: Ranking) -> None:
-            order = alignment.order(ranking)
-            answers = [
-                (query.name, [benchmark.database[d].name for d in found[: self.top_k]])
-                for query, found in zip(benchmark.queries, order, strict=True)
-            ]
-            for form in self.formats:
-                with atomic_path(self.place(row, protocol, form)) as place:
-                    if form == NEIGHBOURS:
-                        scores = alignment.scores(ranking)
-                        with place.open("wb") as output:
-                            write(output, filled(order, scores, len(benchmark.database), self.top_k))
-                        continue
-                    with place.open("w", encoding="utf-8") as file:
-                        file.writelines(f"{line}\n" for line in TEXTS[form](answers, row))
 
-        return keep
+@dataclass(frozen=True)
+class Keeper:
+    """Writes the rankings of a method's rows; each file is whole or absent."""
+
+    predictions: Predictions
+    benchmark: Benchmark
+    alignment: Alignment
+
+    @property
+    def top_k(self) -> int:
+        """How many results of each query are written."""
+        return self.predictions.top_k
+
+    def __call__(self, row: str, protocol: str, ranking: Ranking) -> None:
+        """Writes a row's ranking, of the method's queries and cut to ``top_k``, in all formats."""
+        order, database = self.alignment.order(ranking), self.benchmark.database
+        answers = [
+            (query.name, [database[d].name for d in found])
+            for query, found in zip(self.benchmark.queries, order, strict=True)
+        ]
+        for form in self.predictions.formats:
+            with atomic_path(self.predictions.place(row, protocol, form)) as place:
+                if form == NEIGHBOURS:
+                    scores = self.alignment.scores(ranking)
+                    with place.open("wb") as output:
+                        write(output, filled(order, scores, len(database), self.top_k))
+                    continue
+                with place.open("w", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in TEXTS[form](answers, row))
 
 
 def _check_ids(form: str, names: Sequence[str]) -> None:

@@ -7,9 +7,10 @@ asks for: see :mod:`evaluation.claimed`.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.runner import Method
+from evaluation.method import Method
 from extraction.images import EXIF_POLICY, ImageRef
 from extraction.settings import is_unknown
 from extraction.store import FeatureStore, differences, version_differences
@@ -91,6 +92,21 @@ def unrecorded(stores: Sequence[FeatureStore]) -> list[str]:
         for store in dict.fromkeys(stores)
         if is_unknown(store.settings)
     ]
+
+
+def noted(method: Method) -> dict[str, Any]:
+    """What else is recorded of a method's features in a report: of queries and distractors where they are others."""
+    found: dict[str, Any] = {"query_features": _other(method, method.queries, "crop")}
+    if method.distractors is not None:
+        found["distractor_features"] = _other(method, method.distractors)
+    found |= {"protocol_unknown": unrecorded(method.stores), "version_differences": versions_between(method.stores)}
+    return {key: value for key, value in found.items() if value}
+
+
+def _other(method: Method, store: FeatureStore, *apart: str) -> dict[str, Any]:
+    """Settings of a store where they are not those of the method's database."""
+    known = method.database.settings
+    return {key: value for key, value in store.settings.items() if key not in apart and known.get(key) != value}
 
 
 def _sentence(benchmark: Benchmark, wish: str, store: FeatureStore, recorded: str) -> str:

@@ -2,194 +2,112 @@
 
 As DELG was released: for each protocol its junk is taken out of the first-stage ranking, then the ranking is reranked,
 then scored. As SuperGlobal was released ("keep"): the whole ranking is reranked, once, and junk is passed over when
-it is scored. A reranker sees features and a ranking, never the truths.
+it is scored. A reranker sees features and a ranking, never the truths. Many queries are worked on in parts, so that the
+rankings that are held at once do not grow with their number.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation import metrics
 from evaluation.benchmarks.base import Benchmark
+from evaluation.distractors import check_head
+from evaluation.method import JUNK, SHOWN, Method, Outcome, Part, Rows
 from evaluation.metrics import Scores
-from evaluation.protocols import Truth
-from extraction.images import ImageRef
-from extraction.store import FeatureStore
-from matching import index
+from evaluation.stages import Search, Stage
 from matching.ranking import Ranking
-from protos.errors import InputError
-
-JUNK = ("remove_before_rerank", "keep")  # as DELG was released, and as SuperGlobal was
-SHOWN = 10  # results of each ranking that are kept for the report
-FIRST_STAGE = "global"
-Reranker = Callable[[FeatureStore, FeatureStore, Ranking], Ranking]
-Rows = NDArray[np.int64]
+from matching.reranker import Reranker
 
 
-@dataclass(frozen=True, eq=False)
-class Method:
-    """One way of describing images, extracted for a benchmark.
-
-    Attributes:
-      name: ``"global"`` for the model under test, the baseline's name for a baseline.
-      queries: features of the query images.
-      database: features of the database images (the same object where every image is a query).
-      distractors: features of further database images, all of them wrong, which are streamed; None without.
-    """
-
-    name: str
-    queries: FeatureStore
-    database: FeatureStore
-    distractors: FeatureStore | None = None
+class Keep(Protocol):
+    """What takes rankings."""
 
     @property
-    def stores(self) -> list[FeatureStore]:
-        """The stores that are searched together: queries, database, and distractors where there are some."""
-        return [store for store in (self.queries, self.database, self.distractors) if store is not None]
+    def top_k(self) -> int:
+        """How many results of each query it takes."""
+        ...
 
-    def row_name(self, reranker: str = "") -> str:
-        """``"global"``, ``"global+ransac"``, ``"rootsift+ransac"``."""
-        return f"{self.name}+{reranker}" if reranker else self.name
+    def __call__(self, row: str, protocol: str, ranking: Ranking) -> None:
+        """Takes the ranking of the method's queries that was scored under a protocol."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one method, with or without a reranker, reached.
+class Evaluated:
+    """What a reranker, or the first stage, reached on some queries or on all.
 
     Attributes:
-      method: the row's name.
       scores: for each protocol the scores of the benchmark's queries.
-      top: for each protocol ``(Q, 10)`` int64 rows of the benchmark's database, ``-1`` where there is none.
-      ms_per_query: milliseconds per query of the stages ``search`` and ``rerank``.
-      bytes_per_image: of the database, ``global`` and ``local``.
+      top: for each protocol ``(Q, 10)`` first results.
+      heads: for each protocol the ranking that was scored, of the method's queries, as much of it as was asked for.
+      seconds: of the reranker, measured on the first protocol, when nothing that it may remember is there yet.
     """
 
-    method: str
     scores: dict[str, Scores]
     top: dict[str, Rows]
-    ms_per_query: dict[str, float]
-    bytes_per_image: dict[str, float]
+    heads: dict[str, Ranking]
+    seconds: float
 
 
-class Alignment:
-    """Translates between a benchmark's images and the rows of the stores that describe them.
-
-    A store misses the images that could not be read. Such a query finds nothing; such a database image is never found.
-    """
-
-    def __init__(self, benchmark: Benchmark, method: Method):
-        self.query_rows = _rows(benchmark.queries, method.queries)
-        self.database_rows = _rows(benchmark.database, method.database)
-        self.benchmark_rows = np.full(len(method.database), -1, np.int64)
-        present = np.flatnonzero(self.database_rows >= 0)
-        self.benchmark_rows[self.database_rows[present]] = present
-
-    def junk(self, truths: list[Truth], queries: int) -> list[Rows]:
-        """For each of the store's queries the junk, as rows of the database store."""
-        sets: list[Rows] = [np.zeros(0, np.int64)] * queries
-        for row, truth in zip(self.query_rows, truths):
-            if row >= 0:
-                junk = self.database_rows[truth.junk]
-                sets[row] = junk[junk >= 0]
-        return sets
-
-    def order(self, ranking: Ranking) -> list[Rows]:
-        """For each of the benchmark's queries its results, as rows of the benchmark's database."""
-        return [self.benchmark_rows[ranking.row(row)] if row >= 0 else np.zeros(0, np.int64) for row in self.query_rows]
-
-    def scores(self, ranking: Ranking) -> list[NDArray[np.float32]]:
-        """For each of the benchmark's queries the scores of its results."""
-        return [
-            ranking.scores[row, : len(ranking.row(row))] if row >= 0 else np.zeros(0, np.float32)
-            for row in self.query_rows
-        ]
-
-
-def _rows(images: list[ImageRef], store: FeatureStore) -> Rows:
-    """Row of each image in the store; -1 for those that the store lists as skipped."""
-    skipped = {entry["name"] for entry in store.skipped}
-    known = {name: row for row, name in enumerate(store.names)}
-    rows = np.array([known.get(image.name, -1) for image in images], np.int64)
-    lost = [image.name for image, row in zip(images, rows) if row < 0 and image.name not in skipped]
-    extra = known.keys() - {image.name for image in images}
-    if lost or extra:
-        raise InputError(
-            f"The feature store {store.folder} is not of this benchmark: {len(lost)} of its {len(images)} images are "
-            f"missing and {len(extra)} are unknown, such as {min(lost or extra)!r}."
-        )
-    return rows
-
-
-def search(method: Method) -> tuple[Ranking, float]:
-    """First stage: every database image by similarity of the global descriptor.
+def evaluate(search: Search, reranker: Reranker | None = None, *, junk: str = JUNK[0], top_k: int = 0) -> Evaluated:
+    """Scores a first stage, reranked or not, under each protocol.
 
     Args:
-      method: the stores; whether they were made alike is proven before, see :mod:`evaluation.recorded`.
-
-    Returns:
-      The ranking of the store's queries, and milliseconds per query.
-
-    Raises:
-      InputError: the descriptors of the stores differ in length.
-    """
-    method.queries.check_shapes(method.database)
-    start = time.perf_counter()
-    ranking = index.search(method.queries.global_descriptors, method.database.global_descriptors)
-    return ranking, 1000 * (time.perf_counter() - start) / max(len(method.queries), 1)
-
-
-def evaluate(
-    benchmark: Benchmark,
-    method: Method,
-    ranking: Ranking,
-    reranker: Reranker | None = None,
-    *,
-    junk: str = JUNK[0],
-    keep: Callable[[str, Ranking], None] | None = None,
-) -> tuple[dict[str, Scores], dict[str, Rows], float]:
-    """Scores a first-stage ranking, reranked or not, under each protocol.
-
-    Args:
-      benchmark: the truths.
-      method: the stores that the ranking is of.
-      ranking: the first stage, all of the database.
+      search: the first stage.
       reranker: the second stage; None scores the first.
-      junk: when it leaves the ranking, one of :data:`JUNK`.
-      keep: is given each protocol and the ranking that was scored under it.
+      junk: when it leaves the ranking, one of :data:`evaluation.method.JUNK`.
+      top_k: how many results of each query are given back, besides those that are shown.
 
     Returns:
-      Scores of each protocol; its first results; milliseconds per query of the reranker, measured on the first
-      protocol, when nothing that it may remember is there yet.
+      What was reached.
     """
-    alignment = Alignment(benchmark, method)
-    scores, top = {}, {}
-    milliseconds: list[float] = []
-    for protocol, truths in benchmark.protocols.items():
-        if junk == JUNK[0] or not milliseconds:
-            removed = alignment.junk(truths, len(method.queries))
-            stage = ranking.without(removed) if junk == JUNK[0] else ranking
+    found = [
+        (part, _evaluate(search, (part, stage), reranker, junk=junk, top_k=top_k)) for part, stage in search.stages()
+    ]
+    return found[0][1] if len(found) == 1 else _joined(found, len(search.benchmark.queries))
+
+
+def _evaluate(
+    search: Search, some: tuple[Part, Stage], reranker: Reranker | None, *, junk: str, top_k: int
+) -> Evaluated:
+    """Scores a part of the queries."""
+    part, first = some
+    found = Evaluated({}, {}, {}, 0.0)
+    times: list[float] = []
+    for protocol, truths in search.benchmark.protocols.items():
+        if junk == JUNK[0] or not times:
+            stage = first.without(search.alignment.junk(part, truths)) if junk == JUNK[0] else first
+            head = stage.head(reranker)
             start = time.perf_counter()
             if reranker is not None:
-                stage = reranker(method.queries, method.database, stage)
-            milliseconds.append(1000 * (time.perf_counter() - start) / max(len(method.queries), 1))
-        if keep is not None:
-            keep(protocol, stage)
-        order = alignment.order(stage)
-        scores[protocol] = metrics.evaluate(order, truths, benchmark.ks)
-        top[protocol] = _first(order)
-    return scores, top, milliseconds[0] if reranker is not None else 0.0
+                head = reranker(part.queries, stage.database, head)
+            times.append(time.perf_counter() - start)
+        found.scores[protocol] = stage.scores(head, part.rows, [truths[place] for place in part.places])
+        found.top[protocol] = stage.top(head, part.rows)
+        found.heads[protocol] = head.top(top_k)
+    return Evaluated(found.scores, found.top, found.heads, times[0] if reranker is not None else 0.0)
 
 
-def _first(order: list[Rows]) -> Rows:
-    """``(Q, SHOWN)`` first results, filled with -1."""
-    top = np.full((len(order), SHOWN), -1, np.int64)
-    for q, row in enumerate(order):
-        top[q, : min(SHOWN, len(row))] = row[:SHOWN]
-    return top
+def _joined(parts: list[tuple[Part, Evaluated]], count: int) -> Evaluated:
+    """What was reached on all queries."""
+    joined = Evaluated({}, {}, {}, sum(found.seconds for _, found in parts))
+    for protocol, one in parts[0][1].scores.items():
+        width = len(one.ks)
+        scores = Scores(np.empty(count), np.empty((count, width)), np.empty((count, width)), one.ks)
+        top = np.empty((count, SHOWN), np.int64)
+        for part, found in parts:
+            mine = found.scores[protocol]
+            for name in ("ap", "precisions", "recalls"):
+                getattr(scores, name)[part.places] = getattr(mine, name)
+            top[part.places] = found.top[protocol]
+        heads = [found.heads[protocol] for _, found in parts]
+        joined.scores[protocol], joined.top[protocol] = scores, top
+        joined.heads[protocol] = Ranking(
+            np.concatenate([head.indices for head in heads]), np.concatenate([head.scores for head in heads])
+        )
+    return joined
 
 
 def run(
@@ -200,35 +118,51 @@ def run(
     finished: Callable[[Outcome], None] = lambda outcome: None,
     *,
     junk: str = JUNK[0],
-    keep: Callable[[str, str, Ranking], None] | None = None,
+    keep: Keep | None = None,
 ) -> list[Outcome]:
     """All rows of one method: the first stage, then each reranker on it.
 
     Args:
       benchmark: queries, database and truths.
-      method: their features.
+      method: their features; distractors are streamed.
       rerankers: row suffix to reranker.
       recall: gives a row that an earlier, interrupted run has finished, or None.
       finished: is given each row when it is done.
-      junk: when it leaves the ranking, one of :data:`JUNK`.
+      junk: when it leaves the ranking, one of :data:`evaluation.method.JUNK`.
       keep: is given the row's name, the protocol and the ranking that was scored.
 
     Returns:
       The outcomes, first stage first.
+
+    Raises:
+      InputError: the descriptors of the stores differ in length, or with distractors a reranker reorders more than is
+        kept.
     """
     names = {suffix: method.row_name(suffix) for suffix in ("", *rerankers)}
     outcomes = {suffix: recall(name) for suffix, name in names.items()}
     if all(outcomes.values()):
         return [outcome for outcome in outcomes.values() if outcome]
-    ranking, searched = search(method)
-    first = outcomes[""]
-    searched = first.ms_per_query["search"] if first else searched
+    search = Search(benchmark, method, _head(method, rerankers))
+    first, count = outcomes[""], max(len(method.queries), 1)
+    searched = first.ms_per_query["search"] if first else None
     for suffix, name in names.items():
         if outcomes[suffix] is None:
-            kept = None if keep is None else partial(keep, name)
-            scores, top, reranked = evaluate(benchmark, method, ranking, rerankers.get(suffix), junk=junk, keep=kept)
-            times = {"search": searched, "rerank": reranked}
-            outcome = Outcome(name, scores, top, times, method.database.bytes_per_image())
+            found = evaluate(search, rerankers.get(suffix), junk=junk, top_k=keep.top_k if keep else 0)
+            searched = search.ms_per_query if searched is None else searched
+            if keep is not None:
+                for protocol, head in found.heads.items():
+                    keep(name, protocol, head)
+            times = {"search": searched, "rerank": 1000 * found.seconds / count}
+            outcome = Outcome(name, found.scores, found.top, times, method.database.bytes_per_image())
             finished(outcome)
             outcomes[suffix] = outcome
     return [outcome for outcome in outcomes.values() if outcome]
+
+
+def _head(method: Method, rerankers: Mapping[str, Reranker]) -> int:
+    """How many distractors are kept of each query: as many as any reranker looks at."""
+    if method.distractors is None:
+        return SHOWN
+    for name, reranker in rerankers.items():
+        check_head(reranker.head, name)
+    return max([SHOWN, *(reranker.head for reranker in rerankers.values())])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.distractors import check_store
-from evaluation.runner import FIRST_STAGE, Method
+from evaluation.method import FIRST_STAGE, Alignment, Method
 from extraction.batches import batches, fingerprint
 from extraction.describing import Extractor
 from extraction.extractors import EXTRACTORS, build_extractor
@@ -173,7 +173,7 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
       The method.
 
     Raises:
-      InputError: features are missing.
+      InputError: features are missing, or are of other images.
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
@@ -183,4 +183,6 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
     if distractors is not None:
         for store in (queries, database):
             check_store(store, distractors)
-    return Method(FIRST_STAGE, queries, database, distractors)
+    method = Method(FIRST_STAGE, queries, database, distractors)
+    Alignment(benchmark, method)
+    return method

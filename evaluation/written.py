@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.method import Method, Outcome
 from evaluation.overlays import drawer
 from evaluation.report import gallery, html, text
 from evaluation.report.model import Report
-from evaluation.runner import Method, Outcome, Reranker
+from matching.reranker import Reranker
 from protos.errors import InputError
 from protos.files import read_json, write_json, write_text
 

@@ -68,6 +68,24 @@ class MemorySource:
         return len(self._images)
 
 
+class Slice:
+    """Some consecutive images of a source."""
+
+    def __init__(self, source: Source, rows: range):
+        """Takes the rows ``rows.start`` to ``rows.stop``, without it."""
+        self._source, self._rows = source, rows
+        self.names = source.names[rows.start : rows.stop]
+        self.global_descriptors: Floats = source.global_descriptors[rows.start : rows.stop]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.names)
+
+    def features(self, i: int) -> Features:
+        """All features of image ``i``."""
+        return self._source.features(self._rows[i])
+
+
 def matrix(descriptors: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     """Checks a set of global descriptors, without reading it.
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from evaluation.benchmarks.revisited import from_file
 from evaluation.distractors import check_head
-from evaluation.runner import Method
-from evaluation.streamed import run
+from evaluation.method import Method
+from evaluation.runner import run
 from extraction.store import FORMAT, GLOBAL, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers import build_reranker
 from protos.errors import InputError

@@ -22,7 +22,7 @@ import numpy as np
 
 from evaluation import metrics
 from evaluation.benchmarks.folders import PROTOCOL, folders
-from evaluation.runner import Alignment, search
+from evaluation.method import Alignment
 from evaluation.statistics import Groups, Values, groups
 from evaluation.stores import opened
 from matching import index
@@ -79,7 +79,8 @@ def read(options: argparse.Namespace, place: Path) -> Case:
     def quality(ranking: Ranking) -> Values:
         return 100 * metrics.evaluate(alignment.order(ranking), truths).ap
 
-    return Case(queries, database, search(method)[0], quality, groups(truths))
+    first = index.search(*(store.global_descriptors for store in method.stores))
+    return Case(queries, database, first, quality, groups(truths))
 
 
 def released(case: Case, q: int, candidates: int, residual: float) -> Ranking:

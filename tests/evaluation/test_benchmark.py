@@ -106,7 +106,7 @@ def test_an_interrupted_run_keeps_its_rows(config, tmp_path, monkeypatch):
     ran = []
     evaluate = job.run.__globals__["evaluate"]
     monkeypatch.setitem(
-        job.run.__globals__, "evaluate", lambda *given, **more: ran.append(given[3]) or evaluate(*given, **more)
+        job.run.__globals__, "evaluate", lambda *given, **more: ran.append(given[1]) or evaluate(*given, **more)
     )
     again, _ = run(config)
     assert len(ran) == 1 and ran[0].head == 5
@@ -227,7 +227,7 @@ def test_existing_stores_are_used_and_checked(tmp_path):
     )
     with pytest.raises(InputError, match="--query_features_dir"):
         run(from_stores)
-    with pytest.raises(InputError, match=r"query images to be cropped to their boxes.*crop=False"):
+    with pytest.raises(InputError, match=r"is not of this benchmark: 2 of its 2 images are missing and 5 are unknown"):
         run(replace(from_stores, query_features_dir=str(made / "database")))
     second, _ = run(replace(from_stores, query_features_dir=str(made / "queries")))
     assert [row.metrics["easy"] for row in second.rows] == [row.metrics["easy"] for row in first.rows]

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation import distractors, job, runner, streamed
+from evaluation import distractors, job, runner
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.distractors import check_store
+from evaluation.method import JUNK, Method
 from evaluation.plan import Config
 from evaluation.protocols import Truth
-from evaluation.runner import Method
 from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.pipeline import extract
@@ -70,13 +70,13 @@ def world(tmp_path_factory):
 RERANKERS = ["", "superglobal(m=40, k=3)", "alpha_qe(top_k=50)", "k_reciprocal(top_k=30)", "diffusion(top_k=30)"]
 
 
-@pytest.mark.parametrize("junk", runner.JUNK)
+@pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("text", RERANKERS)
 def test_scores_are_those_of_one_ranking_of_everything(world, text, junk, monkeypatch):
     monkeypatch.setattr(exact, "BLOCK_BYTES", 64 * SIZE)  # many blocks
     benchmark, method, whole, together = world
     rerankers = {"r": build_reranker(text)} if text else {}
-    ours = streamed.run(benchmark, method, rerankers, junk=junk)
+    ours = runner.run(benchmark, method, rerankers, junk=junk)
     expected = runner.run(whole, together, rerankers, junk=junk)
     for one, other in zip(ours, expected, strict=True):
         for protocol in benchmark.protocols:
@@ -91,7 +91,7 @@ def test_scores_are_those_of_one_ranking_of_everything(world, text, junk, monkey
 def test_a_reranker_of_everything_is_refused(world):
     benchmark, method, *_ = world
     with pytest.raises(InputError, match="expects a top_k of at most 20000"):
-        streamed.run(benchmark, method, {"alpha_qe": build_reranker("alpha_qe")})
+        runner.run(benchmark, method, {"alpha_qe": build_reranker("alpha_qe")})
 
 
 def test_joined_rows_are_those_of_both(world):

@@ -8,8 +8,10 @@ import pytest
 from evaluation import job
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.ledger import Ledger
+from evaluation.method import Method
 from evaluation.plan import Config
-from evaluation.runner import Method, evaluate, search
+from evaluation.runner import evaluate
+from evaluation.stages import Search
 from extraction.pipeline import extract
 from protos.errors import InputError
 from protos.files import read_json
@@ -34,8 +36,8 @@ def test_kept_junk_is_seen_by_the_reranker_and_passed_over_in_scores(tmp_path):
         for name, images in (("queries", benchmark.queries), ("database", benchmark.database))
     ]
     method, reranker = Method("global", *stores), Reverse()
-    ranking, _ = search(method)
-    scores, top, _ = evaluate(benchmark, method, ranking, reranker, junk="keep")
+    found = evaluate(Search(benchmark, method), reranker, junk="keep")
+    scores, top = found.scores, found.top
     assert len(reranker.given) == 1, "one ranking serves all protocols"
     assert reranker.given[0][0][:3] == ["a", "c", "b"]
     assert {tuple(rows[0]) for rows in top.values()} == {tuple(top["easy"][0])}

@@ -6,9 +6,9 @@ import numpy as np
 
 from evaluation import overlays
 from evaluation.benchmarks.base import Benchmark
+from evaluation.method import Method
 from evaluation.protocols import Truth
 from evaluation.report import pairs
-from evaluation.runner import Method
 from extraction.features import Features
 from extraction.pipeline import extract
 from tests.evaluation.tiny import GREEN, RED, refs

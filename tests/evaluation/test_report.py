@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.method import Outcome
 from evaluation.metrics import Scores
 from evaluation.protocols import Truth
 from evaluation.published import beside
 from evaluation.report import charts, gallery, html, queries, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.report.tradeoff import tradeoff
-from evaluation.runner import Outcome
 from evaluation.samples import trusted
 from extraction.images import ImageRef
 from protos.errors import InputError
