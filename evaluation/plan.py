@@ -21,6 +21,7 @@ from evaluation.predictions import Predictions
 from evaluation.published import check_model
 from evaluation.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
 from extraction.images import list_images
+from extraction.official_config import heads_of
 from extraction.pipeline import Extractor
 from matching.reranker import Reranker
 from matching.rerankers import build_reranker
@@ -176,7 +177,7 @@ def prepare(config: Config) -> Plan:
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
     methods, mismatches = _methods(config, chosen, extractors, features, rerankers)
-    for store in (methods[0].queries, methods[0].database):
+    for store in methods[0].stores:
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
                 check_local(rerankers, store.folder)
@@ -217,13 +218,15 @@ def _methods(
         local = given.database.bytes_per_image()["local"] > 0
     else:
         claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
-        local = "local" in getattr(extractors[FIRST_STAGE], "heads", ("local",))
+        local = "local" in heads_of(extractors[FIRST_STAGE])
     claim = Claim(claims, local, config.junk, rerankers)
     mismatches += with_published(config.published, chosen.name, claim)
     recorded.check(mismatches, config.allow_protocol_mismatch)
     for name, extractor in extractors.items():
         method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
-        methods.append(stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype))
+        matched = rerankers.keys() > without_local(rerankers).keys()
+        more = stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype, local=matched)
+        methods.append(more)
     return methods, mismatches
 
 

@@ -12,6 +12,8 @@ from extraction.describing import Extractor
 from extraction.extractors import EXTRACTORS, build_extractor
 from extraction.images import ImageRef, list_images
 from extraction.official import open_features
+from extraction.official_config import heads_of, selected
+from extraction.official_writer import Kinds
 from extraction.pipeline import check_local_dtype, extract
 from extraction.store import PLAN, FeatureStore
 from protos import spec
@@ -139,7 +141,9 @@ def _changed(images: list[ImageRef], place: Path) -> str | None:
     return f"The features in {place} are of other photos: {what}. Remove that folder, or choose another --features_dir."
 
 
-def with_distractors(method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str) -> Method:
+def with_distractors(
+    method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str, *, local: bool = True
+) -> Method:
     """The method with features of distractor images beside its database; as it is where there are none.
 
     Args:
@@ -147,6 +151,7 @@ def with_distractors(method: Method, extractor: Extractor, images_dir: str | Non
       extractor: what it was extracted by.
       images_dir: folder of the distractors; None without.
       local_dtype: how local features are stored.
+      local: whether their local features are matched; otherwise only their global descriptors are made.
 
     Returns:
       The method.
@@ -157,7 +162,14 @@ def with_distractors(method: Method, extractor: Extractor, images_dir: str | Non
     if images_dir is None:
         return method
     place = method.database.folder.parent / "distractors"
+    if not local and "local" in heads_of(extractor) and not _holds_local(place):
+        extractor = selected(extractor, Kinds(local=False, global_=True))
     return replace(method, distractors=_extract(extractor, list_images(images_dir), place, local_dtype))
+
+
+def _holds_local(place: Path) -> bool:
+    """Whether a store that was begun is one with local features."""
+    return (place / PLAN).is_file() and read_json(place / PLAN)["settings"].get("use_local_features", True)
 
 
 def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:

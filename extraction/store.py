@@ -36,9 +36,11 @@ from protos.npy import map_array
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-MAY_DIFFER = frozenset({"crop", "runtime"})  # settings that need not agree between queries and database
+MAY_DIFFER = frozenset(
+    {"crop", "runtime", "use_local_features"}
+)  # settings that need not agree between queries and database
 VERSIONS = ("package_version", "opencv", "decoder")  # nor these; of the decoder its name has to
-WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow"}  # of stores that do not record it
+WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow", "use_global_features": True}
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
@@ -58,7 +60,7 @@ def shard_name(number: int) -> str:
 
 
 def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """What differs between two settings, each as ``key (left and right)``."""
+    """What differs between two settings, each as ``key (left and right)``; what is not recorded is as it once was."""
     pairs = {
         key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
         for key in sorted(left.keys() | right.keys())

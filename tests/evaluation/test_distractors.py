@@ -15,11 +15,13 @@ from evaluation.protocols import Truth
 from extraction.features import Features
 from extraction.images import ImageRef
 from extraction.pipeline import extract
+from extraction.store import FeatureStore
 from extraction.store_writer import StoreWriter
 from matching.indexes import exact
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from tests.evaluation.tiny import MeanColour, paint, refs, revisited_set
+from tests.extraction.pictures import write_picture
 
 QUERIES, DATABASE, DISTRACTORS, SIZE = 7, 60, 400, 16
 
@@ -181,3 +183,33 @@ def test_the_protocol_of_distractors_is_checked_and_recorded(tmp_path):
     allowed = job.benchmark(replace(given, allow_protocol_mismatch=True), lambda line: None)
     assert allowed.settings["distractor_features"] == {"crop": True}
     assert allowed.settings["distractors_dir"] == str(tmp_path / "m")
+
+
+def test_local_features_of_distractors_are_made_where_they_are_matched(tmp_path):
+    folder = revisited_set(tmp_path / "set", "roxford5k")
+    for i, path in enumerate(sorted((folder / "jpg").iterdir())):
+        write_picture(path, 90, 120, seed=i)
+    for i in range(3):
+        write_picture(tmp_path / "more" / f"m{i}.jpg", 90, 120, seed=20 + i)
+    config = Config(
+        "roxford5k+r1m", str(folder), str(tmp_path / "out"), "rootsift", distractors_dir=str(tmp_path / "more")
+    )
+    config = replace(config, baselines=(), rerank=("superglobal(m=4, k=1)",))
+    made = tmp_path / "out" / "features" / "global"
+    first = job.benchmark(config, lambda line: None)
+    sizes = [FeatureStore.open(made / name).bytes_per_image()["local"] for name in ("database", "distractors")]
+    assert sizes[0] > 0 and sizes[1] == 0
+    stores = {"query_features_dir": "queries", "index_features_dir": "database", "distractors_dir": "distractors"}
+    again = replace(config, model=None, **{flag: str(made / name) for flag, name in stores.items()})
+    second = job.benchmark(replace(again, output_dir=str(tmp_path / "two")), lambda line: None)
+    assert [row.metrics for row in second.rows] == [row.metrics for row in first.rows]
+    assert "protocol_mismatch" not in second.settings
+    with pytest.raises(InputError, match=r"--rerank=ransac matches local features; .*distractors holds none\."):
+        job.benchmark(replace(again, rerank=("ransac",)), lambda line: None)
+    with pytest.raises(InputError, match=r"use_local_features"):
+        job.benchmark(replace(config, rerank=("ransac",)), lambda line: None)
+    whole = replace(config, rerank=("ransac(top_k=3)",), features_dir=str(tmp_path / "whole"))
+    job.benchmark(whole, lambda line: None)
+    kept = job.benchmark(replace(whole, rerank=config.rerank), lambda line: None)
+    assert [row.metrics for row in kept.rows] == [row.metrics for row in first.rows]
+    assert FeatureStore.open(tmp_path / "whole" / "global" / "distractors").bytes_per_image()["local"] > 0
