@@ -86,8 +86,13 @@ def _evaluate(
             times.append(time.perf_counter() - start)
         found.scores[protocol] = stage.scores(head, part.rows, [truths[place] for place in part.places])
         found.top[protocol] = stage.top(head, part.rows)
-        found.heads[protocol] = head.top(top_k)
+        found.heads[protocol] = _copied(head.top(top_k))
     return Evaluated(found.scores, found.top, found.heads, times[0] if reranker is not None else 0.0)
+
+
+def _copied(ranking: Ranking) -> Ranking:
+    """The same, which does not keep a larger ranking in memory that it is a view of."""
+    return Ranking(ranking.indices.copy(), ranking.scores.copy())
 
 
 def _joined(parts: list[tuple[Part, Evaluated]], count: int) -> Evaluated:

@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = {name for name in options.only.split(",") if name}
     for seed in seeds:
         for key, row in study.rows.items():
-            if chosen and key not in chosen:
+            if row.reports or (chosen and key not in chosen):
                 continue
             folder = output / str(seed)
             model = train(study.trainings[row.training], study, options, seed, folder / f"training_{row.training}")

@@ -28,6 +28,7 @@ class Row:
       whiten: False for local descriptors as they are; None for a whitening; a number for one that shortens them.
       flags: of delg-benchmark.
       rerank: rerankers beside RANSAC, after a comma; None for the first stage alone.
+      reports: key of the row whose reports are held against another base here; empty for its own.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Row:
     whiten: bool | int | None = False
     flags: tuple[str, ...] = ()
     rerank: str | None = ""
+    reports: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ HEAD_ROWS = {
     "raw": Row("no autoencoder, all channels", "raw"),
     "pca": Row("no autoencoder, PCA whitening to 64 values", "raw", whiten=64),
     "whitened": Row("autoencoder, its 64 values whitened", whiten=None),
+    "pair": Row("that PCA whitening against the autoencoder's whitened values", base="whitened", reports="pca"),
     "binary": Row("... and binary", base="whitened", whiten=None, flags=("--local_dtype=binary",)),
     "signs": Row("binary without the whitening", flags=("--local_dtype=binary",)),
 }

@@ -37,8 +37,8 @@ def tables(study: Study, output: Path, seeds: list[int]) -> str:
 def reports(study: Study, output: Path, seeds: list[int], kind: str) -> dict[str, Reports]:
     """The reports of each row."""
     found: dict[str, Reports] = {}
-    for key in study.rows:
-        places = {seed: output / str(seed) / key / kind for seed in seeds}
+    for key, row in study.rows.items():
+        places = {seed: output / str(seed) / (row.reports or key) / kind for seed in seeds}
         one = {seed: read_report(place) for seed, place in places.items() if (place / "report.json").is_file()}
         if one:
             found[key] = one

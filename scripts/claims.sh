@@ -1,8 +1,9 @@
 #!/bin/sh
 # Puts claims of the papers to the test, three seeds each, tables with intervals:
 #   rerankers and small local features on RootSIFT, procedural landmarks                     OUTPUT_DIR/rerankers/claims.md
-#   DELG's heads and SuperGlobal's switches on models trained on procedural landmarks        OUTPUT_DIR/landmarks/table.md
-#   the same and the losses on photos, and what SuperGlobal's speed-up is made of            OUTPUT_DIR/photos/table.md, speedup.md
+#   DELG's heads and SuperGlobal's switches on models trained on procedural landmarks,
+#   and what SuperGlobal's speed-up is made of                                               OUTPUT_DIR/landmarks/table.md, speedup.md
+#   the same and the losses on photos                                                        OUTPUT_DIR/photos/table.md, speedup.md
 # Usage: sh scripts/claims.sh [OUTPUT_DIR] [SEEDS] [PHOTOS_DIR SQUEEZENET.h5]     (default: out-claims, "0 1 2", no photos)
 # PHOTOS_DIR holds train, test and iconic, each with a sub-folder per instance. Interrupted, the same command continues.
 set -eu
@@ -36,6 +37,11 @@ done
 commas=$(echo $seeds | tr ' ' ',')
 "$PYTHON" -m delg landmarks --output_dir="$output/landmarks/set" --num_workers=1
 "$PYTHON" -m scripts.ablation landmarks "$output/landmarks/set" "$output/landmarks" --seeds="$commas"
+set --
+for seed in $seeds; do
+  set -- "$@" "$output/landmarks/$seed/base/features/global"
+done
+"$PYTHON" -m scripts.speedup "$output/landmarks/set" "$@" "$output/landmarks" --benchmark=landmarks --residual=4 --most_queries=20
 if [ -n "$photos" ]; then
   "$PYTHON" -m scripts.ablation grocery "$photos/train" "$photos/test" "$photos/iconic" "$output/photos" --seeds="$commas" \
     --squeezenet="$weights"
@@ -43,5 +49,5 @@ if [ -n "$photos" ]; then
   for seed in $seeds; do
     set -- "$@" "$output/photos/$seed/base/features/global"
   done
-  "$PYTHON" -m scripts.speedup "$photos/test" "$photos/iconic" "$@" "$output/photos"
+  "$PYTHON" -m scripts.speedup "$photos/test" "$@" "$output/photos" --queries_dir="$photos/iconic"
 fi

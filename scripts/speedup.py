@@ -1,27 +1,29 @@
 """How much faster SuperGlobal reranks than RANSAC, and what of it the algorithm gives and what the implementation.
 
-python -m scripts.speedup DATABASE_DIR QUERIES_DIR FEATURES_DIR [FEATURES_DIR ...] OUTPUT_DIR [--candidates=100]
+python -m scripts.speedup DATA_DIR FEATURES_DIR [FEATURES_DIR ...] OUTPUT_DIR --queries_dir=DIR [--candidates=100]
+python -m scripts.speedup DATA_DIR FEATURES_DIR [FEATURES_DIR ...] OUTPUT_DIR --benchmark=landmarks [--most_queries=20]
 
 A FEATURES_DIR, one for each seed of the training, holds the stores ``queries`` and ``database`` of a finished
-delg-benchmark --benchmark=folders. In one process, on the same candidates: the released matching (k-d tree,
+delg-benchmark. In one process, on the same candidates: the released matching (k-d tree,
 scikit-image's RANSAC, one thread), ours on one thread and on all, SuperGlobal written out literally, ours on one thread
 and on all. Then RANSAC with the fewest candidates that reach SuperGlobal's mAP. All features of a seed are in memory.
 
-On one thread a query is timed by itself, the median of the repeats; on all threads all queries together. Intervals are
+On one thread a query is timed by itself, the median of the repeats; the methods take turns, a repeat of all queries
+each (the released matching has one repeat). On all threads all queries together. Intervals are
 those of other queries, of the mean over the seeds; the values of each seed stand beside. Writes OUTPUT_DIR/speedup.md.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from evaluation import metrics
-from evaluation.benchmarks.folders import PROTOCOL, folders
+from evaluation.benchmarks.table import build_benchmark
 from evaluation.method import Alignment
 from evaluation.statistics import Groups, Values, groups
 from evaluation.stores import opened
@@ -69,17 +71,21 @@ Action = Callable[[int], Ranking]  # reranks one query
 
 
 def read(options: argparse.Namespace, place: Path) -> Case:
-    """The features of a seed, and the truth."""
-    benchmark = folders(options.database_dir, options.queries_dir)
+    """The features of a seed, and the truth; of many queries as many as are asked for, spread evenly."""
+    benchmark = build_benchmark(options.benchmark, options.data_dir, options.queries_dir)
     method = opened(benchmark, str(place / "queries"), str(place / "database"))
-    alignment, truths = Alignment(benchmark, method), benchmark.protocols[PROTOCOL]
-    queries = [MemorySource([method.queries.features(i)]) for i in range(len(method.queries))]
+    alignment, count = Alignment(benchmark, method), len(benchmark.queries)
+    chosen = np.linspace(0, count - 1, min(count, options.most_queries)).round().astype(np.int64)
+    rows = alignment.query_rows[chosen]
+    truths = [benchmark.protocols[benchmark.main_protocol][q] for q in chosen]
+    queries = [MemorySource([method.queries.features(row)]) for row in rows]
     database = MemorySource([method.database.features(i) for i in range(len(method.database))])
+    first = index.search(method.queries.global_descriptors[rows], method.database.global_descriptors)
+    places = np.arange(len(queries))
 
     def quality(ranking: Ranking) -> Values:
-        return 100 * metrics.evaluate(alignment.order(ranking), truths).ap
+        return 100 * metrics.evaluate(alignment.order(ranking, places), truths).ap
 
-    first = index.search(*(store.global_descriptors for store in method.stores))
     return Case(queries, database, first, quality, groups(truths))
 
 
@@ -108,17 +114,23 @@ def joined(rankings: Sequence[Ranking]) -> Ranking:
     return Ranking(np.concatenate([r.indices for r in rankings]), np.concatenate([r.scores for r in rankings]))
 
 
-def timed(case: Case, action: Action, repeats: int) -> tuple[Values, Ranking]:
-    """Milliseconds of each query, the median of the repeats, and the ranking."""
-    spent = np.zeros((repeats, len(case.queries)))
-    rankings = []
-    for repeat in range(repeats):
-        rankings = []
-        for q in range(len(case.queries)):
-            start = time.perf_counter()
-            rankings.append(action(q))
-            spent[repeat, q] = 1000 * (time.perf_counter() - start)
-    return np.median(spent, axis=0), joined(rankings)
+def timed(case: Case, actions: Mapping[str, tuple[Action, int]]) -> dict[str, tuple[Values, Ranking]]:
+    """Milliseconds of each query, the median of the repeats, and the ranking; the methods take turns."""
+    spent: dict[str, list[list[float]]] = {name: [] for name in actions}
+    rankings: dict[str, list[Ranking]] = {}
+    for repeat in range(max(repeats for _, repeats in actions.values())):
+        for name, (action, repeats) in actions.items():
+            if repeat >= repeats:
+                continue
+            if name != RELEASED:
+                action(0)  # warm again, after another method
+            rankings[name], times = [], []
+            for q in range(len(case.queries)):
+                start = time.perf_counter()
+                rankings[name].append(action(q))
+                times.append(1000 * (time.perf_counter() - start))
+            spent[name].append(times)
+    return {name: (np.median(times, axis=0), joined(rankings[name])) for name, times in spent.items()}
 
 
 def together(case: Case, reranker: Callable[[], Ransac | SuperGlobal], repeats: int) -> Measured:
@@ -157,11 +169,8 @@ def measured(case: Case, m: int, options: argparse.Namespace) -> tuple[dict[str,
     }
     found, rankings = {}, {}
     with single_threaded():
-        for action in (actions[OURS][0], actions[LITERAL][0], actions[SUPERGLOBAL][0], searched):
-            action(0)  # warm
-        for name, (action, repeats) in actions.items():
-            ms, rankings[name] = timed(case, action, repeats)
-            found[name] = Measured(ms, case.quality(rankings[name]))
+        for name, (ms, ranking) in timed(case, actions).items():
+            found[name], rankings[name] = Measured(ms, case.quality(ranking)), ranking
     found[f"RANSAC, ours, {available(None)} threads"] = together(case, lambda: ransac(None), options.repeats)
     found[f"SuperGlobal, ours, {available(None)} threads"] = together(case, lambda: superglobal(None), options.repeats)
     return found, rankings[OURS]
@@ -202,7 +211,7 @@ def all_measured(options: argparse.Namespace) -> tuple[Found, Groups, str]:
         case = read(options, place)
         action = one_by_one(case, lambda: Ransac(enough, residual=options.residual, threads=1))
         with single_threaded():
-            ms, ranking = timed(case, action, options.repeats)
+            ms, ranking = timed(case, {name: (action, options.repeats)})[name]
         found.setdefault(name, []).append(Measured(ms, case.quality(ranking)))
     return found, grouped, f"RANSAC reaches SuperGlobal's mAP of {goal:.2f} with {enough} candidates."
 
@@ -210,15 +219,17 @@ def all_measured(options: argparse.Namespace) -> tuple[Found, Groups, str]:
 def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("database_dir")
-    parser.add_argument("queries_dir")
+    parser.add_argument("data_dir")
     parser.add_argument("features_dir", nargs="+", type=Path)
     parser.add_argument("output_dir", type=Path)
+    parser.add_argument("--queries_dir")
+    parser.add_argument("--benchmark", choices=("folders", "landmarks"), default="folders")
+    parser.add_argument("--most_queries", type=int, default=1_000_000)
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--residual", type=float, default=8.0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    for name in ("candidates", "repeats"):
+    for name in ("candidates", "repeats", "most_queries"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} expects 1 or more. Received: {getattr(options, name)}")
     check_writable(options.output_dir)

@@ -44,8 +44,8 @@ def tables(text):
 
 def test_all_methods_rank_the_same_candidates(places, monkeypatch, capsys):
     stores = str(next((places / "features").glob("*/queries")).parent)
-    arguments = [str(places / "database"), str(places / "queries"), stores, stores, str(places), "--candidates=8"]
-    monkeypatch.setattr("sys.argv", ["speedup", *arguments, "--repeats=1"])
+    arguments = [str(places / "database"), stores, stores, str(places), f"--queries_dir={places / 'queries'}"]
+    monkeypatch.setattr("sys.argv", ["speedup", *arguments, "--candidates=8", "--repeats=1"])
     speedup.main()
     text = (places / "speedup.md").read_text()
     assert text in capsys.readouterr().out and text.startswith("8 candidates, 4 queries, 2 seeds. RANSAC reaches")
@@ -65,22 +65,25 @@ def test_all_methods_rank_the_same_candidates(places, monkeypatch, capsys):
 
 def test_equal_quality_that_is_not_reached_is_told(places, tmp_path, monkeypatch):
     stores = str(next((places / "features").glob("*/queries")).parent)
-    arguments = [str(places / "database"), str(places / "queries"), stores, str(tmp_path), "--candidates=8"]
-    monkeypatch.setattr("sys.argv", ["speedup", *arguments, "--repeats=1"])
+    arguments = [str(places / "database"), stores, str(tmp_path), f"--queries_dir={places / 'queries'}"]
+    more = ["--candidates=8", "--repeats=1", "--most_queries=3"]
+    monkeypatch.setattr("sys.argv", ["speedup", *arguments, *more])
     real = speedup.fewer
     monkeypatch.setattr(speedup, "fewer", lambda *given: {n: ap / 2 for n, ap in real(*given).items()})
     speedup.main()
     text = (tmp_path / "speedup.md").read_text()
     methods, factors = tables(text)
+    assert text.startswith("8 candidates, 3 queries, 1 seed.")
     assert "Equal quality is not reached: RANSAC comes to an mAP of 50.00 at most, with" in text
     assert not any("equal quality" in name for name in factors) and len(methods) == 7
-    monkeypatch.setattr("sys.argv", ["speedup", *arguments[:-1], "--candidates=0"])
+    monkeypatch.setattr("sys.argv", ["speedup", *arguments, "--candidates=0"])
     with pytest.raises(InputError, match="--candidates expects 1 or more"):
         speedup.main()
 
 
 def test_fewer_candidates_are_those_of_ransac_on_fewer(places):
-    options = SimpleNamespace(database_dir=str(places / "database"), queries_dir=str(places / "queries"))
+    options = SimpleNamespace(data_dir=str(places / "database"), queries_dir=str(places / "queries"))
+    options.benchmark, options.most_queries = "folders", 100
     case = speedup.read(options, next((places / "features").glob("*/queries")).parent)
     rankings = {
         n: speedup.joined([speedup.one_by_one(case, lambda n=n: Ransac(n))(q) for q in range(4)]) for n in (3, 5, 8)
