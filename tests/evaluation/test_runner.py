@@ -173,7 +173,7 @@ def test_parts_of_the_queries_give_what_all_of_them_give(tmp_path, monkeypatch, 
     assert len(rankings) == len(others) == 2 * len(whole)
     for key, head in rankings.items():
         np.testing.assert_array_equal(head.indices, others[key].indices)
-        assert head.indices.shape == (10, 7)
+        assert head.indices.shape == (10, 7) and head.indices.base is None, "a view keeps the whole ranking"
     for one, other in zip(whole, parts, strict=True):
         for protocol in truths:
             for name in ("ap", "precisions", "recalls"):
