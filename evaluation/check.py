@@ -13,7 +13,7 @@ from pathlib import Path
 from evaluation.benchmarks.base import Benchmark, missing_images
 from extraction.images import SUFFIXES
 from protos.errors import InputError
-from protos.files import files_below, sha256, write_text
+from protos.files import files_below, read_text, sha256, write_text
 from protos.progress import progress_bar
 
 SUMS = "SHA256SUMS"
@@ -77,12 +77,16 @@ def check(benchmark: Benchmark, data_dir: str) -> Check:
 
 
 def read_sums(data_dir: Path) -> dict[str, str]:
-    """Hash of each path below the folder, from its ``SHA256SUMS``; nothing where there is none."""
+    """Hash of each path below the folder, from its ``SHA256SUMS``; nothing where there is none.
+
+    Raises:
+      InputError: the file is not of its form.
+    """
     path = data_dir / SUMS
     if not path.is_file():
         return {}
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         match = LINE.fullmatch(line)
         if match is None:
             raise InputError(f"{path}, line {number}: expected a SHA-256 and a path. Received: {line[:80]!r}")
@@ -137,13 +141,13 @@ def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
     """Says whether the photos of a folder of distractors are those of its list, which is in it or beside it.
 
     Raises:
-      InputError: there is no list; or photos are missing or empty: names the first and counts the others.
+      InputError: there is no list or it cannot be read; or photos are missing or empty: names the first and counts the others.
     """
     place = Path(folder)
     lists = [path for path in (place / LIST, place.parent / LIST) if path.is_file()]
     if not lists:
         raise InputError(f"There is no {LIST} in {place} or beside it; delg-fetch revisitop1m brings it.")
-    names = [line.strip() for line in lists[0].read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(lists[0]).splitlines() if line.strip()]
     sizes = {name: _size(place / name) for name in progress_bar(names, desc="photos", unit="file")}
     used = {os.path.realpath(place / name) for name in names}
     found = Check(

@@ -18,7 +18,7 @@ from extraction.exchange_hdf5 import new_file, opened, told
 from extraction.features import Features, Floats
 from extraction.official import check_name
 from protos.errors import InputError
-from protos.files import atomic_path
+from protos.files import atomic_path, read_text
 from protos.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _listed(path: Path, count: int) -> list[str]:
     place = path.with_name(f"test_{split}.txt")
     if not place.is_file():
         return [f"{i:07d}" for i in range(count)]
-    lines = [line.partition(",")[0] for line in place.read_text(encoding="utf-8").splitlines()]
+    lines = [line.partition(",")[0] for line in read_text(place).splitlines()]
     names = [line.removesuffix(Path(line).suffix) for line in lines]
     if all(name.startswith("jpg/") for name in names):
         names = [name.removeprefix("jpg/") for name in names]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from protos.errors import InputError
-from protos.files import files_below
+from protos.files import files_below, read_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 DECODER = f"pillow {PIL.__version__}"
@@ -92,10 +92,7 @@ def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[
     Raises:
       InputError: the file cannot be read, or names no image, or one image twice.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"The image list {os.fspath(path)} cannot be read as UTF-8 text: {error}") from error
+    lines = read_text(path, "The image list").splitlines()
     relative = [PurePath(line.strip()) for line in lines if line.strip()]
     if not relative:
         raise InputError(f"The image list {os.fspath(path)} is empty; expected the path of one image a line.")

@@ -1,7 +1,6 @@
 """Configurations of the released programs: text files (``.pbtxt``) of ``DelfConfig`` and ``AggregationConfig``."""
 
 import os
-from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf import text_format
@@ -10,17 +9,14 @@ from google.protobuf.message import Message
 from protos.aggregation_config_pb2 import AggregationConfig
 from protos.delf_config_pb2 import DelfConfig
 from protos.errors import InputError
-from protos.files import write_text
+from protos.files import read_text, write_text
 
 Place = str | os.PathLike[str]
 M = TypeVar("M", bound=Message)
 
 
 def _read(path: Place, kind: type[M]) -> M:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"The configuration {os.fspath(path)} cannot be read as UTF-8 text: {error}") from error
+    text = read_text(path, "The configuration")
     try:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:

@@ -99,6 +99,22 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_text(path: str | os.PathLike[str], what: str = "") -> str:
+    """Reads UTF-8 text.
+
+    Args:
+      path: the file.
+      what: stands before the path in the message, such as ``"The image list"``.
+
+    Raises:
+      InputError: the file is missing or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} {os.fspath(path)} cannot be read as UTF-8 text: {error}".lstrip()) from error
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON document.
 
