@@ -141,7 +141,8 @@ def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
     """Says whether the photos of a folder of distractors are those of its list, which is in it or beside it.
 
     Raises:
-      InputError: there is no list or it cannot be read; or photos are missing or empty: names the first and counts the others.
+      InputError: there is no list that can be read; or photos are missing or empty: names the first and counts the
+        others.
     """
     place = Path(folder)
     lists = [path for path in (place / LIST, place.parent / LIST) if path.is_file()]

@@ -1,13 +1,16 @@
 """Brings what a name of the catalogue stands for into a folder: downloads, hashes, unpacks, converts."""
 
+import gzip
 import hashlib
+import lzma
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from evaluation import groundtruth
 from evaluation.catalogue import File
@@ -20,6 +23,8 @@ from protos.files import atomic_path, check_writable, read_json, sha256, write_j
 Converter = Callable[[Path, Path], Iterable[str]]  # of a file or folder, into the output folder; gives lines to say
 MD5 = re.compile(r"([0-9a-f]{32})(?![0-9a-f])")
 UNPACKED = ".unpacked-{}"  # says that an archive's content is all there
+NO_ARCHIVE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, OverflowError)
+CHUNK = 1 << 20
 
 
 def fetch(
@@ -103,7 +108,7 @@ def _md5(path: Path) -> str:
 
 
 def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> Path:
-    """Unpacks an archive; a file in it that leads out of the folder is refused.
+    """Unpacks an archive; a file in it that leads out of the folder is refused, and so is damage, by the checksum too.
 
     Args:
       path: the archive, ``.tar`` with any compression.
@@ -122,7 +127,7 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> P
         return _content(folder, read_json(done))
     count, tops = 0, set()
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, tarinfo=_Member) as archive:
             for member in archive:
                 if rule == "tree":
                     archive.extract(member, folder, filter="data")
@@ -135,12 +140,38 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> P
                         with atomic_path(target) as place, place.open("wb") as file:
                             shutil.copyfileobj(source, file)
                         count += 1
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be unpacked: {first_line(error)}.") from error
+            _read_on(archive)
+    except NO_ARCHIVE as error:
+        disk = isinstance(error, OSError) and error.errno is not None
+        advice = "" if disk else f"; to bring it again, remove it and its line of {SUMS}"
+        raise InputError(f"{path} cannot be unpacked: {first_line(error).rstrip('.:')}{advice}.") from error
     found = sorted(top[0] for top in tops if top)
     write_json(done, {"files": count, "tops": found})
     say(f"{path}: {count} files unpacked.")
     return _content(folder, {"tops": found})
+
+
+class _Member(tarfile.TarInfo):
+    """A file in an archive; bytes that are none are damage, and not the end of the archive as by default."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if any(buf):
+                raise tarfile.ReadError(first_line(error)) from error
+            raise
+
+
+def _read_on(archive: tarfile.TarFile) -> None:
+    """Reads to the end, where the checksum of a compressed archive is; bytes behind that end do not count."""
+    try:
+        while archive.fileobj and archive.fileobj.read(CHUNK):
+            pass
+    except gzip.BadGzipFile as error:
+        if not first_line(error).startswith("Not a gzipped file"):
+            raise
 
 
 def _content(folder: Path, record: Any) -> Path:

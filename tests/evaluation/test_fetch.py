@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 from evaluation.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.download import download
-from evaluation.fetching import fetch
+from evaluation.fetching import fetch, unpack
 from protos.errors import InputError
 
 
@@ -131,9 +132,9 @@ def test_what_no_server_has_ends_in_a_sentence(server, tmp_path):
             download([url], tmp_path / "x", pause=lambda seconds: pytest.fail("what is no address was asked again"))
 
 
-def archive(**files):
+def archive(mode="w:gz", **files):
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+    with tarfile.open(fileobj=buffer, mode=mode) as made:
         for name, data in files.items():
             info = tarfile.TarInfo(name.replace("__", "/"))
             info.size = len(data)
@@ -186,6 +187,34 @@ def test_an_archive_that_leads_out_of_the_folder_is_refused(server, tmp_path):
     with pytest.raises(InputError, match="cannot be unpacked"):
         fetch((File("x.tgz", (f"{server.url}/x.tgz",), unpack="tree"),), str(tmp_path / "out"), say=lambda line: None)
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("rule", ["jpg", "tree"])
+@pytest.mark.parametrize("form", ["", "gz", "bz2", "xz"])
+def test_damage_inside_an_archive_ends_in_a_sentence(tmp_path, form, rule):
+    random = np.random.default_rng(2)
+    photos = {f"{i}.jpg": bytes(random.integers(0, 16, 9_000, np.uint8)) for i in range(9)}
+    whole, path = archive(f"w:{form}", **photos), tmp_path / "x.tar"
+    path.write_bytes(whole + (b"behind the end" if form else b""))
+    unpack(path, tmp_path / "whole", rule, lambda line: None)
+    assert len(list((tmp_path / "whole").rglob("*.jpg"))) == 9
+    # of a plain tar only the headers can be told from damage; a member is 9,728 bytes of it
+    places = range(len(whole) // 9, len(whole) - 20, len(whole) // 29) if form else range(9_728, 80_000, 9_728)
+    flipped = [whole[:i] + bytes(byte ^ 0x55 for byte in whole[i : i + 3]) + whole[i + 3 :] for i in places]
+    for i, damaged in enumerate([*flipped, whole[: len(whole) // 2]]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"x\.tar cannot be unpacked: [^\n]+; to bring it again, remove it"):
+            unpack(path, tmp_path / str(i), rule, lambda line: None)
+        assert not (tmp_path / str(i) / ".unpacked-x.tar").exists()
+
+
+def test_what_is_no_archive_ends_in_a_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
+        made.writestr("a.jpg", b"A")
+    with pytest.raises(InputError, match=r"x\.zip cannot be unpacked: file could not be opened successfully; to bring"):
+        unpack(tmp_path / "x.zip", tmp_path / "out", "jpg", lambda line: None)
+    with pytest.raises(InputError, match=r"cannot be unpacked: \[Errno 2\] No such file or directory: '\S+'\.$"):
+        unpack(tmp_path / "none.tar", tmp_path / "out", "jpg", lambda line: None)
 
 
 def test_the_catalogue_is_whole():
