@@ -71,7 +71,7 @@ def _bring(file: File, folder: Path, *, mirror: str | None, offline: bool, say: 
         state = "is not of its hash" if expected else f"has no hash in {SUMS} (sha256sum writes such lines)"
         raise InputError(f"{path} {state if path.is_file() else 'is not there'}, and --offline asks no server.")
     published = None if expected else _published_md5(file, folder, mirror)
-    found = download(_addresses(file.name, file.urls, mirror), path, expected)
+    found = download(_addresses(file.name, file.urls, mirror), path, expected, proved=bool(published))
     trust = "as expected" if expected else f"no hash is published; {SUMS} keeps this one, copy it to pin it"
     if published:
         trust = f"its MD5 is the published one; {SUMS} keeps this hash"
@@ -93,7 +93,7 @@ def _published_md5(file: File, folder: Path, mirror: str | None) -> str | None:
     if not file.md5_urls:
         return None
     name = str(PurePosixPath(file.name).with_name(PurePosixPath(file.md5_urls[0]).name))
-    download(_addresses(name, file.md5_urls, mirror), folder / name)
+    download(_addresses(name, file.md5_urls, mirror), folder / name, proved=True)  # MD5 tells a cut
     match = MD5.match((folder / name).read_text(encoding="utf-8", errors="replace"))
     (folder / name).unlink()
     if match is None:

@@ -28,6 +28,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.asked, self.drops, self.ranges, self.version = {}, [], True, True, "1"
+        self.framing = "length"  # or "chunked", or "close": the end of the connection is that of the file
         self.random = np.random.default_rng(0)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -42,13 +43,23 @@ class Handler(BaseHTTPRequestHandler):
         data, tag = server.files[name], f'"{server.version}"'
         resume = wanted and server.ranges and self.headers.get("If-Range") == tag
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if resume else 0
+        if resume and start >= len(data):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(data)}")
+            self.end_headers()
+            return
         self.send_response(206 if resume else 200)
         if resume:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(data) - start))
+        framing = {"length": ("Content-Length", str(len(data) - start)), "chunked": ("Transfer-Encoding", "chunked")}
+        if server.framing in framing:
+            self.send_header(*framing[server.framing])
         self.end_headers()
         left = data[start:]
+        if server.framing == "chunked":
+            pieces = [left[i : i + 1000] for i in range(0, len(left), 1000)]
+            left = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
         if server.drops:
             left = left[: int(server.random.integers(1, 60_000))]
         self.wfile.write(left)
@@ -100,6 +111,50 @@ def test_a_file_that_changed_in_between_starts_again(server, tmp_path):
     (tmp_path / ".data.bin.part.json").write_text(json.dumps({"url": f"{server.url}/data.bin", "tag": '"0"'}))
     bring(server, tmp_path / "data.bin")
     assert (tmp_path / "data.bin").read_bytes() == DATA
+
+
+def test_a_run_that_was_killed_while_it_hashed_asks_for_nothing_more(server, tmp_path):
+    server.files["data.bin"] = DATA
+
+    def killed(part):
+        (tmp_path / ".data.bin.part").write_bytes(part)
+        (tmp_path / ".data.bin.part.json").write_text(json.dumps({"url": f"{server.url}/data.bin", "tag": '"1"'}))
+        server.asked.clear()
+
+    for digest in (DIGEST, None):
+        killed(DATA)
+        assert bring(server, tmp_path / "data.bin", digest) == DIGEST
+        assert server.asked == [("data.bin", f"bytes={len(DATA)}-")], "what was there was brought again"
+    killed(DATA[:-1] + b"!")
+    with pytest.raises(InputError, match=f"its SHA-256 is [0-9a-f]{{64}}, expected is {DIGEST}"):
+        bring(server, tmp_path / "data.bin")
+    killed(DATA + b"!")
+    bring(server, tmp_path / "data.bin")
+    assert len(server.asked) > 2 and (tmp_path / "data.bin").read_bytes() == DATA
+
+
+def test_chunks_that_end_too_early_are_told_and_continued(server, tmp_path):
+    server.files["data.bin"], server.framing = DATA, "chunked"
+    assert bring(server, tmp_path / "data.bin", None) == DIGEST and len(server.asked) > 5
+    server.ranges = False
+    with pytest.raises(InputError, match=r"the connection ends too early\.$"):
+        bring(server, tmp_path / "other", None, [f"{server.url}/data.bin"])
+
+
+def test_a_file_whose_end_is_not_told_is_taken_by_its_hash_alone(server, tmp_path):
+    server.files["data.bin"], server.framing = DATA, "close"
+    with pytest.raises(InputError, match=r"does not say how long the file is, and no hash in SHA256SUMS tells"):
+        fetch((File("data.bin", (f"{server.url}/data.bin",)),), str(tmp_path), say=lambda line: None)
+    assert list(tmp_path.iterdir()) == [] and len(server.asked) == 1
+    with pytest.raises(InputError, match="expected is"):
+        bring(server, tmp_path / "data.bin")
+    server.drops = False
+    assert bring(server, tmp_path / "data.bin") == DIGEST
+    sums = f"{hashlib.md5(DATA).hexdigest()}  mine.bin\n".encode()
+    server.files |= {"data.md5": sums}
+    mine = File("mine.bin", (f"{server.url}/data.bin",), md5_urls=(f"{server.url}/data.md5",))
+    fetch((mine,), str(tmp_path), say=lambda line: None)
+    assert (tmp_path / "mine.bin").read_bytes() == DATA
 
 
 def test_a_server_that_cannot_resume_and_drops_is_given_up(server, tmp_path):
