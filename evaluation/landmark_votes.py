@@ -1,6 +1,7 @@
 """GLDv2 recognition by neighbours: the classes of the index images, and their vote."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,6 +12,7 @@ from matching.ranking import Ranking
 from protos.errors import InputError
 
 Labels = NDArray[np.int64]
+PARTING = re.compile(r'[\s,"]')
 CLEAN = ("landmark_id", "images")  # columns of train_clean.csv
 
 
@@ -21,6 +23,24 @@ def image_id(name: str) -> str:
     '000a0aee5e90cbaf'
     """
     return PurePosixPath(name).name
+
+
+def check_plain(names: Iterable[str], writer: str) -> None:
+    """Proves that the ids of images can stand in a submission file as they are.
+
+    Args:
+      names: of the images.
+      writer: what would write them, for the message.
+
+    Raises:
+      InputError: an id holds what parts ids, columns or rows.
+    """
+    for name in names:
+        if PARTING.search(image_id(name)):
+            raise InputError(
+                f"{writer} cannot write the image {name!r}: an id of a submission file holds no blank, comma, quote or "
+                "newline."
+            )
 
 
 def knn_vote(ranking: Ranking, labels: Labels, neighbours: int) -> list[tuple[int, float]]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.vpr import image_key
-from evaluation.landmark_votes import image_id
+from evaluation.landmark_votes import check_plain, image_id
 from evaluation.ledger import file_name
 from evaluation.method import Alignment, Method
 from evaluation.neighbours import filled, write
@@ -82,7 +82,8 @@ class Predictions:
         """What is asked for; None where no format is.
 
         Raises:
-          InputError: an unknown format, no result at all, or a format whose ids do not tell the images apart.
+          InputError: an unknown format, no result at all, or a format that cannot write the images' ids, or whose ids
+            do not tell the images apart.
         """
         for name in formats:
             if name not in FORMATS:
@@ -145,7 +146,9 @@ class Keeper:
 
 
 def _check_ids(form: str, names: Sequence[str]) -> None:
-    """Proves that a format names each image by an id of its own."""
+    """Proves that a format names each image by an id of its own, which it can write."""
+    if form == "gldv2":
+        check_plain(names, f"--predictions={form}")
     known: dict[str, str] = {}
     for name in names if form in IDS else ():
         first = known.setdefault(IDS[form](name), name)

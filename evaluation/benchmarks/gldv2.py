@@ -12,7 +12,7 @@ from pathlib import Path
 from evaluation.benchmarks.base import Benchmark
 from evaluation.landmark_files import Solution
 from evaluation.landmark_scores import challenge_of
-from evaluation.landmark_votes import image_id, read_classes
+from evaluation.landmark_votes import check_plain, image_id, read_classes
 from extraction.images import ImageRef, list_images
 from extraction.official import check_name
 from protos.errors import InputError
@@ -73,7 +73,8 @@ def check_ids(truth: Truth, queries: Sequence[str], index: Sequence[str]) -> Non
       index: names of the images that are searched.
 
     Raises:
-      InputError: a query is not of the solution, or is there twice, or the index holds no relevant image.
+      InputError: a query is not of the solution, or is there twice, or the index holds no relevant image, or an id that
+        cannot be written as an answer.
     """
     solution, asked = truth.solution, [image_id(name) for name in queries]
     known = solution.public.keys() | solution.private.keys() | solution.ignored
@@ -85,6 +86,7 @@ def check_ids(truth: Truth, queries: Sequence[str], index: Sequence[str]) -> Non
     if len(set(asked)) < len(asked):
         raise InputError("Two query images have one id; GLDv2 tells images by the names of their files.")
     if truth.classes is None:
+        check_plain(index, RETRIEVAL)
         relevant = {name for part in (solution.public, solution.private) for names in part.values() for name in names}
         if relevant.isdisjoint(map(image_id, index)):
             raise InputError(
@@ -105,11 +107,13 @@ def images(task: str, data_dir: str, truth: Truth) -> Benchmark:
       Queries and database without truths; a name is ``0/1/2/ID``. Image files are not looked at yet.
 
     Raises:
-      InputError: the folder ``index`` is missing, or an id is no name.
+      InputError: the folder ``index`` is missing, or an id is no name or cannot be written as an answer.
     """
     root, trained = Path(data_dir), truth.classes
     asked = [_image(root / "test", name) for name in (*truth.solution.public, *truth.solution.private)]
     database = list_images(root / "index") if trained is None else [_image(root / "train", name) for name in trained]
+    if trained is None:
+        check_plain([image.name for image in database], task)
     return Benchmark(task, asked, database, {})
 
 

@@ -123,6 +123,19 @@ def test_wrong_predictions_end_in_a_sentence_before_any_work(config, tmp_path, c
     assert not (tmp_path / "out" / "features").exists()
 
 
+@pytest.mark.parametrize("stem", ["a b", "a,b", 'a"b', "a\nb", "a\xa0b"])
+@pytest.mark.parametrize("folder", ["database", "queries"])
+def test_ids_that_a_submission_cannot_hold_are_refused_before_any_work(tmp_path, stem, folder):
+    for name in ("database/one 1/x", "database/two/y", "queries/one 1/z", f"{folder}/two/{stem}"):
+        paint(tmp_path / f"{name}.png", RED)
+    given = {"queries_dir": str(tmp_path / "queries"), "rerank": ()}
+    config = Config("folders", str(tmp_path / "database"), str(tmp_path / "out"), "histogram", **given)
+    with pytest.raises(InputError, match=r"^--predictions=gldv2 cannot write the image '.*': an id of a submission"):
+        run(replace(config, predictions=("gldv2",)))
+    assert not (tmp_path / "out" / "features").exists()
+    run(replace(config, predictions=("trec",)))
+
+
 @pytest.mark.parametrize("form", ["gldv2", "msls"])
 def test_ids_that_do_not_tell_images_apart_are_refused(tmp_path, form):
     for name in ("one/0", "one/1", "two/0"):
