@@ -134,6 +134,8 @@ GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
 LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")  # any of them: answers are scored
 SCORE_FLAGS = (*LANDMARK_FLAGS, "output_dir")
 ONLY_GLDV2 = ("labels_file", "neighbours")
+ONLY_RECOGNITION = (*ONLY_GLDV2, "ignore_non_landmarks")
+CHECK_FLAGS = ("check", "write_sums", "benchmark", "data_dir")
 NOT_GLDV2 = (
     "dataset_file_path",
     "queries_dir",
@@ -148,6 +150,8 @@ NOT_GLDV2 = (
 
 def main() -> None:
     """Reads the flags and runs the benchmark, or scores the answers to a challenge."""
+    if FLAGS.benchmark == "gldv2_retrieval":
+        _refuse(f"--benchmark={FLAGS.benchmark}", ONLY_RECOGNITION)
     if FLAGS.benchmark in GLDV2:
         (_check_landmarks if FLAGS.check or FLAGS.write_sums else _run_landmarks)()
     elif any(FLAGS[name].value for name in LANDMARK_FLAGS):
@@ -176,13 +180,18 @@ def _refuse(what: str, names: "Iterable[str]") -> None:
         raise InputError(f"{what} goes with no {', '.join(strange)}.")
 
 
+def _refuse_others(what: str, read: "Iterable[str]") -> None:
+    """Proves that no other flags than those that are read are given."""
+    own = [flag.name for flag in FLAGS.get_flags_for_module(__name__)]
+    _refuse(what, [name for name in own if name not in read])
+
+
 def _score_landmarks() -> None:
     """Scores the answers to a challenge."""
     from evaluation.landmark_scores import Config, score
 
     _expect("solution_file", "predictions_file", "output_dir")
-    own = [flag.name for flag in FLAGS.get_flags_for_module(__name__)]
-    _refuse("--solution_file", [name for name in own if name not in SCORE_FLAGS])
+    _refuse_others("--solution_file", SCORE_FLAGS)
     score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
 
 
@@ -218,6 +227,7 @@ def _check_landmarks() -> None:
     """Verifies the images of a GLDv2 task."""
     from evaluation.benchmarks import gldv2
 
+    _refuse_others(_asked(), (*CHECK_FLAGS, "solution_file", "labels_file"))
     _expect("data_dir")
     task, data_dir = FLAGS.benchmark, FLAGS.data_dir
     truth = gldv2.read(task, data_dir, FLAGS.solution_file or None, FLAGS.labels_file or None)
@@ -230,7 +240,7 @@ def _check() -> None:
     from evaluation.benchmarks.table import build_benchmark
     from evaluation.plan import DISTRACTORS
 
-    _refuse("--check" if FLAGS.check else "--write_sums", ["dataset_file_path"])
+    _refuse_others(_asked(), (*CHECK_FLAGS, "queries_dir", "distractors_dir"))
     _expect("benchmark", "data_dir")
     if FLAGS.write_sums or not FLAGS.benchmark.endswith(DISTRACTORS):
         _refuse("--write_sums" if FLAGS.write_sums else f"--benchmark={FLAGS.benchmark}", ["distractors_dir"])
@@ -238,6 +248,11 @@ def _check() -> None:
     _verify(build_benchmark(name, FLAGS.data_dir, FLAGS.queries_dir or None))
     if FLAGS.distractors_dir:
         check.report_distractors(FLAGS.distractors_dir)
+
+
+def _asked() -> str:
+    """Which flag asks for the data folder alone."""
+    return "--check" if FLAGS.check else "--write_sums"
 
 
 def _verify(benchmark: "Benchmark") -> None:

@@ -16,7 +16,6 @@ from evaluation.landmark_metrics import (
     mean_precisions,
     top1_hits,
 )
-from protos.errors import InputError
 
 KS = (1, 5, 10, 100)
 
@@ -46,14 +45,8 @@ def recognition(answers: Mapping[str, Prediction], solution: Solution, ignore_no
     return Part(metrics, 100 * gains, places, {"top-1": 100 * right})
 
 
-def retrieval(answers: Retrieved, solution: Solution, ignore_non_landmarks: bool = False) -> Part:
-    """``mAP@100`` and ``mP@k``, and mean and median place of the first relevant image.
-
-    Raises:
-      InputError: images without a landmark are to be left out; queries of retrieval all show one.
-    """
-    if ignore_non_landmarks:
-        raise InputError("--ignore_non_landmarks goes with a solution of recognition, id,landmarks,Usage.")
+def retrieval(answers: Retrieved, solution: Solution) -> Part:
+    """``mAP@100`` and ``mP@k``, and mean and median place of the first relevant image."""
     found, precisions = average_precisions(answers, solution), mean_precisions(answers, solution)
     mean, median = first_positions(answers, solution)
     metrics = {

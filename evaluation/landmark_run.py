@@ -83,7 +83,9 @@ def run(config: Config, say: Callable[[str], None] = print) -> Report:
       InputError: a file, image or store is missing or wrong, or the stores were made differently.
     """
     _check(config)
-    truth = gldv2.read(config.benchmark, config.data_dir, config.solution_file, config.labels_file)
+    truth = gldv2.read(
+        config.benchmark, config.data_dir, config.solution_file, config.labels_file, config.ignore_non_landmarks
+    )
     rerankers = reranker_names(config.rerank)
     folder = check_writable(config.output_dir)
     methods, floor, mismatches, images = _methods(config, folder, truth)
@@ -127,6 +129,7 @@ def _check(config: Config) -> None:
         raise InputError(f"{config.benchmark} expects --data_dir with --model.")
     if bool(config.query_features_dir) != bool(config.index_features_dir):
         raise InputError("Expected --query_features_dir and --index_features_dir together.")
+    stores.check_kept(config.model is not None, config.features_dir, config.local_dtype)
     if config.baselines and not config.model:
         raise InputError(f"--baselines={','.join(config.baselines)} goes with --model, not with features that exist.")
 

@@ -60,9 +60,29 @@ CHALLENGES = {
         "gldv2_retrieval",
         landmark_files.read_retrieval_solution,
         landmark_files.read_retrieval_predictions,
-        retrieval,
+        lambda answers, solution, _: retrieval(answers, solution),
     ),
 }
+
+
+def read(path: str, ignore_non_landmarks: bool = False) -> tuple[Challenge, Any]:
+    """The challenge of a solution, and what the file holds.
+
+    Args:
+      path: the file.
+      ignore_non_landmarks: see :class:`Config`.
+
+    Raises:
+      InputError: the file is missing or not of its form, no image counts, or images without a landmark are to be left
+        out of retrieval, whose queries all show one.
+    """
+    challenge = challenge_of(path)
+    if ignore_non_landmarks and challenge.name != "gldv2_recognition":
+        raise InputError("--ignore_non_landmarks goes with a solution of recognition, id,landmarks,Usage.")
+    solution = challenge.read_solution(path)
+    if not any(getattr(solution, part) for part in PARTS):
+        raise InputError(f"{path} has no image of the Usage Public or Private.")
+    return challenge, solution
 
 
 def challenge_of(path: str | os.PathLike[str]) -> Challenge:
@@ -138,10 +158,7 @@ def score_rows(
     Raises:
       InputError: a file is missing or not of its form, the output folder cannot be written, or no image counts.
     """
-    challenge = challenge_of(solution_file)
-    solution = challenge.read_solution(solution_file)
-    if not any(getattr(solution, part) for part in PARTS):
-        raise InputError(f"{solution_file} has no image of the Usage Public or Private.")
+    challenge, solution = read(solution_file, ignore_non_landmarks)
     scored: dict[str, dict[str, Part]] = {}
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for name, answers in rows.items():

@@ -166,6 +166,7 @@ def prepare(config: Config) -> Plan:
     floor = choose(config.baselines, config.model, chosen, bool(config.distractors_dir))
     sources = stores.sources(config.model, floor.baselines)
     _check(config, chosen)
+    stores.check_kept(bool(sources), config.features_dir, config.local_dtype)
     truth = chosen.homographies
     homographies = load_homographies(truth.parent) if truth else {}
     if sources:

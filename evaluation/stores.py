@@ -15,6 +15,7 @@ from extraction.official import open_features
 from extraction.official_config import heads_of, selected
 from extraction.official_writer import Kinds
 from extraction.pipeline import check_local_dtype, extract
+from extraction.storage import LOCAL_DTYPES
 from extraction.store import PLAN, FeatureStore
 from protos import spec
 from protos.errors import InputError
@@ -73,6 +74,23 @@ def _untrained(text: str, model: str | None) -> str:
             raise InputError(f"The baseline untrained expects --model to be a model folder. Received: {model}")
         arguments = {"seed": 0} | given | arguments
     return spec.render(name, arguments)
+
+
+def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
+    """Proves that nothing is asked of how features are kept where none are extracted.
+
+    Args:
+      some: whether some are extracted.
+      features_dir: where they are to be kept; None where that is not said.
+      local_dtype: how their local features are to be stored.
+
+    Raises:
+      InputError: something is asked for that nothing would read.
+    """
+    asked = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype != LOCAL_DTYPES[0]}
+    unread = [flag for flag, given in asked.items() if given]
+    if unread and not some:
+        raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
 
 
 def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation import landmark_scores
 from evaluation.benchmarks.base import Benchmark
 from evaluation.landmark_files import Solution
-from evaluation.landmark_scores import challenge_of
 from evaluation.landmark_votes import check_plain, image_id, read_classes
 from extraction.images import ImageRef, list_images
 from extraction.official import check_name
@@ -41,27 +41,34 @@ class Truth:
     classes: dict[str, int] | None
 
 
-def read(task: str, data_dir: str | None, solution_file: str | None, labels_file: str | None) -> Truth:
+def read(
+    task: str,
+    data_dir: str | None,
+    solution_file: str | None,
+    labels_file: str | None,
+    ignore_non_landmarks: bool = False,
+) -> Truth:
     """Reads the CSV files: those that are given, else those of the data folder.
 
     Raises:
-      InputError: one is neither given nor there, is not of its form, or is of the other task.
+      InputError: one is neither given nor there, is not of its form, or is of the other task; or see
+        :func:`evaluation.landmark_scores.read`.
     """
     root = Path(data_dir) if data_dir else None
     if not solution_file and root:
         solution_file = os.fspath(root / f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv")
     if not solution_file:
         raise InputError(f"{task} expects --solution_file, or --data_dir with it.")
-    challenge = challenge_of(solution_file)
+    challenge, solution = landmark_scores.read(solution_file, ignore_non_landmarks)
     if challenge.name != task:
         raise InputError(f"{solution_file} is a solution of {challenge.name}, not of {task}.")
     if task == RETRIEVAL:
-        return Truth(solution_file, challenge.read_solution(solution_file), None, None)
+        return Truth(solution_file, solution, None, None)
     if not labels_file and root:
         labels_file = next((os.fspath(root / name) for name in LABELS if (root / name).is_file()), None)
     if not labels_file:
         raise InputError(f"{task} expects --labels_file, CSV with id,landmark_id or landmark_id,images.")
-    return Truth(solution_file, challenge.read_solution(solution_file), labels_file, read_classes(labels_file))
+    return Truth(solution_file, solution, labels_file, read_classes(labels_file))
 
 
 def check_ids(truth: Truth, queries: Sequence[str], index: Sequence[str]) -> None:

@@ -229,6 +229,9 @@ def test_existing_stores_are_used_and_checked(tmp_path):
         run(from_stores)
     with pytest.raises(InputError, match=r"is not of this benchmark: 2 of its 2 images are missing and 5 are unknown"):
         run(replace(from_stores, query_features_dir=str(made / "database")))
+    with pytest.raises(InputError, match="Expected no --features_dir and no --local_dtype: all features exist already"):
+        run(replace(from_stores, features_dir=str(tmp_path / "kept"), local_dtype="float16"))
+    assert not (tmp_path / "kept").exists()
     second, _ = run(replace(from_stores, query_features_dir=str(made / "queries")))
     assert [row.metrics["easy"] for row in second.rows] == [row.metrics["easy"] for row in first.rows]
     assert not (tmp_path / "two" / "features").exists()

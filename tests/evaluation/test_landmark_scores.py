@@ -120,7 +120,7 @@ def test_wrong_files_are_answered_in_one_sentence(files, tmp_path, solution, pre
 def test_the_switch_is_of_recognition(files):
     config = files(RETRIEVAL, LISTS)
     with pytest.raises(InputError, match="--ignore_non_landmarks goes with a solution of recognition"):
-        landmark_scores.score(Config(config.solution_file, config.predictions_file, config.output_dir, True))
+        landmark_scores.score(Config(config.solution_file, "not read", config.output_dir, True))
 
 
 def test_columns_of_a_missing_file(tmp_path):
@@ -144,6 +144,23 @@ def test_columns_of_a_missing_file(tmp_path):
             ["--benchmark=folders", "--data_dir=x", "--output_dir=out", "--neighbours=5"],
             "--benchmark=folders goes with no --neighbours.",
         ),
+        (
+            ["--benchmark=gldv2_retrieval", "--output_dir=out", "--labels_file=x", "--neighbours=5", "--data_dir=x"],
+            "--benchmark=gldv2_retrieval goes with no --labels_file, --neighbours.",
+        ),
+        (
+            ["--benchmark=gldv2_retrieval", "--check", "--data_dir=x", "--ignore_non_landmarks"],
+            "--benchmark=gldv2_retrieval goes with no --ignore_non_landmarks.",
+        ),
+        (
+            ["--benchmark=gldv2_recognition", "--check", "--data_dir=x", "--neighbours=5", "--queries_dir=y"],
+            "--check goes with no --queries_dir, --neighbours.",
+        ),
+        (
+            ["--check", "--benchmark=folders", "--data_dir=x", "--model=rootsift", "--output_dir=out"],
+            "--check goes with no --model, --output_dir.",
+        ),
+        (["--write_sums", "--benchmark=folders", "--junk=keep"], "--write_sums goes with no --junk."),
         (["--check", "--dataset_file_path=gnd.pkl"], "--check goes with no --dataset_file_path."),
         (
             ["--check", "--benchmark=roxford5k", "--data_dir=x", "--distractors_dir=y"],
