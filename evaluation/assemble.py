@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.grouping import groups
 from evaluation.identity import not_released, truths_sha256
 from evaluation.method import Outcome
 from evaluation.plan import Config, Plan
@@ -15,7 +16,6 @@ from evaluation.recorded import noted
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.rerank_rows import hyper_parameters
 from evaluation.samples import trusted
-from evaluation.statistics import groups, too_few
 from evaluation.versions import versions
 from protos.errors import InputError
 from protos.files import json_sha256, sha256
@@ -96,7 +96,6 @@ def make_report(
     if first.queries is not first.database:
         skipped = {"query": first.queries.skipped} | skipped
     queries = {"names": names, "groups": groups(truths).tolist(), "ap": ap, **({"hits": hits} if hits else {})}
-    queries |= {"too_few_groups": few} if (few := too_few(truths)) else {}
     return Report(
         benchmark=plan.benchmark.name,
         rows=rows,

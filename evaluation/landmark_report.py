@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.grouping import groups
 from evaluation.landmark_files import RecognitionSolution, Solution
 from evaluation.landmark_parts import Part
 from evaluation.protocols import Truth
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.samples import trusted
-from evaluation.statistics import groups, too_few
 from evaluation.versions import versions
 
 PARTS = ("public", "private")
@@ -62,7 +62,6 @@ def make(
         "groups": groups(truths).tolist(),
         "ap": {row: _placed(solution, {p: part.values for p, part in parts.items()}) for row, parts in scored.items()},
     }
-    queries |= {"too_few_groups": few} if (few := too_few(truths)) else {}
     some = next(iter(next(iter(scored.values())).values()))
     if some.places is not None:
         queries["places"] = {

@@ -6,12 +6,13 @@ drawn not at all. Of 2,000 groups of queries or fewer there are 10,000 draws, of
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics import LEVEL, SEED, Comparison, Groups, Interval, Values, blocks
+from evaluation.grouping import Groups
+from evaluation.statistics import LEAST, SEED, Comparison, Interval, Values, blocks, ends, flips, within
 
 Rows = NDArray[np.int64]
 Weights = NDArray[np.int32]
@@ -44,12 +45,13 @@ class Pooled:
         return float(self.gains[shown].sum() / shown.sum()) if shown.any() else math.nan
 
     def interval(self) -> Interval:
-        """Percentile bootstrap; ends of NaN where there is one group alone."""
+        """Bootstrap as :func:`evaluation.statistics.interval`; the groups that show a landmark have to be enough."""
         place, number = _numbered(self.grouped, self.valued)
-        if number < 2:
+        shown = self._shown(place, number)
+        if np.count_nonzero(shown) < LEAST:
             return Interval(self.value, math.nan, math.nan)
-        found = np.concatenate([self._drawn(drawn, place) for drawn in _draws(number)])
-        return Interval(self.value, *_ends(found))
+        found = np.concatenate([self._drawn(drawn, place) for drawn in _draws(number, len(place))])
+        return within(Interval(self.value, *ends(self.value, found, shown)), 0.0)
 
     def change_from(self, before: "Pooled") -> Comparison:
         """Paired bootstrap of the change, and a randomisation test over groups.
@@ -62,15 +64,23 @@ class Pooled:
         difference = self.value - before.value
         if number < 2:
             return Comparison(difference, math.nan, math.nan, math.nan)
-        moved = [self._drawn(drawn, place) - before._drawn(drawn, place) for drawn in _draws(number)]
-        return Comparison(difference, *_ends(np.concatenate(moved)), _exchanged(before, self, place, number))
+        found = Comparison(difference, math.nan, math.nan, _exchanged(before, self, place, number))
+        shown = self._shown(place, number)
+        if np.count_nonzero(shown) < LEAST:
+            return found
+        moved = [self._drawn(drawn, place) - before._drawn(drawn, place) for drawn in _draws(number, len(place))]
+        low, high = ends(difference, np.concatenate(moved), shown)
+        return within(replace(found, low=low, high=high), -100.0)
 
     def _drawn(self, drawn: Weights, place: Rows) -> Values:
         """``(n,)`` values where each group is there as often as it was drawn, ``(n, groups)``."""
         listed = self.listed
-        number = drawn.shape[1]
-        shown = np.bincount(place[~np.isnan(self.gains)], minlength=number)
+        shown = self._shown(place, drawn.shape[1])
         return _precision(np.take(drawn, place[listed], axis=1), self.gains[listed] > 0) * _inverse(drawn @ shown)
+
+    def _shown(self, place: Rows, number: int) -> Rows:
+        """``(number,)`` how many queries of each group show a landmark."""
+        return np.bincount(place[~np.isnan(self.gains)], minlength=number)
 
     @property
     def listed(self) -> Rows:
@@ -86,10 +96,10 @@ def _numbered(grouped: Groups, valued: NDArray[np.bool_]) -> tuple[Rows, int]:
     return place, len(groups)
 
 
-def _draws(number: int) -> Iterator[Weights]:
-    """``(n, number)`` how often each group is drawn, in blocks."""
+def _draws(number: int, queries: int) -> Iterator[Weights]:
+    """``(n, number)`` how often each group is drawn, in blocks that the answers to all queries leave room for."""
     random = np.random.default_rng(SEED)
-    for n in blocks(number):
+    for n in blocks(number, queries):
         rows = random.integers(0, number, (n, number))
         yield np.stack([np.bincount(row, minlength=number) for row in rows]).astype(np.int32)
 
@@ -115,11 +125,6 @@ def _inverse(shown: NDArray[np.int64]) -> Values:
     return np.divide(1.0, shown, out=np.full(len(shown), np.nan), where=shown > 0)
 
 
-def _ends(found: Values) -> tuple[float, float]:
-    low, high = np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
 def _exchanged(before: Pooled, after: Pooled, place: Rows, number: int) -> float:
     """The two-sided p-value of the randomisation test."""
     listed = np.concatenate([before.listed, after.listed])
@@ -129,11 +134,10 @@ def _exchanged(before: Pooled, after: Pooled, place: Rows, number: int) -> float
     listed, of_after = listed[order], of_after[order].astype(np.int8)
     right = np.where(of_after == 1, after.gains[listed] > 0, before.gains[listed] > 0)
     shown = max(int(np.count_nonzero(~np.isnan(after.gains))), 1)
-    seen, random = abs(after.value - before.value), np.random.default_rng(SEED)
-    reached = total = 0
-    for n in blocks(number):
-        taken = np.take(random.integers(0, 2, (n, number), dtype=np.int8), place[listed], axis=1) ^ of_after
+    seen, reached, total = abs(after.value - before.value), 0, 0
+    for flipped in flips(number, len(listed)):
+        taken = np.take(flipped, place[listed], axis=1) ^ of_after
         moved = (_precision(taken, right) - _precision(1 - taken, right)) / shown
         reached += int(np.count_nonzero(np.abs(moved) >= seen - 1e-9))
-        total += n
-    return (reached + 1) / (total + 1)
+        total += len(taken)
+    return reached / total

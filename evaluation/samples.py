@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.grouping import Groups
 from evaluation.pooled import Pooled
-from evaluation.statistics import Groups, Mean, Sample, summary
+from evaluation.statistics import Mean, Sample, summary
 
 Samples = dict[str, dict[str, Sample]]  # row, protocol
 

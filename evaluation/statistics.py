@@ -1,27 +1,26 @@
 """How far a number can be trusted: bootstrap intervals over queries, and a paired test between two methods.
 
-What is drawn are groups of queries that share right images (five queries of one landmark are not five independent
-ones), where there are at least :data:`MIN_GROUPS` of them, else single queries. All randomness has a fixed seed.
+What is drawn are groups of queries that share right images (:mod:`evaluation.grouping`), however few there are. The
+percentiles of the draws are drawn out for their number, see :func:`stretch`. All randomness has a fixed seed.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.special import ndtri, stdtrit
 
-from evaluation.protocols import Truth
+from evaluation.grouping import Groups
 
 LEVEL, SEED = 0.95, 0
 DRAWS, FEWER_DRAWS, MANY = 10_000, 2_000, 2_000  # draws for up to MANY groups, and for more
-MIN_GROUPS, COMMON = 8, 0.1
+LEAST = 3  # groups of an interval: of two it would hold the truth 80 to 95 times in 100
+EVERY = 13  # groups of which all 2^13 exchanges are tried
 BLOCK = 1 << 22  # random numbers held at once
 Values = NDArray[np.float64]
-Groups = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,9 @@ class Comparison:
     p: float
 
 
+Ranged = TypeVar("Ranged", Interval, Comparison)
+
+
 class Sample(Protocol):
     """What one method reached on the queries of a protocol."""
 
@@ -69,12 +71,12 @@ class Mean:
     """A measure that is the mean of one value of each query.
 
     Attributes:
-      values: ``(Q,)``; NaN has no part.
+      values: ``(Q,)`` percent; NaN has no part.
       grouped: ``(Q,)`` the group of each query.
     """
 
     values: ArrayLike
-    grouped: NDArray[np.int64]
+    grouped: Groups
 
     @property
     def valued(self) -> NDArray[np.bool_]:
@@ -82,87 +84,75 @@ class Mean:
         return ~np.isnan(np.asarray(self.values, np.float64))
 
     def interval(self) -> Interval:
-        """See :func:`interval`."""
-        return interval(self.values, self.grouped)
+        """See :func:`interval`; within 0 and 100."""
+        return within(interval(self.values, self.grouped), 0.0)
 
     def change_from(self, before: "Mean") -> Comparison:
-        """See :func:`compare`."""
-        return compare(before.values, self.values, self.grouped)
+        """See :func:`compare`; within -100 and 100."""
+        return within(compare(before.values, self.values, self.grouped), -100.0)
 
 
-def groups(truths: Sequence[Truth]) -> Groups:
-    """``(Q,)`` group of each query: queries of one thing, told by right images in common, are in one.
+def within(found: Ranged, least: float) -> Ranged:
+    """An interval of percent, cut to what can be: from ``least`` to 100; NaN stays."""
+    return replace(found, low=float(np.maximum(found.low, least)), high=float(np.minimum(found.high, 100.0)))
 
-    Two queries are joined when at least a tenth of the right images of either are right for both (a few images show two
-    landmarks). Where that leaves fewer than :data:`MIN_GROUPS` groups (a street whose photos all overlap), each query
-    is its own.
 
-    >>> from evaluation.protocols import Truth
-    >>> def sees(*rows): return Truth(np.array(rows, np.int64), np.zeros(0, np.int64))
-    >>> far = [sees(row) for row in range(10, 18)]
-    >>> groups([sees(0, 1), sees(2), sees(1, 2), *far]).tolist()
-    [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
-    >>> groups([sees(0, 1), sees(1)]).tolist()
-    [0, 1]
+def stretch(sizes: ArrayLike) -> Values:
+    """How many times as far from the mean as the percentiles of the draws the ends of an interval lie.
+
+    Percentiles are too near where groups are few: they are of a normal, not of a t distribution, and of a spread that
+    is divided by the number of groups ``n``, not by ``n - 1`` (Hesterberg, arXiv 1411.5279). Both make
+    ``t / z * sqrt(n / (n - 1))``. Groups of unequal sizes count as fewer: ``n = (sum sizes)^2 / sum sizes^2`` (Kish),
+    not below 2. ``python -m scripts.coverage`` measures how often such an interval holds the truth.
+
+    Args:
+      sizes: ``(..., G)`` the weight of each group in the mean.
+
+    Returns:
+      ``(...)``, above 1.
+
+    >>> [round(float(stretch(np.ones(number))), 2) for number in (2, 5, 12, 70)]
+    [9.17, 1.58, 1.17, 1.03]
+    >>> round(float(stretch([8, 8, 4, 1, 5, 8, 5, 8, 5, 5, 5, 8])), 2)  # the queries of ROxford5k
+    1.2
     """
-    found, number = _found(truths)
-    return found if number >= MIN_GROUPS else np.arange(len(truths), dtype=np.int64)
+    weights = np.asarray(sizes, np.float64)
+    freedom = np.maximum(weights.sum(axis=-1) ** 2 / (weights**2).sum(axis=-1) - 1, 1.0)
+    level = (1 + LEVEL) / 2
+    return np.asarray(stdtrit(freedom, level) / ndtri(level) * np.sqrt((freedom + 1) / freedom), np.float64)
 
 
-def too_few(truths: Sequence[Truth]) -> int:
-    """How many groups there are where :func:`groups` gives each query its own instead; 0 where nothing is lost by it.
+def ends(mean: float, draws: Values, sizes: ArrayLike) -> tuple[float, float]:
+    """The ends of an interval.
 
-    >>> from evaluation.protocols import Truth
-    >>> def sees(*rows): return Truth(np.array(rows, np.int64), np.zeros(0, np.int64))
-    >>> too_few([sees(0, 1), sees(0, 1), sees(2)]), too_few([sees(0), sees(1)]), too_few([])
-    (2, 0, 0)
+    Args:
+      mean: what was seen.
+      draws: the same of each draw; NaN where a draw has none.
+      sizes: ``(G,)`` the weight of each group in the mean.
+
+    Returns:
+      Lower and upper end.
     """
-    _, number = _found(truths)
-    return number if number < min(MIN_GROUPS, sum(len(truth.positives) > 0 for truth in truths)) else 0
-
-
-def _found(truths: Sequence[Truth]) -> tuple[Groups, int]:
-    """``(Q,)`` group of each query, however few there are; and how many have right images."""
-    sets: dict[bytes, NDArray[np.int64]] = {}
-    keys = [truth.positives.tobytes() or f"none {q}".encode() for q, truth in enumerate(truths)]
-    for key, truth in zip(keys, truths):
-        sets.setdefault(key, truth.positives)
-    place = {key: number for number, key in enumerate(sets)}
-    found = _joined(list(sets.values()))[[place[key] for key in keys]] if sets else np.zeros(0, np.int64)
-    shown = [q for q, truth in enumerate(truths) if len(truth.positives)]
-    return found, len(np.unique(found[shown]))
-
-
-def _joined(sets: Sequence[NDArray[np.int64]]) -> Groups:
-    """``(N,)`` group of each of some sets, all of them different."""
-    sizes = np.array([len(rows) for rows in sets], np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    columns = np.concatenate(sets)
-    seen = csr_array((np.ones(len(columns)), columns, starts), shape=(len(sets), columns.max(initial=-1) + 1))
-    common = (seen @ seen.T).tocoo()
-    either = sizes[common.row] + sizes[common.col] - common.data
-    close = common.data >= COMMON * either
-    shape = (len(sets), len(sets))
-    joined = csr_array((common.data[close], (common.row[close], common.col[close])), shape=shape)
-    return np.asarray(connected_components(joined, directed=False)[1], np.int64)
+    low, high = mean + stretch(sizes) * (np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - mean)
+    return float(low), float(high)
 
 
 def interval(values: ArrayLike, grouped: Groups) -> Interval:
-    """Percentile bootstrap of the mean.
+    """Bootstrap of the mean: percentiles, drawn out by :func:`stretch`.
 
     Args:
       values: ``(Q,)`` one of each query; NaN has no part.
       grouped: ``(Q,)`` its group.
 
     Returns:
-      The mean and its interval; NaN where there is no value, and ends of NaN where there is one group alone.
+      The mean and its interval; NaN where there is no value, and ends of NaN of fewer than :data:`LEAST` groups.
     """
     x = np.asarray(values, np.float64)
     return _bootstrap(*_by_group(x, grouped))
 
 
 def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
-    """Percentile bootstrap of the ratio of two means of the same queries, such as of two methods' times.
+    """Bootstrap of the ratio of two means of the same queries, such as of two methods' times.
 
     Args:
       above: ``(Q,)`` one value of each query.
@@ -179,17 +169,16 @@ def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
 def _bootstrap(sums: Values, sizes: Values) -> Interval:
     """Of the ratio of two sums over groups."""
     mean = float(sums.sum() / sizes.sum()) if sizes.sum() else math.nan
-    if len(sums) < 2:
+    if len(sums) < LEAST:
         return Interval(mean, math.nan, math.nan)
     random = np.random.default_rng(SEED)
     weights = np.full(len(sums), 1 / len(sums))
-    means = [_ratio(random.multinomial(len(sums), weights, size=n), sums, sizes) for n in blocks(len(sums))]
-    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean, float(low), float(high))
+    means = [_ratio(random.multinomial(len(sums), weights, size=n), sums, sizes) for n in blocks(len(sums), len(sums))]
+    return Interval(mean, *ends(mean, np.concatenate(means), sizes))
 
 
 def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> Comparison:
-    """Paired bootstrap of the mean change, and a sign-flip randomisation test over groups.
+    """Paired bootstrap of the mean change, and a sign-flip randomisation test over groups, exact of few.
 
     Args:
       before: ``(Q,)`` values of one method; NaN has no part.
@@ -204,14 +193,36 @@ def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> Comparison:
     sums, _ = _by_group(change, grouped)
     if len(sums) < 2:
         return Comparison(found.mean, found.low, found.high, math.nan)
-    random = np.random.default_rng(SEED)
     seen, tolerance = abs(sums.sum()), 1e-12 * np.abs(sums).sum()
     reached = total = 0
-    for n in blocks(len(sums)):
-        signs = random.integers(0, 2, (n, len(sums)), dtype=np.int8) * 2.0 - 1.0
-        reached += int(np.count_nonzero(np.abs(signs @ sums) >= seen - tolerance))
-        total += n
-    return Comparison(found.mean, found.low, found.high, (reached + 1) / (total + 1))
+    for flipped in flips(len(sums), len(sums)):
+        reached += int(np.count_nonzero(np.abs((1.0 - 2.0 * flipped) @ sums) >= seen - tolerance))
+        total += len(flipped)
+    return Comparison(found.mean, found.low, found.high, reached / total)
+
+
+def flips(number: int, held: int) -> Iterator[NDArray[np.int8]]:
+    """Groups whose two methods are exchanged: all choices of few groups, else none and then random ones.
+
+    Args:
+      number: of groups.
+      held: how many numbers one choice takes in memory.
+
+    Yields:
+      ``(n, number)`` of 0 and 1, in blocks.
+
+    >>> [block.tolist() for block in flips(2, 2)]
+    [[[0, 0], [1, 0], [0, 1], [1, 1]]]
+    """
+    if number <= EVERY:
+        every = ((np.arange(2**number)[:, None] >> np.arange(number)) & 1).astype(np.int8)
+        step = max(1, BLOCK // held)
+        yield from (every[start : start + step] for start in range(0, len(every), step))
+        return
+    yield np.zeros((1, number), np.int8)
+    random = np.random.default_rng(SEED)
+    for n in blocks(number, held):
+        yield random.integers(0, 2, (n, number), dtype=np.int8)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -235,11 +246,11 @@ def _by_group(values: Values, grouped: Groups) -> tuple[Values, Values]:
     return np.asarray(np.bincount(place, values[valid]), np.float64), np.bincount(place).astype(np.float64)
 
 
-def blocks(count: int) -> Iterator[int]:
-    """How many draws are made at once, until all are made."""
-    left = DRAWS if count <= MANY else FEWER_DRAWS
+def blocks(number: int, held: int) -> Iterator[int]:
+    """How many draws of groups are made at once, until all are made; each holds so many numbers."""
+    left = DRAWS if number <= MANY else FEWER_DRAWS
     while left:
-        n = max(1, min(left, BLOCK // count))
+        n = max(1, min(left, BLOCK // held))
         left -= n
         yield n
 

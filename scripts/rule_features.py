@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.statistics import groups
+from evaluation.grouping import groups
 from extraction.features import Features
 
 BLOCK = 8192

@@ -24,8 +24,9 @@ import numpy as np
 
 from evaluation import metrics
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.grouping import Groups, groups
 from evaluation.method import Alignment
-from evaluation.statistics import Groups, Values, groups
+from evaluation.statistics import Values
 from evaluation.stores import opened
 from matching import index
 from matching.heads import with_heads

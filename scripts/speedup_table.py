@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluation.grouping import Groups
 from evaluation.report.trust import change_cells, fixed
-from evaluation.statistics import Groups, Interval, Values, compare, interval, ratio
+from evaluation.statistics import Interval, Values, compare, interval, ratio
 
 RELEASED, OURS = "RANSAC, released, 1 thread", "RANSAC, ours, 1 thread"
 LITERAL, SUPERGLOBAL = "SuperGlobal, literal, 1 thread", "SuperGlobal, ours, 1 thread"

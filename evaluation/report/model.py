@@ -49,8 +49,7 @@ class Report:
       settings: what was asked for and how the features were made.
       versions: of Python and the packages that have a part in the numbers.
       queries: ``{"names": [...], "groups": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN
-        without positives; queries of one number share right images; ``"too_few_groups"``, see
-        :func:`evaluation.statistics.too_few`, where it is not 0. Where the rows hold "R@1", ... also ``"hits":
+        without positives; queries of one number share right images. Where the rows hold "R@1", ... also ``"hits":
         {"R@1": {method: {protocol: [100 or 0 of each query]}}}``. A global average precision has ``"places": {method:
         {protocol: [...]}}`` beside ``"ap"``, see :class:`evaluation.pooled.Pooled`.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.

@@ -7,7 +7,9 @@ import numpy as np
 
 from evaluation.report.model import Report
 from evaluation.samples import grouped_of, samples
+from evaluation.statistics import LEAST
 
+FEW = 8  # groups of which a reader is told what follows from their number
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -80,7 +82,7 @@ def _line(entry: dict[str, Any]) -> list[str]:
     return [entry["model"], entry["row"], entry["protocol"], fixed(entry["published"]), *ours, entry["source"]]
 
 
-def _drawn(report: Report) -> str:
+def _numbers(report: Report) -> tuple[str, dict[str, int]]:
     """What is drawn anew, and how many of it under each protocol: queries without a value there have no part."""
     grouped, numbers, shared = grouped_of(report.queries), {}, False
     rows = samples(report.queries, report.measure)[report.measure].values()
@@ -88,10 +90,23 @@ def _drawn(report: Report) -> str:
         valued = np.any([row[protocol].valued for row in rows], axis=0)
         numbers[protocol] = len(np.unique(grouped[valued]))
         shared = shared or numbers[protocol] < int(valued.sum())
-    what = "groups of queries that share right answers" if shared else "single queries"
+    return "groups of queries that share right answers" if shared else "single queries", numbers
+
+
+def _listed(what: str, numbers: dict[str, int]) -> str:
     if len(set(numbers.values())) == 1:
-        return f"{numbers[report.protocols[0]]} {what}{' of each protocol' if len(numbers) > 1 else ''}"
+        return f"{next(iter(numbers.values()))} {what}{' of each protocol' if len(numbers) > 1 else ''}"
     return f"{what}, {', '.join(f'{number} {protocol}' for protocol, number in numbers.items())}"
+
+
+def _few(what: str, numbers: dict[str, int]) -> list[str]:
+    """What follows from small numbers of groups, a sentence for each."""
+    noun, few = what.partition(" of ")[0], sorted({number for number in numbers.values() if 0 < number < FEW})
+    found = [f"Fewer than {LEAST} {noun} have no interval."] if few and few[0] < LEAST else []
+    for number in few:
+        wide = "intervals are wide, and " if number >= LEAST else ""
+        found += [f"With {number} {noun} {wide}no p can be below {2.0 ** (1 - number):.2g}."] if number > 1 else []
+    return found
 
 
 def said(report: Report) -> list[str]:
@@ -101,16 +116,13 @@ def said(report: Report) -> list[str]:
         test = "sign-flip test of the paired change"
         if "places" in report.queries:
             test = "exchange of the two methods' answers and their places; of means a sign-flip test"
+        what, numbers = _numbers(report)
         found.append(
-            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_drawn(report)}. "
+            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_listed(what, numbers)}. "
             f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
             "how far the choice of queries moves a number, not what another training or data set would give."
         )
-        if few := report.queries.get("too_few_groups"):
-            found.append(
-                f"Queries that share right answers make {few} group{'s' if few > 1 else ''} only, too few to be drawn: "
-                "single queries are, so that intervals are too narrow and p too small."
-            )
+        found += _few(what, numbers)
     if report.published and not any("ours" in entry for entry in report.published):
         found.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
     return found

@@ -51,8 +51,8 @@ def report():
     accuracy = {"global+ransac": {"percent": 81.25, "inliers": 160, "pairs": 8, "tolerance_px": 5.0}}
     skipped = {"query": [], "database": [{"name": "bad|one", "reason": "the file is empty"}]}
     names = {"names": ["q<0>", "q1"], "ap": ap}
-    valued = {name: {p: [40.0, v[0]] for p, v in values.items()} for name, values in ap.items()}
-    trust = trusted(names | {"ap": valued}, "mAP")
+    valued = {name: {p: [40.0, v[0]] * 2 for p, v in values.items()} for name, values in ap.items()}
+    trust = trusted({"names": list("abcd"), "ap": valued}, "mAP")
     published = beside("roxford5k", {"global": {"medium": 70.0}}, "delg_r50_gldv1")
     return Report("landmarks", rows, settings, {"python": "3"}, names, recalls, accuracy, skipped, trust, published)
 
@@ -97,10 +97,12 @@ def test_markdown_names_what_the_numbers_rest_on(report):
 def test_trust_is_told_in_both_pages(report):
     page = text.markdown(report)
     shown = html.render(report)
-    assert "## Confidence" in page and "| global | 40.06 [40.00, 40.12] |" in page
-    assert "| global+ransac | global | medium | mAP | +10.19 | [+0.00, +20.38] |" in page
+    assert (
+        "## Confidence" in page and "| global | 40.06 [39.95, 40.18] |" in page
+    )  # 1.875 times as wide as 40.00 to 40.12
+    assert "| global+ransac | global | medium | mAP | +10.19 | [-8.91, +29.29] |" in page
     assert "| delg_r50_gldv1 | global | medium | 69.71 | 70.00 | +0.29 |" in page
-    for cell in ("40.06 [40.00, 40.12]", "+10.19", "69.71", "bootstrap over 1 single queries of each protocol."):
+    for cell in ("40.06 [39.95, 40.18]", "+10.19", "69.71", "bootstrap over 1 single queries of each protocol."):
         assert cell in shown and cell in page
     plain = text.markdown(Report("folders", report.rows, {}, {}))
     assert "## Confidence" not in plain and "## Published" not in plain
@@ -117,7 +119,10 @@ def test_trust_is_told_in_both_pages(report):
 def test_what_is_drawn_is_counted_under_each_protocol(report, groups, hard, said):
     ap = {"global": {"medium": [1.0, 2.0, 3.0, 4.0], "hard": hard}}
     counted = replace(report, queries={"names": list("abcd"), "groups": groups, "ap": ap})
-    assert said in text.markdown(counted)
+    page = text.markdown(counted)
+    assert said in page
+    assert ("With 4 single queries intervals are wide, and no p can be below 0.12." in page) == (groups[1] == 1)
+    assert ("Fewer than 3 " in page) == math.isnan(hard[0])
 
 
 def test_released_metrics_file(report):
