@@ -10,6 +10,7 @@ FLAGS = flags.FLAGS
 POSITIONAL = "REPORT_A REPORT_B"
 flags.DEFINE_string("output", None, "Page to write (.html); without it the table alone is printed.")
 flags.DEFINE_list("rows", None, "A row of each report, such as global,global+ransac; without it all rows of one name.")
+flags.DEFINE_bool("allow_different_truths", False, "Compare reports of different right answers; a warning says so.")
 
 
 def main(arguments: list[str]) -> None:
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> None:
             raise InputError(f"--output expects a file ending in .html. Received: {FLAGS.output!r}")
         check_writable(Path(FLAGS.output).parent)
     rows = (FLAGS.rows[0], FLAGS.rows[1]) if FLAGS.rows else None
-    found = put_together(arguments[0], arguments[1], rows)
+    found = put_together(arguments[0], arguments[1], rows, FLAGS.allow_different_truths)
     print(compared.plain(found), end="")
     if FLAGS.output:
         write_text(FLAGS.output, compared.render(found))

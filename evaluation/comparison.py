@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.model import JsonObject, Report
-from evaluation.report.text import flat
+from evaluation.report.text import flat, warnings
 from evaluation.samples import grouped_of, samples
 from evaluation.statistics import holm
 from protos.errors import InputError
 from protos.files import read_json
 
 UNTOLD = ("fingerprint",)  # settings whose difference says nothing
+TRUTHS = ("ground_truth_sha256", "truths_sha256", "solution_file_sha256")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Comparison:
       changes: for each pair, measure (the reports' first, such as mAP, and each R@k that both hold) and protocol,
         ``difference, low, high, p, p_corrected`` of the second against the first.
       settings: what was asked for or recorded differently, ``(key, first, second)``.
+      warnings: why the numbers of A, of B or of both are not what they seem, a sentence each.
     """
 
     reports: tuple[Report, Report]
@@ -46,6 +48,7 @@ class Comparison:
     pairs: list[Pairing]
     changes: list[dict[str, dict[str, JsonObject]]]
     settings: list[tuple[str, str, str]]
+    warnings: list[str]
 
 
 def read_report(place: str | os.PathLike[str]) -> Report:
@@ -62,19 +65,23 @@ def read_report(place: str | os.PathLike[str]) -> Report:
     return Report.from_json(document)
 
 
-def put_together(first: str, second: str, rows: tuple[str, str] | None = None) -> Comparison:
-    """Compares two reports of one benchmark and the same queries.
+def put_together(
+    first: str, second: str, rows: tuple[str, str] | None = None, allow_different_truths: bool = False
+) -> Comparison:
+    """Compares two reports of one benchmark, the same queries and the same right answers.
 
     Args:
       first: folder or ``report.json``; what is compared with.
       second: likewise; the changes are those from the first to it.
       rows: a row of each; None for all rows of one name.
+      allow_different_truths: compare reports of different right answers, too; the comparison then warns of it.
 
     Returns:
       The comparison.
 
     Raises:
-      InputError: a report is missing, the benchmarks or their queries differ, or no row is in both.
+      InputError: a report is missing, the benchmarks, their queries or their right answers differ, or no row is in
+        both.
     """
     reports = read_report(first), read_report(second)
     if reports[0].benchmark != reports[1].benchmark:
@@ -84,11 +91,36 @@ def put_together(first: str, second: str, rows: tuple[str, str] | None = None) -
         raise InputError(f"The reports {first} and {second} are of different queries, so that they cannot be paired.")
     if reports[0].protocols != reports[1].protocols:
         raise InputError(f"The reports {first} and {second} have different protocols.")
+    different = _different_truths(reports)
+    if different and not allow_different_truths:
+        raise InputError(
+            f"The reports {first} and {second} were scored against different right answers ({different}); "
+            "--allow_different_truths compares them all the same."
+        )
     pairs = [Pairing(reports[0].row(rows[0]).method, reports[1].row(rows[1]).method)] if rows else _common(*reports)
     if not pairs:
         listed = " and ".join(", ".join(row.method for row in report.rows) for report in reports)
         raise InputError(f"No row is in both reports; name one of each with --rows=FIRST,SECOND. They have {listed}.")
-    return Comparison(reports, _names(first, second), pairs, _changes(reports, pairs), _settings(reports))
+    told = _warnings(reports, different)
+    return Comparison(reports, _names(first, second), pairs, _changes(reports, pairs), _settings(reports), told)
+
+
+def _different_truths(reports: tuple[Report, Report]) -> str | None:
+    """The recorded hashes of the right answers where they differ; None where they agree or one is not recorded."""
+    for key in TRUTHS:
+        found = [str(report.settings.get(key, ""))[:12] for report in reports]
+        if all(found) and found[0] != found[1]:
+            return f"{key} {found[0]}... and {found[1]}..."
+    return None
+
+
+def _warnings(reports: tuple[Report, Report], different: str | None) -> list[str]:
+    """That the right answers differ, then what each report warns of."""
+    told = [f"DIFFERENT RIGHT ANSWERS: A and B were scored against different ones ({different})."] if different else []
+    for name, report in zip("AB", reports, strict=True):
+        sentences = [*warnings(report), *report.settings.get("version_differences", ())]
+        told += [f"{name}: {sentence}" for sentence in sentences]
+    return told
 
 
 def _common(first: Report, second: Report) -> list[Pairing]:

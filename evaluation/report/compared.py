@@ -26,10 +26,11 @@ def lines(found: Comparison) -> list[list[str]]:
 
 
 def plain(found: Comparison) -> str:
-    """For a terminal: what A and B are, the settings that differ, the changes from A to B."""
+    """For a terminal: what A and B are, warnings, the settings that differ, the changes from A to B."""
     table = [HEAD, *lines(found)]
     widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
     said = [f"{found.reports[0].benchmark}: A = {found.names[0]}, B = {found.names[1]}", ""]
+    said += [*found.warnings, ""] if found.warnings else []
     said += [f"{key}: {one} | {other}" for key, one, other in found.settings] or ["No recorded setting differs."]
     said.append("")
     for line in table:
@@ -63,6 +64,7 @@ def render(found: Comparison) -> str:
         head=HEAD,
         lines=lines(found),
         settings=found.settings,
+        warnings=found.warnings,
         notes=trust.said(second),
         pages=pages,
     )

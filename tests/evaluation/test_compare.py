@@ -77,6 +77,37 @@ def test_what_cannot_be_compared_ends_in_a_sentence(two, tmp_path):
         put_together(two[0], str(tmp_path / "none"))
 
 
+@pytest.mark.parametrize("key", ["ground_truth_sha256", "truths_sha256", "solution_file_sha256"])
+def test_reports_of_different_right_answers_are_refused_or_told(tmp_path, key):
+    values = {"global": [float(value) for value in range(10)]}
+    one, same = (made(tmp_path / name, values, **{key: "aaa111"}) for name in ("a", "same"))
+    other, silent = made(tmp_path / "b", values, **{key: "bbb222"}), made(tmp_path / "silent", values)
+    with pytest.raises(InputError, match=rf"right answers \({key} aaa111\.\.\. and bbb222.*; --allow_different_truths"):
+        put_together(one, other)
+    found = put_together(one, other, allow_different_truths=True)
+    assert len(found.warnings) == 1 and "DIFFERENT RIGHT ANSWERS" in compared.render(found)
+    assert put_together(one, same).warnings == [] == put_together(one, silent).warnings
+    command = [sys.executable, "-m", "delg", "compare", one, other]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    done = subprocess.run([*command, "--allow_different_truths"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "DIFFERENT RIGHT ANSWERS: A and B" in done.stdout, done.stderr
+
+
+def test_what_either_report_warns_of_is_told_first(tmp_path):
+    values = {"global": [float(value) for value in range(10)]}
+    one = made(tmp_path / "a", values, ground_truth="gnd.pkl is not the released one.")
+    other = made(tmp_path / "b", values, protocol_mismatch=["b crops no <query>."], version_differences=["keras 3, 4."])
+    expected = ["A: GROUND TRUTH: gnd.pkl is not the released one.", "B: PROTOCOL MISMATCH: b crops no <query>."]
+    found = put_together(one, other)
+    assert found.warnings == [*expected, "B: keras 3, 4."]
+    assert compared.plain(found).split("\n")[2:5] == found.warnings
+    page = compared.render(found)
+    assert page.index('role="alert">A: GROUND TRUTH') < page.index(
+        'role="alert">B: PROTOCOL MISMATCH: b crops no &lt;query'
+    )
+
+
 def test_the_command_prints_and_writes_a_page(two, tmp_path):
     command = [sys.executable, "-m", "delg", "compare", *two]
     done = subprocess.run([*command, "--output=c.html"], cwd=tmp_path, capture_output=True, text=True, check=False)
