@@ -13,7 +13,7 @@ from protos.errors import InputError
 from protos.files import read_json
 
 UNTOLD = ("fingerprint",)  # settings whose difference says nothing
-TRUTHS = ("ground_truth_sha256", "truths_sha256", "solution_file_sha256")
+TRUTHS = ("truths_sha256", "ground_truth_sha256", "solution_file_sha256")  # the first that both reports hold decides
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def _different_truths(reports: tuple[Report, Report]) -> str | None:
     """The recorded hashes of the right answers where they differ; None where they agree or one is not recorded."""
     for key in TRUTHS:
         found = [str(report.settings.get(key, ""))[:12] for report in reports]
-        if all(found) and found[0] != found[1]:
-            return f"{key} {found[0]}... and {found[1]}..."
+        if all(found):
+            return f"{key} {found[0]}... and {found[1]}..." if found[0] != found[1] else None
     return None
 
 
