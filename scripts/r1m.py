@@ -18,7 +18,7 @@ from evaluation.benchmarks.revisited import from_file
 from evaluation.distractors import check_head
 from evaluation.method import Method
 from evaluation.runner import run
-from extraction.store import FORMAT, GLOBAL, MANIFEST, VERSION, FeatureStore, shard_name
+from extraction.store import FORMAT, GLOBAL, INDEX, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers import build_reranker
 from protos.errors import InputError
 from protos.files import atomic_path, sampled_sha256, write_json
@@ -45,8 +45,9 @@ def store(folder: Path, names: list[str], rows: Rows, dimension: int, crop: bool
         manifest = {"format": FORMAT, "version": VERSION, "settings": {"extractor": "rule", "crop": crop}}
         manifest |= {"storage": {"local_dtype": "float32", "shard_size": len(names)}, "contents": {}}
         manifest |= {"names": names, "shards": [len(names)], "skipped": [], "counts": counts}
-        write_json(folder / MANIFEST, manifest | {"global_sha256": sampled_sha256(folder / GLOBAL)})
-        (folder / shard_name(0)).mkdir(exist_ok=True)
+        digest = sampled_sha256(folder / GLOBAL)
+        write_json(folder / shard_name(0) / INDEX, {"sha256": {"global": digest}})
+        write_json(folder / MANIFEST, manifest | {"global_sha256": digest})
     made = FeatureStore.open(folder)
     if (found := made.global_descriptors.shape) != (len(names), dimension):
         raise InputError(f"{folder} holds {found[0]} x {found[1]} features, not {len(names)} x {dimension}; remove it.")
