@@ -29,11 +29,14 @@ class Prediction(NamedTuple):
     score: float
 
 
-def gap(predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False) -> float:
-    """Global average precision, "muAP": all predictions in one list by score.
+def gap_gains(
+    predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False
+) -> tuple[Values, Values]:
+    """What each image adds to the global average precision, "muAP", and where its answer stands in the list.
 
-    ``sum_i precision(i) * correct(i) / M``, ``M`` being the number of images that show a landmark (arXiv 2004.01804,
-    section 4.1). Equal scores are ordered by image id, then by class, both increasing, as released.
+    All predictions stand in one list by score: ``sum_i precision(i) * correct(i) / M``, ``M`` being the number of
+    images that show a landmark (arXiv 2004.01804, section 4.1). Equal scores are ordered by image id, then by class,
+    both increasing, as released.
 
     Args:
       predictions: by image id; an image may be missing.
@@ -41,28 +44,15 @@ def gap(predictions: Mapping[str, Prediction], solution: Solution, ignore_non_la
       ignore_non_landmarks: leave images without a landmark out, so that answering there costs nothing.
 
     Returns:
-      A number in [0, 1]; 0 when no image shows a landmark.
+      ``(Q,)``, in the order of the solution: the precision of the list down to the image's answer where that is right,
+      0 where it is wrong or missing, NaN where the image shows no landmark; their mean, see :func:`mean_of_valued`, is
+      the global average precision. ``(Q,)`` the 1-based place of its answer, NaN without one in the list.
 
     Two images with landmarks; the answer with the highest score is wrong, the second right:
 
-    >>> gap({"a": Prediction(1, 0.9), "b": Prediction(2, 0.5)}, {"a": [3], "b": [2]})
-    0.25
-    """
-    gains, _ = gap_gains(predictions, solution, ignore_non_landmarks)
-    return mean_of_valued(gains)
-
-
-def gap_gains(
-    predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False
-) -> tuple[Values, Values]:
-    """What each image adds to :func:`gap`, and where its answer stands in the list.
-
-    Args and order are those of :func:`gap`.
-
-    Returns:
-      ``(Q,)``, in the order of the solution: the precision of the list down to the image's answer where that is right,
-      0 where it is wrong or missing, NaN where the image shows no landmark; their mean is the global average precision.
-      ``(Q,)`` the 1-based place of its answer, NaN without one in the list.
+    >>> gains, places = gap_gains({"a": Prediction(1, 0.9), "b": Prediction(2, 0.5)}, {"a": [3], "b": [2]})
+    >>> gains.tolist(), places.tolist(), mean_of_valued(gains)
+    ([0.0, 0.5], [1.0, 2.0], 0.25)
     """
     judged = [
         (-answer.score, name, answer.landmark)
@@ -79,11 +69,6 @@ def gap_gains(
             right += 1
             gains[row[name]] = right / rank
     return gains, places
-
-
-def top1_accuracy(predictions: Mapping[str, Prediction], solution: Solution) -> float:
-    """Share of the images with a landmark whose answer is one of its right classes; 0 when there are none."""
-    return mean_of_valued(top1_hits(predictions, solution))
 
 
 def mean_of_valued(values: Values) -> float:
@@ -115,8 +100,8 @@ def hits(retrieved: Sequence[Hashable], relevant: Collection[Hashable], length: 
     return found
 
 
-def mean_average_precision(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> float:
-    """mAP@100: the mean over the queries of ``sum_i precision(i) * relevant(i) / min(number relevant, 100)``.
+def average_precisions(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> Values:
+    """``sum_i precision(i) * relevant(i) / min(number relevant, 100)`` of each query, whose mean is mAP@100.
 
     This finite sum is that of the dataset (section 4.2), not the trapezoids of the revisited benchmarks.
 
@@ -125,15 +110,12 @@ def mean_average_precision(predictions: Retrieved, solution: Solution, max_predi
       solution: by query id the relevant ids.
       max_predictions: how many of a list count.
 
-    >>> mean_average_precision({"q": ["x", "a", "b"]}, {"q": ["a", "b"]})  # (1/2 + 2/3) / 2
-    0.5833333333333333
+    Returns:
+      ``(Q,)``, in the order of the solution.
+
+    >>> average_precisions({"q": ["x", "a", "b"]}, {"q": ["a", "b"]}).tolist()  # (1/2 + 2/3) / 2
+    [0.5833333333333333]
     """
-    found = average_precisions(predictions, solution, max_predictions)
-    return float(found.mean()) if len(found) else 0.0
-
-
-def average_precisions(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> Values:
-    """``(Q,)``, in the order of the solution: what :func:`mean_average_precision` is the mean of."""
     found = _all_hits(predictions, solution, max_predictions)
     places = np.arange(1, max_predictions + 1)
     gains = np.where(found, np.cumsum(found, axis=1) / places, 0.0).sum(axis=1)

@@ -38,7 +38,7 @@ class Part:
 
 
 def recognition(answers: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool) -> Part:
-    """``GAP`` and ``top-1``; see :func:`evaluation.landmark_metrics.gap`."""
+    """``GAP`` and ``top-1``; see :func:`evaluation.landmark_metrics.gap_gains`."""
     gains, places = gap_gains(answers, solution, ignore_non_landmarks)
     right = top1_hits(answers, solution)
     metrics = {name: 100 * mean_of_valued(values) for name, values in (("GAP", gains), ("top-1", right))}

@@ -90,27 +90,6 @@ def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> flo
     return float(np.count_nonzero(r < k) / n) if n else 0.0
 
 
-def any_recall(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS) -> Values:
-    """Recall@k of visual place recognition: the share of queries with any positive in the first ``k`` results.
-
-    The measure of NetVLAD (arXiv 1511.07247, section 5.1). Junk is taken out first; queries without positives have no
-    part, as in the code of MSLS.
-
-    Args:
-      rows: for each query the database rows, best first. Rows below 0 are filling.
-      truths: for each query its positives and its junk.
-      ks: list lengths.
-
-    Returns:
-      ``(len(ks),)``; NaN when no query has a positive.
-
-    >>> truth = Truth(np.array([4, 7]), np.array([], int))
-    >>> any_recall([[2, 7, 4], [1, 2, 3]], [truth, truth], ks=(1, 2)).tolist()
-    [0.0, 0.5]
-    """
-    return evaluate(rows, truths, ks).any_recalls()
-
-
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Quality of one ranking under one protocol, as fractions.
@@ -145,7 +124,11 @@ class Scores:
         return np.where(np.isnan(self.recalls), np.nan, self.recalls > 0)
 
     def any_recalls(self) -> Values:
-        """``(len(ks),)`` share of the queries with any positive in the first ``k``; see :func:`any_recall`."""
+        """``(len(ks),)`` Recall@k of place recognition: the share of queries with any positive in the first ``k``.
+
+        The measure of NetVLAD (arXiv 1511.07247, section 5.1). Queries without positives have no part, as in the code
+        of MSLS; NaN when there is no other.
+        """
         return _mean(self.hits())
 
     def percent_hits(self) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ import pytest
 
 from evaluation import landmark_files, landmark_metrics, metrics
 from evaluation.landmark_metrics import Prediction
+from evaluation.landmark_parts import recognition, retrieval
 from evaluation.protocols import Truth
 from protos.errors import InputError
 
@@ -13,24 +14,25 @@ def test_gap_by_hand():
     solution = {"a": (1,), "b": (2, 3), "c": (), "d": (4,)}
     answers = {"a": Prediction(1, 0.9), "c": Prediction(7, 0.8), "b": Prediction(3, 0.7)}
     # right at 1 of 1, wrong, right at 2 of 3; three images show a landmark
-    assert landmark_metrics.gap(answers, solution) == pytest.approx((1 + 2 / 3) / 3, abs=1e-15)
-    assert landmark_metrics.gap(answers, solution, ignore_non_landmarks=True) == pytest.approx(2 / 3, abs=1e-15)
-    assert landmark_metrics.top1_accuracy(answers, solution) == pytest.approx(2 / 3, abs=1e-15)
-    assert landmark_metrics.gap(answers, {"c": ()}) == 0.0 == landmark_metrics.top1_accuracy(answers, {"c": ()})
+    found = recognition(answers, solution, ignore_non_landmarks=False).metrics
+    assert found == pytest.approx({"GAP": 100 * (1 + 2 / 3) / 3, "top-1": 200 / 3}, abs=1e-12)
+    found = recognition(answers, solution, ignore_non_landmarks=True).metrics
+    assert found == pytest.approx({"GAP": 200 / 3, "top-1": 200 / 3}, abs=1e-12)
+    assert recognition(answers, {"c": ()}, ignore_non_landmarks=False).metrics == {"GAP": 0.0, "top-1": 0.0}
 
 
 def test_equal_scores_are_ordered_by_image():
     solution = {"a": (1,), "b": (1,)}
     first, second = Prediction(1, 0.5), Prediction(2, 0.5)
-    assert landmark_metrics.gap({"b": second, "a": first}, solution) == 0.5
-    assert landmark_metrics.gap({"b": first, "a": second}, solution) == 0.25
+    assert recognition({"b": second, "a": first}, solution, ignore_non_landmarks=False).metrics["GAP"] == 50
+    assert recognition({"b": first, "a": second}, solution, ignore_non_landmarks=False).metrics["GAP"] == 25
 
 
 def test_retrieval_by_hand():
     solution = {"p": ("x", "y"), "q": ("z",)}
     answers = {"p": ("x", "x", "y")}  # the repeated image takes a place; nothing was answered to q
-    assert landmark_metrics.mean_average_precision(answers, solution) == pytest.approx((1 + 2 / 3) / 2 / 2, abs=1e-15)
-    assert landmark_metrics.mean_average_precision(answers, solution, 2) == pytest.approx(0.25, abs=1e-15)
+    assert retrieval(answers, solution).metrics["mAP@100"] == pytest.approx(100 * (1 + 2 / 3) / 2 / 2, abs=1e-12)
+    assert landmark_metrics.average_precisions(answers, solution, 2).tolist() == [0.5, 0.0]
     expected = [0.5, 0.25, 1 / 3, 0.25]
     np.testing.assert_allclose(landmark_metrics.mean_precisions(answers, solution, 4), expected, atol=1e-15)
     assert landmark_metrics.first_positions(answers, solution, 4) == (3.0, 3.0)
@@ -40,16 +42,17 @@ def test_retrieval_by_hand():
 
 def test_more_relevant_images_than_places():
     relevant = tuple(f"i{i}" for i in range(150))
-    assert landmark_metrics.mean_average_precision({"q": relevant}, {"q": relevant}) == 1.0
+    assert retrieval({"q": relevant}, {"q": relevant}).metrics["mAP@100"] == 100
 
 
 def test_recall_of_any_positive():
     rows = [[5, 7, 1, 9], [7, 5, 1, -1], [0, 1, 2, 3]]
     truths = [Truth(np.array([1, 9]), np.array([5])), Truth(np.array([7]), np.array([], int))]
     truths.append(Truth(np.array([], int), np.array([], int)))  # has no part
-    assert metrics.any_recall(rows, truths, (1, 2, 3)).tolist() == [0.5, 1.0, 1.0]
-    assert metrics.any_recall(rows[1:2], [Truth(np.array([8]), np.array([0]))], (99,)).tolist() == [0.0]
-    assert np.isnan(metrics.any_recall(rows[2:], truths[2:], (1, 5))).all()
+    assert metrics.evaluate(rows, truths, (1, 2, 3)).percent_any_recalls() == {"R@1": 50, "R@2": 100, "R@3": 100}
+    missed = metrics.evaluate(rows[1:2], [Truth(np.array([8]), np.array([0]))], (99,))
+    assert missed.percent_any_recalls() == {"R@99": 0}
+    assert np.isnan(metrics.evaluate(rows[2:], truths[2:], (1, 5)).any_recalls()).all()
 
 
 def test_files(tmp_path):
@@ -73,7 +76,7 @@ def test_files(tmp_path):
         write("l.csv", "id,images\nq,y a x\nr,b\ns,\n"), solution
     )
     assert (public, private) == ({"q": ("y", "a", "x")}, {})
-    assert landmark_metrics.mean_average_precision(public, solution.public) == pytest.approx((1 + 2 / 3) / 2)
+    assert retrieval(public, solution.public).metrics["mAP@100"] == pytest.approx(100 * (1 + 2 / 3) / 2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from evaluation import statistics
 from evaluation.grouping import groups
 from evaluation.landmark_files import RecognitionSolution, RetrievalSolution
-from evaluation.landmark_metrics import Prediction, gap, gap_gains
+from evaluation.landmark_metrics import Prediction, gap_gains, mean_of_valued
 from evaluation.landmark_report import truths_of
 from evaluation.pooled import Pooled, _draws
 from scripts.coverage import pooled
@@ -27,6 +27,10 @@ def world(seed, count, skill=0.5, truth=0):
         if random.random() < 0.9
     }
     return answers, solution
+
+
+def gap(answers, solution, ignore=False):
+    return mean_of_valued(gap_gains(answers, solution, ignore)[0])
 
 
 def sample(answers, solution, grouped=None, ignore=False):

@@ -9,6 +9,7 @@ import pytest
 
 from evaluation import groundtruth, landmark_metrics, metrics
 from evaluation.landmark_metrics import Prediction
+from evaluation.landmark_parts import recognition
 from evaluation.protocols import Truth, revisited
 from tests.golden import rule
 from tests.golden.conftest import Measured, golden_path
@@ -116,7 +117,7 @@ def test_landmark_retrieval(golden, measured):
         ours: dict[str, object] = {}
         for k in lengths:
             ours |= {
-                f"map@{k}": landmark_metrics.mean_average_precision(answers, asked, k),
+                f"map@{k}": landmark_metrics.mean_of_valued(landmark_metrics.average_precisions(answers, asked, k)),
                 f"mean_precisions@{k}": landmark_metrics.mean_precisions(answers, asked, k),
                 f"mean_median_position@{k}": landmark_metrics.first_positions(answers, asked, k),
             }
@@ -127,10 +128,11 @@ def test_landmark_recognition(golden, measured):
     for case in golden["gldv2_recognition"]:
         asked = case["solution"]
         answers = {name: Prediction(entry["class"], entry["score"]) for name, entry in case["predictions"].items()}
+        found = recognition(answers, asked, ignore_non_landmarks=False).metrics
         ours = {
-            "gap": landmark_metrics.gap(answers, asked),
-            "gap_ignore_non_gt": landmark_metrics.gap(answers, asked, ignore_non_landmarks=True),
-            "top1": landmark_metrics.top1_accuracy(answers, asked),
+            "gap": found["GAP"] / 100,
+            "gap_ignore_non_gt": recognition(answers, asked, ignore_non_landmarks=True).metrics["GAP"] / 100,
+            "top1": found["top-1"] / 100,
         }
         check(case, ours, {"solution", "predictions", "note"}, measured, "metrics: GLDv2 recognition")
 
@@ -145,4 +147,4 @@ def test_recall_of_any_positive_follows_from_the_golden_ranks(golden):
             truth = Truth(np.array(positives), np.array(sets["junk"], np.int64))
             for k in case["kappas"]:
                 expected = float(bool(set(kept[:k]) & set(positives)))
-                assert metrics.any_recall([ranks], [truth], (k,)).tolist() == [expected]
+                assert metrics.evaluate([ranks], [truth], (k,)).any_recalls().tolist() == [expected]
