@@ -157,6 +157,23 @@ def _labels(entry: Any, size: int, where: str) -> Labels:
     return Labels(box(entry.get("bbx"), where), **sets)
 
 
+def names_of(data: Mapping[str, Any], where: str) -> tuple[list[str], list[str]]:
+    """The names of the database images and of the queries, checked.
+
+    Raises:
+      InputError: there are none, one is there twice or leads out of its folder, or ``gnd`` has not one entry per query.
+    """
+    database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]
+    if len(queries) != len(data["gnd"]):
+        raise InputError(f"{where} expects one entry of gnd per query: {len(queries)} and {len(data['gnd'])}.")
+    for kind, names in (("imlist", database), ("qimlist", queries)):
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"{where}: {kind} expects one or more names, each once.")
+        for name in names:
+            check_name(name, f"{where}: {kind}")
+    return database, queries
+
+
 READERS: dict[str, Callable[[str | os.PathLike[str]], Any]] = {".json": read_json, ".mat": read_mat}
 
 
@@ -181,14 +198,7 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
     for key in KEYS:
         if not isinstance(data[key], (Sequence, np.ndarray)) or isinstance(data[key], str):
             raise InputError(f"{where}: {key} expects a list. Received: {type(data[key]).__name__}.")
-    database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]
-    if len(queries) != len(data["gnd"]):
-        raise InputError(f"{where} expects one entry of gnd per query: {len(queries)} and {len(data['gnd'])}.")
-    for kind, names in (("imlist", database), ("qimlist", queries)):
-        if not names or len(set(names)) != len(names):
-            raise InputError(f"{where}: {kind} expects one or more names, each once.")
-        for name in names:
-            check_name(name, f"{where}: {kind}")
+    database, queries = names_of(data, where)
     entries = zip(queries, data["gnd"])
     return GroundTruth(
         database, queries, [_labels(entry, len(database), f"{where}: query {name!r}") for name, entry in entries]

@@ -16,6 +16,7 @@ from evaluation.landmark_parts import Part, recognition, retrieval
 from evaluation.landmark_pictures import Shown, pictures
 from evaluation.landmark_report import PARTS
 from evaluation.report.model import Report
+from evaluation.report.text import block_suffix
 from protos.errors import InputError
 from protos.files import check_writable, sha256
 
@@ -204,18 +205,9 @@ def _show(folder: Path, report: Report, say: Callable[[str], None]) -> None:
 def _blocks(scored: Mapping[str, Mapping[str, Part]]) -> dict[str, Metrics]:
     """The blocks of ``metrics.txt`` by their names."""
     first = next(iter(scored)).partition("+")[0]
-    return {part + _suffix(row, first): found.metrics for row, parts in scored.items() for part, found in parts.items()}
-
-
-def _suffix(row: str, first: str) -> str:
-    """What a row's blocks are called besides their part, as in the ``metrics.txt`` of other benchmarks.
-
-    >>> _suffix("global+ransac", "global"), _suffix("rootsift", "global")
-    ('_after_gv', '_rootsift')
-    """
-    method, _, reranker = row.partition("+")
-    after = f"_after_{'gv' if reranker == 'ransac' else reranker}" if reranker else ""
-    return ("" if method == first else f"_{method}") + after
+    return {
+        part + block_suffix(row, first): found.metrics for row, parts in scored.items() for part, found in parts.items()
+    }
 
 
 def metrics_txt(metrics: Mapping[str, Metrics]) -> str:

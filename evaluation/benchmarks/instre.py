@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.groundtruth import Box, box, indices, read_mat
+from evaluation.groundtruth import Box, box, indices, names_of, read_mat
 from evaluation.protocols import Truth
 from extraction.images import ImageRef
-from extraction.official import check_name
 from protos.errors import InputError
 
 PROTOCOL, FILE, SETS = "all", "gnd_instre.mat", ("ok", "junk")
@@ -38,25 +37,19 @@ def instre(data_dir: str, queries_dir: str | None = None, crop: bool = True) -> 
         raise InputError("The benchmark instre has its queries in data_dir; a query folder is not used with it.")
     path = Path(data_dir) / FILE
     data = read_mat(path, SETS)
-    names = {key: [str(name).strip() for name in data[key]] for key in ("imlist", "qimlist")}
-    if len(names["qimlist"]) != len(data["gnd"]):
-        raise InputError(f"{path} expects one entry of gnd per query: {len(names['qimlist'])} and {len(data['gnd'])}.")
-    for key, found in names.items():
-        if not found or len(set(found)) != len(found):
-            raise InputError(f"{path}: {key} expects one or more names, each once.")
-        for name in found:
-            check_name(name, f"{path}: {key}")
+    stripped = {key: [str(name).strip() for name in data[key]] for key in ("imlist", "qimlist")}
+    database, names = names_of(data | stripped, str(path))
     queries, truths = [], []
-    for name, entry in zip(names["qimlist"], data["gnd"]):
+    for name, entry in zip(names, data["gnd"]):
         where = f"{path}: query {name!r}"
         if not isinstance(entry, Mapping) or "ok" not in entry:
             raise InputError(f"{where} expects the set ok.")
-        positives, junk = (indices(entry.get(key, ()), len(names["imlist"]), f"{where}, {key},") for key in SETS)
+        positives, junk = (indices(entry.get(key, ()), len(database), f"{where}, {key},") for key in SETS)
         truths.append(Truth(np.unique(positives), np.unique(junk)))
         cut = box(entry.get("bbx"), where) if crop else None
         queries.append(_image(data_dir, name, cut))
-    database = [_image(data_dir, name) for name in names["imlist"]]
-    return Benchmark("instre", queries, database, {PROTOCOL: truths}, truth=path)
+    images = [_image(data_dir, name) for name in database]
+    return Benchmark("instre", queries, images, {PROTOCOL: truths}, truth=path)
 
 
 def _image(folder: str, name: str, crop: Box | None = None) -> ImageRef:

@@ -198,18 +198,30 @@ def without_positives(report: Report) -> list[str]:
 def metrics_txt(report: Report) -> str:
     """The released ``metrics.txt`` of the model under test.
 
-    Blocks are sorted by name: ``hard`` for the first stage, ``hard_after_gv`` after geometric verification (RANSAC),
-    ``hard_after_NAME`` after another reranker. Baselines stand in ``report.json``.
+    Blocks are sorted by name, see :func:`block_suffix`. Baselines stand in ``report.json``.
     """
     blocks = {}
     for row in report.rows:
-        method, _, reranker = row.method.partition("+")
-        if method != FIRST_STAGE:
+        if row.method.partition("+")[0] != FIRST_STAGE:
             continue
-        suffix = f"_after_{'gv' if reranker == 'ransac' else reranker}" if reranker else ""
         for protocol, values in row.metrics.items():
-            blocks[protocol + suffix] = _released_block(values, report.recalls.get(row.method, {}).get(protocol, {}))
+            recalls = report.recalls.get(row.method, {}).get(protocol, {})
+            blocks[protocol + block_suffix(row.method, FIRST_STAGE)] = _released_block(values, recalls)
     return "".join(f"{name}\n{blocks[name]}" for name in sorted(blocks))
+
+
+def block_suffix(row: str, first: str) -> str:
+    """What a row's blocks of ``metrics.txt`` are called besides their protocol or part.
+
+    Nothing for the first stage ``first``, ``_after_gv`` after geometric verification (RANSAC), ``_after_NAME`` after
+    another reranker, ``_NAME`` for another first stage.
+
+    >>> block_suffix("global", "global"), block_suffix("global+ransac", "global"), block_suffix("rootsift", "global")
+    ('', '_after_gv', '_rootsift')
+    """
+    method, _, reranker = row.partition("+")
+    after = f"_after_{'gv' if reranker == 'ransac' else reranker}" if reranker else ""
+    return ("" if method == first else f"_{method}") + after
 
 
 def _released_block(values: dict[str, float], recalls: dict[str, float]) -> str:
