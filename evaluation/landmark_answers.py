@@ -1,12 +1,12 @@
 """Answers to the GLDv2 challenges, block by block of queries: search, rerankers, and what is written.
 
-A block that is done lies on disk, so that a run that was stopped continues; of those before it nothing is held until
-all are joined.
+A block that is done lies on disk, so that a run that was stopped continues; one at a time is held, also when they are
+joined.
 """
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def answer(task: Task, folder: Path) -> dict[str, dict[str, float]]:
                 row = task.rows[suffix]
                 write_json(places[row][b], {"key": keys[row]} | found)
     return {
-        row: _joined(task, folder / f"{row}.csv", [_read(place, keys[row]) for place in places[row]])
+        row: _joined(task, folder / f"{row}.csv", (_read(place, keys[row]) for place in places[row]))
         for row in task.rows.values()
     }
 
@@ -128,13 +128,15 @@ def _read(place: Path, key: str) -> JsonObject | None:
         return None
 
 
-def _joined(task: Task, path: Path, blocks: Sequence[JsonObject | None]) -> dict[str, float]:
-    """Writes a submission file of all blocks, and gives milliseconds per query."""
-    found = [block for block in blocks if block is not None]
+def _joined(task: Task, path: Path, blocks: Iterable[JsonObject | None]) -> dict[str, float]:
+    """Writes a submission file of all blocks, one after the other, and gives milliseconds per query."""
+    seconds = []
     with atomic_path(path) as place, place.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", task.column])
-        for block in found:
-            writer.writerows(zip(block["ids"], block["texts"], strict=True))
+        for block in blocks:
+            if block is not None:
+                writer.writerows(zip(block["ids"], block["texts"], strict=True))
+                seconds.append(block["seconds"])
     count = max(len(task.method.queries), 1)
-    return {stage: 1000 * float(np.sum([b["seconds"][stage] for b in found])) / count for stage in ("search", "rerank")}
+    return {stage: 1000 * float(np.sum([spent[stage] for spent in seconds])) / count for stage in ("search", "rerank")}

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -78,6 +79,28 @@ def test_retrieval_is_that_of_loops(world, tmp_path):
     assert found == pytest.approx(retrieval(expected, relevant).metrics["mAP@100"], abs=1e-9) and 20 < found < 99
     lines = (tmp_path / "predictions" / "global.csv").read_text().splitlines()
     assert lines[0] == "id,images" and lines[1] == f"q0,{' '.join(expected['q0'])}"
+
+
+class Held(dict):
+    __hash__ = object.__hash__
+
+
+def test_blocks_are_joined_one_at_a_time(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(landmark_answers, "QUERIES", 7)
+    real, alive, counts = landmark_answers._read, weakref.WeakSet(), []
+
+    def read(place, key):
+        found = real(place, key)
+        if found is not None:
+            found = Held(found)
+            alive.add(found)
+            counts.append(len(alive))
+        return found
+
+    monkeypatch.setattr(landmark_answers, "_read", read)
+    run(config(world[0], tmp_path, "retrieval"))
+    assert len(counts) == 6 and max(counts) <= 2
+    assert len((tmp_path / "predictions" / "global.csv").read_text().splitlines()) == 1 + QUERIES
 
 
 def test_the_command_answers_and_scores(world, tmp_path):
