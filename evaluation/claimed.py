@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evaluation.published import rows_of
+from evaluation.published import rerankers_of
 from evaluation.rerank_rows import hyper_parameters
 from extraction.settings import is_unknown
 
@@ -85,20 +85,19 @@ PROTOCOLS = {  # of the models that start so
     "delg_": DELG,
     "superglobal_": SUPERGLOBAL,
 }
-THRESHOLDS = {  # of the attention, as released
-    "delg_r50_gldv1": 175.0,
-    "delg_r101_gldv1": 166.1,
-    "delg_r50_gldv2clean": 454.6,
-    "delg_r101_gldv2clean": 357.48,
+RELEASED: dict[str, Settings] = {  # options of extraction, as the released configurations (.pbtxt) give them
+    "arcface_r101_gldv2clean": {"image_scales": [0.70710677, 1.0, 1.4142135]},
+    "delg_r50_gldv1": {"score_threshold": 175.0, "keypoints": "released"},
+    "delg_r101_gldv1": {"score_threshold": 166.1, "keypoints": "released"},
+    "delg_r50_gldv2clean": {"score_threshold": 454.6, "keypoints": "released"},
+    "delg_r101_gldv2clean": {"score_threshold": 357.48, "keypoints": "released"},
 }
 
 
 def protocol_of(model: str) -> Protocol:
     """How the values of a model of :data:`evaluation.published.MODELS` were made."""
     found = next(protocol for start, protocol in PROTOCOLS.items() if model.startswith(start))
-    if model in THRESHOLDS:
-        return replace(found, local={**found.local, "score_threshold": THRESHOLDS[model]})
-    return found
+    return replace(found, local={**found.local, **RELEASED.get(model, {})})
 
 
 def with_published(model: str | None, benchmark: str, claim: Claim) -> list[str]:
@@ -116,7 +115,7 @@ def with_published(model: str | None, benchmark: str, claim: Claim) -> list[str]
     if model is None:
         return []
     wanted = protocol_of(model)
-    reranked = {row.partition("+")[2] for row in rows_of(model, benchmark)} & claim.rerankers.keys()
+    reranked = {name for name in rerankers_of(model, benchmark) if name in claim.rerankers}
     settings = {**wanted.features, **(wanted.local if claim.local and "ransac" in reranked else {})}
     lines = [
         _lines(settings, _summary(found), where) for where, found in claim.features.items() if not is_unknown(found)

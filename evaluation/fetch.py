@@ -60,11 +60,11 @@ def main(arguments: list[str]) -> None:
 def _convert_model(path: "Path", folder: "Path") -> "Iterator[str]":
     """Makes the model folder ``model`` of weights; an exported model that has no variables stays as it is."""
     from delg.importers.job import ConvertOptions, convert
-    from protos.errors import InputError
+    from protos.errors import InputError, first_line
 
     try:
         yield from convert(ConvertOptions(input=str(path), output_dir=str(folder / "model")))
     except InputError as error:
         if not (path / "saved_model.pb").is_file():
             raise
-        yield f"{error} It runs as it is: --model={path}"
+        yield f"{first_line(error)} It runs as it is: --model={path}"

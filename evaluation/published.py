@@ -83,9 +83,10 @@ def check_model(model: str | None, benchmark: str) -> None:
         raise InputError(f"No value of {model} on {benchmark} is known; there are some on {', '.join(known)}.")
 
 
-def rows_of(model: str, benchmark: str) -> set[str]:
-    """The rows that a published model has values of on a benchmark, such as ``{"global", "global+ransac"}``."""
-    return {entry.row for entry in PUBLISHED if entry.model == model and benchmark in entry.values}
+def rerankers_of(model: str, benchmark: str) -> list[str]:
+    """The rerankers, after the first stage, that there are values of."""
+    rows = [entry.row for entry in PUBLISHED if entry.model == model and benchmark in entry.values]
+    return sorted({row.partition("+")[2] for row in rows} - {""})
 
 
 def beside(benchmark: str, ours: Mapping[str, Mapping[str, float]], model: str | None = None) -> list[dict[str, Any]]:

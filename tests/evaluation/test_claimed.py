@@ -17,6 +17,7 @@ LOCAL = BASE | {
     "global_scales_ind": [3, 4, 5],
     "max_feature_num": 1000,
     "score_threshold": 175.0,
+    "keypoints": "released",
 }
 DELG = Claim({"S": LOCAL}, True, "remove_before_rerank", {"ransac": "ransac"})
 SWITCHES = {"gem_plus": True, "regional_gem": True, "relup": True, "scale_rule": "superglobal"}
