@@ -87,7 +87,6 @@ def make_report(
         for o in outcomes
     ]
     names = [query.name for query in plan.benchmark.queries]
-    truths = _grouping(plan.benchmark)
     ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
     hits = _hits(outcomes) if recalled else {}
     ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
@@ -95,7 +94,7 @@ def make_report(
     skipped = {"database": first.database.skipped}
     if first.queries is not first.database:
         skipped = {"query": first.queries.skipped} | skipped
-    queries = {"names": names, "groups": groups(truths).tolist(), "ap": ap, **({"hits": hits} if hits else {})}
+    queries = {"names": names, **_grouped(plan.benchmark), "ap": ap, **({"hits": hits} if hits else {})}
     return Report(
         benchmark=plan.benchmark.name,
         rows=rows,
@@ -108,6 +107,13 @@ def make_report(
         statistics=trusted(queries, "mAP"),
         published=beside(plan.benchmark.name, ours, settings.get("published")),
     )
+
+
+def _grouped(benchmark: Benchmark) -> JsonObject:
+    """Which queries are drawn together, and what that is called where it is not by their right images."""
+    if benchmark.squares is not None:
+        return {"groups": benchmark.squares.tolist(), "drawn": f"squares of {benchmark.side:g} m"}
+    return {"groups": groups(_grouping(benchmark)).tolist()}
 
 
 def _grouping(benchmark: Benchmark) -> list[Truth]:

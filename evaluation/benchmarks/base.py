@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evaluation.metrics import KS
 from evaluation.protocols import Truth
 from extraction.images import ImageRef
@@ -24,6 +27,9 @@ class Benchmark:
       any_recall: whether its rows also hold R@k, the share of queries with any right image in the first k.
       ks: the list lengths k of its precisions and recalls.
       truth: the file of its ground truth, where it has one.
+      squares: ``(Q,)`` int64, the square of land that each query lies in, where right images in common do not tell
+        which queries are of one thing, as along a street each shares some with the next.
+      side: of these squares, in metres.
     """
 
     name: str
@@ -34,6 +40,8 @@ class Benchmark:
     any_recall: bool = False
     ks: tuple[int, ...] = KS
     truth: Path | None = None
+    squares: NDArray[np.int64] | None = None
+    side: float = 0.0
 
     @property
     def leave_one_out(self) -> bool:

@@ -23,6 +23,7 @@ from protos.errors import InputError
 
 PROTOCOL, KS = "all", (1, 5, 10, 20)
 RADIUS = 25.0  # metres, arXiv 1511.07247, section 5.1
+SIDES = 4  # radii of the squares that are drawn for intervals
 KEY = 7  # place of the image's own key among the parts of a name
 
 
@@ -51,9 +52,11 @@ def vpr(
     place = Path(data_dir)
     database = list_images(place if queries_dir else place / "database")
     queries = list_images(queries_dir or place / "queries")
-    nothing = np.zeros(0, np.int64)
+    nothing, squares = np.zeros(0, np.int64), None
     if labelled:
-        near = cKDTree(_positions(database)).query_ball_point(_positions(queries), radius)
+        places = _positions(queries)
+        squares = np.unique(np.floor(places / (SIDES * radius)), axis=0, return_inverse=True)[1].ravel()
+        near = cKDTree(_positions(database)).query_ball_point(places, radius)
         own = own_files(queries, database)
         truths = [Truth(np.setdiff1d(np.array(rows, np.int64), junk), junk) for rows, junk in zip(near, own)]
         if not any(len(truth.positives) for truth in truths):
@@ -62,7 +65,8 @@ def vpr(
             )
     else:
         truths = [Truth(nothing, nothing) for _ in queries]
-    return Benchmark(name, queries, database, {PROTOCOL: truths}, any_recall=True, ks=KS)
+    protocols, side = {PROTOCOL: truths}, SIDES * radius
+    return Benchmark(name, queries, database, protocols, any_recall=True, ks=KS, squares=squares, side=side)
 
 
 def position(image: str) -> tuple[float, float] | None:

@@ -90,7 +90,8 @@ def _numbers(report: Report) -> tuple[str, dict[str, int]]:
         valued = np.any([row[protocol].valued for row in rows], axis=0)
         numbers[protocol] = len(np.unique(grouped[valued]))
         shared = shared or numbers[protocol] < int(valued.sum())
-    return "groups of queries that share right answers" if shared else "single queries", numbers
+    by_answers = "groups of queries that share right answers" if shared else "single queries"
+    return report.queries.get("drawn", by_answers), numbers
 
 
 def _listed(what: str, numbers: dict[str, int]) -> str:

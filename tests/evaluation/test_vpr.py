@@ -70,6 +70,11 @@ def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
     found = report.statistics["hits"]["R@1"]["intervals"]["global"]["all"]
     assert found["mean"] == pytest.approx(expected["R@1"]) and found["low"] < found["mean"] < found["high"]
     table = (tmp_path / "report.md").read_text()
+    squares = [[math.floor(metres / 100) for metres in metres_of(query)] for query in features[1][0]]
+    groups = report.queries["groups"]
+    assert [[a == b for b in groups] for a in groups] == [[a == b for b in squares] for a in squares]
+    number = len({tuple(square) for square in squares[:12]})
+    assert f"bootstrap over {number} squares of 100 m." in table and 3 <= number < 8
     assert "| method | mAP | R@1 | R@5 | R@10 | R@20 |" in table
     assert f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]" in table
 
