@@ -5,7 +5,8 @@ python -m scripts.precisions MODEL CALIBRATION_DIR DATABASE_DIR OUTPUT_DIR [--qu
 CALIBRATION_DIR holds photos that give the ranges of int8, best those of the training. DATABASE_DIR and --queries_dir
 hold one sub-folder per instance; without queries every photo of the database queries all others. Of --pairs_dir the
 first image is matched with each of the others. Prints a Markdown table and writes OUTPUT_DIR/table.md: mAP in percent
-by the global descriptor and after RANSAC on the local features; the inliers. Interrupted, the same command continues.
+by the global descriptor and after RANSAC on the local features; the inliers. The last row is RootSIFT's. Interrupted,
+the same command continues.
 """
 
 import argparse
@@ -16,12 +17,13 @@ from pathlib import Path
 from protos.files import write_json, write_text
 from scripts.ablation import delg
 
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISIONS, FLOOR = ("float32", "bfloat16", "int8"), "rootsift"
 
 
 def measured(precision: str, model: Path, options: argparse.Namespace) -> dict:
     """The rows of the report, and the inliers."""
     text, folder = f"delg(model={str(model)!r}, runtime='openvino', precision={precision!r})", Path(options.output_dir)
+    text = FLOOR if precision == FLOOR else text
     queries = [f"--queries_dir={options.queries_dir}"] if options.queries_dir else []
     delg(
         "benchmark", "--benchmark=folders", f"--data_dir={options.database_dir}", *queries, f"--model={text}",
@@ -72,7 +74,7 @@ def main() -> None:
         shutil.copytree(options.model, model, dirs_exist_ok=True)
         delg("calibrate", f"--model={model}", f"--images_dir={options.calibration_dir}", "--precision=int8")
     rows = []
-    for precision in PRECISIONS:
+    for precision in (*PRECISIONS, FLOOR):
         done = place / f"{precision}.json"
         if not done.is_file():
             write_json(done, measured(precision, model, options))
