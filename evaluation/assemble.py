@@ -20,6 +20,8 @@ from evaluation.versions import versions
 from protos.errors import InputError
 from protos.files import json_sha256, sha256
 
+FORM = 2  # of reports: counted up where the same rows and settings give other statistics, tables or pictures
+
 
 def make_settings(config: Config, plan: Plan) -> JsonObject:
     """What is recorded in the report."""
@@ -30,7 +32,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "queries_dir": config.queries_dir or config.data_dir,
         "distractors_dir": config.distractors_dir,
     }
-    return {
+    settings = {
         "benchmark": config.benchmark or chosen.name,
         **{name: place for name, place in places.items() if place},
         **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {}),
@@ -57,10 +59,9 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
         "features": {method.name: method.database.settings for method in plan.methods},
         **noted(plan.methods[0]),
-        "fingerprint": json_sha256(
-            [config.published, [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]]
-        ),
     }
+    keys = [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]
+    return settings | {"fingerprint": json_sha256([FORM, settings, _grouped(chosen), keys])}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:

@@ -85,7 +85,7 @@ PROTOCOLS = {  # of the models that start so
     "delg_": DELG,
     "superglobal_": SUPERGLOBAL,
 }
-RELEASED: dict[str, Settings] = {  # options of extraction, as the released configurations (.pbtxt) give them
+OPTIONS: dict[str, Settings] = {  # options of extraction, as the released configurations (.pbtxt) give them
     "arcface_r101_gldv2clean": {"image_scales": [0.70710677, 1.0, 1.4142135]},
     "delg_r50_gldv1": {"score_threshold": 175.0, "keypoints": "released"},
     "delg_r101_gldv1": {"score_threshold": 166.1, "keypoints": "released"},
@@ -97,7 +97,7 @@ RELEASED: dict[str, Settings] = {  # options of extraction, as the released conf
 def protocol_of(model: str) -> Protocol:
     """How the values of a model of :data:`evaluation.published.MODELS` were made."""
     found = next(protocol for start, protocol in PROTOCOLS.items() if model.startswith(start))
-    return replace(found, local={**found.local, **RELEASED.get(model, {})})
+    return replace(found, local={**found.local, **OPTIONS.get(model, {})})
 
 
 def with_published(model: str | None, benchmark: str, claim: Claim) -> list[str]:

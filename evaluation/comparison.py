@@ -106,7 +106,13 @@ def put_together(
 
 
 def _different_truths(reports: tuple[Report, Report]) -> str | None:
-    """The recorded hashes of the right answers where they differ; None where they agree or one is not recorded."""
+    """What tells that the right answers differ; None where they agree or that is not recorded.
+
+    That is their recorded hashes, and whether answers to images without a landmark count as wrong.
+    """
+    counted = [report.settings.get("ignore_non_landmarks") for report in reports]
+    if None not in counted and counted[0] != counted[1]:
+        return f"ignore_non_landmarks {counted[0]} and {counted[1]}"
     for key in TRUTHS:
         found = [str(report.settings.get(key, ""))[:12] for report in reports]
         if all(found):

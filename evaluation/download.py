@@ -135,6 +135,9 @@ def _attempt(url: str, path: Path, proved: bool) -> bool:
         if total is None and not answer.chunked and not proved:
             raise _FailedError(ENDLESS)
         tag = _tag(answer.headers)
+        if resumed and tag != known["tag"]:
+            _part(path).unlink(missing_ok=True)
+            raise OSError("the file changed on the server")
         if not resumed:
             _part(path).unlink(missing_ok=True)  # before the note, which must not be of other bytes
             write_json(_note(path), {"url": url, "tag": tag})

@@ -238,6 +238,11 @@ def _check_distractors(config: Config, wanted: bool) -> None:
     if config.distractors_dir and not wanted:
         received = f" Received: {config.benchmark}" if config.benchmark else ""
         raise InputError(f"--distractors_dir goes with --benchmark=NAME{DISTRACTORS}.{received}")
+    if wanted and config.index_features_dir and config.baselines:
+        raise InputError(
+            f"--baselines={','.join(config.baselines)} goes with the photos of the distractors; --distractors_dir has "
+            "their features, as --index_features_dir those of the database."
+        )
     if wanted and config.predictions:
         raise InputError("--predictions goes with no distractors; their names are not ranked to the end.")
 

@@ -155,15 +155,19 @@ def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
     """Bootstrap of the ratio of two means of the same queries, such as of two methods' times.
 
     Args:
-      above: ``(Q,)`` one value of each query.
-      below: ``(Q,)`` what is divided by.
+      above: ``(Q,)`` one value of each query, above 0.
+      below: ``(Q,)`` what is divided by, likewise.
       grouped: ``(Q,)`` the group of each query.
 
     Returns:
-      The ratio of the means and its interval, as :func:`interval`.
+      The ratio of the means and its interval, as :func:`interval`, made of the logarithms so that it is positive.
     """
     sums, sizes = (_by_group(np.asarray(values, np.float64), grouped)[0] for values in (above, below))
-    return _bootstrap(sums, sizes)
+    found = float(sums.sum() / sizes.sum())
+    if len(sums) < LEAST:
+        return Interval(found, math.nan, math.nan)
+    low, high = ends(math.log(found), np.log(_drawn(sums, sizes)), sizes)
+    return Interval(found, math.exp(low), math.exp(high))
 
 
 def _bootstrap(sums: Values, sizes: Values) -> Interval:
@@ -171,10 +175,15 @@ def _bootstrap(sums: Values, sizes: Values) -> Interval:
     mean = float(sums.sum() / sizes.sum()) if sizes.sum() else math.nan
     if len(sums) < LEAST:
         return Interval(mean, math.nan, math.nan)
+    return Interval(mean, *ends(mean, _drawn(sums, sizes), sizes))
+
+
+def _drawn(sums: Values, sizes: Values) -> Values:
+    """The ratio of the sums of each draw of groups."""
     random = np.random.default_rng(SEED)
     weights = np.full(len(sums), 1 / len(sums))
     means = [_ratio(random.multinomial(len(sums), weights, size=n), sums, sizes) for n in blocks(len(sums), len(sums))]
-    return Interval(mean, *ends(mean, np.concatenate(means), sizes))
+    return np.concatenate(means)
 
 
 def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> Comparison:

@@ -11,12 +11,12 @@ from extraction.batches import batches, fingerprint
 from extraction.describing import Extractor
 from extraction.extractors import EXTRACTORS, build_extractor
 from extraction.images import ImageRef, list_images
-from extraction.official import open_features
+from extraction.official import GLOBAL, open_features
 from extraction.official_config import heads_of, selected
 from extraction.official_writer import Kinds
 from extraction.pipeline import check_local_dtype, extract
 from extraction.storage import LOCAL_DTYPES
-from extraction.store import PLAN, FeatureStore
+from extraction.store import MANIFEST, PLAN, FeatureStore
 from protos import spec
 from protos.errors import InputError
 from protos.files import read_json
@@ -180,14 +180,39 @@ def with_distractors(
     if images_dir is None:
         return method
     place = method.database.folder.parent / "distractors"
-    if not local and "local" in heads_of(extractor) and not _holds_local(place):
+    begun = _of_local(place)
+    if local and begun is False:
+        raise InputError(
+            f"The features of the distractors in {place} hold no local ones, which a reranker is to match; choose "
+            "another --features_dir, or remove that folder."
+        )
+    if not local and "local" in heads_of(extractor) and not begun:
         extractor = selected(extractor, Kinds(local=False, global_=True))
     return replace(method, distractors=_extract(extractor, list_images(images_dir), place, local_dtype))
 
 
-def _holds_local(place: Path) -> bool:
-    """Whether a store that was begun is one with local features."""
-    return (place / PLAN).is_file() and read_json(place / PLAN)["settings"].get("use_local_features", True)
+def _of_local(place: Path) -> bool | None:
+    """Whether a store that was begun is one with local features; None where none was, or none that can be read."""
+    try:
+        return bool(read_json(place / PLAN)["settings"].get("use_local_features", True))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _opened_distractors(folder: str) -> FeatureStore:
+    """Their store, which unlike official files is not read into memory.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    place = Path(folder)
+    store = any((place / name).is_file() for name in (MANIFEST, PLAN))
+    if not store and next(place.rglob(f"*{GLOBAL}"), None) is not None:
+        raise InputError(
+            f"{folder} holds official files; of distractors a feature store is expected, which delg-features convert "
+            "--to=store makes of them."
+        )
+    return FeatureStore.open(place)
 
 
 def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:
@@ -209,7 +234,7 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
     database = open_features(index_dir, [image.name for image in benchmark.database])
     queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
-    distractors = FeatureStore.open(distractors_dir) if distractors_dir else None
+    distractors = _opened_distractors(distractors_dir) if distractors_dir else None
     if distractors is not None:
         for store in (queries, database):
             check_store(store, distractors)

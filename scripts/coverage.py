@@ -152,6 +152,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=4_000)
     options = parser.parse_args()
+    if options.samples < 4:
+        parser.error(f"--samples expects 4 or more. Received: {options.samples}")
     print("\n".join(means(options.samples) + of_pooled(options.samples)))
 
 

@@ -12,8 +12,20 @@ choose_python() {
   return 1
 }
 
-stamp=.venv/installed$extras
-if [ ! -e "$stamp" ] || [ -n "$(find setup.py pyproject.toml -newer "$stamp")" ]; then
+# Whether an installation newer than its description has all that is wanted.
+installed() {
+  for stamp in .venv/installed*; do
+    [ -e "$stamp" ] && [ -z "$(find setup.py pyproject.toml -newer "$stamp")" ] || continue
+    had=,$(echo "${stamp#.venv/installed}" | tr -d '[]'),
+    for one in $(echo "$extras" | tr -d '[]' | tr ',' ' '); do
+      case $had in *,"$one",*) ;; *) continue 2 ;; esac
+    done
+    return 0
+  done
+  return 1
+}
+
+if ! installed; then
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     system_python=$(choose_python) || {
       found=$(command -v python3 >/dev/null 2>&1 && python3 --version 2>&1 || echo "no python3")
@@ -34,7 +46,7 @@ if [ ! -e "$stamp" ] || [ -n "$(find setup.py pyproject.toml -newer "$stamp")" ]
     echo "The installation failed; see the message above." >&2
     exit 1
   }
-  touch "$stamp"
+  touch ".venv/installed$extras"
 fi
 PYTHON=$PWD/.venv/bin/python
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from evaluation.benchmarks.revisited import REVISITED
 from evaluation.catalogue import CATALOGUE, read_catalogue
-from evaluation.claimed import RELEASED, protocol_of
+from evaluation.claimed import OPTIONS, protocol_of
 from evaluation.published import MODELS, check_model, rerankers_of
 from protos import spec
 from protos.errors import InputError
@@ -42,7 +42,7 @@ def extractor(folder: Path, model: str) -> str:
         name, place = "saved_model", exported[0]
     else:
         raise InputError(f"{folder} expects a model folder or one exported model. Received: {len(exported)} of these")
-    return spec.render(name, {"model": str(place), **RELEASED.get(model, {})})
+    return spec.render(name, {"model": str(place), **OPTIONS.get(model, {})})
 
 
 def check(benchmark: str, model: str, names: set[str]) -> None:

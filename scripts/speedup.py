@@ -75,8 +75,10 @@ def read(options: argparse.Namespace, place: Path) -> Case:
     """The features of a seed, and the truth; of many queries as many as are asked for, spread evenly."""
     benchmark = build_benchmark(options.benchmark, options.data_dir, options.queries_dir)
     method = opened(benchmark, str(place / "queries"), str(place / "database"))
-    alignment, count = Alignment(benchmark, method), len(benchmark.queries)
-    chosen = np.linspace(0, count - 1, min(count, options.most_queries)).round().astype(np.int64)
+    alignment = Alignment(benchmark, method)
+    readable = np.flatnonzero(alignment.query_rows >= 0)
+    count = len(readable)
+    chosen = readable[np.linspace(0, count - 1, min(count, options.most_queries)).round().astype(np.int64)]
     rows = alignment.query_rows[chosen]
     truths = [benchmark.protocols[benchmark.main_protocol][q] for q in chosen]
     queries = [MemorySource([method.queries.features(row)]) for row in rows]

@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluation.grouping import Groups
 from evaluation.report.trust import change_cells, fixed
-from evaluation.statistics import Interval, Values, compare, interval, ratio
+from evaluation.statistics import Interval, Values, compare, interval, ratio, within
 
 RELEASED, OURS = "RANSAC, released, 1 thread", "RANSAC, ours, 1 thread"
 LITERAL, SUPERGLOBAL = "SuperGlobal, literal, 1 thread", "SuperGlobal, ours, 1 thread"
@@ -66,7 +66,7 @@ def report(found: Found, grouped: Groups, equal: str, m: int) -> str:
         ms, ap = [value.ms for value in values], [value.ap for value in values]
         whole = over_seeds(ms)
         spent = cells(interval(whole, grouped[: len(whole)]), [float(x.mean()) for x in ms], short)
-        quality = cells(interval(over_seeds(ap), grouped), [float(np.nanmean(x)) for x in ap], fixed)
+        quality = cells(within(interval(over_seeds(ap), grouped), 0.0), [float(np.nanmean(x)) for x in ap], fixed)
         lines.append(f"| {name} | {spent} | {quality} |")
     lines += ["", "| factor, 1 thread | | interval | of each seed |", f"|---{'|---:' * 3}|"]
     factors = {

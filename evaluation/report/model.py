@@ -123,7 +123,7 @@ class Report:
             parts = _with_nan(dict(document))
             parts["rows"] = [Row(**row) for row in parts["rows"]]
             return cls(**parts)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
             raise InputError(
                 f"Expected a benchmark report with benchmark, rows, settings and versions: {error}"
             ) from error

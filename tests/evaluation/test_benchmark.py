@@ -99,6 +99,22 @@ def test_a_finished_report_is_found_and_repeats_nothing(config, monkeypatch):
     assert "global+ransac" in said and "report.html" in said
 
 
+def test_photos_that_came_later_are_shown_without_a_second_search(tmp_path, monkeypatch):
+    folder = revisited_set(tmp_path / "set")
+    run(Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=()))
+    made = tmp_path / "out" / "features" / "global"
+    bare = Config("landmarks", str(folder), str(tmp_path / "two"), rerank=(), index_features_dir=str(made / "database"))
+    bare = replace(bare, query_features_dir=str(made / "queries"))
+    pages = []
+    for old, new in (("jpg", "away"), ("away", "jpg")):
+        (folder / old).rename(folder / new)
+        run(bare)
+        pages.append((tmp_path / "two" / "report.html").read_text())
+        monkeypatch.setitem(job.run.__globals__, "evaluate", lambda *given, **more: pytest.fail("a row was made again"))
+    assert ["Missing images are not shown" in page for page in pages] == [True, False]
+    assert pages[0].count("<img") < pages[1].count("<img")
+
+
 def test_an_interrupted_run_keeps_its_rows(config, tmp_path, monkeypatch):
     first, _ = run(config)
     (tmp_path / "out" / "report.json").unlink()

@@ -90,6 +90,9 @@ def test_reports_of_different_right_answers_are_refused_or_told(tmp_path, key):
     command = [sys.executable, "-m", "delg", "compare", one, other]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
+    landmarks = [made(tmp_path / f"{flag}", values, ignore_non_landmarks=flag) for flag in (False, True)]
+    with pytest.raises(InputError, match=r"right answers \(ignore_non_landmarks False and True\)"):
+        put_together(*landmarks)
     forms = [made(tmp_path / form, values, truths_sha256="ccc", ground_truth_sha256=form) for form in ("pkl", "mat")]
     assert put_together(*forms).warnings == [], "the same right answers in files of two forms"
     done = subprocess.run([*command, "--allow_different_truths"], capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ from evaluation.plan import Config
 from evaluation.protocols import Truth
 from extraction.features import Features
 from extraction.images import ImageRef
+from extraction.official_writer import write_features
 from extraction.pipeline import extract
 from extraction.store import FeatureStore
 from extraction.store_writer import StoreWriter
@@ -127,6 +128,8 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
     truth = {"dataset_file_path": str(folder / "gnd_roxford5k.pkl"), "data_dir": None}
     third = job.benchmark(replace(again, **truth, output_dir=str(tmp_path / "three")), lambda line: None)
     assert third.benchmark == report.benchmark and third.published == report.published
+    official = tmp_path / "official"
+    write_features(official, Features("x", (8, 8), np.ones(4, np.float32) / 2))
     for change, message in (
         ({"distractors_dir": None}, "expects --distractors_dir"),
         ({"benchmark": "roxford5k"}, r"goes with --benchmark=NAME\+r1m"),
@@ -134,6 +137,11 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
         ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
         ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
         ({"rerank": ("alpha_qe",)}, "alpha_qe expects a top_k of at most 20000"),
+        (vars(again) | {"baselines": ("rootsift",)}, "--baselines=rootsift goes with the photos of the distractors;"),
+        (
+            vars(again) | {"distractors_dir": str(official)},
+            "holds official files; of distractors a feature store is exp",
+        ),
         ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
         (
             vars(again) | {"distractors_dir": again.index_features_dir},
@@ -206,7 +214,7 @@ def test_local_features_of_distractors_are_made_where_they_are_matched(tmp_path)
     assert "protocol_mismatch" not in second.settings
     with pytest.raises(InputError, match=r"--rerank=ransac matches local features; .*distractors holds none\."):
         job.benchmark(replace(again, rerank=("ransac",)), lambda line: None)
-    with pytest.raises(InputError, match=r"use_local_features"):
+    with pytest.raises(InputError, match=r"features of the distractors in .*distractors hold no local ones"):
         job.benchmark(replace(config, rerank=("ransac",)), lambda line: None)
     whole = replace(config, rerank=("ransac(top_k=3)",), features_dir=str(tmp_path / "whole"))
     job.benchmark(whole, lambda line: None)

@@ -28,6 +28,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.asked, self.drops, self.ranges, self.version = {}, [], True, True, "1"
+        self.careful = True  # gives the rest of a file only where it is still the one that was begun
         self.framing = "length"  # or "chunked", or "close": the end of the connection is that of the file
         self.random = np.random.default_rng(0)
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404, "Not Found")
             return
         data, tag = server.files[name], f'"{server.version}"'
-        resume = wanted and server.ranges and self.headers.get("If-Range") == tag
+        resume = wanted and server.ranges and (self.headers.get("If-Range") == tag or not server.careful)
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if resume else 0
         if resume and start >= len(data):
             self.send_response(416)
@@ -105,8 +106,9 @@ def test_a_run_that_was_killed_continues(server, tmp_path):
     assert server.asked[0] == ("data.bin", "bytes=123456-") and (tmp_path / "data.bin").read_bytes() == DATA
 
 
-def test_a_file_that_changed_in_between_starts_again(server, tmp_path):
-    server.files["data.bin"], server.drops = DATA, False
+@pytest.mark.parametrize("careful", [True, False])
+def test_a_file_that_changed_in_between_starts_again(server, tmp_path, careful):
+    server.files["data.bin"], server.drops, server.careful = DATA, False, careful
     (tmp_path / ".data.bin.part").write_bytes(b"of another version")
     (tmp_path / ".data.bin.part.json").write_text(json.dumps({"url": f"{server.url}/data.bin", "tag": '"0"'}))
     bring(server, tmp_path / "data.bin")

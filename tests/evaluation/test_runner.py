@@ -1,6 +1,7 @@
 """The runner: junk before reranking, rows by name, skipped images, memory of finished rows."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -10,7 +11,7 @@ import pytest
 from evaluation import runner, stages, versions
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.identity import identify_benchmark
+from evaluation.identity import identify_benchmark, truths_sha256
 from evaluation.ledger import Ledger
 from evaluation.method import JUNK, Method
 from evaluation.protocols import Truth
@@ -188,6 +189,9 @@ def test_identities_change_with_what_they_stand_for(world, tmp_path):
     truths["easy"] = list(reversed(truths["easy"]))
     changed = Benchmark(benchmark.name, benchmark.queries, benchmark.database, truths)
     assert identify_benchmark(changed) != identify_benchmark(benchmark)
+    whole = replace(benchmark, queries=[replace(query, crop=None) for query in benchmark.queries])
+    assert identify_benchmark(whole) != identify_benchmark(benchmark), "rows are of the crops"
+    assert truths_sha256(whole) == truths_sha256(benchmark) != truths_sha256(changed), "right answers are not"
     assert method.queries.identity() != method.database.identity()
     again = extract(MeanColour(), benchmark.database, tmp_path / "again", progress=False)
     assert again.identity() == method.database.identity()

@@ -12,7 +12,7 @@ from PIL import Image
 import delg
 from delg.presets import RELEASED_EXTRACTION
 from evaluation.catalogue import CATALOGUE
-from evaluation.claimed import RELEASED, protocol_of
+from evaluation.claimed import OPTIONS, protocol_of
 from evaluation.published import MODELS, rerankers_of
 from extraction.store import FeatureStore
 from protos.errors import InputError
@@ -68,7 +68,7 @@ def of_the_protocol(report, model):
     assert {key: made[key] for key in ("max_image_size", "scale_pooling")} == {
         key: wanted[key] for key in ("max_image_size", "scale_pooling")
     }
-    assert {key: made[key] for key in RELEASED[model]} == RELEASED[model]
+    assert {key: made[key] for key in OPTIONS[model]} == OPTIONS[model]
     return made
 
 
@@ -166,5 +166,5 @@ def test_weights_are_found_or_missed_in_a_sentence(tmp_path):
 
 
 def test_every_model_with_weights_has_its_released_options():
-    assert RELEASED.keys() == set(MODELS) & CATALOGUE.keys()
+    assert OPTIONS.keys() == set(MODELS) & CATALOGUE.keys()
     assert rerankers_of("delg_r50_gldv1", "roxford5k") == ["ransac"] and not rerankers_of("delg_r50_gldv1", "rparis6k")
