@@ -11,6 +11,7 @@ and on all. Then RANSAC with the fewest candidates that reach SuperGlobal's mAP.
 On one thread a query is timed by itself, the median of the repeats; the methods take turns, a repeat of all queries
 each (the released matching has one repeat). On all threads all queries together. Intervals are
 those of other queries, of the mean over the seeds; the values of each seed stand beside. Writes OUTPUT_DIR/speedup.md.
+scripts/claims.sh sets what keeps the C library from giving memory back to the system between two queries.
 """
 
 import argparse
