@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.grouping import groups
-from evaluation.identity import not_released, truths_sha256
+from evaluation.identity import answers_sha256, not_released
 from evaluation.method import Outcome
 from evaluation.plan import Config, Plan
 from evaluation.protocols import Truth
@@ -36,7 +36,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         "benchmark": config.benchmark or chosen.name,
         **{name: place for name, place in places.items() if place},
         **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {}),
-        "truths_sha256": truths_sha256(chosen),
+        "answers_sha256": answers_sha256(chosen),
         **({"ground_truth": said} if (said := not_released(chosen)) else {}),
         **_pictures(chosen),
         "queries": len(chosen.queries),

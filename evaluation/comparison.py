@@ -13,7 +13,7 @@ from protos.errors import InputError
 from protos.files import read_json
 
 UNTOLD = ("fingerprint",)  # settings whose difference says nothing
-TRUTHS = ("truths_sha256", "ground_truth_sha256", "solution_file_sha256")  # the first that both reports hold decides
+TRUTHS = ("answers_sha256", "ground_truth_sha256", "solution_file_sha256")  # the first that both reports hold decides
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _attempt(url: str, path: Path, proved: bool) -> bool:
         if total is None and not answer.chunked and not proved:
             raise _FailedError(ENDLESS)
         tag = _tag(answer.headers)
-        if resumed and tag != known["tag"]:
+        if resumed and tag not in (None, known["tag"]):  # a rest may come without its date (RFC 9110, 15.3.7)
             _part(path).unlink(missing_ok=True)
             raise OSError("the file changed on the server")
         if not resumed:

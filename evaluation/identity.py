@@ -18,7 +18,7 @@ def identify_benchmark(benchmark: Benchmark) -> str:
     return json_sha256([benchmark.name, list(benchmark.ks), _contents(benchmark)])
 
 
-def truths_sha256(benchmark: Benchmark) -> str:
+def answers_sha256(benchmark: Benchmark) -> str:
     """Changes when the images' names, their order or the truths change."""
     return _contents(benchmark, crops=False)
 

@@ -40,7 +40,7 @@ commas=$(echo $seeds | tr ' ' ',')
 # The C library keeps memory that is given back, so that no method is timed for asking the system for it anew (glibc).
 # Usage: speedup ARGUMENT ...
 speedup() {
-  MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=500000000 MALLOC_MMAP_THRESHOLD_=1000000000 "$PYTHON" -m scripts.speedup "$@"
+  MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=500000000 MALLOC_MMAP_MAX_=0 "$PYTHON" -m scripts.speedup "$@"
 }
 set --
 for seed in $seeds; do

@@ -77,7 +77,7 @@ def test_what_cannot_be_compared_ends_in_a_sentence(two, tmp_path):
         put_together(two[0], str(tmp_path / "none"))
 
 
-@pytest.mark.parametrize("key", ["ground_truth_sha256", "truths_sha256", "solution_file_sha256"])
+@pytest.mark.parametrize("key", ["ground_truth_sha256", "answers_sha256", "solution_file_sha256"])
 def test_reports_of_different_right_answers_are_refused_or_told(tmp_path, key):
     values = {"global": [float(value) for value in range(10)]}
     one, same = (made(tmp_path / name, values, **{key: "aaa111"}) for name in ("a", "same"))
@@ -93,7 +93,7 @@ def test_reports_of_different_right_answers_are_refused_or_told(tmp_path, key):
     landmarks = [made(tmp_path / f"{flag}", values, ignore_non_landmarks=flag) for flag in (False, True)]
     with pytest.raises(InputError, match=r"right answers \(ignore_non_landmarks False and True\)"):
         put_together(*landmarks)
-    forms = [made(tmp_path / form, values, truths_sha256="ccc", ground_truth_sha256=form) for form in ("pkl", "mat")]
+    forms = [made(tmp_path / form, values, answers_sha256="ccc", ground_truth_sha256=form) for form in ("pkl", "mat")]
     assert put_together(*forms).warnings == [], "the same right answers in files of two forms"
     done = subprocess.run([*command, "--allow_different_truths"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "DIFFERENT RIGHT ANSWERS: A and B" in done.stdout, done.stderr

@@ -28,6 +28,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.asked, self.drops, self.ranges, self.version = {}, [], True, True, "1"
+        self.dated = True  # says of the rest of a file, too, which one it is of
         self.careful = True  # gives the rest of a file only where it is still the one that was begun
         self.framing = "length"  # or "chunked", or "close": the end of the connection is that of the file
         self.random = np.random.default_rng(0)
@@ -52,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if resume else 200)
         if resume:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("ETag", tag)
+        if server.dated or not resume:
+            self.send_header("ETag", tag)
         framing = {"length": ("Content-Length", str(len(data) - start)), "chunked": ("Transfer-Encoding", "chunked")}
         if server.framing in framing:
             self.send_header(*framing[server.framing])
@@ -113,6 +115,13 @@ def test_a_file_that_changed_in_between_starts_again(server, tmp_path, careful):
     (tmp_path / ".data.bin.part.json").write_text(json.dumps({"url": f"{server.url}/data.bin", "tag": '"0"'}))
     bring(server, tmp_path / "data.bin")
     assert (tmp_path / "data.bin").read_bytes() == DATA
+
+
+def test_a_rest_without_a_tag_is_taken(server, tmp_path):
+    server.files["data.bin"], server.dated = DATA, False
+    bring(server, tmp_path / "data.bin")
+    assert (tmp_path / "data.bin").read_bytes() == DATA
+    assert [wanted for _, wanted in server.asked].count(None) == 1, "what was there was brought again"
 
 
 def test_a_run_that_was_killed_while_it_hashed_asks_for_nothing_more(server, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from evaluation import runner, stages, versions
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.identity import identify_benchmark, truths_sha256
+from evaluation.identity import answers_sha256, identify_benchmark
 from evaluation.ledger import Ledger
 from evaluation.method import JUNK, Method
 from evaluation.protocols import Truth
@@ -191,7 +191,7 @@ def test_identities_change_with_what_they_stand_for(world, tmp_path):
     assert identify_benchmark(changed) != identify_benchmark(benchmark)
     whole = replace(benchmark, queries=[replace(query, crop=None) for query in benchmark.queries])
     assert identify_benchmark(whole) != identify_benchmark(benchmark), "rows are of the crops"
-    assert truths_sha256(whole) == truths_sha256(benchmark) != truths_sha256(changed), "right answers are not"
+    assert answers_sha256(whole) == answers_sha256(benchmark) != answers_sha256(changed), "right answers are not"
     assert method.queries.identity() != method.database.identity()
     again = extract(MeanColour(), benchmark.database, tmp_path / "again", progress=False)
     assert again.identity() == method.database.identity()

@@ -162,16 +162,16 @@ def test_a_changed_photo_is_named(photos, tmp_path):
 
 
 def test_what_was_right_is_recorded_where_no_file_says_it(photos, tmp_path):
-    first = job(photos, lambda line: None).settings["truths_sha256"]
+    first = job(photos, lambda line: None).settings["answers_sha256"]
     (tmp_path / "photos").rename(tmp_path / "moved")
     moved = replace(photos, data_dir=str(tmp_path / "moved"), output_dir=str(tmp_path / "second"))
-    assert job(moved, lambda line: None).settings["truths_sha256"] == first and len(first) == 64
+    assert job(moved, lambda line: None).settings["answers_sha256"] == first and len(first) == 64
     (tmp_path / "moved" / "two" / "c.png").rename(tmp_path / "moved" / "one" / "c.png")
     other = replace(moved, output_dir=str(tmp_path / "third"))
-    assert job(other, lambda line: None).settings["truths_sha256"] != first
+    assert job(other, lambda line: None).settings["answers_sha256"] != first
     (tmp_path / "moved" / "database.csv").write_text("path,label\none/a.png,x\none/b.png,x\none/c.png,y\n")
     listed = replace(other, benchmark="csv", output_dir=str(tmp_path / "fourth"))
-    assert len(job(listed, lambda line: None).settings["truths_sha256"]) == 64
+    assert len(job(listed, lambda line: None).settings["answers_sha256"]) == 64
 
 
 def test_queries_of_unknown_position_are_written_or_refused(photos, tmp_path):

@@ -148,3 +148,10 @@ def test_published_values_stand_beside_ours():
     assert not any("difference" in line for line in beside("roxford5k", ours))
     assert beside("folders", ours) == [] and overlap("folders") is None
     assert "RGLDv2-clean" in overlap("rparis6k+r1m") and "delg_r50_gldv1" in MODELS
+
+
+def test_a_ratio_and_its_interval_are_positive():
+    found = ratio([1.0, 1.0, 400.0], [1.0, 1.0, 2.0], np.arange(3))
+    assert found.mean == pytest.approx(402 / 4) and 0 < found.low < 1 < found.mean < found.high
+    swapped = ratio([1.0, 1.0, 2.0], [1.0, 1.0, 2.0], np.arange(3))
+    assert (swapped.low, swapped.mean, swapped.high) == (1.0, 1.0, 1.0)
