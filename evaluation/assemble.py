@@ -20,7 +20,7 @@ from evaluation.versions import versions
 from protos.errors import InputError
 from protos.files import json_sha256, sha256
 
-FORM = 2  # of reports: counted up where the same rows and settings give other statistics, tables or pictures
+FORM = 2  # of reports: counted up where the same rows and settings give other groups, statistics, tables or pictures
 
 
 def make_settings(config: Config, plan: Plan) -> JsonObject:
@@ -61,7 +61,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         **noted(plan.methods[0]),
     }
     keys = [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]
-    return settings | {"fingerprint": json_sha256([FORM, settings, _grouped(chosen), keys])}
+    return settings | {"fingerprint": json_sha256([FORM, settings, chosen.side, keys])}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:

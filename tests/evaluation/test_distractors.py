@@ -105,6 +105,32 @@ def test_joined_rows_are_those_of_both(world):
     assert joined.features(DATABASE + 7).name == "x7" and joined.features(5).name == "d5" and len(joined) == 460
 
 
+def refusals(again, truth, folder, official):
+    """What of a run with distractors is changed, and the sentence that answers it."""
+    return (
+        ({"distractors_dir": None}, "expects --distractors_dir"),
+        ({"benchmark": "roxford5k"}, r"goes with --benchmark=NAME\+r1m"),
+        ({"benchmark": "roxford5k+r1million"}, r"Expected --benchmark=NAME\+r1m\. Received: roxford5k\+r1million"),
+        ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
+        ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
+        ({"rerank": ("alpha_qe",)}, "alpha_qe expects a top_k of at most 20000"),
+        (vars(again) | {"baselines": ("rootsift",)}, "--baselines=rootsift goes with the photos of the distractors;"),
+        (
+            vars(again) | {"distractors_dir": str(official)},
+            "holds official files; of distractors a feature store is exp",
+        ),
+        ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
+        (
+            vars(again) | {"distractors_dir": again.index_features_dir},
+            "The image a of .*features/global/database is among the distractors of",
+        ),
+        (
+            vars(again) | {"distractors_dir": again.query_features_dir},
+            "The image q0 of .*global/queries is among the distr",
+        ),
+    )
+
+
 def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
     folder = revisited_set(tmp_path / "set", "roxford5k")
     for name, colour in (("m", (238, 2, 0)), ("n", (0, 0, 200))):
@@ -130,28 +156,7 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
     assert third.benchmark == report.benchmark and third.published == report.published
     official = tmp_path / "official"
     write_features(official, Features("x", (8, 8), np.ones(4, np.float32) / 2))
-    for change, message in (
-        ({"distractors_dir": None}, "expects --distractors_dir"),
-        ({"benchmark": "roxford5k"}, r"goes with --benchmark=NAME\+r1m"),
-        ({"benchmark": "roxford5k+r1million"}, r"Expected --benchmark=NAME\+r1m\. Received: roxford5k\+r1million"),
-        ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
-        ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
-        ({"rerank": ("alpha_qe",)}, "alpha_qe expects a top_k of at most 20000"),
-        (vars(again) | {"baselines": ("rootsift",)}, "--baselines=rootsift goes with the photos of the distractors;"),
-        (
-            vars(again) | {"distractors_dir": str(official)},
-            "holds official files; of distractors a feature store is exp",
-        ),
-        ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
-        (
-            vars(again) | {"distractors_dir": again.index_features_dir},
-            "The image a of .*features/global/database is among the distractors of",
-        ),
-        (
-            vars(again) | {"distractors_dir": again.query_features_dir},
-            "The image q0 of .*global/queries is among the distr",
-        ),
-    ):
+    for change, message in refusals(again, truth, folder, official):
         with pytest.raises(InputError, match=message):
             job.benchmark(replace(config, **change | {"output_dir": str(tmp_path / "none")}), lambda line: None)
     assert not (tmp_path / "none" / "features").exists()
