@@ -164,7 +164,7 @@ def main() -> None:
 
 def _expect(*names: str) -> None:
     """Proves that flags are given."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     for name in names:
         if not FLAGS[name].value:
@@ -173,7 +173,7 @@ def _expect(*names: str) -> None:
 
 def _refuse(what: str, names: "Iterable[str]") -> None:
     """Proves that flags are not given, or as they are by default."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     strange = [f"--{name}" for name in names if FLAGS[name].value and FLAGS[name].value != FLAGS[name].default]
     if strange:
@@ -197,8 +197,8 @@ def _score_landmarks() -> None:
 
 def _run_landmarks() -> None:
     """Answers a GLDv2 challenge and scores the answers."""
+    from delg.common.spec import split
     from evaluation.landmark_run import Config, run
-    from protos.spec import split
 
     _expect("output_dir")
     _refuse(f"--benchmark={FLAGS.benchmark}", NOT_GLDV2)
@@ -236,9 +236,9 @@ def _check_landmarks() -> None:
 
 def _check() -> None:
     """Verifies a data folder, or writes what it is verified by."""
-    from evaluation import check
     from evaluation.benchmarks.table import build_benchmark
-    from evaluation.plan import DISTRACTORS
+    from evaluation.data import check
+    from evaluation.run.plan import DISTRACTORS
 
     _refuse_others(_asked(), (*CHECK_FLAGS, "queries_dir", "distractors_dir"))
     _expect("benchmark", "data_dir")
@@ -257,7 +257,7 @@ def _asked() -> str:
 
 def _verify(benchmark: "Benchmark") -> None:
     """Writes the sums of a benchmark's files, or compares with them, or both."""
-    from evaluation import check
+    from evaluation.data import check
 
     if FLAGS.write_sums:
         print(f"written: {check.write_sums(benchmark, FLAGS.data_dir)}")
@@ -267,9 +267,9 @@ def _verify(benchmark: "Benchmark") -> None:
 
 def _benchmark() -> None:
     """Runs a benchmark."""
-    from evaluation.job import benchmark
-    from evaluation.plan import Config
-    from protos.spec import split
+    from delg.common.spec import split
+    from evaluation.run.pipeline import benchmark
+    from evaluation.run.plan import Config
 
     _expect(*(() if FLAGS.dataset_file_path else ("benchmark", "data_dir")), "output_dir")
     _refuse(f"--benchmark={FLAGS.benchmark}" if FLAGS.benchmark else "--dataset_file_path", ONLY_GLDV2)

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation import landmark_files, landmark_report, written
-from evaluation.csv_files import columns
-from evaluation.landmark_metrics import Solution
+from delg.common.errors import InputError
+from delg.common.files import check_writable, sha256
+from evaluation import landmark_report
+from evaluation.benchmarks import gldv2_files
+from evaluation.data.csv_files import columns
 from evaluation.landmark_parts import Part, recognition, retrieval
 from evaluation.landmark_pictures import Shown, pictures
 from evaluation.landmark_report import PARTS
+from evaluation.metrics.gldv2 import Solution
+from evaluation.report import files as written
 from evaluation.report.model import Report
 from evaluation.report.text import block_suffix
-from protos.errors import InputError
-from protos.files import check_writable, sha256
 
 Metrics = dict[str, float]
 
@@ -53,14 +55,14 @@ class Challenge:
 CHALLENGES = {
     "landmarks": Challenge(
         "gldv2_recognition",
-        landmark_files.read_recognition_solution,
-        landmark_files.read_recognition_predictions,
+        gldv2_files.read_recognition_solution,
+        gldv2_files.read_recognition_predictions,
         recognition,
     ),
     "images": Challenge(
         "gldv2_retrieval",
-        landmark_files.read_retrieval_solution,
-        landmark_files.read_retrieval_predictions,
+        gldv2_files.read_retrieval_solution,
+        gldv2_files.read_retrieval_predictions,
         lambda answers, solution, _: retrieval(answers, solution),
     ),
 }

@@ -15,8 +15,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from protos.errors import InputError
-from protos.files import files_below, read_text
+from delg.common.errors import InputError
+from delg.common.files import files_below, read_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 DECODER = f"pillow {PIL.__version__}"

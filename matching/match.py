@@ -41,15 +41,15 @@ def main(arguments: list[str]) -> None:
     from dataclasses import replace
     from pathlib import Path
 
+    from delg.common.errors import InputError
+    from delg.common.files import check_writable
     from extraction.describing import describe
-    from extraction.extractors import build_extractor
+    from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError
     from extraction.pipeline import check_local_dtype
-    from extraction.storage import as_stored
+    from extraction.store.encoding import as_stored
     from matching.lookup import parse_crop
-    from matching.ransac import Ransac
-    from protos.errors import InputError
-    from protos.files import check_writable
+    from matching.rerankers.ransac import Ransac
 
     if len(arguments) != 2:
         raise InputError(f"Expected two image files ({POSITIONAL}). Received: {len(arguments)}")
@@ -110,8 +110,8 @@ def _load(path: str) -> "tuple[ImageRef, Loaded]":
     """
     from pathlib import Path
 
+    from delg.common.errors import InputError
     from extraction.images import BadImageError, ImageRef, load_image
-    from protos.errors import InputError
 
     ref = ImageRef(Path(path).stem, path)
     try:

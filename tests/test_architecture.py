@@ -16,12 +16,12 @@ MAY_IMPORT = {
     "delg": {"protos"},
     "training": {"delg", "protos"},
     "extraction": {"delg", "protos"},
-    "matching": {"extraction.features", "extraction.store", "protos"},
+    "matching": {"extraction.features", "extraction.store.reader", "protos"},
     "evaluation": {"matching", "extraction", "protos"},
 }
-NUMPY_ONLY = ("extraction/features.py", "extraction/store.py", "extraction/images.py")
+NUMPY_ONLY = ("extraction/features.py", "extraction/store/reader.py", "extraction/images.py")
 COMMAND_MODULES = set(MODULES.values())
-TENSORFLOW_FORMATS = ("delg.exporting.", "delg.importers.", "extraction.saved_model")
+TENSORFLOW_FORMATS = ("delg.exporting.", "delg.importers.", "extraction.extractors.saved_model")
 
 
 def module_name(path: Path) -> str:

@@ -9,12 +9,12 @@ import math
 import os
 from pathlib import Path
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.labels import PROTOCOL, by_label
-from evaluation.csv_files import columns, rows
+from evaluation.data.csv_files import columns, rows
+from extraction.formats.official import check_name
 from extraction.images import Crop, ImageRef
-from extraction.official import check_name
-from protos.errors import InputError
 
 DATABASE, QUERIES = "database.csv", "queries.csv"
 BOX = ("x1", "y1", "x2", "y2")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.groundtruth import Box, box, indices, names_of, read_mat
-from evaluation.protocols import Truth
+from evaluation.benchmarks.groundtruth import Box, box, indices, names_of, read_mat
+from evaluation.benchmarks.protocols import Truth
 from extraction.images import ImageRef
-from protos.errors import InputError
 
 PROTOCOL, FILE, SETS = "all", "gnd_instre.mat", ("ok", "junk")
 

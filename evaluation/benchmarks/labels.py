@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.protocols import Truth
+from evaluation.benchmarks.protocols import Truth
 from extraction.images import ImageRef
 
 PROTOCOL = "all"

@@ -7,10 +7,10 @@ Paris), in the same way ``gnd_rparis6k.pkl``.
 import os
 from pathlib import Path
 
-from evaluation import groundtruth, protocols
+from delg.common.errors import InputError
+from evaluation.benchmarks import groundtruth, protocols
 from evaluation.benchmarks.base import Benchmark
 from extraction.images import ImageRef
-from protos.errors import InputError
 
 REVISITED = ("roxford5k", "rparis6k")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.table import BENCHMARKS, build_benchmark
-from protos.errors import InputError
 from tests.evaluation.tiny import BLUE, GREEN, RED, paint, revisited_set
 
 

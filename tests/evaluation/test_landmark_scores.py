@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation import csv_files, landmark_scores
+from delg.common.errors import InputError
+from evaluation import landmark_scores
+from evaluation.data import csv_files
 from evaluation.landmark_scores import Config
-from protos.errors import InputError
 
 RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"
 ANSWERS = "id,landmarks\na,1 0.9\nn,7 0.8\nb,3 0.7\nc,9 0.5\ni,6 0.1\n"

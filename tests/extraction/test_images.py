@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delg.common.errors import InputError
 from extraction.images import BadImageError, ImageRef, list_images, load_image, read_image_list
-from protos.errors import InputError
 from tests.extraction.pictures import picture, write_picture
 
 

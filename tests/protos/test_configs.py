@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+from delg.common.errors import InputError
 from protos import aggregation_config_pb2, box_pb2, configs, datum_pb2, delf_config_pb2, feature_pb2
-from protos.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 MODULES = [datum_pb2, feature_pb2, box_pb2, aggregation_config_pb2, delf_config_pb2]

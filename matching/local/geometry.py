@@ -1,0 +1,181 @@
+"""Robust geometry: the transform that most matched points agree on, with OpenCV's USAC."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+
+Matrix = NDArray[np.float64]
+Points = NDArray[np.floating]
+
+MODELS = ("affine", "homography", "similarity")
+CONFIDENCE = 0.99999
+LARGEST = 1e30  # pixels of a residual
+MAX_SCALE = 8.0  # the range of DELG's image scales, 0.25 to 2
+MAX_STRETCH = 6.0
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A transform and who agrees with it.
+
+    Attributes:
+      transform: ``(2, 3)``, for homographies ``(3, 3)``, float64, source pixels ``(x, y)`` to target pixels; None
+        when no transform was found.
+      inliers: ``(N,)`` bool, whose residual in the target is below the limit.
+    """
+
+    transform: Matrix | None
+    inliers: NDArray[np.bool_]
+
+
+def apply(transform: Matrix, points: Points) -> Matrix:
+    """Maps points.
+
+    Args:
+      transform: ``(2, 3)`` or ``(3, 3)``.
+      points: ``(N, 2)`` as ``(x, y)``.
+
+    Returns:
+      ``(N, 2)`` float64; not finite where a homography sends a point to infinity.
+    """
+    mapped = points.astype(np.float64) @ transform[:, :2].T + transform[:, 2]
+    if len(transform) == 2:
+        return mapped
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return mapped[:, :2] / mapped[:, 2:]
+
+
+def within(transform: Matrix, source: Points, target: Points, residual: float) -> NDArray[np.bool_]:
+    """Whose distance in the target, in pixels, is below ``residual`` (strictly, as released): ``(N,)`` bool."""
+    difference = apply(transform, source) - target
+    return np.einsum("nc,nc->n", difference, difference) < residual**2
+
+
+def plausible(transform: Matrix, points: Points) -> bool:
+    """Whether two photos of one object can be related so.
+
+    A fit that mirrors, or that presses an image into a line or a point, finds agreement wherever keypoints crowd, so
+    unrelated photos reach high counts with it. It must keep the orientation, change lengths by a factor of at most 8
+    either way, and stretch one direction at most 6 times as much as the other.
+
+    Args:
+      transform: ``(2, 3)`` or ``(3, 3)``.
+      points: ``(N, 2)`` the source points that agree; a homography is judged by its derivative at their mean, and
+        must keep all of them on one side of its horizon.
+    """
+    linear = transform[:2, :2]
+    if len(transform) == 3:
+        depths = points @ transform[2, :2] + transform[2, 2]
+        if not depths.size or depths.min() * depths.max() <= 0:
+            return False
+        centre = points.astype(np.float64).mean(0)
+        depth = transform[2, :2] @ centre + transform[2, 2]
+        linear = (linear - np.outer(apply(transform, centre[None])[0], transform[2, :2])) / depth
+    if not np.isfinite(linear).all() or np.linalg.det(linear) <= 0:
+        return False
+    longest, shortest = np.linalg.svd(linear, compute_uv=False)
+    return bool(longest <= MAX_SCALE and shortest >= 1 / MAX_SCALE and longest <= MAX_STRETCH * shortest)
+
+
+def fit(
+    source: Points,
+    target: Points,
+    *,
+    model: str = "affine",
+    residual: float = 20.0,
+    trials: int = 1000,
+    seed: int = 0,
+    min_matches: int = 4,
+    plausible_only: bool = True,
+) -> Fit:
+    """Finds the transform that most pairs agree on.
+
+    Affine and homography: OpenCV's USAC with progressive sampling (Chum and Matas, "Matching with PROSAC", CVPR 2005),
+    the score being the number of inliers; without local optimisation, which lifts the counts of unrelated photos as
+    much as those of related ones. Similarity: OpenCV's RANSAC, which does not depend on the seed. The inliers are
+    counted anew from the transform.
+
+    Args:
+      source: ``(N, 2)`` points ``(x, y)``, the most trusted pairs first.
+      target: ``(N, 2)`` their counterparts.
+      model: ``affine`` (6 degrees of freedom, as released), ``homography`` (8) or ``similarity`` (4).
+      residual: pixels in the target; a pair agrees when it is strictly nearer.
+      trials: most samples drawn; fewer when the probability of a better one falls below 0.00001.
+      seed: of the random generator.
+      min_matches: fewer pairs, or fewer that agree, count as none.
+      plausible_only: refuse what :func:`plausible` refuses; its pairs are then set aside and the others tried once.
+
+    Returns:
+      The fit; no transform and no inliers when there is none.
+
+    Raises:
+      InputError: an argument is out of range.
+    """
+    check(model, residual, trials, seed)
+    a, b = (np.ascontiguousarray(points, np.float32) for points in (source, target))
+    left = np.arange(len(a))
+    for attempt in range(ATTEMPTS):
+        if len(left) < max(min_matches, 1):
+            break
+        transform = _estimate(a[left], b[left], model, residual=residual, trials=trials, seed=seed + attempt)
+        if transform is None:
+            break
+        agree = within(transform, a, b, residual)
+        if not plausible_only or plausible(transform, a[agree]):
+            return Fit(transform, agree) if agree.sum() >= min_matches else _nothing(len(a))
+        left = left[~agree[left]]
+    return _nothing(len(a))
+
+
+def check(model: str, residual: float, trials: int, seed: int) -> None:
+    """Checks the arguments of :func:`fit`.
+
+    Raises:
+      InputError: one is out of range.
+    """
+    if model not in MODELS:
+        raise InputError(f"Unknown geometric model {model!r}; the choices are {', '.join(MODELS)}.")
+    if not isinstance(residual, int | float) or isinstance(residual, bool) or not 0 < residual <= LARGEST:
+        raise InputError(f"residual expects pixels above 0. Received: {residual!r}")
+    if not isinstance(trials, int) or isinstance(trials, bool) or not 1 <= trials < 2**31:
+        raise InputError(f"trials expects 1 or more, below 2147483648. Received: {trials!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31 - ATTEMPTS:
+        raise InputError(f"seed expects a whole number from 0 to 2147483645. Received: {seed!r}")
+
+
+def _nothing(n: int) -> Fit:
+    return Fit(None, np.zeros(n, bool))
+
+
+def _estimate(a: Points, b: Points, model: str, *, residual: float, trials: int, seed: int) -> Matrix | None:
+    """The transform by OpenCV; None when it finds none."""
+    try:
+        if model == "similarity":
+            transform, _ = cv2.estimateAffinePartial2D(
+                a, b, method=cv2.RANSAC, ransacReprojThreshold=residual, maxIters=trials, confidence=CONFIDENCE
+            )
+        elif model == "homography":
+            transform, _ = cv2.findHomography(a, b, _usac(residual, trials, seed))
+        else:
+            transform, _ = cv2.estimateAffine2D(a, b, _usac(residual, trials, seed))
+    except cv2.error:  # raised on degenerate points
+        return None
+    if transform is None or not np.isfinite(transform).all():
+        return None
+    return np.asarray(transform, np.float64)
+
+
+def _usac(residual: float, trials: int, seed: int) -> cv2.UsacParams:
+    params = cv2.UsacParams()
+    params.threshold, params.maxIterations, params.confidence = residual, trials, CONFIDENCE
+    params.randomGeneratorState = seed
+    params.sampler = cv2.SAMPLING_PROSAC
+    params.score = cv2.SCORE_METHOD_RANSAC
+    params.loMethod, params.final_polisher = cv2.LOCAL_OPTIM_NULL, cv2.NONE_POLISHER
+    params.isParallel = False
+    return params
