@@ -1,8 +1,10 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from delg.common.errors import InputError
-from matching.local import geometry
+from matching.local import geometry, released
 from matching.local.geometry import apply, fit, plausible, within
 from tests.matching.helpers import DATA
 
@@ -67,7 +69,7 @@ def test_finds_at_least_what_the_released_code_finds(case):
     if case == "nonmatch_clutter":
         assert found <= counts.max()
     else:
-        assert found >= np.median(counts)
+        assert found >= counts.max()
 
 
 def test_the_most_trusted_pairs_are_tried_first():
@@ -183,3 +185,76 @@ def test_arguments_out_of_range_are_named():
     ):
         with pytest.raises(InputError, match=message):
             fit(RNG_POINTS, RNG_POINTS, **options)
+
+
+def spread_places(rng, count):
+    """Places in 400 x 400 pixels, of which the first four span an area: no three of them lie nearly on a line."""
+    while True:
+        places = rng.random((count, 2)) * 400
+        corners = [places[list(three)] for three in combinations(range(4), 3)]
+        areas = [abs(np.linalg.det(np.column_stack([corner, np.ones(3)]))) / 2 for corner in corners]
+        if min(areas) > 4000:
+            return places
+
+
+@pytest.mark.parametrize("outliers", [0, 1])
+@pytest.mark.parametrize("jitter", [0, 0.5])
+@pytest.mark.parametrize("order", ["adjacent", "shuffled"])
+@pytest.mark.parametrize("model", geometry.MODELS)
+def test_few_places_that_repeat_are_found(model, order, jitter, outliers):
+    """4 to 12 places, 1 to 8 copies of each; every pair of a place agrees, and as many outliers as places do not."""
+    draws = 2
+    for places in range(4, 13):
+        for copies in range(1, 9):
+            for draw in range(draws):
+                rng = np.random.default_rng([places, copies, draw])
+                source = np.repeat(spread_places(rng, places), copies, axis=0)
+                source += rng.uniform(-jitter, jitter, source.shape)
+                target = apply(CASES[model], source) + rng.uniform(-jitter, jitter, source.shape)
+                wrong = rng.random((2, outliers * places, 2)) * 400 + np.array([0, 3000])[:, None, None]
+                a, b = np.concatenate([source, wrong[0]]), np.concatenate([target, wrong[1]])
+                mix = rng.permutation(len(a)) if order == "shuffled" else np.arange(len(a))
+                found = fit(a[mix], b[mix], model=model)
+                assert found.inliers.sum() >= places * copies, (places, copies, draw)
+
+
+@pytest.mark.parametrize("model", geometry.MODELS)
+def test_places_that_do_not_determine_a_transform(model):
+    """One place, places on a line, and fewer pairs than a sample: no error, and no transform that is not finite."""
+    line = np.column_stack([np.arange(20.0), 2 * np.arange(20.0)])
+    for points in (
+        np.zeros((0, 2)),
+        np.ones((1, 2)),
+        np.ones((3, 2)),
+        np.ones((30, 2)),
+        line,
+        np.repeat(line[:3], 9, 0),
+    ):
+        found = fit(points, points, model=model)
+        assert found.transform is None or np.isfinite(found.transform).all()
+        if model != "similarity" or len(np.unique(points, axis=0)) < 2:
+            assert found.inliers.sum() == 0
+
+
+def test_local_optimisation_reaches_the_best_of_ten_released_seeds():
+    """A plane seen by the affine model: 600 pairs, of which half follow a homography, residual 20 pixels."""
+    for scene_seed in (1, 4, 6):
+        rng = np.random.default_rng(scene_seed)
+        source = rng.random((600, 2)) * [1024, 768]
+        tilt = np.eye(3) + rng.normal(size=(3, 3)) * [[0.1, 0.1, 10], [0.1, 0.1, 10], [2e-4, 2e-4, 0]]
+        target = apply(tilt, source) + rng.normal(size=source.shape)
+        target[300:] = rng.random((300, 2)) * [1024, 768]
+        best = max(released.ransac(source, target, 20.0, 1000, seed).sum() for seed in range(10))
+        assert fit(source, target).inliers.sum() >= best
+
+
+def test_a_place_counts_once_where_asked():
+    """Two copies of each pair, and two pairs that share the place of another in one of the images only."""
+    source, target = (np.rint(side) for side in pairs(AFFINE, right=10, n=10))
+    shared = source[:2] + np.array([[0.2, 0.0], [30.0, 0.0]]), target[:2] + np.array([[15.0, 0.0], [0.2, 0.0]])
+    a, b = (np.concatenate([np.repeat(side, 2, axis=0), more]) for side, more in zip((source, target), shared))
+    assert fit(a, b, residual=60.0).inliers.sum() == 22
+    once = fit(a, b, residual=60.0, one_per_place=True)
+    assert np.flatnonzero(once.inliers).tolist() == list(range(0, 20, 2))
+    copies = np.repeat(source[:3], 5, axis=0)
+    assert fit(copies, copies, one_per_place=True).inliers.sum() == 0, "three places are fewer than four"
