@@ -127,11 +127,18 @@ flags.DEFINE_bool(
     False,
     "In recognition, leave answers to images without a landmark out of the global average precision.",
 )
+flags.DEFINE_enum(
+    "released_reading",
+    None,
+    ["recognition", "retrieval"],
+    "Read --solution_file and --predictions_file as the released code of this task does, whatever their columns are "
+    "called and whatever the fault: columns by their order, and two blanks between ids as an empty id.",
+)
 flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless --features_dir is given, features.")
 
 
 GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
-LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")  # any of them: answers are scored
+LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks", "released_reading")  # any: scores files
 SCORE_FLAGS = (*LANDMARK_FLAGS, "output_dir")
 ONLY_GLDV2 = ("labels_file", "neighbours")
 ONLY_RECOGNITION = (*ONLY_GLDV2, "ignore_non_landmarks")
@@ -143,6 +150,7 @@ NOT_GLDV2 = (
     "predictions",
     "predictions_top_k",
     "predictions_file",
+    "released_reading",
     "published",
     "distractors_dir",
 )
@@ -192,7 +200,8 @@ def _score_landmarks() -> None:
 
     _expect("solution_file", "predictions_file", "output_dir")
     _refuse_others("--solution_file", SCORE_FLAGS)
-    score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
+    files = FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir
+    score(Config(*files, FLAGS.ignore_non_landmarks, FLAGS.released_reading))
 
 
 def _run_landmarks() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError
+from delg.common.text_files import read_text
 
 TOKEN = 12  # hexadecimal digits in the name of a temporary
 BLOCK, BLOCKS = 1 << 16, 64  # bytes and number of the samples of a large file
@@ -99,31 +100,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_text(path: str | os.PathLike[str], what: str = "") -> str:
-    """Reads UTF-8 text.
-
-    Args:
-      path: the file.
-      what: stands before the path in the message, such as ``"The image list"``.
-
-    Raises:
-      InputError: the file is missing or is not UTF-8.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} {os.fspath(path)} cannot be read as UTF-8 text: {error}".lstrip()) from error
-
-
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON document.
 
     Raises:
-      InputError: the file is missing or is not JSON.
+      InputError: the file is missing, is no text (see :func:`delg.common.text_files.read_text`), or is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{os.fspath(path)} cannot be read as JSON: {error}") from error
 
 

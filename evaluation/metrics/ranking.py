@@ -11,9 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.protocols import Truth
 
 KS = (1, 5, 10)
+CUTS = (
+    "whole",
+    "revisited",
+    "delg",
+)  # how a ranking without some positives is scored, see :func:`evaluate`
 Values = NDArray[np.float64]
 
 
@@ -64,7 +70,8 @@ def precision_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> 
     Args:
       ranks: 0-based ranks of the positives that were found, increasing.
       k: length of the list that is looked at.
-      num_positives: how many there are; when some were not found, the last position lies beyond every ``k``.
+      num_positives: how many there are; when some were not found, the last position lies beyond every ``k``. None for
+        as many as were found.
 
     Returns:
       A number in [0, 1]; 0 when none was found.
@@ -155,27 +162,44 @@ def _mean(values: Values) -> Values:
     return values[valid].mean(axis=0) if valid.any() else np.full(values.shape[1:], np.nan)
 
 
-def evaluate(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS) -> Scores:
+def evaluate(
+    rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS, *, cut: str = CUTS[0]
+) -> Scores:
     """Scores a ranking against a protocol's truths.
+
+    The released evaluators expect rankings of the whole database. They take one that is cut, such as the answer of an
+    index, in ways of their own, by which a list scores more the sooner it ends: one result, if right, has a precision
+    of 1 at every ``k``. By default a positive that is not in the list counts as standing behind it, so that the values
+    are those of the whole ranking wherever the list is at least ``k`` long.
 
     Args:
       rows: for each query the database rows, best first; junk may still be in it. Rows below 0 are filling.
       truths: for each query its positives and its junk.
       ks: list lengths of precision and recall.
+      cut: how a ranking is scored that lacks positives: ``"whole"``, see above; ``"revisited"`` as the evaluator of the
+        revisited benchmarks, precision at ``min(k, place of the last positive that was found)``; ``"delg"`` as DELG's,
+        that precision, and average precision and recall of the positives that were found alone.
 
     Returns:
       The scores of every query.
+
+    Raises:
+      InputError: an unknown ``cut``.
     """
     ranks = []
     for row, truth in zip(rows, truths, strict=True):
         order = np.asarray(row, np.int64)
         order = order[order >= 0]
         ranks.append((np.flatnonzero(np.isin(order, truth.positives)), np.flatnonzero(np.isin(order, truth.junk))))
-    return of_ranks(ranks, [len(truth.positives) for truth in truths], ks)
+    return of_ranks(ranks, [len(truth.positives) for truth in truths], ks, cut=cut)
 
 
 def of_ranks(
-    ranks: Sequence[tuple[ArrayLike, ArrayLike]], num_positives: Sequence[int], ks: Sequence[int] = KS
+    ranks: Sequence[tuple[ArrayLike, ArrayLike]],
+    num_positives: Sequence[int],
+    ks: Sequence[int] = KS,
+    *,
+    cut: str = CUTS[0],
 ) -> Scores:
     """Scores queries by the ranks of their positives and of their junk.
 
@@ -183,10 +207,16 @@ def of_ranks(
       ranks: for each query the 0-based ranks of the positives that were found, and of the junk.
       num_positives: for each query how many there are.
       ks: list lengths of precision and recall.
+      cut: see :func:`evaluate`.
 
     Returns:
       The scores of every query.
+
+    Raises:
+      InputError: an unknown ``cut``.
     """
+    if cut not in CUTS:
+        raise InputError(f"Unknown cut {cut!r}; the choices are {', '.join(CUTS)}.")
     columns = tuple(ks)
     ap = np.full(len(ranks), np.nan)
     precisions, recalls = np.full((len(ranks), len(columns)), np.nan), np.full((len(ranks), len(columns)), np.nan)
@@ -194,7 +224,8 @@ def of_ranks(
         if n == 0:
             continue
         moved = adjusted_ranks(positives, junk)
-        ap[q] = oxford_ap(moved, n)
-        precisions[q] = [precision_at(moved, k, n) for k in columns]
-        recalls[q] = [recall_at(moved, k, n) for k in columns]
+        expected = None if cut == "delg" else n
+        ap[q] = oxford_ap(moved, expected)
+        precisions[q] = [precision_at(moved, k, n if cut == CUTS[0] else None) for k in columns]
+        recalls[q] = [recall_at(moved, k, expected) for k in columns]
     return Scores(ap, precisions, recalls, columns)

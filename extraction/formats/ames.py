@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from delg.common.files import atomic_path, read_text
+from delg.common.files import atomic_path
 from delg.common.progress import progress_bar
+from delg.common.text_files import read_lines
 from delg.importers.torch_file import is_torch_file, read_torch
 from extraction.features import Features, Floats
 from extraction.formats.hdf5 import new_file, opened, told
@@ -137,7 +138,7 @@ def _listed(path: Path, count: int) -> list[str]:
     place = path.with_name(f"test_{split}.txt")
     if not place.is_file():
         return [f"{i:07d}" for i in range(count)]
-    lines = [line.partition(",")[0] for line in read_text(place).splitlines()]
+    lines = [line.partition(",")[0].rstrip() for _, line in read_lines(place)]
     names = [line.removesuffix(Path(line).suffix) for line in lines]
     if all(name.startswith("jpg/") for name in names):
         names = [name.removeprefix("jpg/") for name in names]

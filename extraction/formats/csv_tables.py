@@ -12,6 +12,7 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, read_json, write_json
 from delg.common.progress import progress_bar
+from delg.common.text_files import table
 from extraction.features import Features
 from extraction.settings import UNKNOWN
 
@@ -100,16 +101,15 @@ class CsvFiles:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and numbers of each row."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            if tuple(header[: len(columns)]) != columns:
-                raise InputError(f"{path} expects the columns {', '.join(columns)}, .... Received: {header[:6]}")
-            for row in rows:
-                if len(row) != len(header):
-                    raise InputError(f"{path}, line {rows.line_num}: {len(row)} values; expected {len(header)}.")
-                yield row[0], np.array(row[1:], np.float64).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    """Name and numbers of each row; a name is kept as it stands, with the blanks around it."""
+    lines = table(path, exact=True)
+    header = [name.strip() for name in next(lines, (0, []))[1]]
+    if tuple(header[: len(columns)]) != columns:
+        raise InputError(f"{path} expects the columns {', '.join(columns)}, .... Received: {header[:6]}")
+    for number, row in lines:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {number}: {len(row)} values; expected {len(header)}.")
+        try:
+            yield row[0], np.array(row[1:], np.float64).astype(np.float32)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}, cannot be read: {error}") from error

@@ -139,7 +139,7 @@ def test_converted_weights_get_their_table(server, tmp_path):  # noqa: F811
             ["roxford5k+r1m", "superglobal_r101"],
             "No photos of roxford5k+r1m are known to delg-fetch, which has those of",
         ),
-        (["roxford5k", "delg_r50_gldv1", "--catalogue=none.json"], "none.json cannot be read as JSON"),
+        (["roxford5k", "delg_r50_gldv1", "--catalogue=none.json"], "none.json cannot be read"),
         (["roxford5k", "delg_r50_gldv1", "--offline"], "is not there, and --offline asks no server"),
     ],
 )
