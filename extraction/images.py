@@ -84,7 +84,7 @@ def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[
     """Images of a text file with a path a line.
 
     Args:
-      path: the text file, see :func:`delg.common.image_lists.read_paths`; empty lines and repeated ones are passed over.
+      path: see :func:`delg.common.image_lists.read_paths`; empty lines and repeated ones are passed over.
       images_dir: where relative paths start; None for the current folder.
 
     Returns:
