@@ -17,6 +17,7 @@ from extraction.extractors.delg import DelgExtractor
 from extraction.features import Features, Floats
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.runtimes.openvino_runtime import INT8_FILE, graph_digest
+from protos.extras import needs_extra
 
 EVERY = 10**9  # more cells than an image has
 POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head
@@ -112,7 +113,7 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
     try:
         import nncf
     except ImportError as error:
-        raise InputError("int8 needs packages that are missing; run: pip install 'delg[openvino]'") from error
+        raise needs_extra("A calibration for int8", "openvino") from error
     nncf.set_log_level("ERROR")
     inputs = _Inputs(extractor, images)
     graph = openvino_model(extractor.model, extractor.model.head_names)

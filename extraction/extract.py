@@ -109,7 +109,9 @@ _NUM_SHARDS = flags.DEFINE_integer(
     lower_bound=1,
 )
 _SHARD_INDEX = flags.DEFINE_integer("shard_index", 0, "Number of this job, from 0 on.", lower_bound=0)
-_ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Where images are described; ray needs delg[ray].")
+_ENGINE = flags.DEFINE_enum(
+    "engine", "local", ["local", "ray"], "Where images are described; ray needs the extra of its name."
+)
 _RAY_ADDRESS = flags.DEFINE_string(
     "ray_address", None, "A Ray cluster that runs, such as HOST:6379; default: one in this machine for this command."
 )

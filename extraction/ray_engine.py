@@ -22,6 +22,7 @@ from extraction.describing import Found
 from extraction.images import BadImageError, ImageRef
 from extraction.recipe import Recipe
 from extraction.store.writer import StoreWriter
+from protos.extras import needs_extra
 
 HOME = str(Path(__file__).resolve().parents[1])
 PATIENCE = 10.0  # seconds
@@ -80,7 +81,7 @@ def _started(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--engine=ray needs packages that are missing; run: pip install 'delg[ray]'") from error
+        raise needs_extra("--engine=ray", "ray") from error
     try:
         if address is not None:
             _answers(address)

@@ -1,12 +1,12 @@
 """The settings that every extractor records in the store."""
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from extraction.images import DECODER, EXIF_POLICY
+from protos.distribution import __version__
 
 UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made
 
@@ -24,11 +24,7 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
       **others: what its features depend on besides, as JSON values; this includes ``weights_sha256`` where it has
         weights.
     """
-    try:
-        package = version("delg")
-    except PackageNotFoundError:
-        package = "not installed"
-    return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": package}
+    return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": __version__}
 
 
 def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:

@@ -3,8 +3,8 @@
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from delg.common.errors import InputError
 from delg.exporting.batch import traced
+from protos.extras import needs_extra
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -19,7 +19,7 @@ def openvino() -> ModuleType:
     try:
         import openvino
     except ImportError as error:
-        raise InputError("The runtime openvino is not installed; run: pip install 'delg[openvino]'") from error
+        raise needs_extra("The runtime openvino", "openvino") from error
     return openvino
 
 

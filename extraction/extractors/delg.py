@@ -72,11 +72,13 @@ class DelgExtractor:
           InputError: the model's backbone cannot do what a switch asks for, or Keras runs on another backend than the
             runtime needs.
         """
+        from delg.precision import in_policy
         from delg.superglobal import Switches, adapted
 
         self.config = config
         self.heads: tuple[str, ...] = tuple(model.min_sides)
-        self.model = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
+        switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
+        self.model = in_policy(switched, "float32")  # of which the runtime makes what computes in another precision
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
         self._runtime_name, self.folder = resolved(config.runtime), folder

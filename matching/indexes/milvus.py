@@ -23,6 +23,7 @@ from matching.indexes.base import Floats, check_rows, in_order
 from matching.indexes.manifest import Manifest, Store
 from matching.indexes.saved import Searchable, plan
 from matching.ranking import Ranking
+from protos.extras import needs_extra
 
 COLLECTION = "delg"
 PLAN, RECORD = 0, 1  # rows of the collection of manifests
@@ -179,7 +180,7 @@ def _connect(location: str, make: bool) -> tuple[Any, str]:
     try:
         from pymilvus import MilvusClient
     except ImportError as error:
-        raise InputError("An index in Milvus needs the extra 'milvus': pip install 'delg[milvus]'.") from error
+        raise needs_extra("An index in Milvus", "milvus") from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     uri, _, collection = location.partition("#")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,200}", collection or COLLECTION):

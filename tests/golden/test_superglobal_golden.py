@@ -61,7 +61,7 @@ def golden(request) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def model(salt):
-    made = delg.from_preset("superglobal_r50")
+    made = delg.create("superglobal_r50")
     for variable in made.weights:
         drawn = rule.weight(torch_name(variable.path), torch_shape(tuple(variable.shape)), salt)
         variable.assign(drawn.transpose(2, 3, 1, 0) if drawn.ndim == 4 else drawn.T)

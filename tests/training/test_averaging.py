@@ -154,7 +154,7 @@ def test_of_sampled_classifiers_the_class_vectors_are_averaged_too(tmp_path, bat
     config = TrainerConfig(3, step_config(BATCH), average=AverageConfig(0.8), sampled_classes=BATCH, save_seconds=1e9)
 
     def made() -> Trainer:
-        model = delg.from_preset("delg_small", num_classes=40, seed=0, **OVERRIDES | {"sampled_classifier": True})
+        model = delg.create("delg_small", num_classes=40, seed=0, **OVERRIDES | {"sampled_classifier": True})
         schedule = build_schedule("linear", 0.05, 3)
         return Trainer(model, build_optimizer("sgd"), schedule, config, tmp_path, log=lambda line: None)
 

@@ -141,7 +141,7 @@ def test_what_jax_cannot_do_is_refused(tmp_path, records_dir, monkeypatch, setti
 def test_an_absent_jax_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"run: pip install 'delg\[jax\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[jax\]'"):
         run(TrainOptions("records/train*", logdir=str(tmp_path)))
 
 
