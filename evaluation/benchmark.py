@@ -30,7 +30,8 @@ flags.DEFINE_string(
     "benchmark",
     None,
     "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k (+r1m: with distractors), instre, vpr (UTM "
-    "coordinates in the file names), your photos: folders (one for each instance) or csv (path,label); gldv2_retrieval "
+    "coordinates in the file names), msls (its own layout), your photos: folders (one for each instance) or csv "
+    "(path,label); gldv2_retrieval "
     "and gldv2_recognition.",
 )
 flags.DEFINE_string(

@@ -99,7 +99,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> Report:
             labels = labels_of(truth.classes, method.database.names, str(truth.labels_file))
         say(f"{method.name}: {len(method.queries)} queries, {len(method.database)} index images.")
         task = Task(method, floor.rerankers(method.name, rerankers), labels, config.neighbours)
-        for row, spent in answer(task, folder / PREDICTIONS).items():
+        for row, spent in answer(task, folder / PREDICTIONS, say).items():
             path = str(folder / PREDICTIONS / f"{row}.csv")
             answers[row] = Answers(path, spent, method.database.bytes_per_image())
     reranked = floor.rerankers(floor.verified or FIRST_STAGE, rerankers)
@@ -150,10 +150,10 @@ def _methods(
     floor = choose(config.baselines, config.model, chosen)
     sources = features.sources(config.model, floor.baselines)
     place = check_writable(config.features_dir) if config.features_dir else folder / "features"
-    extractors = features.build(sources, config.local_dtype)
+    extractors, texts = features.build(sources, config.local_dtype), features.own_texts(sources, config.features_dir)
     return (
         [
-            features.extracted(name, extractor, chosen, place / name, config.local_dtype)
+            features.extracted(name, extractor, chosen, place / name, config.local_dtype, text=texts.get(name))
             for name, extractor in extractors.items()
         ],
         floor,

@@ -7,7 +7,9 @@ from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from extraction.images import DECODER, EXIF_POLICY
 from protos.distribution import __version__
+from protos.sources import source_sha256
 
+WRITERS = ("extraction.formats.official_writer", "extraction.pipeline")
 UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made
 
 
@@ -25,6 +27,18 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
         weights.
     """
     return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": __version__}
+
+
+def recorded_settings(extractor: Any) -> dict[str, Any]:
+    """All that is recorded of an extractor: its settings, and ``source_sha256`` of the code that describes and writes.
+
+    Args:
+      extractor: see :class:`extraction.describing.Extractor`; one that holds another as ``extractor`` is made of both.
+    """
+    makers, inner = [extractor], extractor
+    while (inner := getattr(inner, "extractor", None)) is not None:
+        makers.append(inner)
+    return extractor.settings | {"source_sha256": source_sha256(*makers, *WRITERS)}
 
 
 def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:

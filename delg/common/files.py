@@ -119,6 +119,22 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def recorded_sha256(path: Path, record: Path, known: str | None) -> str:
+    """Hexadecimal SHA-256 of a file, which is read only where it may have changed since its hash was recorded.
+
+    Args:
+      path: the file.
+      record: the file in which the hash stands, written after it.
+      known: the hash; None where there is none.
+
+    Returns:
+      ``known`` where the file system has seen no change of the file since that of the record. A copy of both may look
+      changed, and is read.
+    """
+    changed = known is None or path.stat().st_ctime_ns >= record.stat().st_ctime_ns
+    return sha256(path) if changed else str(known)
+
+
 def json_sha256(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ from evaluation.predictions.neighbours import filled, write
 from evaluation.run.method import Alignment, Method
 from evaluation.run.result_cache import file_name
 from matching.ranking import Ranking
+from protos.sources import source_sha256
 
 Answer = tuple[str, Sequence[str]]
 
@@ -100,6 +101,10 @@ class Predictions:
     def settings(self) -> dict[str, object]:
         """For the record."""
         return {"formats": list(self.formats), "top_k": self.top_k}
+
+    def identity(self) -> list[object]:
+        """Changes when other files would be written for the same rankings."""
+        return [self.settings(), source_sha256("evaluation.predictions.files")]
 
     def place(self, row: str, protocol: str, form: str) -> Path:
         """The file of a row under a protocol."""

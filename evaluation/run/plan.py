@@ -27,7 +27,7 @@ from extraction.formats.official_config import heads_of
 from extraction.images import list_images
 from extraction.pipeline import Extractor
 from matching.rerankers.base import Reranker
-from matching.rerankers.table import build_reranker
+from matching.rerankers.table import build_reranker, identity
 
 DISTRACTORS = "+r1m"
 
@@ -178,20 +178,21 @@ def prepare(config: Config) -> Plan:
     written = Predictions.asked(folder, config.predictions, config.predictions_top_k, chosen)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
-    methods, mismatches = _methods(config, chosen, extractors, features, rerankers)
+    texts = stores.own_texts(sources, config.features_dir)
+    methods, mismatches = _methods(config, chosen, extractors, features, rerankers, texts=texts)
     for store in methods[0].stores:
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
                 check_local(rerankers, store.folder)
             rerankers = without_local(rerankers)
-    basis = [config.junk, written.settings() if written else None]
+    basis = [config.junk, written.identity() if written else None]
     known = sha256(truth) if truth else None
     ledgers = [
         Ledger(
             folder / "results",
             chosen,
             method,
-            floor.rerankers(method.name, rerankers),
+            {name: identity(text) for name, text in floor.rerankers(method.name, rerankers).items()},
             homographies=known,
             asked=basis,
         )
@@ -203,7 +204,13 @@ def prepare(config: Config) -> Plan:
 
 
 def _methods(
-    config: Config, chosen: Benchmark, extractors: Mapping[str, Extractor], features: Path, rerankers: Mapping[str, str]
+    config: Config,
+    chosen: Benchmark,
+    extractors: Mapping[str, Extractor],
+    features: Path,
+    rerankers: Mapping[str, str],
+    *,
+    texts: Mapping[str, str],
 ) -> tuple[list[Method], list[str]]:
     """Features of the model under test, opened or extracted, and of the baselines; and in which protocol they differ.
 
@@ -225,7 +232,7 @@ def _methods(
     mismatches += with_published(config.published, chosen.name, claim)
     compatibility.check(mismatches, config.allow_protocol_mismatch)
     for name, extractor in extractors.items():
-        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
+        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype, text=texts.get(name))
         matched = rerankers.keys() > without_local(rerankers).keys()
         more = stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype, local=matched)
         methods.append(more)

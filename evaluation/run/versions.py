@@ -9,6 +9,7 @@ from protos.distribution import __version__
 PACKAGES = (
     "numpy",
     "scipy",
+    "faiss-cpu",
     "opencv-python-headless",
     "pillow",
     "keras",

@@ -119,10 +119,10 @@ class OfficialFiles(FeatureStore):
         )
 
     def _feature_hashes(self) -> list[Any]:
-        """Of the global descriptors, and size and time of each file of local features."""
+        """Of the global descriptors, and size and time of the last change of each file of local features."""
         matrix = hashlib.sha256(np.ascontiguousarray(self.global_descriptors).tobytes()).hexdigest()
         files = [place_of(self.folder, name, self._local).stat() for name in self.names] if self._local else []
-        return [matrix, *([file.st_size, file.st_mtime_ns] for file in files)]
+        return [matrix, *([file.st_size, file.st_ctime_ns] for file in files)]
 
 
 def open_features(folder: str | os.PathLike[str], names: Sequence[str]) -> FeatureStore:

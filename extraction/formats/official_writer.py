@@ -18,6 +18,7 @@ from extraction.features import Features
 from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_name, place_of
 from extraction.images import BadImageError, ImageRef
 from extraction.resize import TooSmallError
+from extraction.settings import recorded_settings
 from extraction.store.image_lists import fingerprint
 from extraction.store.reader import MANIFEST, PLAN, differing
 from protos.arrays import write_global
@@ -108,7 +109,7 @@ def extract_official(
     for ref in images:
         check_name(ref.name, "Official files")
     crop = any(ref.crop is not None for ref in images)
-    settings = extractor.settings | {"crop": crop}
+    settings = recorded_settings(extractor) | {"crop": crop}
     record = {"settings": settings, "images": len(images), "fingerprint": fingerprint(images)}
     place = check_writable(folder)
     finished = _begin(place, record)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError, first_line
-from delg.common.files import json_sha256, read_json, sampled_sha256
+from delg.common.files import json_sha256, read_json, recorded_sha256, sampled_sha256
 from delg.common.npy import map_array
 from extraction.features import Features, Floats
 from extraction.store.encoding import form
@@ -36,10 +36,8 @@ from extraction.store.encoding import form
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-MAY_DIFFER = frozenset(
-    {"crop", "runtime", "use_local_features"}
-)  # settings that need not agree between queries and database
-VERSIONS = ("package_version", "opencv", "decoder")  # nor these; of the decoder its name has to
+MAY_DIFFER = frozenset({"crop", "runtime", "use_local_features"})  # need not agree between queries and database
+VERSIONS = ("package_version", "source_sha256", "opencv", "decoder")  # nor these; of the decoder its name has to
 WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow", "use_global_features": True}
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
@@ -226,7 +224,8 @@ class FeatureStore:
         """Of the global descriptors, and of the files of each shard."""
         places = [self.folder / shard_name(number) for number in range(len(self._starts) - 1)]
         try:
-            return [sampled_sha256(self.folder / GLOBAL), *map(_shard_hashes, places)]
+            known = sampled_sha256(whole := self.folder / GLOBAL)
+            return [known, recorded_sha256(whole, self.folder / MANIFEST, known), *map(_shard_hashes, places)]
         except UNREADABLE as error:
             raise _damaged(self.folder, error) from error
 
@@ -289,9 +288,10 @@ def _checked(value: Any, kind: Any, of: type) -> Any:
 
 
 def _shard_hashes(place: Path) -> dict[str, str]:
-    """Of each array of a shard, as it was written; of a sample of it where that is not recorded."""
-    index = _checked(read_json(place / INDEX), dict, str)
-    return index.get("sha256") or {path.name: sampled_sha256(path) for path in sorted(place.glob("*.npy"))}
+    """Of each array of a shard, see :func:`delg.common.files.recorded_sha256`."""
+    known = _checked(_checked(read_json(place / INDEX), dict, str).get("sha256", {}), dict, str)
+    arrays = sorted(place.glob("*.npy"))
+    return known | {path.stem: recorded_sha256(path, place / INDEX, known.get(path.stem)) for path in arrays}
 
 
 def _damaged(place: Path, why: object) -> InputError:

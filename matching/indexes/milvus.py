@@ -122,7 +122,7 @@ def build(store: Store, location: str, text: str, options: Options) -> MilvusInd
     Raises:
       InputError: Milvus is not to be had, refuses, or holds something else under that name.
     """
-    wanted = plan(store, text)
+    wanted = plan(store, text, options)
     longest = max(store.names, key=lambda name: len(name.encode("utf-8", "replace")))
     if len(longest.encode("utf-8", "replace")) > MOST_NAME:
         raise InputError(f"An index in Milvus expects names of at most {MOST_NAME} bytes. Received: {longest!r}")

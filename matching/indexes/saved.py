@@ -26,6 +26,7 @@ from matching.indexes.base import Descriptors, Index, check_rows, depth
 from matching.indexes.manifest import Manifest, Store, fingerprint
 from matching.ranking import Ranking
 from matching.source import matrix
+from protos.sources import source_sha256
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
 QUERY_ROWS = 256
@@ -156,8 +157,13 @@ class FolderIndex(Searchable):
         return self.index.search(queries, top_k)
 
 
-def plan(store: Store, text: str) -> Manifest:
+def plan(store: Store, text: str, index: Any) -> Manifest:
     """The record of an index that is to be built.
+
+    Args:
+      store: the features.
+      text: kind and settings.
+      index: what is made of them, for its code.
 
     Raises:
       InputError: the store is empty or without global descriptors.
@@ -166,7 +172,8 @@ def plan(store: Store, text: str) -> Manifest:
     if not len(descriptors):
         raise InputError("The database holds no images.")
     count, dimension = descriptors.shape
-    return Manifest(text, count, dimension, fingerprint(store), store.settings, {})
+    source = source_sha256(index, "matching.indexes.saved")
+    return Manifest(text, count, dimension, fingerprint(store), store.settings, {}, source_sha256=source)
 
 
 def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index: Index) -> None:
@@ -181,7 +188,7 @@ def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index:
     Raises:
       InputError: the folder holds something else, or the index does not fit the features.
     """
-    place, wanted = Path(folder), plan(store, text)
+    place, wanted = Path(folder), plan(store, text, index)
     index.check(wanted.count, wanted.dimension)
     for name in (MANIFEST, PLAN):
         if (place / name).is_file():

@@ -98,12 +98,12 @@ def test_wrong_folders_end_in_a_sentence(photos, tmp_path):
 
 def test_an_unknown_name_is_answered_with_the_choices(tmp_path):
     with pytest.raises(
-        InputError, match="choices are csv, folders, gldv2_recognition, gldv2_retrieval, instre, landmarks, rox"
+        InputError, match="choices are csv, folders, gldv2_recognition, gldv2_retrieval, instre, landmarks, msls, rox"
     ):
         build_benchmark("oxford", str(tmp_path))
     with pytest.raises(InputError, match="its arguments are"):
         build_benchmark("roxford5k(junk='keep')", str(tmp_path))
-    assert len(BENCHMARKS) == 7
+    assert len(BENCHMARKS) == 8
 
 
 def write_lists(folder, database, queries=None):

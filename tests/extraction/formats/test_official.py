@@ -14,6 +14,7 @@ from extraction.formats.official_writer import Kinds, extract_official, write_fe
 from extraction.images import ImageRef
 from extraction.pipeline import extract
 from extraction.resize import TooSmallError
+from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
 from protos.arrays import read_global, write_global
 from protos.local_features import read_local, write_local
@@ -118,7 +119,8 @@ def test_settings_that_are_known_are_compared(folder, tmp_path):
     write_picture(tmp_path / "p.png")
     extract_official(Counting(), [ImageRef("p", str(tmp_path / "p.png"))], tmp_path / "o", progress=False)
     ours = OfficialFiles.of(tmp_path / "o", ["p"])
-    assert ours.settings == {"extractor": "counting", "crop": False}
+    assert ours.settings == recorded_settings(Counting()) | {"crop": False}
+    assert ours.settings.keys() == {"extractor", "source_sha256", "crop"}
     with pytest.raises(InputError, match=r"extractor \('counting' and 'unknown, official files'\)"):
         ours.check_compatible(files)
 
