@@ -31,8 +31,8 @@ def source_sha256(*makers: Any) -> str:
     """Hexadecimal SHA-256 of the source of all that is named, and of what it imports.
 
     Args:
-      *makers: names of modules such as ``"evaluation.run.runner"``, classes, functions, or objects, for which their class
-        stands.
+      *makers: names of modules such as ``"evaluation.run.runner"``, classes, functions, or objects, for which their
+        class stands.
 
     Returns:
       The hash, which is worked out once in a process, of the files as they are then. Of a class without a file, such
