@@ -63,6 +63,12 @@ flags.DEFINE_enum(
     ["float32", "float16", "uint8", "binary"],
     "How local features are written that are extracted here; binary keeps the signs of descriptors alone.",
 )
+flags.DEFINE_enum(
+    "exif",
+    None,
+    ["apply", "ignore"],
+    "Whether your own photos (folders, csv) are turned as their orientation tag says. Default: apply.",
+)
 flags.DEFINE_string("query_features_dir", None, "Feature store or official files of the queries, instead of --model.")
 flags.DEFINE_string("index_features_dir", None, "Feature store or official files of the database, instead of --model.")
 flags.DEFINE_string(
@@ -154,6 +160,7 @@ NOT_GLDV2 = (
     "released_reading",
     "published",
     "distractors_dir",
+    "exif",
 )
 
 
@@ -302,6 +309,7 @@ def _benchmark() -> None:
             predictions_top_k=FLAGS.predictions_top_k,
             distractors_dir=FLAGS.distractors_dir or None,
             published=FLAGS.published or None,
+            exif=FLAGS.exif,
             allow_protocol_mismatch=FLAGS.allow_protocol_mismatch,
         )
     )

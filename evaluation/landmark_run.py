@@ -22,6 +22,7 @@ from evaluation.run import compatibility, features
 from evaluation.run.baselines import Floor, choose
 from evaluation.run.method import FIRST_STAGE, Method
 from evaluation.run.rerank_rows import check_local, hyper_parameters, reranker_names
+from extraction.settings import set_reading
 from extraction.store.reader import FeatureStore
 
 PREDICTIONS = "predictions"
@@ -151,6 +152,8 @@ def _methods(
     sources = features.sources(config.model, floor.baselines)
     place = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors, texts = features.build(sources, config.local_dtype), features.own_texts(sources, config.features_dir)
+    for extractor in extractors.values():
+        set_reading(extractor, exif=features.exif_of(None, chosen))
     return (
         [
             features.extracted(name, extractor, chosen, place / name, config.local_dtype, text=texts.get(name))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features
-from extraction.images import BadImageError, ImageRef, Size, load_shrunk
+from extraction.images import BadImageError, ImageRef, Reading, Size, load_shrunk
 
 Loaded = tuple[NDArray[np.uint8], Size, Size]
 Found = Features | BadImageError
@@ -18,8 +18,8 @@ class Extractor(Protocol):
     """What describes one image.
 
     Attributes:
-      settings: all that its features depend on, as JSON values; ``crop_rule`` among them decides how a crop is brought
-        to whole pixels (see :func:`extraction.images.load_image`).
+      settings: all that its features depend on, as JSON values; ``exif``, ``truncated``, ``crop_rule`` and
+        ``crop_border`` among them decide how an image is read (see :meth:`extraction.images.Reading.of`).
 
     An extractor may have further methods:
 
@@ -99,7 +99,8 @@ def describe_together(extractor: Any, refs: Sequence[ImageRef]) -> list[Found]:
             loaded.append((place, *_picture(extractor, ref)))
         except BadImageError as error:
             found[place] = error
-    described = extractor.together([picture for _, picture, _, _ in loaded])
+    pictures = [picture for _, picture, _, _ in loaded]
+    described = extractor.together(pictures) if _of_one_size(extractor, pictures) else _apart(extractor, pictures)
     for (place, _, whole, offset), features in zip(loaded, described, strict=True):
         try:
             found[place] = _in_photo(_checked(features), whole, offset)
@@ -108,11 +109,22 @@ def describe_together(extractor: Any, refs: Sequence[ImageRef]) -> list[Found]:
     return found
 
 
+def _of_one_size(extractor: Any, pictures: Sequence[Picture]) -> bool:
+    """Whether the extractor brings pictures to one size, which the heads of their files need not tell rightly."""
+    sizes = [one.size or (one.image.shape[1], one.image.shape[0]) for one in pictures]
+    return len({extractor.base_size(size, one.resize_factor) for size, one in zip(sizes, pictures)}) == 1
+
+
+def _apart(extractor: Any, pictures: Sequence[Picture]) -> list[Features]:
+    """The features of pictures, each described for itself."""
+    return [features for one in pictures for features in extractor.together([one])]
+
+
 def _picture(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) -> tuple[Picture, Size, Size]:
     """What the extractor gets of an image; size of the photo; top-left pixel of the crop."""
     if loaded is None:
-        rule = extractor.settings.get("crop_rule", "round")
-        image, whole, offset, size = load_shrunk(ref, rule, getattr(extractor, "base_size", None))
+        reading = Reading.of(extractor.settings)
+        image, whole, offset, size = load_shrunk(ref, reading, getattr(extractor, "base_size", None))
     else:
         image, whole, offset = loaded
         size = image.shape[1], image.shape[0]

@@ -1,11 +1,13 @@
 """The settings that every extractor records in the store."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
-from extraction.images import DECODER, EXIF_POLICY
+from extraction.describing import Extractor
+from extraction.images import DECODER, OWN, Reading
 from protos.distribution import __version__
 from protos.sources import source_sha256
 
@@ -26,7 +28,7 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
       **others: what its features depend on besides, as JSON values; this includes ``weights_sha256`` where it has
         weights.
     """
-    return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": __version__}
+    return {"extractor": extractor, **others, "decoder": DECODER, **OWN.settings(), "package_version": __version__}
 
 
 def recorded_settings(extractor: Any) -> dict[str, Any]:
@@ -39,6 +41,24 @@ def recorded_settings(extractor: Any) -> dict[str, Any]:
     while (inner := getattr(inner, "extractor", None)) is not None:
         makers.append(inner)
     return extractor.settings | {"source_sha256": source_sha256(*makers, *WRITERS)}
+
+
+def set_reading(extractor: Extractor, **choices: str | None) -> Extractor:
+    """Says how an extractor reads images, where that is not as :data:`extraction.images.OWN`.
+
+    Args:
+      extractor: as it is built; its settings change.
+      **choices: ``exif``, ``truncated`` and ``crop_border``, see :class:`extraction.images.Reading`; None for its own.
+
+    Returns:
+      The extractor.
+
+    Raises:
+      InputError: a value is no choice.
+    """
+    given = {name: value for name, value in choices.items() if value is not None}
+    extractor.settings = extractor.settings | replace(Reading.of(extractor.settings), **given).settings()
+    return extractor
 
 
 def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:

@@ -18,6 +18,7 @@ MAY_IMPORT = {  # besides delg.common, which every package may import
     "evaluation": {"matching", "extraction", "protos"},
 }
 NUMPY_ONLY = ("extraction/features.py", "extraction/store/reader.py", "extraction/images.py")
+LONGER = ("extraction/extract.py", "evaluation/benchmark.py")  # commands with many flags
 COMMAND_MODULES = set(MODULES.values())
 TENSORFLOW_FORMATS = ("delg.exporting.", "delg.importers.", "extraction.extractors.saved_model")
 

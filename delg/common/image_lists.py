@@ -2,12 +2,13 @@
 
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from delg.common.errors import InputError
+from protos.image_files import suffixes
 from delg.common.text_files import Place, nfc, read_lines, rows
 
 T = TypeVar("T")
@@ -33,14 +34,13 @@ class Labelled(Generic[T]):
 class Finder:
     """Finds the files that the paths of a list mean; each folder is listed once at most."""
 
-    def __init__(self, root: Place, suffixes: Sequence[str]):
+    def __init__(self, root: Place):
         """Takes the folder.
 
         Args:
           root: where relative paths start.
-          suffixes: those of images, in small letters, with their dots.
         """
-        self.root, self.suffixes = Path(root), tuple(suffixes)
+        self.root, self.suffixes = Path(root), tuple(suffixes())
         self._folders: dict[Path, dict[str, list[str]]] = {}
 
     def __call__(self, path: str, where: str) -> str:
@@ -103,13 +103,12 @@ def spelled(root: Place, path: str) -> str:
     return found.as_posix()
 
 
-def read_paths(path: Place, root: Place, suffixes: Sequence[str]) -> list[str]:
+def read_paths(path: Place, root: Place) -> list[str]:
     """The images of a text file with a path a line; see :class:`Finder`. A path that is repeated is read once.
 
     Args:
       path: the text file.
       root: where relative paths start.
-      suffixes: of images.
 
     Returns:
       The paths in the order of the file.
@@ -117,7 +116,7 @@ def read_paths(path: Place, root: Place, suffixes: Sequence[str]) -> list[str]:
     Raises:
       InputError: the file cannot be read or names no image, or a path can be any of several images.
     """
-    find = Finder(root, suffixes)
+    find = Finder(root)
     listed = [find(line, f"{path}, line {number}") for number, line in read_lines(path, "The image list")]
     if not listed:
         raise InputError(f"The image list {os.fspath(path)} is empty; expected the path of one image a line.")
@@ -125,7 +124,7 @@ def read_paths(path: Place, root: Place, suffixes: Sequence[str]) -> list[str]:
 
 
 def read_labelled(
-    path: Place, root: Place, suffixes: Sequence[str], part: Callable[[dict[str, str], str], T]
+    path: Place, root: Place, part: Callable[[dict[str, str], str], T]
 ) -> list[Labelled[T]]:
     """The images of a CSV file with the columns ``path`` and ``label``; see :class:`Finder`.
 
@@ -134,7 +133,6 @@ def read_labelled(
     Args:
       path: the CSV file; further columns may be there. A label is any text.
       root: where relative paths start.
-      suffixes: of images.
       part: of a row and its place what tells images of one path apart, such as a box; hashable.
 
     Returns:
@@ -144,7 +142,7 @@ def read_labelled(
       InputError: the file, a column or a value is missing, an image has two labels, or a path can be any of several
         images.
     """
-    find = Finder(root, suffixes)
+    find = Finder(root)
     known: dict[tuple[str, T], Labelled[T]] = {}
     for where, row in rows(path, ("path", "label"), filled=("path", "label")):
         one = Labelled(where, find(row["path"], where), nfc(row["label"]), part(row, where))

@@ -32,6 +32,8 @@ class Benchmark:
       squares: ``(Q,)`` int64, the square of land that each query lies in, where right images in common do not tell
         which queries are of one thing, as along a street each shares some with the next.
       side: of these squares, in metres.
+      own_photos: whether its photos are the user's, whose orientation tag may be obeyed; a published protocol takes
+        them as they are stored.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Benchmark:
     truth: Path | None = None
     squares: NDArray[np.int64] | None = None
     side: float = 0.0
+    own_photos: bool = False
 
     @property
     def leave_one_out(self) -> bool:

@@ -14,7 +14,7 @@ from delg.common.text_files import columns
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.labels import PROTOCOL, by_label
 from extraction.formats.official import check_name
-from extraction.images import SUFFIXES, Crop, ImageRef, named
+from extraction.images import Crop, ImageRef, named
 
 DATABASE, QUERIES = "database.csv", "queries.csv"
 BOX = ("x1", "y1", "x2", "y2")
@@ -47,7 +47,7 @@ def csv_lists(data_dir: str, queries_dir: str | None = None) -> Benchmark:
             f"No query has another image of its label in {place / DATABASE}; its labels are such as "
             f"{', '.join(sorted(set(labels))[:3])}. Received: {query_labels[0]}."
         )
-    return Benchmark("csv", queries, database, {PROTOCOL: truths}, any_recall=True)
+    return Benchmark("csv", queries, database, {PROTOCOL: truths}, any_recall=True, own_photos=True)
 
 
 def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
@@ -56,7 +56,7 @@ def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
     if boxed and boxed != set(BOX):
         raise InputError(f"{path} expects all of the columns {','.join(BOX)} or none. Received: {','.join(boxed)}")
     listed = read_labelled(
-        path, root, SUFFIXES, lambda row, where: _crop([row[side] for side in BOX], where) if boxed else None
+        path, root, lambda row, where: _crop([row[side] for side in BOX], where) if boxed else None
     )
     if not listed:
         raise InputError(f"{path} names no image.")

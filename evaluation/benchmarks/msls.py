@@ -16,7 +16,7 @@ import numpy as np
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.vpr import RADIUS, by_place, check_radius
-from evaluation.data import csv_files
+from delg.common import text_files
 from extraction.images import ImageRef
 
 VALIDATION = "cph,sf"
@@ -106,7 +106,7 @@ def _chosen(folder: Path, subtask: str, labelled: bool) -> dict[str, tuple[float
     if not labelled:
         return {key: (0.0, 0.0) for key in _keys(folder / "subtask_index.csv") if key in wanted - panoramas}
     places = {}
-    for where, row in csv_files.rows(folder / "postprocessed.csv", ("key", "easting", "northing")):
+    for where, row in text_files.rows(folder / "postprocessed.csv", ("key", "easting", "northing")):
         try:
             place = float(row["easting"]), float(row["northing"])
         except ValueError:
@@ -120,12 +120,12 @@ def _chosen(folder: Path, subtask: str, labelled: bool) -> dict[str, tuple[float
 
 def _keys(path: Path) -> Iterable[str]:
     """Keys of the images of a file."""
-    return (row["key"] for _, row in csv_files.rows(path, ("key",)))
+    return (row["key"] for _, row in text_files.rows(path, ("key",)))
 
 
 def _marked(path: Path, column: str) -> Iterable[str]:
     """Keys of the rows of which a column is true."""
-    for where, row in csv_files.rows(path, ("key", column)):
+    for where, row in text_files.rows(path, ("key", column)):
         value = TRUTH.get(row[column].strip().lower())
         if value is None:
             raise InputError(f"{where}: expected True or False in the column {column}. Received: {row[column]}")

@@ -16,7 +16,7 @@ from delg.common.image_lists import spelled
 from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
-from extraction.images import SUFFIXES
+from protos.image_files import is_image_name
 
 SUMS = "SHA256SUMS"
 LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line
@@ -189,7 +189,7 @@ def _tell(found: Check, place: str, say: Callable[[str], None]) -> None:
 
 def _images(folder: Path) -> list[Path]:
     """Image files below a folder, sorted."""
-    return sorted(path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
+    return sorted(path for path in files_below(folder) if is_image_name(path.name))
 
 
 def _digest(path: Path) -> str | None:

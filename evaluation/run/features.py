@@ -18,7 +18,7 @@ from extraction.extractors.table import EXTRACTORS, build_extractor
 from extraction.formats.official import GLOBAL, open_features
 from extraction.formats.official_config import heads_of, selected
 from extraction.formats.official_writer import Kinds
-from extraction.images import ImageRef, list_images
+from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
 from extraction.settings import recorded_settings
 from extraction.store.encoding import LOCAL_DTYPES
@@ -102,6 +102,26 @@ def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
     unread = [flag for flag, given in asked.items() if given]
     if unread and not some:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
+
+
+def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureStore | None = None) -> str:
+    """Whether the orientation tag of a benchmark's photos is obeyed: ``"apply"`` or ``"ignore"``.
+
+    Args:
+      asked: by the user; None for the default.
+      benchmark: your own photos are turned unless asked otherwise, those of a published protocol never.
+      given: features that exist already, which others are made like.
+
+    Raises:
+      InputError: something is asked for that the benchmark or the features do not leave open.
+    """
+    default = "apply" if benchmark.own_photos else "ignore"
+    if given is not None:
+        default = Reading.of(given.settings).exif
+    if asked not in (None, default) and (given is not None or not benchmark.own_photos):
+        what = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
+        raise InputError(f"--exif={asked} goes with your own photos; {what} say exif={default}.")
+    return asked or default
 
 
 def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:

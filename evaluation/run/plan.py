@@ -26,6 +26,7 @@ from evaluation.synthetic.truth import load_homographies
 from extraction.formats.official_config import heads_of
 from extraction.images import list_images
 from extraction.pipeline import Extractor
+from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
 from matching.rerankers.table import build_reranker, identity
 
@@ -58,6 +59,8 @@ class Config:
         (:mod:`evaluation.run.compatibility`); the report then says so.
       distractors_dir: features of the distractors of ``NAME+r1m``; their images where a model is given.
       published: which of :data:`evaluation.run.published_values.MODELS` the model under test is meant to be.
+      exif: ``"apply"`` or ``"ignore"`` the orientation tag of your own photos; None to apply, or as
+        features that exist.
     """
 
     benchmark: str | None
@@ -78,6 +81,7 @@ class Config:
     allow_protocol_mismatch: bool = False
     published: str | None = None
     distractors_dir: str | None = None
+    exif: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,13 +229,16 @@ def _methods(
         mismatches = [*compatibility.with_benchmark(chosen, given), *compatibility.between(given.stores)]
         claims = {f"the feature store {store.folder}": store.settings for store in given.stores}
         local = given.database.bytes_per_image()["local"] > 0
+        exif = stores.exif_of(config.exif, chosen, given.database)
     else:
+        exif = stores.exif_of(config.exif, chosen)
         claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
         local = "local" in heads_of(extractors[FIRST_STAGE])
     claim = Claim(claims, local, config.junk, rerankers)
     mismatches += with_published(config.published, chosen.name, claim)
     compatibility.check(mismatches, config.allow_protocol_mismatch)
     for name, extractor in extractors.items():
+        set_reading(extractor, exif=exif)
         method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype, text=texts.get(name))
         matched = rerankers.keys() > without_local(rerankers).keys()
         more = stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype, local=matched)

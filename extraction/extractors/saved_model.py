@@ -18,12 +18,11 @@ from extraction.extractors.saved_model_runner import LOCAL, Arrays, Runner, dige
 from extraction.features import Features
 from extraction.images import BadImageError, Size
 from extraction.pca import NO_PCA, Projections
-from extraction.resize import RULE, TooSmallError, limited_size, resize
+from extraction.resize import RULE, SMALLEST, TooSmallError, limited_size, resize
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.settings import common_settings
 
 OWN_EXTRACTION = "assets.extra/extraction.json"  # written by delg-export
-SMALLEST = 10  # pixels; the released extractor describes no smaller image
 INPUT_OF = {
     "image_scales": "input_scales",
     "global_scales_ind": "input_global_scales_ind",

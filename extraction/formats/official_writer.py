@@ -16,8 +16,8 @@ from extraction.batching import threads
 from extraction.describing import Extractor, describe_crop
 from extraction.features import Features
 from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_name, place_of
-from extraction.images import BadImageError, ImageRef
-from extraction.resize import TooSmallError
+from extraction.images import BadImageError, ImageRef, Reading, crop_size
+from extraction.resize import SMALLEST, TooSmallError
 from extraction.settings import recorded_settings
 from extraction.store.image_lists import fingerprint
 from extraction.store.reader import MANIFEST, PLAN, differing
@@ -86,8 +86,9 @@ def extract_official(
 ) -> list[dict[str, str]]:
     """Describes images and writes official files; continues where an earlier run stopped.
 
-    As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small for the model
-    gets files without features. It counts as skipped, as a bad image does, of which no files are written.
+    As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small (a side below 10
+    pixels after resizing, or what the model says) gets files without features. It counts as skipped, as a bad image
+    does, of which no files are written.
 
     Args:
       extractor: what describes an image.
@@ -140,6 +141,7 @@ def extract_official(
 def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) -> dict[str, str] | None:
     """Describes one image and writes its files; gives name and reason of an image that is skipped."""
     try:
+        _check_size(extractor, ref)
         features, *_ = describe_crop(extractor, ref)
     except BadImageError as error:
         if isinstance(error, TooSmallError):
@@ -147,6 +149,14 @@ def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) 
         return {"name": ref.name, "reason": str(error)}
     write_features(folder, features, kinds)
     return None
+
+
+def _check_size(extractor: Any, ref: ImageRef) -> None:
+    """Raises TooSmallError where the released extractor gives no features, whatever describes the image here."""
+    side, whole = crop_size(ref, Reading.of(extractor.settings))
+    base = extractor.base_size(side, max(side) / max(whole)) if hasattr(extractor, "base_size") else side
+    if min(base) < SMALLEST:
+        raise TooSmallError(f"{base[0]} x {base[1]} pixels after resizing; official files need {SMALLEST} or more")
 
 
 def _discard(folder: Path, skipped: Sequence[dict[str, str]]) -> None:

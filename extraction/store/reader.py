@@ -30,15 +30,16 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError, first_line
 from delg.common.files import json_sha256, read_json, recorded_sha256, sampled_sha256
 from delg.common.npy import map_array
+from extraction.earlier import WHEN_ABSENT, as_now
 from extraction.features import Features, Floats
 from extraction.store.encoding import form
 
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-MAY_DIFFER = frozenset({"crop", "runtime", "use_local_features"})  # need not agree between queries and database
+# settings that need not agree between queries and database
+MAY_DIFFER = frozenset({"crop", "crop_border", "runtime", "truncated", "use_local_features"})
 VERSIONS = ("package_version", "source_sha256", "opencv", "decoder")  # nor these; of the decoder its name has to
-WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow", "use_global_features": True}
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
@@ -59,6 +60,7 @@ def shard_name(number: int) -> str:
 
 def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     """What differs between two settings, each as ``key (left and right)``; what is not recorded is as it once was."""
+    left, right = as_now(left), as_now(right)
     pairs = {
         key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
         for key in sorted(left.keys() | right.keys())
@@ -71,7 +73,7 @@ def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
 
     The crop, the runtime and versions of packages may differ; of different extractors only the kinds are told.
     """
-    left, right = _binding(left), _binding(right)
+    left, right = _binding(as_now(left)), _binding(as_now(right))
     if left.get("extractor") != right.get("extractor"):
         left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
     return differing(left, right)

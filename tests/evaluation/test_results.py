@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation.report import results
+from extraction import images
 from extraction.features import Features
 from extraction.images import ImageRef, find_image
 from matching.lookup import Result
@@ -39,6 +40,21 @@ def rendered(tmp_path, photos, found, reranker=None, **changes):
     given = {"searched": "3 images of store", "reranked": reranker is not None, "settings": {"model": "<m>"}} | changes
     verify = results.verifier(query, store, reranker)
     return results.render_search((ref, query), found, tmp_path / "jpg", verify=verify, **given)
+
+
+@pytest.mark.parametrize(("exif", "upright"), [("apply", True), ("ignore", False)])
+def test_all_photos_of_the_page_stand_as_the_store_was_read(tmp_path, photos, monkeypatch, exif, upright):
+    seen = []
+    load = images.load_shrunk
+
+    def loaded(ref, reading, *others):
+        seen.append(reading.exif == "apply")
+        return load(ref, reading, *others)
+
+    monkeypatch.setattr(images, "load_shrunk", loaded)
+    found = [Result("c.d", 30.0, 1, 3)]
+    rendered(tmp_path, photos, found, build_reranker("superglobal | ransac"), reading=images.Reading(exif))
+    assert seen == [upright] * 4  # the query, the pair, the result
 
 
 def test_results_with_ranks_inliers_and_missing_photos(tmp_path, photos):

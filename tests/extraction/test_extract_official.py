@@ -102,7 +102,7 @@ def test_lists_of_paths_and_mistakes(tmp_path):
     assert (code, printed) == (0, "o: 2 images, 0 skipped\n"), errors
     assert {f"photos/{i}.delg_local" for i in range(2)} < set(tree(tmp_path / "o"))
     assert "delf_config.pbtxt" not in tree(tmp_path / "o")  # the released programs know no rootsift
-    code, _, errors = run(tmp_path, **given | {"output_dir": "s"})
+    code, _, errors = run(tmp_path, **given | {"output_dir": "s", "exif": "ignore"})
     assert code == 0, errors
     store = FeatureStore.open(tmp_path / "s")
     files = OfficialFiles.of(tmp_path / "o", store.names)

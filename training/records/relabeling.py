@@ -36,4 +36,5 @@ def relabeled(source: Source, path: str | os.PathLike[str]) -> Source:
     if unknown:
         raise InputError(f"{len(unknown)} classes are not in {path}: {', '.join(unknown[:5])}.")
     labels = [names[name] for name in source.class_names]
-    return Source(tuple(replace(photo, label=labels[photo.label]) for photo in source.photos), tuple(names))
+    photos = tuple(replace(photo, label=labels[photo.label]) for photo in source.photos)
+    return replace(source, photos=photos, class_names=tuple(names))

@@ -6,15 +6,14 @@ whole number), as in the released ``build_image_dataset.py``.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delg.common.errors import InputError
 from delg.common.files import files_below
 from delg.common.image_lists import read_labelled, read_landmarks
 from delg.common.text_files import nfc
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from protos.image_files import is_image_name
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,12 @@ class Source:
     Attributes:
       photos: the images, in the order of their source.
       class_names: the name of every class; the position is the label.
+      strays: images that lie in no class's folder; they are listed as skipped.
     """
 
     photos: tuple[Photo, ...]
     class_names: tuple[str, ...]
+    strays: tuple[Path, ...] = ()
 
 
 def from_folders(images_dir: str | os.PathLike[str]) -> Source:
@@ -55,15 +56,18 @@ def from_folders(images_dir: str | os.PathLike[str]) -> Source:
       InputError: the folder is missing, or has no sub-folder with images.
     """
     root = _folder(images_dir)
-    pairs = []
+    pairs, strays = [], []
     for folder in sorted(root.iterdir()):
+        if folder.is_file() and is_image_name(folder.name):
+            strays.append(folder)
         if folder.is_dir() and not folder.name.startswith("."):
             pairs += [(path, folder.name) for path in _images_below(folder, root)]
     if not pairs:
         raise InputError(
-            f"{root} holds no training images: expected one sub-folder per class with images ({', '.join(SUFFIXES)})."
+            f"{root} holds no training images: expected one sub-folder per class with images such as .jpg or .png."
         )
-    return _labelled((path.relative_to(root).as_posix(), path, name) for path, name in pairs)
+    labelled = _labelled((path.relative_to(root).as_posix(), path, name) for path, name in pairs)
+    return replace(labelled, strays=tuple(strays))
 
 
 def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> Source:
@@ -78,7 +82,7 @@ def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str
         of several images.
     """
     root = Path(csv_path).parent if images_dir is None else _folder(images_dir)
-    listed = read_labelled(csv_path, root, SUFFIXES, lambda row, where: None)
+    listed = read_labelled(csv_path, root, lambda row, where: None)
     return _labelled((image.path, root / image.path, image.label) for image in listed)
 
 
@@ -155,8 +159,3 @@ def _folder(path: str | os.PathLike[str]) -> Path:
 def _images_below(folder: Path, root: Path) -> list[Path]:
     """Image files below a class's folder, sorted; links that lead back, also to the root, are not followed."""
     return sorted(path for path in files_below(folder, above=[root]) if is_image_name(path.name))
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file's name looks like an image's; what a file is shows when it is decoded."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")

@@ -19,14 +19,14 @@ def touch(folder, *names):
 
 def labelled(folder, text):
     (folder / "list.csv").write_text(text, encoding="utf-8")
-    return [(one.path, one.label) for one in read_labelled(folder / "list.csv", folder, SUFFIXES, lambda row, _: None)]
+    return [(one.path, one.label) for one in read_labelled(folder / "list.csv", folder, lambda row, _: None)]
 
 
 @pytest.mark.parametrize(("there", "asked"), [(NFC, NFD), (NFD, NFC), (NFC, NFC), (NFD, NFD)])
 def test_a_name_is_found_in_either_normal_form(tmp_path, there, asked):
     touch(tmp_path, there)
     assert spelled(tmp_path, asked) == there
-    find = Finder(tmp_path, SUFFIXES)
+    find = Finder(tmp_path)
     assert find(asked, "list") == there and find(f"./{asked}", "list") == there
     assert find(asked.removesuffix(".jpg"), "list") == there, "without its suffix"
     assert find(asked.replace("jpg", "png"), "list") == asked.replace("jpg", "png"), "what is not there stays"
@@ -43,7 +43,7 @@ def test_parts_of_different_forms_and_two_files_of_one_name(tmp_path):
 
 def test_suffixes_tell_images_apart_and_a_name_without_one_must_be_of_one(tmp_path):
     touch(tmp_path, "a.jpg", "a.png", "b.JPG", "b.txt", "c.v2.png", "d", "d.jpg", "e/f.jpg", "e.jpg")
-    find = Finder(tmp_path, SUFFIXES)
+    find = Finder(tmp_path)
     paths = ["a.jpg", "a.png", "b", "c.v2", "d", "e//f", "e", "none", "none.jpg", "x" * 300]
     assert [find(path, "list") for path in paths] == [
         *("a.jpg", "a.png", "b.JPG", "c.v2.png", "d", "e/f.jpg", "e.jpg", "none", "none.jpg", "x" * 300)
@@ -55,7 +55,7 @@ def test_suffixes_tell_images_apart_and_a_name_without_one_must_be_of_one(tmp_pa
 def test_what_is_listed_twice_is_read_once(tmp_path):
     touch(tmp_path, "a.jpg", "b.jpg", NFD)
     (tmp_path / "list.txt").write_text(f"{NFC}\n\nb.jpg\n {NFD}\n./b.jpg\nb\na.jpg\n", encoding="utf-8")
-    assert read_paths(tmp_path / "list.txt", tmp_path, SUFFIXES) == [NFD, "b.jpg", "a.jpg"]
+    assert read_paths(tmp_path / "list.txt", tmp_path) == [NFD, "b.jpg", "a.jpg"]
     rows = ["path,label", f"{NFC},tür", f"{NFD},{unicodedata.normalize('NFD', 'tür')}", "b.jpg, t ", "b,t"]
     assert labelled(tmp_path, "\n".join(rows)) == [(NFD, "tür"), ("b.jpg", "t")]
     with pytest.raises(InputError, match=r"list\.csv, line 3: b\.jpg has the label 'v' here and 't' before"):

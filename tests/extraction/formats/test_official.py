@@ -229,18 +229,18 @@ def test_a_run_that_ended_before_its_first_image_blocks_nothing(tmp_path, images
 
 class Small(Counting):
     def __call__(self, image, name, resize_factor=1.0):
-        if image.shape[0] < 10:
-            raise TooSmallError("9 pixels")
+        if image.shape[0] < 12:
+            raise TooSmallError("11 pixels")
         return super().__call__(image, name, resize_factor)
 
 
 @pytest.mark.parametrize("kinds", [Kinds(), Kinds(local=False), Kinds(global_=False)])
 def test_images_that_are_too_small_get_empty_files(tmp_path, images, kinds):
-    write_picture(tmp_path / "tiny.png", 9, 60)
+    write_picture(tmp_path / "tiny.png", 11, 60)
     tiny = ImageRef("tiny", str(tmp_path / "tiny.png"))
     refs = [images[0], tiny, images[1]]
     skipped = extract_official(Small(), refs, tmp_path / "o", kinds=kinds, progress=False)
-    assert skipped == [{"name": "tiny", "reason": "9 pixels"}]
+    assert skipped == [{"name": "tiny", "reason": "11 pixels"}]
     if kinds.local:
         assert (tmp_path / "o" / "tiny.delg_local").read_bytes() == b""
     if kinds.global_:
@@ -255,6 +255,25 @@ def test_images_that_are_too_small_get_empty_files(tmp_path, images, kinds):
     with pytest.raises(InputError, match="None of the 1 images could be read"):
         extract_official(Small(), [tiny], tmp_path / "p", kinds=kinds, progress=False)
     assert not tree(tmp_path / "p")
+
+
+def test_no_official_files_of_less_than_ten_pixels_hold_features(tmp_path, images):
+    """The released extractor leaves them empty, whatever the model."""
+    sizes = {"nine": (9, 60), "ten": (10, 60), "thin": (60, 9)}
+    refs = [ImageRef(name, str(write_picture(tmp_path / f"{name}.png", *size))) for name, size in sizes.items()]
+    boxed = [
+        replace(images[0], name=name, crop=(3.0, 3.0, right, 40.0)) for name, right in (("box", 12.0), ("more", 13.0))
+    ]
+    counting = Counting()
+    skipped = extract_official(counting, refs + boxed, tmp_path / "o", progress=False)
+    assert sorted(entry["name"] for entry in skipped) == ["box", "nine", "thin"]
+    assert sorted(call[0] for call in counting.calls) == ["more", "ten"]
+    for name in ("box", "nine", "thin"):
+        assert (tmp_path / "o" / f"{name}.delg_local").read_bytes() == b""
+        assert read_global(tmp_path / "o" / f"{name}.delg_global").shape == (0,)
+    counting.base_size = lambda size, factor: (size[0] // 5, size[1] // 5)  # it is the size after resizing that counts
+    skipped = extract_official(counting, [images[0], refs[1]], tmp_path / "p", progress=False)
+    assert [entry["name"] for entry in skipped] == ["ten"]
 
 
 def test_keypoints_of_a_crop_are_those_of_the_crop(tmp_path, images):

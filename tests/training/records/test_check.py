@@ -76,7 +76,7 @@ def test_images_that_came_later_or_were_left_out_are_named(made):
     shutil.rmtree(folder)
     write_records(from_folders(photos), folder, RecordsConfig(), workers=1)
     assert [line.split(": ", 1)[1] for line in problems(folder)] == [
-        "left out when the records were made: not an image of a known format"
+        "left out when the records were made: not an image that Pillow can decode"
     ]
 
 
