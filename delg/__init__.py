@@ -3,7 +3,7 @@
 from typing import Any
 
 _EXPORTS = {
-    "__version__": "protos.distribution",
+    "__version__": "delg.common.distribution",
     "Delg": "delg.model",
     "load": "delg.saving",
     "save": "delg.saving",

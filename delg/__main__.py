@@ -13,7 +13,7 @@ with ending_with_its_reader():
     if asked in ("-h", "--help"):
         print(f"python -m delg COMMAND --flag=value ...; --help after a command lists its flags.\nCommands: {COMMANDS}")
     elif asked == "--version":
-        from protos.distribution import NAME
+        from delg.common.distribution import NAME
 
         print(f"{NAME} {delg.__version__}")
     else:

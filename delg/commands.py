@@ -129,9 +129,9 @@ def _run(command: str) -> None:
         print(f"delg-{command}: warning: {warning}", file=sys.stderr)
     from absl import app, flags, logging
 
+    from delg.common.distribution import NAME, __version__
     from delg.printing_flags import define_printing_flags
     from delg.quiet import silence_tensorflow
-    from protos.distribution import NAME, __version__
 
     module = importlib.import_module(MODULES[command])
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):

@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 
-from protos.distribution import NAME
+from delg.common.distribution import NAME
 
 MODULE = "delg"
 

@@ -16,6 +16,7 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, json_sha256, read_json, write_json
 from delg.common.progress import progress_bar
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.gldv2_votes import Labels, image_id, knn_vote
 from evaluation.metrics.gldv2 import MAX_PREDICTIONS
 from evaluation.run.method import Method
@@ -25,7 +26,6 @@ from matching.indexes.table import search
 from matching.ranking import Ranking
 from matching.rerankers.table import build_reranker, identity
 from matching.source import Slice
-from protos.sources import source_sha256
 
 QUERIES = 256  # searched at once
 JsonObject = dict[str, Any]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from delg.common.files import atomic_path, read_json, write_json
 from extraction import whitening
 from extraction.config import ExtractionConfig
@@ -17,7 +18,6 @@ from extraction.extractors.delg import DelgExtractor
 from extraction.features import Features, Floats
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.runtimes.openvino_runtime import INT8_FILE, graph_digest
-from protos.extras import needs_extra
 
 EVERY = 10**9  # more cells than an image has
 POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head

@@ -14,11 +14,11 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+from delg.common.decoding import MAX_PIXELS, BadImageError, opened, resized
 from delg.common.errors import InputError
 from delg.common.files import files_below
+from delg.common.image_files import is_image_name, suffixes
 from delg.common.image_lists import read_paths
-from protos.decoding import MAX_PIXELS, BadImageError, opened, resized
-from protos.image_files import is_image_name, suffixes
 
 DECODER = f"pillow {PIL.__version__}"
 EXIF = {"apply": "orientation applied", "ignore": "orientation ignored"}  # the choices, and what a store records
@@ -107,8 +107,8 @@ def list_images(folder: str | os.PathLike[str]) -> list[ImageRef]:
 
     Args:
       folder: searched with all its subfolders for files whose name is an image's (any case, see
-        :mod:`protos.image_files`); those that Pillow has no decoder for are found, too, so that they are named among
-        the skipped.
+        :mod:`delg.common.image_files`); those that Pillow has no decoder for are found, too, and end up among the
+        skipped.
 
     Returns:
       At least one image.
@@ -198,7 +198,7 @@ def load_image(ref: ImageRef, reading: Reading = OWN) -> tuple[NDArray[np.uint8]
 def load_shrunk(
     ref: ImageRef, reading: Reading = OWN, shrink: Callable[[Size, float], Size] | None = None
 ) -> tuple[NDArray[np.uint8], Size, Size, Size]:
-    """Decodes an image, see :mod:`protos.decoding`, and cuts its crop, which is brought to whole pixels.
+    """Decodes an image, see :mod:`delg.common.decoding`, and cuts its crop, which is brought to whole pixels.
 
     Args:
       ref: which image; its crop is in pixels of the photo as it is read, upright or stored.

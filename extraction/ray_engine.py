@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError, first_line
+from delg.common.extras import needs_extra
 from delg.common.progress import progress_bar
 from extraction.batching import Places, sorted_out
 from extraction.describing import Found
 from extraction.images import BadImageError, ImageRef
 from extraction.recipe import Recipe
 from extraction.store.writer import StoreWriter
-from protos.extras import needs_extra
 
 HOME = str(Path(__file__).resolve().parents[1])
 PATIENCE = 10.0  # seconds

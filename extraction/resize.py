@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from delg.common.decoding import BadImageError, resized
 from extraction.earlier import RESIZE
-from protos.decoding import BadImageError, resized
 
 RULE = RESIZE
 SMALLEST = 10  # pixels of a side after resizing; the released extractor describes no smaller image

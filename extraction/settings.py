@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from delg.common.distribution import __version__
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
+from delg.common.sources import source_sha256
 from extraction.describing import Extractor
 from extraction.images import DECODER, OWN, Reading
-from protos.distribution import __version__
-from protos.sources import source_sha256
 
 WRITERS = ("extraction.formats.official_writer", "extraction.pipeline")
 UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made

@@ -14,7 +14,7 @@ from PIL import Image
 
 import delg
 from delg.commands import MODULES, ROOMS, chosen_backend
-from protos.distribution import NAME
+from delg.common.distribution import NAME
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from delg.common.errors import InputError
-from protos.image_files import suffixes
+from delg.common.image_files import suffixes
 from delg.common.text_files import Place, nfc, read_lines, rows
 
 T = TypeVar("T")
@@ -123,9 +123,7 @@ def read_paths(path: Place, root: Place) -> list[str]:
     return list(dict.fromkeys(listed))
 
 
-def read_labelled(
-    path: Place, root: Place, part: Callable[[dict[str, str], str], T]
-) -> list[Labelled[T]]:
+def read_labelled(path: Place, root: Place, part: Callable[[dict[str, str], str], T]) -> list[Labelled[T]]:
     """The images of a CSV file with the columns ``path`` and ``label``; see :class:`Finder`.
 
     A row that repeats an earlier one, part and label the same, is read once.

@@ -3,8 +3,8 @@
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from delg.common.extras import needs_extra
 from delg.exporting.batch import traced
-from protos.extras import needs_extra
 
 if TYPE_CHECKING:
     from delg.model import Delg

@@ -55,9 +55,7 @@ def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
     boxed = set(BOX) & set(columns(path))
     if boxed and boxed != set(BOX):
         raise InputError(f"{path} expects all of the columns {','.join(BOX)} or none. Received: {','.join(boxed)}")
-    listed = read_labelled(
-        path, root, lambda row, where: _crop([row[side] for side in BOX], where) if boxed else None
-    )
+    listed = read_labelled(path, root, lambda row, where: _crop([row[side] for side in BOX], where) if boxed else None)
     if not listed:
         raise InputError(f"{path} names no image.")
     whole = iter(named((PurePath(one.path), root / one.path) for one in listed if one.part is None))

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from delg.common import text_files
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.vpr import RADIUS, by_place, check_radius
-from delg.common import text_files
 from extraction.images import ImageRef
 
 VALIDATION = "cph,sf"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from delg.common.errors import InputError
 from delg.common.files import files_below, sha256, write_text
+from delg.common.image_files import is_image_name
 from delg.common.image_lists import spelled
 from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
-from protos.image_files import is_image_name
 
 SUMS = "SHA256SUMS"
 LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line

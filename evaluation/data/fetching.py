@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from delg.common.errors import InputError, first_line
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json, write_text
+from delg.common.image_files import is_image_name
 from evaluation.benchmarks import groundtruth
 from evaluation.data.catalogue import File
 from evaluation.data.check import SUMS, read_sums
 from evaluation.data.download import download
-from protos.image_files import is_image_name
 
 Converter = Callable[[Path, Path], Iterable[str]]  # of a file or folder, into the output folder; gives lines to say
 MD5 = re.compile(r"([0-9a-f]{32})(?![0-9a-f])")

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.gldv2_votes import check_plain, image_id
 from evaluation.benchmarks.vpr import image_key
@@ -18,7 +19,6 @@ from evaluation.predictions.neighbours import filled, write
 from evaluation.run.method import Alignment, Method
 from evaluation.run.result_cache import file_name
 from matching.ranking import Ranking
-from protos.sources import source_sha256
 
 Answer = tuple[str, Sequence[str]]
 

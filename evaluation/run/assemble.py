@@ -7,6 +7,7 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256, sha256
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import answers_sha256, not_released
 from evaluation.benchmarks.protocols import Truth
@@ -20,7 +21,6 @@ from evaluation.run.rerank_rows import hyper_parameters
 from evaluation.run.versions import versions
 from evaluation.statistics.clusters import groups
 from evaluation.statistics.summary import trusted
-from protos.sources import source_sha256
 
 
 def make_settings(config: Config, plan: Plan) -> JsonObject:

@@ -13,12 +13,12 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256, read_json, write_json
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import identify_benchmark
 from evaluation.metrics.ranking import Scores
 from evaluation.run.method import Method, Outcome
 from evaluation.run.versions import packages
-from protos.sources import source_sha256
 
 VALUES = ("ap", "precisions", "recalls", "cut_aps")  # of :class:`evaluation.metrics.ranking.Scores`
 

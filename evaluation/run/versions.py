@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from protos.distribution import __version__
+from delg.common.distribution import __version__
 
 PACKAGES = (
     "numpy",

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delg.common.extras import needs_extra
 from delg.exporting.batch import traced
 from delg.exporting.onnx import onnx_document
 from extraction.runtimes.table import Network
-from protos.extras import needs_extra
 
 if TYPE_CHECKING:
     from delg.model import Delg

@@ -46,7 +46,7 @@ class Manifest:
       files: bytes of each file of the index.
       digests: of each file, see :func:`delg.common.files.sampled_sha256`.
       seconds: how long it took to build, in the run that finished.
-      source_sha256: of the code that built it, see :mod:`protos.sources`.
+      source_sha256: of the code that built it, see :mod:`delg.common.sources`.
     """
 
     index: str

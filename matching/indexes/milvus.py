@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from matching.indexes.base import Floats, check_rows, in_order
 from matching.indexes.manifest import Manifest, Store
 from matching.indexes.saved import Searchable, plan
 from matching.ranking import Ranking
-from protos.extras import needs_extra
 
 COLLECTION = "delg"
 PLAN, RECORD = 0, 1  # rows of the collection of manifests

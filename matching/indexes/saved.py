@@ -21,12 +21,12 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
 from delg.common.npy import map_array
+from delg.common.sources import source_sha256
 from extraction.store.reader import check_settings
 from matching.indexes.base import Descriptors, Index, check_rows, depth
 from matching.indexes.manifest import Manifest, Store, fingerprint
 from matching.ranking import Ranking
 from matching.source import matrix
-from protos.sources import source_sha256
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
 QUERY_ROWS = 256

@@ -7,6 +7,7 @@ from typing import Any
 from delg.common import spec
 from delg.common.errors import InputError
 from delg.common.files import files_below, sha256
+from delg.common.sources import source_sha256
 from matching.rerankers.alpha_dba import AlphaDBA
 from matching.rerankers.alpha_qe import AlphaQE
 from matching.rerankers.base import Reranker
@@ -15,7 +16,6 @@ from matching.rerankers.diffusion import Diffusion
 from matching.rerankers.k_reciprocal import KReciprocal
 from matching.rerankers.ransac import Ransac
 from matching.rerankers.superglobal import SuperGlobal
-from protos.sources import source_sha256
 
 __all__ = ["RERANKERS", "Reranker", "build_reranker", "identity", "links"]
 

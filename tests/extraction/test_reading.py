@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
+from delg.common.image_files import formats, is_image_name, suffixes
 from extraction.describing import describe, describe_together
 from extraction.earlier import RESIZE, RESIZE_IN_ONE_CALL
 from extraction.extractors.rootsift import RootSift
@@ -17,10 +19,8 @@ from extraction.images import ImageRef, Reading, crop_size, list_images, load_im
 from extraction.pipeline import extract
 from extraction.settings import common_settings, set_reading
 from extraction.store.reader import FeatureStore, check_settings, differences
-from protos.decoding import BadImageError
-from protos.image_files import formats, is_image_name, suffixes
 from tests.extraction.pictures import Counting, picture, write_picture
-from tests.protos.pixel_files import refused, right
+from tests.delg.common.pixel_files import refused, right
 
 IGNORE, PAD = Reading("ignore"), Reading(crop_border="pad")
 
@@ -170,7 +170,7 @@ def test_keypoints_of_a_padded_crop_are_in_the_photo(tmp_path):
 
 
 def test_images_of_one_run_whose_heads_were_wrong_are_described_apart(tmp_path):
-    from tests.protos.pixel_files import chunk, png
+    from tests.delg.common.pixel_files import chunk, png
 
     tag = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     (tmp_path / "late.png").write_bytes(png(picture(), 8, 2, late=chunk(b"eXIf", tag)))

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
-from protos.decoding import BadImageError
 from tests.training.pictures import picture, write_folders
 from training.records import shards
 from training.records.examples import parse_example, write_example

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.protos.pixel_files import refused, right
+from tests.delg.common.pixel_files import refused, right
 from tests.training.pictures import picture, write_folders
 from training.records.check import problems
 from training.records.photos import read_photo

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from delg.commands import chosen_backend
 from delg.common.errors import InputError
-from protos.extras import needs_extra
+from delg.common.extras import needs_extra
 from training.options import TrainOptions
 
 Strategy = Any  # tf.distribute.Strategy or training.backends.jax_distribution.Devices

@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from protos.decoding import opened
+from delg.common.decoding import opened
 
 QUALITY = 95
 
@@ -27,7 +27,7 @@ class EncodedPhoto:
 
 
 def read_photo(path: Path, upright: bool = True) -> EncodedPhoto:
-    """Reads and decodes a file, see :mod:`protos.decoding`.
+    """Reads and decodes a file, see :mod:`delg.common.decoding`.
 
     RGB and grey JPEG and PNG files are kept byte for byte, as released; photos that are turned, CMYK, palettes, alpha
     channels, 16-bit grey and other formats are converted to an RGB JPEG of quality 95.

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, write_json, write_text
-from protos.decoding import BadImageError
 from training.records.examples import write_example
 from training.records.photos import EncodedPhoto, read_photo
 from training.records.recordset import FORMAT, MANIFEST

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from delg.common.errors import InputError
 from delg.common.files import files_below
+from delg.common.image_files import is_image_name
 from delg.common.image_lists import read_labelled, read_landmarks
 from delg.common.text_files import nfc
-from protos.image_files import is_image_name
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pytest
 from delg.common.errors import InputError
 from delg.common.image_lists import Finder, read_labelled, read_landmarks, read_paths, spelled
 
-SUFFIXES = (".jpg", ".png")
 NFC, NFD = (unicodedata.normalize(form, "Tür/é ü.jpg") for form in ("NFC", "NFD"))
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import delg
-from protos.distribution import NAME
-from protos.extras import needs_extra
+from delg.common.distribution import NAME
+from delg.common.extras import needs_extra
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from protos import sources
-from protos.sources import PACKAGES, ROOT, source_files, source_sha256
+from delg.common import sources
+from delg.common.sources import PACKAGES, ROOT, source_files, source_sha256
 
 MAKERS = ("evaluation.run.pipeline", "evaluation.run.runner", "matching.rerankers.ransac", "training.job")
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Transpose
 
-from protos.image_files import formats, is_raw_name
+from delg.common.image_files import formats, is_raw_name
 
 MAX_PIXELS = 400_000_000  # of a file; 20,000 x 15,000 passes, what claims to be larger is not decoded
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow would warn from 89 million on

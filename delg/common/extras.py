@@ -1,7 +1,7 @@
 """What is said where the packages of an extra are missing."""
 
+from delg.common.distribution import NAME
 from delg.common.errors import InputError
-from protos.distribution import NAME
 
 
 def needs_extra(what: str, extra: str) -> InputError:
