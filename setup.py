@@ -24,7 +24,7 @@ COMMANDS = (
 )
 
 HERE = Path(__file__).parent
-DISTRIBUTION = runpy.run_path(str(HERE / "protos" / "distribution.py"))
+DISTRIBUTION = runpy.run_path(str(HERE / "delg" / "common" / "distribution.py"))
 
 setup(
     name=DISTRIBUTION["NAME"],
