@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 
 from extraction.buckets import in_order, sorted_out
-from extraction.describing import Extractor, Found
+from extraction.describing import Extractor, Found, check_coordinates
 from extraction.images import BadImageError, ImageRef
 from extraction.store import FeatureStore
 from extraction.store_writer import StoreWriter
@@ -116,6 +116,7 @@ def begin(
     if len({ref.name for ref in images}) < len(images):
         raise InputError("Expected image names that are unique; the list holds a name twice.")
     check_local_dtype(extractor, local_dtype)
+    check_coordinates(extractor.settings)
     settings = extractor.settings | {"crop": any(ref.crop is not None for ref in images)}
     return StoreWriter(store_dir, settings, images, local_dtype=local_dtype, append=append)
 

@@ -40,7 +40,10 @@ MAY_DIFFER = frozenset(
     {"crop", "runtime", "use_local_features"}
 )  # settings that need not agree between queries and database
 VERSIONS = ("package_version", "opencv", "decoder")  # nor these; of the decoder its name has to
-WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow", "use_global_features": True}
+WHEN_ABSENT = {
+    "precision": "float32", "iou": 1.0, "runtime": "tensorflow", "use_global_features": True,
+    "use_resized_coordinates": False,
+}
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
