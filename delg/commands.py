@@ -16,7 +16,7 @@ ROOMS = ("training", "extraction", "matching", "evaluation", "protos")
 BACKENDS = ("tensorflow", "jax", "torch")
 MODULES = {
     "landmarks": "evaluation.make_landmarks",
-    "records": "training.records",
+    "records": "training.make_records",
     "train": "training.train",
     "extract": "extraction.extract",
     "index": "matching.build_index",
@@ -88,7 +88,7 @@ def run(command: str) -> None:
     silence_tensorflow()
 
     def guarded(arguments: Sequence[str]) -> None:
-        from protos.errors import InputError
+        from delg.common.errors import InputError
 
         try:
             if len(arguments) > 1 and not getattr(module, "POSITIONAL", ""):

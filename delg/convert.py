@@ -37,7 +37,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of weights that the file does not 
 
 def main() -> None:
     """Runs the command."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     if not _INPUT.value or not _OUTPUT_DIR.value:
         raise InputError(f"The flag --{'output_dir' if _INPUT.value else 'input'} is required.")

@@ -57,8 +57,8 @@ def main() -> None:
     """
     from pathlib import Path
 
+    from delg.common.errors import InputError
     from delg.exporting.options import ExportOptions
-    from protos.errors import InputError
 
     for name in ("model", "output_dir"):
         if not FLAGS[name].value:

@@ -8,17 +8,17 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from delg.backbones import BACKBONES
-from delg.classifiers import CLASSIFIERS
-from delg.cosine_classifier import CosineClassifier
+from delg.backbones.table import BACKBONES
+from delg.classifiers.cosine import CosineClassifier
+from delg.classifiers.linear import LinearClassifier
+from delg.classifiers.table import CLASSIFIERS
+from delg.common.errors import InputError
+from delg.common.spec import build
 from delg.geometry import cell_centres
-from delg.linear_classifier import LinearClassifier
-from delg.local_heads import LOCAL_HEADS
+from delg.heads.pooling import build_pooling
+from delg.heads.table import LOCAL_HEADS
 from delg.normalization import NORMALIZATIONS
 from delg.numerics import TORCH_EPSILON, full_precision, l2_normalize
-from delg.pooling import build_pooling
-from protos.errors import InputError
-from protos.spec import build
 
 Tensor = Any
 HEADS = ("global", "local")
@@ -31,9 +31,9 @@ class Delg(keras.Model):
     The classifiers exist when ``num_classes`` is given and take part in training only.
 
     Args:
-      backbone: a choice of :data:`delg.backbones.BACKBONES`, such as ``"resnet50"``.
-      pooling: a choice of :data:`delg.pooling.POOLINGS`, such as ``"gem(p=3.0)"``, after filters of the feature map
-        where wanted, such as ``"regional_gem, gem(p=4.6)"``.
+      backbone: a choice of :data:`delg.backbones.table.BACKBONES`, such as ``"resnet50"``.
+      pooling: a choice of :data:`delg.heads.pooling.POOLINGS`, such as ``"gem(p=3.0)"``, after filters of the
+        feature map where wanted, such as ``"regional_gem, gem(p=4.6)"``.
       embedding_dim: length ``D`` of the global descriptor, the output of the whitening layer.
       local_dim: length of the local descriptor; None for no autoencoder. Of the local head ``"delg"``.
       attention_channels: hidden width of the attention; with ``"delg_pytorch"`` also length of the local descriptor.
@@ -46,8 +46,8 @@ class Delg(keras.Model):
         ``extraction.config.ExtractionConfig``.
       normalization: a choice of :data:`delg.normalization.NORMALIZATIONS`.
       normalize_pooled: L2-normalise the pooled vector before the whitening layer (SuperGlobal).
-      local_head: a choice of :data:`delg.local_heads.LOCAL_HEADS`; None for a global descriptor only.
-      classifier: a choice of :data:`delg.classifiers.CLASSIFIERS`, such as ``"cosface(margin=0.35)"``.
+      local_head: a choice of :data:`delg.heads.table.LOCAL_HEADS`; None for a global descriptor only.
+      classifier: a choice of :data:`delg.classifiers.table.CLASSIFIERS`, such as ``"cosface(margin=0.35)"``.
       sampled_classifier: a step trains a sample of the classes only, see :mod:`training.sampled`.
 
     Example:
@@ -155,7 +155,7 @@ class Delg(keras.Model):
 
         Returns:
           ``global_descriptor`` ``(B, D)``, not normalised, and the outputs of the local head (see
-          :class:`delg.local_head.LocalHead`) where the model has one.
+          :class:`delg.heads.local.LocalHead`) where the model has one.
         """
         return self.heads(self.backbone(images, training=training), training=training)
 

@@ -6,7 +6,7 @@ global descriptor of ``delg_pytorch_*`` are DELG's: its released extractor is fo
 
 from typing import TYPE_CHECKING, Any
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 if TYPE_CHECKING:
     from delg.model import Delg

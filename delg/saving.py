@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protos.errors import InputError, first_line
-from protos.files import atomic_path, read_json, write_json
+from delg.common.errors import InputError, first_line
+from delg.common.files import atomic_path, read_json, write_json
 
 if TYPE_CHECKING:
     from delg.model import Delg

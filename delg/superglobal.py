@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from delg.common.spec import parse, render, split
 from delg.model import Delg
-from protos.spec import parse, render, split
 
 
 @dataclass(frozen=True)

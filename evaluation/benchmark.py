@@ -127,11 +127,18 @@ flags.DEFINE_bool(
     False,
     "In recognition, leave answers to images without a landmark out of the global average precision.",
 )
+flags.DEFINE_enum(
+    "released_reading",
+    None,
+    ["recognition", "retrieval"],
+    "Read --solution_file and --predictions_file as the released code of this task does, whatever their columns are "
+    "called and whatever the fault: columns by their order, and two blanks between ids as an empty id.",
+)
 flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless --features_dir is given, features.")
 
 
 GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
-LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")  # any of them: answers are scored
+LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks", "released_reading")  # any: scores files
 SCORE_FLAGS = (*LANDMARK_FLAGS, "output_dir")
 ONLY_GLDV2 = ("labels_file", "neighbours")
 ONLY_RECOGNITION = (*ONLY_GLDV2, "ignore_non_landmarks")
@@ -143,6 +150,7 @@ NOT_GLDV2 = (
     "predictions",
     "predictions_top_k",
     "predictions_file",
+    "released_reading",
     "published",
     "distractors_dir",
 )
@@ -164,7 +172,7 @@ def main() -> None:
 
 def _expect(*names: str) -> None:
     """Proves that flags are given."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     for name in names:
         if not FLAGS[name].value:
@@ -173,7 +181,7 @@ def _expect(*names: str) -> None:
 
 def _refuse(what: str, names: "Iterable[str]") -> None:
     """Proves that flags are not given, or as they are by default."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     strange = [f"--{name}" for name in names if FLAGS[name].value and FLAGS[name].value != FLAGS[name].default]
     if strange:
@@ -192,13 +200,14 @@ def _score_landmarks() -> None:
 
     _expect("solution_file", "predictions_file", "output_dir")
     _refuse_others("--solution_file", SCORE_FLAGS)
-    score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
+    files = FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir
+    score(Config(*files, FLAGS.ignore_non_landmarks, FLAGS.released_reading))
 
 
 def _run_landmarks() -> None:
     """Answers a GLDv2 challenge and scores the answers."""
+    from delg.common.spec import split
     from evaluation.landmark_run import Config, run
-    from protos.spec import split
 
     _expect("output_dir")
     _refuse(f"--benchmark={FLAGS.benchmark}", NOT_GLDV2)
@@ -236,9 +245,9 @@ def _check_landmarks() -> None:
 
 def _check() -> None:
     """Verifies a data folder, or writes what it is verified by."""
-    from evaluation import check
     from evaluation.benchmarks.table import build_benchmark
-    from evaluation.plan import DISTRACTORS
+    from evaluation.data import check
+    from evaluation.run.plan import DISTRACTORS
 
     _refuse_others(_asked(), (*CHECK_FLAGS, "queries_dir", "distractors_dir"))
     _expect("benchmark", "data_dir")
@@ -257,7 +266,7 @@ def _asked() -> str:
 
 def _verify(benchmark: "Benchmark") -> None:
     """Writes the sums of a benchmark's files, or compares with them, or both."""
-    from evaluation import check
+    from evaluation.data import check
 
     if FLAGS.write_sums:
         print(f"written: {check.write_sums(benchmark, FLAGS.data_dir)}")
@@ -267,9 +276,9 @@ def _verify(benchmark: "Benchmark") -> None:
 
 def _benchmark() -> None:
     """Runs a benchmark."""
-    from evaluation.job import benchmark
-    from evaluation.plan import Config
-    from protos.spec import split
+    from delg.common.spec import split
+    from evaluation.run.pipeline import benchmark
+    from evaluation.run.plan import Config
 
     _expect(*(() if FLAGS.dataset_file_path else ("benchmark", "data_dir")), "output_dir")
     _refuse(f"--benchmark={FLAGS.benchmark}" if FLAGS.benchmark else "--dataset_file_path", ONLY_GLDV2)

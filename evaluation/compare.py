@@ -24,10 +24,10 @@ def main(arguments: list[str]) -> None:
     """
     from pathlib import Path
 
-    from evaluation.comparison import put_together
+    from delg.common.errors import InputError
+    from delg.common.files import check_writable, write_text
     from evaluation.report import compared
-    from protos.errors import InputError
-    from protos.files import check_writable, write_text
+    from evaluation.report.comparison import put_together
 
     if len(arguments) != 2:
         raise InputError(f"Expected two reports ({POSITIONAL}). Received: {len(arguments)}")

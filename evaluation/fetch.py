@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> None:
     Raises:
       InputError: an unknown name, or a file that cannot be had, is not of its hash, or cannot be converted.
     """
-    from evaluation.catalogue import CATALOGUE, listing, read_catalogue
-    from evaluation.fetching import convert_ground_truth, fetch
-    from protos.errors import InputError
+    from delg.common.errors import InputError
+    from evaluation.data.catalogue import CATALOGUE, listing, read_catalogue
+    from evaluation.data.fetching import convert_ground_truth, fetch
 
     names = CATALOGUE | (read_catalogue(FLAGS.catalogue) if FLAGS.catalogue else {})
     if FLAGS.list:
@@ -59,8 +59,8 @@ def main(arguments: list[str]) -> None:
 
 def _convert_model(path: "Path", folder: "Path") -> "Iterator[str]":
     """Makes the model folder ``model`` of weights; an exported model that has no variables stays as it is."""
+    from delg.common.errors import InputError, first_line
     from delg.importers.job import ConvertOptions, convert
-    from protos.errors import InputError, first_line
 
     try:
         yield from convert(ConvertOptions(input=str(path), output_dir=str(folder / "model")))

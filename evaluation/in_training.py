@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import metrics
 from evaluation.benchmarks.folders import PROTOCOL, folders
+from evaluation.metrics import ranking
 from extraction.config import ExtractionConfig
-from extraction.delg_extractor import DelgExtractor
+from extraction.extractors.delg import DelgExtractor
 from extraction.images import BadImageError, ImageRef, load_image
 
 
@@ -46,7 +46,7 @@ class RetrievalCheck:
         database = self._described(chosen.database)
         queries = database if chosen.queries is chosen.database else self._described(chosen.queries)
         order = np.argsort(-queries @ database.T, axis=1, kind="stable")
-        scores = metrics.evaluate(list(order), chosen.protocols[PROTOCOL])
+        scores = ranking.evaluate(list(order), chosen.protocols[PROTOCOL])
         return {"mAP": 100 * scores.map, "R@1": scores.percent_any_recalls()["R@1"]}
 
     def _described(self, images: list[ImageRef]) -> NDArray[np.float32]:

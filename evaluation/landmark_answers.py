@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.landmark_metrics import MAX_PREDICTIONS
-from evaluation.landmark_votes import Labels, image_id, knn_vote
-from evaluation.ledger import file_name
-from evaluation.method import Method
-from evaluation.versions import packages
-from matching.index import search
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, json_sha256, read_json, write_json
+from delg.common.progress import progress_bar
+from evaluation.benchmarks.gldv2_votes import Labels, image_id, knn_vote
+from evaluation.metrics.gldv2 import MAX_PREDICTIONS
+from evaluation.run.method import Method
+from evaluation.run.result_cache import file_name
+from evaluation.run.versions import packages
+from matching.indexes.table import search
 from matching.ranking import Ranking
-from matching.rerankers import build_reranker
+from matching.rerankers.table import build_reranker
 from matching.source import Slice
-from protos.errors import InputError
-from protos.files import atomic_path, json_sha256, read_json, write_json
-from protos.progress import progress_bar
 
 QUERIES = 256  # searched at once
 JsonObject = dict[str, Any]

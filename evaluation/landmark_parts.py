@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evaluation.landmark_metrics import (
+from evaluation.metrics.gldv2 import (
     MAX_PREDICTIONS,
     Prediction,
     Retrieved,
@@ -27,7 +27,7 @@ class Part:
     Attributes:
       metrics: those of the part, the first measure first.
       values: ``(Q,)`` what the first measure is the mean of; NaN has no part in it.
-      places: ``(Q,)`` of a global average precision, see :class:`evaluation.pooled.Pooled`; None of a mean.
+      places: ``(Q,)`` of a global average precision, see :class:`evaluation.statistics.gap.Pooled`; None of a mean.
       hits: of the other measures that are means, ``(Q,)`` likewise.
     """
 
@@ -38,7 +38,7 @@ class Part:
 
 
 def recognition(answers: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool) -> Part:
-    """``GAP`` and ``top-1``; see :func:`evaluation.landmark_metrics.gap_gains`."""
+    """``GAP`` and ``top-1``; see :func:`evaluation.metrics.gldv2.gap_gains`."""
     gains, places = gap_gains(answers, solution, ignore_non_landmarks)
     right = top1_hits(answers, solution)
     metrics = {name: 100 * mean_of_valued(values) for name, values in (("GAP", gains), ("top-1", right))}

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation import written
 from evaluation.benchmarks.base import Benchmark
-from evaluation.landmark_files import RetrievalSolution, Solution, read_retrieval_predictions
-from evaluation.landmark_votes import image_id
-from evaluation.method import SHOWN, Method, Outcome
-from evaluation.metrics import Scores
-from evaluation.protocols import Truth
+from evaluation.benchmarks.gldv2_files import RetrievalSolution, Solution, read_retrieval_predictions
+from evaluation.benchmarks.gldv2_votes import image_id
+from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.ranking import Scores
+from evaluation.report import files as written
 from evaluation.report import gallery
 from evaluation.report.model import Report
-from matching.reranker import Reranker
-from matching.rerankers import build_reranker
+from evaluation.run.method import SHOWN, Method, Outcome
+from matching.rerankers.base import Reranker
+from matching.rerankers.table import build_reranker
 
 NOTHING = np.zeros(0, np.int64)
 
@@ -48,7 +48,7 @@ def pictures(
       files: the submission file of each row.
 
     Returns:
-      See :func:`evaluation.written.pictures`.
+      See :func:`evaluation.report.files.pictures`.
     """
     if not isinstance(solution, RetrievalSolution):
         return [], []

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.grouping import groups
-from evaluation.landmark_files import RecognitionSolution, Solution
+from evaluation.benchmarks.gldv2_files import RecognitionSolution, Solution
+from evaluation.benchmarks.protocols import Truth
 from evaluation.landmark_parts import Part
-from evaluation.protocols import Truth
 from evaluation.report.model import JsonObject, Report, Row
-from evaluation.samples import trusted
-from evaluation.versions import versions
+from evaluation.run.versions import versions
+from evaluation.statistics.clusters import groups
+from evaluation.statistics.summary import trusted
 
 PARTS = ("public", "private")
 Costs = tuple[dict[str, float], dict[str, float]]  # milliseconds per query, bytes per image
 
 
 def truths_of(solution: Solution) -> list[Truth]:
-    """Of each query the classes or relevant images, numbered, by which :mod:`evaluation.statistics` groups queries."""
+    """Of each query the classes or relevant images, numbered, by which queries are clustered."""
     rights = [right for part in PARTS for right in getattr(solution, part).values()]
     if isinstance(solution, RecognitionSolution):
         rows = [np.unique(np.array(right, np.int64)) for right in rights]

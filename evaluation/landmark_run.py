@@ -9,20 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation import recorded, stores
+from delg.common.errors import InputError
+from delg.common.files import check_writable, sha256
 from evaluation.benchmarks import gldv2
 from evaluation.benchmarks.base import Benchmark
-from evaluation.floor import Floor, choose
+from evaluation.benchmarks.gldv2_votes import Labels, labels_of
 from evaluation.landmark_answers import Task, answer
 from evaluation.landmark_pictures import Shown
 from evaluation.landmark_scores import Answers, score_rows
-from evaluation.landmark_votes import Labels, labels_of
-from evaluation.method import FIRST_STAGE, Method
 from evaluation.report.model import JsonObject, Report
-from evaluation.rerank_rows import check_local, hyper_parameters, reranker_names
-from extraction.store import FeatureStore
-from protos.errors import InputError
-from protos.files import check_writable, sha256
+from evaluation.run import compatibility, features
+from evaluation.run.baselines import Floor, choose
+from evaluation.run.method import FIRST_STAGE, Method
+from evaluation.run.rerank_rows import check_local, hyper_parameters, reranker_names
+from extraction.store.reader import FeatureStore
 
 PREDICTIONS = "predictions"
 NEIGHBOURS = 3
@@ -38,8 +38,8 @@ class Config:
       output_dir: for ``predictions/ROW.csv`` and the report.
       data_dir: images and CSV files as released, see :mod:`evaluation.benchmarks.gldv2`; None from features.
       model: model folder, or text of an extractor; None from features.
-      baselines: texts of extractors that are run beside the model; None for RootSIFT where :mod:`evaluation.floor` adds
-        it.
+      baselines: texts of extractors that are run beside the model; None for RootSIFT where
+        :mod:`evaluation.run.baselines` adds it.
       query_features_dir: feature store of the test images, named by id (folders before it do not count).
       index_features_dir: of the index images, or for recognition of the training images.
       features_dir: where features are kept that are extracted here; None for ``features`` in the output.
@@ -129,7 +129,7 @@ def _check(config: Config) -> None:
         raise InputError(f"{config.benchmark} expects --data_dir with --model.")
     if bool(config.query_features_dir) != bool(config.index_features_dir):
         raise InputError("Expected --query_features_dir and --index_features_dir together.")
-    stores.check_kept(config.model is not None, config.features_dir, config.local_dtype)
+    features.check_kept(config.model is not None, config.features_dir, config.local_dtype)
     if config.baselines and not config.model:
         raise InputError(f"--baselines={','.join(config.baselines)} goes with --model, not with features that exist.")
 
@@ -142,18 +142,18 @@ def _methods(
         queries = FeatureStore.open(config.query_features_dir)
         method = Method(FIRST_STAGE, queries, FeatureStore.open(config.index_features_dir))
         whole = Benchmark(config.benchmark, [], [], {})
-        found = [*recorded.with_benchmark(whole, method), *recorded.between(method.stores)]
-        recorded.check(found, config.allow_protocol_mismatch)
+        found = [*compatibility.with_benchmark(whole, method), *compatibility.between(method.stores)]
+        compatibility.check(found, config.allow_protocol_mismatch)
         return [method], Floor((), left_out=None if config.baselines == () else LEFT_OUT), found, None
     chosen = gldv2.images(config.benchmark, str(config.data_dir), truth)
     chosen.check_images()
     floor = choose(config.baselines, config.model, chosen)
-    sources = stores.sources(config.model, floor.baselines)
+    sources = features.sources(config.model, floor.baselines)
     place = check_writable(config.features_dir) if config.features_dir else folder / "features"
-    extractors = stores.build(sources, config.local_dtype)
+    extractors = features.build(sources, config.local_dtype)
     return (
         [
-            stores.extracted(name, extractor, chosen, place / name, config.local_dtype)
+            features.extracted(name, extractor, chosen, place / name, config.local_dtype)
             for name, extractor in extractors.items()
         ],
         floor,
@@ -173,5 +173,5 @@ def _settings(config: Config, methods: list[Method], rerankers: dict[str, str]) 
         "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in methods},
         "features": {method.name: method.database.settings for method in methods},
-        **recorded.noted(methods[0]),
+        **compatibility.noted(methods[0]),
     }

@@ -34,9 +34,9 @@ def main() -> None:
     """Writes the set that the flags describe."""
     from dataclasses import fields
 
-    from evaluation.landmarks.dataset import Config
-    from evaluation.landmarks.writer import write_set
-    from protos.errors import InputError
+    from delg.common.errors import InputError
+    from evaluation.synthetic.dataset import Config
+    from evaluation.synthetic.writer import write_set
 
     if not FLAGS.output_dir:
         raise InputError("--output_dir is required: the folder to write the landmark set to.")

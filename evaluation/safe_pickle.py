@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 CODE = re.compile(r"b1|[iu][1248]|f[248]|c8|c16|[SU][1-9][0-9]{0,8}|O8?")
 MAX_AXES = 32

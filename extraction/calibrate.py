@@ -26,10 +26,10 @@ _LOCAL_DIM = flags.DEFINE_integer("local_dim", None, "Values of a whitened descr
 
 def main() -> None:
     """Runs the command."""
+    from delg.common.errors import InputError
+    from delg.common.files import check_writable
     from delg.saving import is_model_folder
     from extraction.images import list_images
-    from protos.errors import InputError
-    from protos.files import check_writable
 
     folder = _MODEL.value
     if not folder or not _IMAGES_DIR.value:
@@ -44,7 +44,7 @@ def main() -> None:
     check_writable(folder)
 
     from extraction.calibration import keep_threshold, learn_whitening, quantise, score_threshold, spread
-    from extraction.delg_extractor import DelgExtractor
+    from extraction.extractors.delg import DelgExtractor
 
     sample = [images[i] for i in spread(len(images), _NUM_IMAGES.value)]
     extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False)

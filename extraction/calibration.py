@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, read_json, write_json
 from extraction import whitening
 from extraction.config import ExtractionConfig
-from extraction.delg_extractor import DelgExtractor
 from extraction.describing import describe
+from extraction.extractors.delg import DelgExtractor
 from extraction.features import Features, Floats
 from extraction.images import BadImageError, ImageRef, load_image
-from extraction.openvino_runtime import INT8_FILE, graph_digest
-from protos.errors import InputError
-from protos.files import atomic_path, read_json, write_json
+from extraction.runtimes.openvino_runtime import INT8_FILE, graph_digest
 
 EVERY = 10**9  # more cells than an image has
 POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head

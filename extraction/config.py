@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from delg.common.errors import InputError
 from extraction.images import CROP_RULES
-from extraction.runtimes import check_runtime
+from extraction.runtimes.table import check_runtime
 from extraction.scale_pooling import build_scale_pooling
 from extraction.scaling import SCALE_RULES
 from extraction.settings import check_limits
-from protos.errors import InputError
 
 KEYPOINTS = ("centre", "released")
 MAX_SCALE = 16
@@ -39,10 +39,10 @@ class ExtractionConfig:
       use_square_images: the image is brought to a square as long as its longest side before scaling.
       use_resized_coordinates: keypoints are in pixels of the image at scale 1, not of the image that was given; of
         official files alone (see :func:`extraction.describing.check_coordinates`).
-      runtime: what computes the network, a choice of :data:`extraction.runtimes.RUNTIMES`; None for Keras' backend.
+      runtime: a choice of :data:`extraction.runtimes.table.RUNTIMES`; None for Keras' backend.
       iou: a local feature whose box overlaps that of a better one by more is left out (see
-        :func:`extraction.select.suppressed`); 1 keeps all.
-      precision: of the network's arithmetic, a choice of :data:`extraction.runtimes.PRECISIONS`.
+        :func:`extraction.extractors.select.suppressed`); 1 keeps all.
+      precision: of the network's arithmetic, a choice of :data:`extraction.runtimes.table.PRECISIONS`.
 
     Raises:
       InputError: a value is of the wrong kind, out of range, or no choice.

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, Size, load_shrunk
-from protos.errors import InputError
 
 Loaded = tuple[NDArray[np.uint8], Size, Size]
 Found = Features | BadImageError

@@ -18,10 +18,10 @@ from absl import flags
 
 if TYPE_CHECKING:
     from extraction.describing import Extractor
+    from extraction.formats.official_config import ExtractionRequest
     from extraction.images import ImageRef
-    from extraction.official_config import ExtractionRequest
     from extraction.recipe import Recipe
-    from extraction.store import FeatureStore
+    from extraction.store.reader import FeatureStore
 
 _IMAGES_DIR = flags.DEFINE_string(
     "images_dir",
@@ -131,8 +131,8 @@ def main() -> None:
     """Runs the command."""
     from dataclasses import replace
 
-    from protos.errors import InputError
-    from protos.files import check_writable
+    from delg.common.errors import InputError
+    from delg.common.files import check_writable
 
     asked = _asked()
     model, output_dir = _MODEL.value or asked.model, _OUTPUT_DIR.value
@@ -162,9 +162,9 @@ def main() -> None:
 
 def _run(extractor: "Extractor", recipe: "Recipe", images: "list[ImageRef]", output_dir: str) -> "FeatureStore | None":
     """Fills the store by the engine that is asked for."""
+    from delg.common.errors import InputError
     from extraction.pipeline import begin, extract, extract_share
     from extraction.ray_engine import write_shards_on_ray
-    from protos.errors import InputError
 
     storage: dict[str, Any] = {"local_dtype": _LOCAL_DTYPE.value, "append": _APPEND.value}
     batch_size = _BATCH_SIZE.value or (1 if extractor.settings.get("runtime") == "jax" else 8)
@@ -190,8 +190,8 @@ def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[
 
 def _asked() -> "ExtractionRequest":
     """What the configuration file asks for; nothing special without one."""
-    from extraction.official_config import ExtractionRequest, read_request
-    from extraction.official_writer import BOTH
+    from extraction.formats.official_config import ExtractionRequest, read_request
+    from extraction.formats.official_writer import BOTH
     from extraction.pca import NO_PCA
 
     return read_request(_CONFIG.value) if _CONFIG.value else ExtractionRequest("", {}, NO_PCA, BOTH)
@@ -226,9 +226,9 @@ def _recipe(model: str, asked: "ExtractionRequest", **others: Any) -> "Recipe":
 
 def _verify(extractor: "Extractor", model: str, asked: "ExtractionRequest", images: "list[ImageRef]") -> None:
     """Prints how far the features are from those in float32."""
-    from extraction.runtimes import resolved
+    from delg.common.errors import InputError
+    from extraction.runtimes.table import resolved
     from extraction.verification import verify
-    from protos.errors import InputError
 
     if "precision" not in extractor.settings:
         raise InputError(f"--verify goes with a model folder, not with {extractor.settings['extractor']}.")
@@ -242,10 +242,10 @@ def _write_official(
     """Writes official files, and beside them the configuration by which a released program would make them."""
     from pathlib import Path
 
-    from extraction.official_config import to_config
-    from extraction.official_writer import extract_official
+    from delg.common.errors import InputError
+    from extraction.formats.official_config import to_config
+    from extraction.formats.official_writer import extract_official
     from protos.configs import write_config
-    from protos.errors import InputError
 
     skipped = extract_official(extractor, images, output_dir, kinds=asked.kinds, num_threads=_NUM_THREADS.value)
     with suppress(InputError):  # not every extractor can be told by such a file
@@ -256,8 +256,8 @@ def _write_official(
 
 def _images() -> "list[ImageRef]":
     """The images that the flags name."""
+    from delg.common.errors import InputError
     from extraction.images import list_images, read_image_list
-    from protos.errors import InputError
 
     if _DATASET.value:
         if _IMAGE_LIST.value or not _IMAGES_DIR.value or not _IMAGE_SET.value:
@@ -276,8 +276,8 @@ def _dataset_images(path: str, images_dir: str, image_set: str) -> "list[ImageRe
     """Queries (cropped) or index images of a benchmark's ground truth."""
     from pathlib import Path
 
+    from delg.common.errors import InputError
     from evaluation.benchmarks.revisited import from_file
-    from protos.errors import InputError
 
     benchmark = from_file(Path(path).stem, path, images_dir)
     if not Path(images_dir).is_dir():
@@ -287,7 +287,7 @@ def _dataset_images(path: str, images_dir: str, image_set: str) -> "list[ImageRe
 
 def _numbers(flag: "flags.FlagHolder", kind: type) -> list | None:
     """A list flag as numbers."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     if flag.value is None:
         return None

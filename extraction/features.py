@@ -58,7 +58,7 @@ class Features:
 
     @property
     def binary(self) -> bool:
-        """True when descriptors are packed signs; see :func:`extraction.storage.packed`."""
+        """True when descriptors are packed signs; see :func:`extraction.store.encoding.packed`."""
         return self.descriptors.dtype == np.uint8
 
     def top(self, n: int) -> "Features":

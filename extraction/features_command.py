@@ -35,10 +35,10 @@ def main(arguments: list[str]) -> None:
     Raises:
       InputError: no such action, or a folder or a flag does not fit it.
     """
-    from extraction.exchange import convert
-    from extraction.store import FeatureStore
-    from extraction.store_tools import info, merge, verify
-    from protos.errors import InputError
+    from delg.common.errors import InputError
+    from extraction.formats.table import convert
+    from extraction.store.reader import FeatureStore
+    from extraction.store.tools import info, merge, verify
 
     (action, *folders), output_dir = arguments or [""], _OUTPUT_DIR.value or ""
     if action not in ACTIONS:

@@ -15,8 +15,9 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from protos.errors import InputError
-from protos.files import files_below, read_text
+from delg.common.errors import InputError
+from delg.common.files import files_below
+from delg.common.image_lists import read_paths
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 DECODER = f"pillow {PIL.__version__}"
@@ -76,27 +77,24 @@ def list_images(folder: str | os.PathLike[str]) -> list[ImageRef]:
     found = _walk(root)
     if not found:
         raise InputError(f"The image folder {root} holds no image; expected files ending in {' '.join(SUFFIXES)}.")
-    return _named((path.relative_to(root), path) for path in found)
+    return named((path.relative_to(root), path) for path in found)
 
 
 def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> list[ImageRef]:
     """Images of a text file with a path a line.
 
     Args:
-      path: the text file, UTF-8; empty lines are passed over.
+      path: the text file, see :func:`delg.common.image_lists.read_paths`; empty lines and repeated ones are passed over.
       images_dir: where relative paths start; None for the current folder.
 
     Returns:
       The images in the order of the file; a name is the path as it stands there, without the suffix.
 
     Raises:
-      InputError: the file cannot be read, or names no image, or one image twice.
+      InputError: the file cannot be read, or names no image, or a path without suffix can be any of several images.
     """
-    lines = read_text(path, "The image list").splitlines()
-    relative = [PurePath(line.strip()) for line in lines if line.strip()]
-    if not relative:
-        raise InputError(f"The image list {os.fspath(path)} is empty; expected the path of one image a line.")
-    return _named((part, Path(images_dir or "") / part) for part in relative)
+    root = Path(images_dir or "")
+    return named((PurePath(part), root / part) for part in read_paths(path, root, SUFFIXES))
 
 
 def find_image(folder: str | os.PathLike[str], name: str) -> ImageRef:
@@ -126,8 +124,12 @@ def _walk(root: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
-def _named(paths: Iterable[tuple[PurePath, Path]]) -> list[ImageRef]:
-    """Gives each file (relative path, path) a unique name."""
+def named(paths: Iterable[tuple[PurePath, Path]]) -> list[ImageRef]:
+    """Gives each file (relative path, path) a unique name: the relative path, its suffix where others differ by that.
+
+    Raises:
+      InputError: a relative path is there twice.
+    """
     pairs = list(paths)
     stems = [os.path.splitext(part.as_posix())[0] for part, _ in pairs]  # noqa: PTH122
     count = Counter(stems)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from extraction.scale_pooling import unit
 from protos.arrays import read_datum
-from protos.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-from extraction.buckets import in_order, sorted_out
+from delg.common.errors import InputError
+from delg.common.progress import progress_bar
+from extraction.batching import in_order, sorted_out
 from extraction.describing import Extractor, Found, check_coordinates
 from extraction.images import BadImageError, ImageRef
-from extraction.store import FeatureStore
-from extraction.store_writer import StoreWriter
-from protos.errors import InputError
-from protos.progress import progress_bar
+from extraction.store.reader import FeatureStore
+from extraction.store.writer import StoreWriter
 
 
 def extract(
@@ -36,9 +36,9 @@ def extract(
       store_dir: folder of the store.
       progress: show a line with images/s and the time left.
       num_threads: images described at once; the features do not depend on it.
-      local_dtype: how local features lie on disk, one of :data:`extraction.storage.LOCAL_DTYPES`.
+      local_dtype: how local features lie on disk, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
       append: add to a store the images whose names it does not hold.
-      batch_size: most images of a run of the network; see :func:`extraction.buckets.buckets`.
+      batch_size: most images of a run of the network; see :func:`extraction.batching.buckets`.
 
     Raises:
       InputError: no image, a name twice, none can be read, the folder cannot be written or holds another store.
@@ -130,7 +130,7 @@ def write_shards(
     num_threads: int,
     batch_size: int = 1,
 ) -> None:
-    """Describes the images of some shards, see :func:`extraction.buckets.in_order`, and writes each shard."""
+    """Describes the images of some shards, see :func:`extraction.batching.in_order`, and writes each shard."""
     lists = [writer.shard_images(shard) for shard in shards]
     options: dict[str, Any] = {"total": len(writer.images), "initial": len(writer.images) - sum(map(len, lists))}
     with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, unit="image", **options) as bar:

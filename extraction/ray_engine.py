@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from extraction.buckets import Places, sorted_out
+from delg.common.errors import InputError, first_line
+from delg.common.progress import progress_bar
+from extraction.batching import Places, sorted_out
 from extraction.describing import Found
 from extraction.images import BadImageError, ImageRef
 from extraction.recipe import Recipe
-from extraction.store_writer import StoreWriter
-from protos.errors import InputError, first_line
-from protos.progress import progress_bar
+from extraction.store.writer import StoreWriter
 
 HOME = str(Path(__file__).resolve().parents[1])
 PATIENCE = 10.0  # seconds

@@ -31,7 +31,7 @@ def answer(request: bytes) -> bytes:
     Returns:
       Pickled list of the features of each image, or why it cannot be used.
     """
-    from extraction.buckets import in_order
+    from extraction.batching import in_order
 
     recipe, refs, num_threads, batch_size = pickle.loads(request)
     (found,) = in_order(_extractor(pickle.dumps(recipe)), [refs], num_threads, batch_size)

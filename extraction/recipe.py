@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from extraction.describing import Extractor
-from extraction.extractors import build_extractor
-from extraction.official_config import narrowed, selected
-from extraction.official_writer import BOTH, Kinds
+from extraction.extractors.table import build_extractor
+from extraction.formats.official_config import narrowed, selected
+from extraction.formats.official_writer import BOTH, Kinds
 from extraction.pca import NO_PCA, Projections, attach
 
 
@@ -15,7 +15,7 @@ class Recipe:
     """An extractor before it is built.
 
     Attributes:
-      model: a model folder or an extractor's text; see :func:`extraction.extractors.build_extractor`.
+      model: a model folder or an extractor's text; see :func:`extraction.extractors.table.build_extractor`.
       options: that go before the extractor's own.
       defaults: that the extractor's own go before.
       projections: PCA of the descriptors.
@@ -32,7 +32,7 @@ class Recipe:
         """The extractor, and what is kept of its features.
 
         Raises:
-          InputError: see :func:`extraction.extractors.build_extractor`.
+          InputError: see :func:`extraction.extractors.table.build_extractor`.
         """
         extractor = build_extractor(self.model, defaults=self.defaults, **self.options)
         attach(extractor, self.projections)

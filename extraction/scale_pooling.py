@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.spec import build
+from delg.common.spec import build
 
 Vectors = NDArray[np.float64]
 Join = Callable[[Vectors], Vectors]

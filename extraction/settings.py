@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from delg.common.errors import InputError
+from delg.common.files import json_sha256
 from extraction.images import DECODER, EXIF_POLICY
-from protos.errors import InputError
-from protos.files import json_sha256
 
 UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from delg.common.errors import InputError
 from extraction.describing import Extractor, describe
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef
-from protos.errors import InputError
 
 SAME_PLACE = 0.05  # pixels, and hundredths of a scale
 

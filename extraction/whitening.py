@@ -12,12 +12,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
 from delg.saving import LOCAL_WHITENING
 from extraction.features import Floats
 from extraction.pca import Pca
 from extraction.scale_pooling import unit
-from protos.errors import InputError
-from protos.files import atomic_path
 
 SHRINKAGE = 1e-4  # of the largest variance, added to all
 PARTS = ("mean", "projection", "variances")

@@ -28,9 +28,9 @@ def main() -> None:
     Raises:
       InputError: a flag is missing or does not fit, or the output holds something else.
     """
-    from extraction.store import FeatureStore
-    from matching.index import build_index
-    from protos.errors import InputError
+    from delg.common.errors import InputError
+    from extraction.store.reader import FeatureStore
+    from matching.indexes.table import build_index
 
     for name in ("features_dir", "output_dir"):
         if not FLAGS[name].value:

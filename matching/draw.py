@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.errors import InputError
-from protos.files import atomic_path
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.floating]

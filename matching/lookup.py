@@ -3,13 +3,13 @@
 import math
 from typing import NamedTuple
 
+from delg.common.errors import InputError
 from extraction.features import Features
-from matching.index import search, unranked
 from matching.indexes.saved import Searchable
+from matching.indexes.table import search, unranked
 from matching.ranking import Ranking
-from matching.rerankers import Reranker
+from matching.rerankers.table import Reranker
 from matching.source import MemorySource, Source
-from protos.errors import InputError
 
 
 class Result(NamedTuple):

@@ -24,6 +24,7 @@ flags.DEFINE_enum("geometry", "affine", ["affine", "homography", "similarity"], 
 flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descriptors.", lower_bound=0.0)
 flags.DEFINE_float("ratio", None, "Largest ratio of the distances of the nearest and the second nearest descriptor.")
 flags.DEFINE_bool("mutual", False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
+flags.DEFINE_bool("one_per_place", False, "Count inliers that share a place (a whole pixel) in either image once.")
 flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
 flags.DEFINE_bool("binary", False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
 flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the first image.")
@@ -41,15 +42,15 @@ def main(arguments: list[str]) -> None:
     from dataclasses import replace
     from pathlib import Path
 
+    from delg.common.errors import InputError
+    from delg.common.files import check_writable
     from extraction.describing import describe
-    from extraction.extractors import build_extractor
+    from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError
     from extraction.pipeline import check_local_dtype
-    from extraction.storage import as_stored
+    from extraction.store.encoding import as_stored
     from matching.lookup import parse_crop
-    from matching.ransac import Ransac
-    from protos.errors import InputError
-    from protos.files import check_writable
+    from matching.rerankers.ransac import Ransac
 
     if len(arguments) != 2:
         raise InputError(f"Expected two image files ({POSITIONAL}). Received: {len(arguments)}")
@@ -63,6 +64,7 @@ def main(arguments: list[str]) -> None:
         ratio=FLAGS.ratio,
         mutual=FLAGS.mutual,
         model=FLAGS.geometry,
+        one_per_place=FLAGS.one_per_place,
     )
     crop = parse_crop(FLAGS.crop)
     images = [_load(path) for path in arguments]
@@ -110,8 +112,8 @@ def _load(path: str) -> "tuple[ImageRef, Loaded]":
     """
     from pathlib import Path
 
+    from delg.common.errors import InputError
     from extraction.images import BadImageError, ImageRef, load_image
-    from protos.errors import InputError
 
     ref = ImageRef(Path(path).stem, path)
     try:

@@ -14,10 +14,10 @@ from absl import flags
 if TYPE_CHECKING:
     from extraction.features import Features
     from extraction.images import ImageRef
-    from extraction.store import FeatureStore
+    from extraction.store.reader import FeatureStore
     from matching.indexes.saved import Searchable
     from matching.lookup import Result
-    from matching.rerankers import Reranker
+    from matching.rerankers.table import Reranker
 
 FLAGS = flags.FLAGS
 
@@ -45,14 +45,14 @@ def main() -> None:
     """
     from pathlib import Path
 
+    from delg.common.errors import InputError
     from extraction.describing import describe
-    from extraction.extractors import build_extractor
+    from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError, ImageRef
-    from extraction.storage import as_stored
-    from extraction.store import check_settings
+    from extraction.store.encoding import as_stored
+    from extraction.store.reader import check_settings
     from matching.lookup import find, parse_crop
-    from matching.rerankers import build_reranker
-    from protos.errors import InputError
+    from matching.rerankers.table import build_reranker
 
     for name in ("query", "model", *(() if FLAGS.index and not FLAGS.rerank else ("features_dir",))):
         if not FLAGS[name].value:
@@ -86,8 +86,8 @@ def _check_output() -> None:
     """Proves that the page can be written, before long work starts."""
     from pathlib import Path
 
-    from protos.errors import InputError
-    from protos.files import check_writable
+    from delg.common.errors import InputError
+    from delg.common.files import check_writable
 
     if bool(FLAGS.output) != bool(FLAGS.images_dir):
         raise InputError("--output and --images_dir go together: the page shows the photos of that folder.")
@@ -108,8 +108,8 @@ def _write_page(
     reranker: "Reranker | None",
 ) -> None:
     """Writes the page of the results."""
+    from delg.common.files import write_text
     from evaluation.report.results import render_search, verifier
-    from protos.files import write_text
 
     images = len(index) if index is not None else len(store) if store is not None else 0
     names = ("query", "model", "features_dir", "index", "search_options", "rerank", "images_dir")
@@ -129,10 +129,10 @@ def _write_page(
 
 def _database() -> "tuple[FeatureStore | None, Searchable | None]":
     """The feature store and the index that the flags name."""
-    from extraction.store import FeatureStore
-    from matching.index import open_index
-    from protos import spec
-    from protos.errors import InputError
+    from delg.common import spec
+    from delg.common.errors import InputError
+    from extraction.store.reader import FeatureStore
+    from matching.indexes.table import open_index
 
     if FLAGS.search_options and not FLAGS.index:
         raise InputError("--search_options goes with --index.")

@@ -6,13 +6,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from extraction.features import Features, Floats
 from matching.ranking import Ranking
-from protos.errors import InputError
 
 
 class Source(Protocol):
-    """Features of many images; :class:`extraction.store.FeatureStore` is one.
+    """Features of many images; :class:`extraction.store.reader.FeatureStore` is one.
 
     ``features`` is called from several threads at once.
     """

@@ -11,7 +11,7 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 _SUFFIXES = ("", "64_")
 _PREFIXES = ("scipy_openblas_", "openblas_")

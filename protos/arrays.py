@@ -12,9 +12,9 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import ArrayLike, NDArray
 
+from delg.common.errors import InputError
+from delg.common.files import write_bytes
 from protos.datum_pb2 import DatumPairProto, DatumProto, FloatList
-from protos.errors import InputError
-from protos.files import write_bytes
 
 UINT32_LIMIT = 2**32
 Place = str | os.PathLike[str]

@@ -6,10 +6,11 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from delg.common.errors import InputError
+from delg.common.files import write_text
+from delg.common.text_files import read_text
 from protos.aggregation_config_pb2 import AggregationConfig
 from protos.delf_config_pb2 import DelfConfig
-from protos.errors import InputError
-from protos.files import read_text, write_text
 
 Place = str | os.PathLike[str]
 M = TypeVar("M", bound=Message)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from delg.common.errors import InputError
+from delg.common.files import write_bytes
 from protos.arrays import damaged, from_datum, parse, to_datum
 from protos.box_pb2 import Boxes
-from protos.errors import InputError
 from protos.feature_pb2 import DelfFeature, DelfFeatures
-from protos.files import write_bytes
 
 Floats = NDArray[np.float32]
 Place = str | os.PathLike[str]

@@ -12,13 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from delg.common import spec
+from delg.common.errors import InputError
 from evaluation.benchmarks.revisited import REVISITED
-from evaluation.catalogue import CATALOGUE, read_catalogue
-from evaluation.claimed import OPTIONS, protocol_of
-from evaluation.published import MODELS, check_model, rerankers_of
-from protos import spec
-from protos.errors import InputError
-from scripts.guard import guarded
+from evaluation.data.catalogue import CATALOGUE, read_catalogue
+from evaluation.run.published_protocol import OPTIONS, protocol_of
+from evaluation.run.published_values import MODELS, check_model, rerankers_of
+from scripts.studies.guard import guarded
 
 
 def delg(command: str, *arguments: str) -> None:

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from delg.common.errors import InputError
 from delg.saving import model_config
-from protos.errors import InputError
-from training.engine import engine
+from training.backends.engine import engine
 from training.options import TrainOptions
-from training.recordset import RecordSet
+from training.records.recordset import RecordSet
 
 WHITENING_IMAGES = 512
 
@@ -50,7 +50,7 @@ def start_weights(options: TrainOptions, model: Any, batches: Any, strategy: Any
 
         load_imagenet(model, options.imagenet_checkpoint)
     if options.whitening_init == "pca":
-        from training.pipeline import readable
+        from training.input.pipeline import readable
         from training.whitening import start_from_pca
 
         few = batches.take(-(-WHITENING_IMAGES // options.batch_size))
@@ -70,7 +70,7 @@ def build_trainer(
       strategy: the devices.
       evaluate: see :class:`training.trainer.Trainer`.
     """
-    from training.global_losses import build_global_loss, check_global_loss
+    from training.losses.global_descriptor import build_global_loss, check_global_loss
     from training.optimizers import build_optimizer
     from training.schedules import build_schedule
     from training.trainer import Trainer

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 Tensor = Any
 

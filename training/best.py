@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from protos.files import read_json, write_json
+from delg.common.files import read_json, write_json
 
 FOLDER, RECORD, METRIC = "best", "best.json", "mAP"
 

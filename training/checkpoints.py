@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from protos.errors import InputError, first_line
+from delg.common.errors import InputError, first_line
 from training.averaging import MovingAverage
+from training.backends.host_copies import HostCopies
 from training.computation import METRICS
-from training.host_copies import HostCopies
 from training.progress import Progress
 from training.sampled import SampledHead
 

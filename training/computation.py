@@ -5,9 +5,8 @@ from typing import Any
 
 from keras import ops
 
-from training.global_losses import GlobalLoss
 from training.gradients import gradients_of
-from training.losses import (
+from training.losses.delg import (
     ATTENTION_WEIGHT,
     RECONSTRUCTION_WEIGHT,
     Sample,
@@ -16,7 +15,8 @@ from training.losses import (
     delg_losses,
     total_loss,
 )
-from training.metric_losses import nearest_is_same
+from training.losses.global_descriptor import GlobalLoss
+from training.losses.metric import nearest_is_same
 
 Tensor = Any
 METRICS = ("loss", "desc", "attn", "recon", "desc_accuracy", "attn_accuracy", "gradient_norm")
@@ -76,7 +76,7 @@ class Computation:
       gradients: of ``means["loss"]``, one per variable that is trained, see :func:`trained`.
       maps: feature maps ``block0`` .. ``block4``.
       outputs: outputs of the model.
-      values: logits and losses, see :func:`training.losses.delg_losses`.
+      values: logits and losses, see :func:`training.losses.delg.delg_losses`.
     """
 
     means: dict[str, Tensor]

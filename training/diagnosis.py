@@ -1,6 +1,6 @@
 """Finds the tensor in which a training step first met NaN or infinity.
 
-A step of :mod:`training.step` or :mod:`training.jax_step` repeats itself without its update and asks here, of each of
+A step of :mod:`training.backends` repeats itself without its update and asks here, of each of
 its parts, which tensors are not finite; the answers of all parts, replicas and processes are added up.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 from training.computation import Computation, trained
 
 Tensor = Any

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from delg.commands import chosen_backend
-from protos.errors import InputError
-from protos.files import sha256
-from training.engine import check_backend, engine
+from delg.common.errors import InputError
+from delg.common.files import sha256
+from training.backends.engine import check_backend, engine
 from training.options import TrainOptions
-from training.recordset import RecordSet, check_same_classes, open_records
+from training.records.recordset import RecordSet, check_same_classes, open_records
 
 Evaluate = Callable[[Any], dict[str, float]]
 RELEASED_CLASSES = {"gld_v1": 14951, "gld_v2": 203094, "gld_v2_clean": 81313}
@@ -180,8 +180,8 @@ def augmentation_text(options: TrainOptions) -> str:
 
 
 def _input_config(options: TrainOptions, augmentation: str) -> Any:
-    from training.augment import build_augmentation
-    from training.pipeline import InputConfig
+    from training.input.augment import build_augmentation
+    from training.input.pipeline import InputConfig
 
     return InputConfig(
         batch_size=options.batch_size,
@@ -196,7 +196,7 @@ def _input_config(options: TrainOptions, augmentation: str) -> Any:
 
 def _benchmark_input(options: TrainOptions, records: RecordSet, augmentation: str) -> None:
     """Prints the images per second of the input pipeline alone."""
-    from training.pipeline import is_cached, load_cache, measure_input, training_batches
+    from training.input.pipeline import is_cached, load_cache, measure_input, training_batches
 
     config = _input_config(options, augmentation)
     cache = load_cache(records, config) if is_cached(records, config) else None
@@ -214,7 +214,7 @@ def _train(
     """Builds everything, trains, saves."""
     import delg
     from training.assembly import build_trainer, precision, start_weights
-    from training.pipeline import is_cached, load_cache, training_batches, validation_batches
+    from training.input.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, last_replicas, start_run
 
     chosen = engine()

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from protos.errors import InputError
-from protos.spec import build
+from delg.common.errors import InputError
+from delg.common.spec import build
 
 Tensor = Any
 Optimizer = Any  # keras.optimizers.Optimizer

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from delg.common.errors import InputError
 from delg.importers.keras_h5 import keras_applications
 from delg.importers.strict import assign
-from protos.errors import InputError
 
 CLASSIFIERS = ("classifier/", "att_fc/")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 NAME = "CONFIG"
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from delg.common.errors import InputError
+from delg.common.files import check_writable, read_json, sha256, write_json
 from delg.saving import WEIGHTS
-from protos.errors import InputError
-from protos.files import check_writable, read_json, sha256, write_json
 
 SETTINGS = "settings.json"
 DONE = "done.json"

@@ -17,9 +17,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 from training.averaging import AverageConfig
-from training.distribution import all_gather
+from training.backends.tensorflow_distribution import all_gather
 from training.optimizers import SGD
 from training.row_averages import RowAverages
 
@@ -70,7 +70,7 @@ class SampledHead(tf.Module):
 
         Returns:
           ``(n,)`` int64, rising, with all labels of the global batch; and the rows of each of :attr:`tables`, see
-          :class:`training.losses.Sample`.
+          :class:`training.losses.delg.Sample`.
         """
         labels = all_gather(labels)
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._rule.iterations.value, tf.int64)])

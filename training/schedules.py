@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from protos.errors import InputError
-from protos.spec import build
+from delg.common.errors import InputError
+from delg.common.spec import build
 
 Schedule = Callable[[int], float]
 

@@ -213,7 +213,7 @@ def main() -> None:
 
 def _of_recipe(known: dict[str, Any]) -> dict[str, Any]:
     """The options of the recipe that no flag decides, checked as flags are."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
     from training.recipes import read_recipe
 
     found = {}
@@ -231,7 +231,7 @@ def _of_recipe(known: dict[str, Any]) -> dict[str, Any]:
 
 def _retrieval_check() -> Any:
     """What measures retrieval during the training, where it is asked for; complains before any work."""
-    from protos.errors import InputError
+    from delg.common.errors import InputError
 
     if not FLAGS.retrieval_dir:
         if FLAGS.retrieval_queries_dir:

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from training.averaging import AverageConfig, MovingAverage
+from training.backends.engine import engine
 from training.best import BestModel
 from training.checkpoints import Checkpoints
 from training.computation import METRICS, StepConfig, StepResult
 from training.diagnosis import NotFiniteError
-from training.engine import engine
-from training.pipeline import readable
+from training.input.pipeline import readable
 from training.progress import Progress
 from training.sampled import SampledHead
 from training.schedules import Schedule
@@ -75,7 +75,7 @@ class Trainer:
       evaluate: called with the model now and then; what it gives is reported under ``retrieval/``, and the model with
         the highest ``mAP`` is kept in ``{logdir}/best``.
       log: prints a line.
-      strategy: the devices, see :class:`training.engine.Engine`; model and optimizer were made within its scope.
+      strategy: the devices, see :class:`training.backends.engine.Engine`; model and optimizer belong to its scope.
     """
 
     model: Any
@@ -137,7 +137,7 @@ class Trainer:
 
         Args:
           batches: gives the training batches from a step on: images ``(B, S, S, 3)`` in 0..255, labels ``(B,)``; of a
-            process' share of the replicas, see :func:`training.pipeline.training_batches`.
+            process' share of the replicas, see :func:`training.input.pipeline.training_batches`.
           validation: batches of the same form, or None.
           start: what :meth:`restore` returned.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 if TYPE_CHECKING:
     from delg.model import Delg

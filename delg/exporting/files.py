@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, check_writable, write_json
 from delg.exporting.options import ExportOptions
-from protos.errors import InputError
-from protos.files import atomic_path, check_writable, write_json
 
 if TYPE_CHECKING:
     from delg.model import Delg

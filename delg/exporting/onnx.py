@@ -5,9 +5,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, write_json
 from delg.exporting.batch import batch_function
-from protos.errors import InputError
-from protos.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from delg.model import Delg

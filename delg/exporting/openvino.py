@@ -3,8 +3,8 @@
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from delg.common.errors import InputError
 from delg.exporting.batch import traced
-from protos.errors import InputError
 
 if TYPE_CHECKING:
     from delg.model import Delg

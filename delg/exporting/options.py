@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 if TYPE_CHECKING:
     from delg.model import Delg

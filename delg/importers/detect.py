@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 H5_START = b"\x89HDF"
 

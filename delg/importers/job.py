@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
 from delg.importers.detect import detect
 from delg.importers.formats import FORMATS
 from delg.importers.keras_h5 import keras_applications
@@ -15,8 +17,6 @@ from delg.importers.strict import assign
 from delg.importers.tensorflow_weights import delg_checkpoint, delg_saved_model
 from delg.importers.torch_weights import cvnet, delg_pytorch, superglobal
 from delg.presets import preset_config
-from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, sha256, write_json
 
 if TYPE_CHECKING:
     from delg.model import Delg

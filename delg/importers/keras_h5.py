@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from delg.common.errors import InputError
 from delg.importers.names import CONVOLUTION, NORMALIZATION, applications_name, depth_of
 from delg.importers.source import Arrays, Source, Stored
 from delg.importers.tensorflow_names import VariableNames
-from protos.errors import InputError
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 TOPS = ("predictions", "probs", "fc1000", "conv10")

@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delg.common.errors import InputError
+from delg.common.files import read_json
 from delg.importers.keras_h5 import open_h5
 from delg.importers.source import Source
 from delg.importers.strict import complain
-from protos.errors import InputError
-from protos.files import read_json
 
 if TYPE_CHECKING:
     from delg.model import Delg

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delg.common.errors import InputError
 from delg.importers.names import VALUE
 from delg.importers.source import Arrays, Source
-from protos.errors import InputError
 
 if TYPE_CHECKING:
     from delg.model import Delg

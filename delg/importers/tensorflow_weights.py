@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from delg.common.errors import InputError, first_line
 from delg.importers.names import depth_of
 from delg.importers.source import Source, Stored
 from delg.importers.tensorflow_names import GRAPH, CheckpointKeys, Names
-from protos.errors import InputError, first_line
 
 STRIDES_NOTE = (
     "The file does not tell block3_strides; it is on, as in the released training and joint export "

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from delg.common.errors import InputError
 from delg.importers.torch_pickle import Storage, StorageType, Tensor, TensorUnpickler
-from protos.errors import InputError
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 CODES = {
     "FloatStorage": "f4",

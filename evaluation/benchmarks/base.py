@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import KS
-from evaluation.protocols import Truth
+from delg.common.errors import InputError
+from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.ranking import KS
 from extraction.images import ImageRef
-from protos.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

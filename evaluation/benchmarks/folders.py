@@ -6,10 +6,10 @@ folders, or with single files ``INSTANCE.jpg``; without a query folder every dat
 
 from pathlib import Path, PurePosixPath
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.labels import PROTOCOL, by_label
 from extraction.images import ImageRef, list_images
-from protos.errors import InputError
 
 
 def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:

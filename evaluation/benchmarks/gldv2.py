@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from delg.common.errors import InputError
 from evaluation import landmark_scores
 from evaluation.benchmarks.base import Benchmark
-from evaluation.landmark_files import Solution
-from evaluation.landmark_votes import check_plain, image_id, read_classes
+from evaluation.benchmarks.gldv2_files import Solution
+from evaluation.benchmarks.gldv2_votes import check_plain, image_id, read_classes
+from extraction.formats.official import check_name
 from extraction.images import ImageRef, list_images
-from extraction.official import check_name
-from protos.errors import InputError
 
 RETRIEVAL, RECOGNITION = "gldv2_retrieval", "gldv2_recognition"
 TASKS = (RETRIEVAL, RECOGNITION)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from delg.common import spec
+from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
@@ -9,8 +11,6 @@ from evaluation.benchmarks.instre import instre
 from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
-from protos import spec
-from protos.errors import InputError
 
 LANDMARKS = ("gldv2_recognition", "gldv2_retrieval")  # run by evaluation.landmark_run, of these names alone
 

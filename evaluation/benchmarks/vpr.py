@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.labels import own_files
-from evaluation.protocols import Truth
+from evaluation.benchmarks.protocols import Truth
 from extraction.images import ImageRef, list_images
-from protos.errors import InputError
 
 PROTOCOL, KS = "all", (1, 5, 10, 20)
 RADIUS = 25.0  # metres, arXiv 1511.07247, section 5.1

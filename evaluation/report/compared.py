@@ -2,8 +2,8 @@
 
 import math
 
-from evaluation.comparison import Comparison
 from evaluation.report import html, trust
+from evaluation.report.comparison import Comparison
 from evaluation.report.queries import per_query
 
 HEAD = ["row", "protocol", "measure", "A", "B", *trust.CHANGE]

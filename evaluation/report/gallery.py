@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.method import Outcome
-from evaluation.protocols import Truth
+from evaluation.benchmarks.protocols import Truth
 from evaluation.report.thumbs import picture, thumbnail
+from evaluation.run.method import Outcome
 
 MAX_QUERIES, STRIP_BYTES = 24, 2_200_000
 KINDS = {"positive": "✓", "negative": "✗", "junk": "–"}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 
 JsonObject = dict[str, Any]
 Metrics = dict[str, dict[str, float]]
@@ -52,12 +52,12 @@ class Report:
         without positives; queries of one number share right images, or lie in one of what ``"drawn"`` says. Where the
         rows hold "R@1", ... also ``"hits": {"R@1": {method: {protocol: [100 or 0 of each query]}}}``. A global average
         precision has ``"places": {method: {protocol: [...]}}`` beside ``"ap"``, see
-        :class:`evaluation.pooled.Pooled`.
+        :class:`evaluation.statistics.gap.Pooled`.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
       inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.
       skipped: images that could not be read, by role.
-      statistics: intervals and paired changes, see :func:`evaluation.samples.trusted`.
-      published: published values, see :func:`evaluation.published.beside`.
+      statistics: intervals and paired changes, see :func:`evaluation.statistics.summary.trusted`.
+      published: published values, see :func:`evaluation.run.published_values.beside`.
     """
 
     benchmark: str

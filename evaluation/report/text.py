@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.method import FIRST_STAGE
 from evaluation.report import trust
 from evaluation.report.model import Report, Row
+from evaluation.run.method import FIRST_STAGE
 
 COST = ("search ms", "rerank ms", "global B", "local B")  # per query, per database image
 MIN_WIDTH = 6  # of a column: 100.00

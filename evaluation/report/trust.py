@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from evaluation.report.model import Report
-from evaluation.samples import grouped_of, samples
-from evaluation.statistics import LEAST
+from evaluation.statistics.bootstrap import LEAST
+from evaluation.statistics.summary import grouped_of, samples
 
 FEW = 8  # groups of which a reader is told what follows from their number
 Table = tuple[list[str], list[list[str]]]

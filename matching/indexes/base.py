@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from matching.ranking import Ranking
-from protos.errors import InputError
 
 Descriptors = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]

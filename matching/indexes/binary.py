@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.files import atomic_path
 from matching.indexes.base import Descriptors, Floats, in_order, whole
 from matching.indexes.faiss_index import threads
 from matching.indexes.rows import (
@@ -18,7 +19,6 @@ from matching.indexes.rows import (
     write_matrix,
 )
 from matching.ranking import Ranking
-from protos.files import atomic_path
 
 BITS = "bits.npy"
 

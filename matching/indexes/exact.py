@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from matching.indexes.base import Descriptors, Floats, check_rows, depth
 from matching.indexes.halves import rows_in_cache, to_float32
 from matching.indexes.rows import MATRIX, open_matrix, write_matrix
 from matching.ranking import Ranking
 from matching.source import check_dimensions
 from matching.threads import available, single_threaded
-from protos.errors import InputError
 
 QUERY_ROWS = 256
 BLOCK_BYTES = 1 << 26  # of database rows converted to float32, and of similarities, each

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
 from matching.indexes.base import Descriptors, Floats, in_order, whole
 from matching.indexes.exact import search
 from matching.indexes.lists import ITERATIONS, assigned, centroids
 from matching.indexes.rows import MATRIX, block_rows, blocks, check_matrix, matrix_file, rescore, write_matrix
 from matching.ranking import Ranking
 from matching.threads import available, faiss_threads
-from protos.errors import InputError
-from protos.files import atomic_path
 
 FILE, TRAINED = "index.faiss", "trained.faiss"
 SMALL = 1 << 22  # values of all descriptors, below which one thread is faster than several

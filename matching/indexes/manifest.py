@@ -7,15 +7,15 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from delg.common.errors import InputError
 from extraction.features import Floats
-from protos.errors import InputError
 
 FORMAT, VERSION = "delg index", 1
 SAMPLE = 4096  # descriptors of a store that enter its fingerprint
 
 
 class Store(Protocol):
-    """What an index is made from; :class:`extraction.store.FeatureStore` is one."""
+    """What an index is made from; :class:`extraction.store.reader.FeatureStore` is one."""
 
     @property
     def names(self) -> list[str]:
@@ -44,7 +44,7 @@ class Manifest:
       store: fingerprint of the features.
       settings: how the features were made.
       files: bytes of each file of the index.
-      digests: of each file, see :func:`protos.files.sampled_sha256`.
+      digests: of each file, see :func:`delg.common.files.sampled_sha256`.
       seconds: how long it took to build, in the run that finished.
     """
 

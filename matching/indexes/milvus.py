@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from delg.common.errors import InputError
 from matching.indexes.base import Floats, check_rows, in_order
 from matching.indexes.manifest import Manifest, Store
 from matching.indexes.saved import Searchable, plan
 from matching.ranking import Ranking
-from protos.errors import InputError
 
 COLLECTION = "delg"
 PLAN, RECORD = 0, 1  # rows of the collection of manifests
@@ -158,7 +158,7 @@ def open_collection(location: str, **changes: Any) -> MilvusIndex:
     Raises:
       InputError: there is none, or it is unfinished, or Milvus is not to be had.
     """
-    from protos import spec
+    from delg.common import spec
 
     if changes.keys() - {"search_params"}:
         raise InputError(f"Of an index in Milvus search_params can be changed. Received: {', '.join(sorted(changes))}")

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
+from delg.common.npy import map_array
 from matching.indexes.base import Descriptors, Floats, check_rows
 from matching.indexes.halves import rows_in_cache, to_float32
 from matching.ranking import Ranking
 from matching.threads import available, single_threaded
-from protos.errors import InputError
-from protos.files import atomic_path
-from protos.npy import map_array
 
 MATRIX = "descriptors.npy"
 BLOCK_BYTES = 1 << 26  # of float32 rows held at once

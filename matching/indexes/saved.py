@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from extraction.store import check_settings
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
+from delg.common.npy import map_array
+from extraction.store.reader import check_settings
 from matching.indexes.base import Descriptors, Index, check_rows, depth
 from matching.indexes.manifest import Manifest, Store, fingerprint
 from matching.ranking import Ranking
 from matching.source import matrix
-from protos.errors import InputError
-from protos.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
-from protos.npy import map_array
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
 QUERY_ROWS = 256

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from extraction.features import Features
-from extraction.storage import as_stored
-from matching import hamming, local
+from extraction.store.encoding import as_stored
+from matching.local import hamming, matching
 from scripts.bench.measure import Options, check, interleaved, on_all_cores
 from scripts.bench.ransac_rerank import CANDIDATES, DIMENSION, FEATURES, scene
 
@@ -49,15 +49,17 @@ def row(options: Options) -> dict:
             np.bitwise_count(words, out=out)
 
     actions = {
-        "ours": lambda _: on_all_cores(lambda other: local.tentative(packed, other), signs, options.threads),
-        "reference": lambda _: on_all_cores(lambda other: local.tentative(query, other), candidates, options.threads),
+        "ours": lambda _: on_all_cores(lambda other: matching.tentative(packed, other), signs, options.threads),
+        "reference": lambda _: on_all_cores(
+            lambda other: matching.tentative(query, other), candidates, options.threads
+        ),
         "bound": lambda _: on_all_cores(counted, counts, options.threads),
     }
     if not hasattr(np, "bitwise_count"):
         actions.pop("bound")
     seconds = {name: total / CANDIDATES for name, total in interleaved(actions, options.repeats).items()}
     kept = [
-        len({*map(tuple, local.tentative(packed, c).tolist())} & {*map(tuple, t.tolist())})
+        len({*map(tuple, matching.tentative(packed, c).tolist())} & {*map(tuple, t.tolist())})
         for c, t in zip(signs, truths)
     ]
     return {

@@ -14,12 +14,12 @@ import openvino as ov
 from openvino import opset13 as op
 
 import delg
-from extraction.delg_extractor import DelgExtractor
 from extraction.describing import describe
+from extraction.extractors.delg import DelgExtractor
 from extraction.features import Features
 from extraction.images import ImageRef
-from extraction.openvino_runtime import HINTS, OUTPUTS
 from extraction.pipeline import extract
+from extraction.runtimes.openvino_runtime import HINTS, OUTPUTS
 from extraction.verification import twins
 from scripts.bench.extract_reference import CHOSEN, FEATURES, SCALES, Described, Reference
 from scripts.bench.measure import Options, check, interleaved, processor_time

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.metrics import oxford_ap
+from evaluation.metrics.ranking import oxford_ap
 from extraction.calibration import quantise
-from extraction.delg_extractor import DelgExtractor
 from extraction.describing import describe
+from extraction.extractors.delg import DelgExtractor
 from extraction.images import ImageRef, list_images
-from extraction.openvino_runtime import INT8_FILE
-from matching.ransac import Ransac
+from extraction.runtimes.openvino_runtime import INT8_FILE
+from matching.rerankers.ransac import Ransac
 from scripts.bench.extract_data import extractor, measured, model_folder, photos
 from scripts.bench.measure import Options
 

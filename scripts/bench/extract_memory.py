@@ -44,7 +44,7 @@ def large(place: Path, size: tuple[int, int]) -> ImageRef:
 
 def run(model: str, runtime: str, refs: list[ImageRef], store: str) -> None:
     """One whole extraction."""
-    from extraction.delg_extractor import DelgExtractor
+    from extraction.extractors.delg import DelgExtractor
     from extraction.pipeline import extract
 
     shutil.rmtree(store, ignore_errors=True)

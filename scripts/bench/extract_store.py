@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from extraction.exchange import convert
 from extraction.features import Features
+from extraction.formats.table import convert
 from extraction.images import ImageRef
-from extraction.storage import LOCAL_DTYPES
-from extraction.store import GLOBAL, MANIFEST, FeatureStore
-from extraction.store_writer import SHARD_SIZE, StoreWriter
+from extraction.store.encoding import LOCAL_DTYPES
+from extraction.store.reader import GLOBAL, MANIFEST, FeatureStore
+from extraction.store.writer import SHARD_SIZE, StoreWriter
 from scripts.bench.measure import Options
 
 LOCAL_IMAGES, SOME = 10_000, 64

@@ -8,8 +8,8 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.files import atomic_path
 from matching.indexes.faiss_kinds import IvfPq
-from protos.files import atomic_path
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

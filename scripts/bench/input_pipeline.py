@@ -28,8 +28,8 @@ def write_photos(folder: Path) -> Any:
     """Records of smooth coloured noise, whose JPEG files are of the size of photos."""
     import cv2
 
-    from training.shards import RecordsConfig, write_records
-    from training.sources import Photo, Source
+    from training.records.shards import RecordsConfig, write_records
+    from training.records.sources import Photo, Source
 
     if not (folder / "records" / "manifest.json").is_file():
         rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def write_photos(folder: Path) -> Any:
             photos.append(Photo(path.name, path, number % 8))
         source = Source(tuple(photos), tuple("01234567"))
         write_records(source, folder / "records", RecordsConfig(num_shards=SHARDS), workers=2)
-    from training.recordset import open_records
+    from training.records.recordset import open_records
 
     return open_records(str(folder / "records" / "train*"))
 
@@ -79,7 +79,7 @@ def released_reader(files: list[str], augment: bool, dct_method: str = "") -> An
 
 def check_same(records: Any, config: Any) -> None:
     """Without augmentation, and with our decoder, the images of an epoch and their labels are the same."""
-    from training.pipeline import validation_batches
+    from training.input.pipeline import validation_batches
 
     reader = released_reader(list(records.files), augment=False, dct_method="INTEGER_ACCURATE")
     sets = (validation_batches(records, config, 3), reader.take(PHOTOS // BATCH + 4))
@@ -99,7 +99,7 @@ def check_window(encoded: bytes) -> None:
     """The area means of a window: ours, which decodes no more than it, and those of the whole image."""
     import tensorflow as tf
 
-    from training import pipeline
+    from training.input import pipeline
 
     window = tf.constant([31, 57, 300, 400])
     accurate = "INTEGER_ACCURATE"
@@ -118,10 +118,10 @@ def stage(records: Any, config: Any, depth: int) -> Any:
     """
     import tensorflow as tf
 
-    from training import pipeline
-    from training.examples import parse_example
-    from training.input_config import dataset_options, threads
-    from training.stream import stream
+    from training.input import pipeline
+    from training.input.config import dataset_options, threads
+    from training.input.stream import stream
+    from training.records.examples import parse_example
 
     def prepare(position: Any, serialized: Any) -> Any:
         if depth == 0:
@@ -172,8 +172,8 @@ def row(options: Options) -> dict:
     """Measures per image."""
     import tensorflow as tf
 
-    from training.augment import build_augmentation
-    from training.pipeline import InputConfig, training_batches
+    from training.input.augment import build_augmentation
+    from training.input.pipeline import InputConfig, training_batches
 
     records = write_photos(options.folder / "input_photos")
     config = InputConfig(BATCH, SIDE, build_augmentation("crop"), cache=False, threads=options.threads)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
-from matching.local import nearest
+from matching.local.matching import nearest
 from matching.ranking import Ranking
-from matching.ransac import Ransac
+from matching.rerankers.ransac import Ransac
 from matching.source import MemorySource
 from scripts.bench.measure import Options, check, interleaved, on_all_cores
 from scripts.bench.released_matching import (

@@ -13,10 +13,10 @@ from skimage.measure import ransac
 from skimage.transform import AffineTransform
 
 from extraction.describing import describe
-from extraction.extractors import build_extractor
+from extraction.extractors.table import build_extractor
 from extraction.features import Features, Floats
 from extraction.images import ImageRef
-from matching import geometry, local
+from matching.local import geometry, matching
 from scripts.bench.measure import check
 
 PROJECT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def check_golden() -> None:
 def check_golden_inliers() -> None:
     """Ours must find at least as many inliers as the median of ten runs of the released code, on every pair."""
     for case, query, index, fields in golden():
-        found, median = len(local.match(query, index)), np.median(fields["inliers_seeds0_9"])
+        found, median = len(matching.match(query, index)), np.median(fields["inliers_seeds0_9"])
         check(found >= median, f"inliers of {case}, {found} against {median:g}")
 
 
@@ -86,7 +86,7 @@ def on_golden() -> dict[str, str]:
     """Inliers of ours on the golden pairs, beside the median of the released code with ten seeds."""
     return {
         f"inliers on {case}, ours and released": (
-            f"{len(local.match(query, index))} and {np.median(fields['inliers_seeds0_9']):g}"
+            f"{len(matching.match(query, index))} and {np.median(fields['inliers_seeds0_9']):g}"
         )
         for case, query, index, fields in golden()
     }
@@ -107,6 +107,6 @@ def on_photos() -> dict[str, str]:
 
         released = np.median([right(reference(view, first, seed)[1]) for seed in SEEDS])
         notes[f"right inliers on graf 1-{i}, ours and reference"] = (
-            f"{right(local.match(view, first).pairs)} and {released:g}"
+            f"{right(matching.match(view, first).pairs)} and {released:g}"
         )
     return notes

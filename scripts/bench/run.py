@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from protos.files import write_json
+from delg.common.files import write_json
 from scripts.bench.measure import Options
 
 SIZES = (10_000, 100_000, 1_000_000)

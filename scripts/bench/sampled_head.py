@@ -30,11 +30,11 @@ def batch(classes: int) -> tuple[Any, Any]:
 def step_of(classes: int, dimension: int, sampled: int | None) -> tuple[Any, Any]:
     """A model and its step."""
     import delg
+    from training.backends.batch_normalization import fuse_batch_normalization
+    from training.backends.tensorflow_step import TrainStep
     from training.computation import StepConfig
-    from training.fused import fuse_batch_normalization
     from training.optimizers import build_optimizer
     from training.sampled import SampledHead
-    from training.step import TrainStep
 
     model = delg.from_preset(
         "delg_small", num_classes=classes, embedding_dim=dimension, local_head=None, local_dim=None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from matching.index import search
+from matching.indexes.table import search
 from scripts.bench.measure import Options, check, interleaved
 from scripts.bench.search_data import BLOCK, QUERIES, TOP_K, Floats, data, in_words, resident
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from extraction.features import Features
-from matching.index import build_index, open_index, search
 from matching.indexes.faiss_kinds import IvfPq
+from matching.indexes.table import build_index, open_index, search
 from matching.ranking import Ranking
+from matching.rerankers.superglobal import SuperGlobal
 from matching.source import MemorySource
-from matching.superglobal import SuperGlobal
 from scripts.bench.measure import Options, interleaved, on_all_cores
 from scripts.bench.search_data import DIMENSION, QUERIES, TOP_K, Floats, Store, data, in_words, recall, resident
 

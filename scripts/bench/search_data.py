@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.files import atomic_path
+from delg.common.files import atomic_path
 from scripts.bench.measure import Options
 
 DIMENSION, MEMBERS = 2048, 200

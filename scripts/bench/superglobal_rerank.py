@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Features, Floats
-from matching.index import search
+from matching.indexes.table import search
 from matching.ranking import Ranking
+from matching.rerankers.superglobal import SuperGlobal
 from matching.source import MemorySource
-from matching.superglobal import SuperGlobal
 from scripts.bench.measure import Options, added_memory, check, interleaved, on_all_cores
 
 QUERIES, DATABASE, DIMENSION = 70, 4993, 2048

@@ -35,10 +35,10 @@ def our_step(mixed: bool = False) -> tuple[Any, Any]:
     """Our model and its step."""
     import delg
     from training.assembly import precision
+    from training.backends.batch_normalization import fuse_batch_normalization
+    from training.backends.tensorflow_step import TrainStep
     from training.computation import StepConfig
-    from training.fused import fuse_batch_normalization
     from training.optimizers import build_optimizer
-    from training.step import TrainStep
 
     with precision(mixed):
         model = delg.from_preset("delg_r50", num_classes=CLASSES, block3_strides=True)

@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 import delg
+from delg.common.errors import InputError
+from delg.common.files import read_json
 from delg.exporting.batch import batch_function
 from delg.exporting.files import check_place, export_model
 from delg.exporting.options import ExportOptions
 from delg.importers.tensorflow_weights import read_checkpoint
 from delg.superglobal import Switches, adapted
-from protos.errors import InputError
-from protos.files import read_json
 from tests.delg.exported import (
     IMAGE,
     SCALES,

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from delg.backbones import BACKBONES, resnet_small
+from delg.backbones.resnet import RELEASED, SMALL, SYMMETRIC, resnet
+from delg.backbones.table import BACKBONES, resnet_small
 from delg.geometry import Window, cell_centres, smallest_side
-from delg.resnet import RELEASED, SMALL, SYMMETRIC, resnet
 
 RELEASED_STEM = [Window(7, 2, "same"), Window(3, 2, "valid")]
 

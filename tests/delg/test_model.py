@@ -7,11 +7,11 @@ import pytest
 from keras import ops
 
 import delg
-from delg.arcface import ArcFace
+from delg.classifiers.arcface import ArcFace
+from delg.common.errors import InputError
+from delg.heads.pooling import GeM
 from delg.numerics import l2_normalize
-from delg.pooling import GeM
 from delg.presets import PRESETS
-from protos.errors import InputError
 
 SMALL = {"backbone": "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))", "embedding_dim": 24, "local_dim": 8}
 

@@ -7,10 +7,10 @@ from keras import ops
 
 import delg
 from delg.activations import ReLUP
-from delg.pooling import GeM, build_pooling
-from delg.regional import RegionalGeM
+from delg.common.errors import InputError
+from delg.heads.pooling import GeM, build_pooling
+from delg.heads.regional import RegionalGeM
 from delg.superglobal import Switches, adapted
-from protos.errors import InputError
 
 SYMMETRIC = {"embedding_dim": 8, "pooling": "gem(p=2.5, learned=True)", "local_head": None}
 

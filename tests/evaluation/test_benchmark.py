@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import job, stores
-from evaluation.plan import Config
-from evaluation.rerank_rows import reranker_names
-from protos.errors import InputError
+from delg.common.errors import InputError
+from evaluation.run import features, pipeline
+from evaluation.run.plan import Config
+from evaluation.run.rerank_rows import reranker_names
 from tests.evaluation.tiny import revisited_set
 
 FILES = ["metrics.txt", "report.html", "report.json", "report.md"]
@@ -44,7 +44,7 @@ def config(photos, tmp_path):
 
 def run(config):
     said = []
-    return job.benchmark(config, said.append), "\n".join(said)
+    return pipeline.benchmark(config, said.append), "\n".join(said)
 
 
 def delg(*arguments, cwd):
@@ -92,7 +92,7 @@ def test_the_command_ends_in_one_sentence(tmp_path, arguments, message):
 def test_a_finished_report_is_found_and_repeats_nothing(config, monkeypatch):
     first, said = run(config)
     assert "already complete" not in said and "mAP all" in said
-    monkeypatch.setattr(job, "run", lambda *_: pytest.fail("a finished stage was repeated"))
+    monkeypatch.setattr(pipeline, "run", lambda *_: pytest.fail("a finished stage was repeated"))
     again, said = run(config)
     assert "report.json: the report of these features and rerankers is already complete." in said
     assert again == first or again.to_json() == first.to_json()
@@ -110,7 +110,9 @@ def test_photos_that_came_later_are_shown_without_a_second_search(tmp_path, monk
         (folder / old).rename(folder / new)
         run(bare)
         pages.append((tmp_path / "two" / "report.html").read_text())
-        monkeypatch.setitem(job.run.__globals__, "evaluate", lambda *given, **more: pytest.fail("a row was made again"))
+        monkeypatch.setitem(
+            pipeline.run.__globals__, "evaluate", lambda *given, **more: pytest.fail("a row was made again")
+        )
     assert ["Missing images are not shown" in page for page in pages] == [True, False]
     assert pages[0].count("<img") < pages[1].count("<img")
 
@@ -120,9 +122,9 @@ def test_an_interrupted_run_keeps_its_rows(config, tmp_path, monkeypatch):
     (tmp_path / "out" / "report.json").unlink()
     next((tmp_path / "out" / "results").glob("global+superglobal-*")).unlink()
     ran = []
-    evaluate = job.run.__globals__["evaluate"]
+    evaluate = pipeline.run.__globals__["evaluate"]
     monkeypatch.setitem(
-        job.run.__globals__, "evaluate", lambda *given, **more: ran.append(given[1]) or evaluate(*given, **more)
+        pipeline.run.__globals__, "evaluate", lambda *given, **more: ran.append(given[1]) or evaluate(*given, **more)
     )
     again, _ = run(config)
     assert len(ran) == 1 and ran[0].head == 5
@@ -214,7 +216,7 @@ def test_inliers_are_measured_once(tmp_path, monkeypatch):
     np.savez(folder / "homographies.npz", **planes)
     config = Config("landmarks", str(folder), str(tmp_path / "out"), "rootsift", rerank=("ransac",))
     measured, accuracy = [], {"percent": 1.0, "inliers": 9, "pairs": 3, "tolerance_px": 5.0}
-    monkeypatch.setattr(job, "inlier_accuracy", lambda *given: measured.append(given[3]["q0"][0, 0]) or accuracy)
+    monkeypatch.setattr(pipeline, "inlier_accuracy", lambda *given: measured.append(given[3]["q0"][0, 0]) or accuracy)
     first, _ = run(config)
     (tmp_path / "out" / "report.json").unlink()
     again, _ = run(config)
@@ -281,8 +283,8 @@ def test_an_output_folder_that_cannot_be_written(config, tmp_path):
 
 
 def test_untrained_is_the_model_with_fresh_weights(tmp_path):
-    assert stores.sources(str(tmp_path), ["untrained"])[1].extractor == f"untrained(seed=0, model={str(tmp_path)!r})"
+    assert features.sources(str(tmp_path), ["untrained"])[1].extractor == f"untrained(seed=0, model={str(tmp_path)!r})"
     model = "delg(model='m', max_image_size=64)"
-    assert stores.sources(model, ["untrained(seed=3)"])[1].extractor == (
+    assert features.sources(model, ["untrained(seed=3)"])[1].extractor == (
         "untrained(seed=3, model='m', max_image_size=64)"
     )

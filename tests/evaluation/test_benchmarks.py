@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.table import BENCHMARKS, build_benchmark
-from protos.errors import InputError
 from tests.evaluation.tiny import BLUE, GREEN, RED, paint, revisited_set
 
 
@@ -133,8 +133,8 @@ def test_lists_with_labels_and_boxes(photos):
     [
         (["path,name", "a,b"], None, "expects the columns path,label"),
         (["path,label", "a.jpg"], None, "line 2: expected 2 values"),
-        (["path,label", "a.jpg,"], None, "line 2: expected a path and a label"),
-        (["path,label", "a.jpg,x", "a.jpg,y"], None, "line 3: an earlier line has the image 'a'"),
+        (["path,label", "a.jpg,"], None, "line 2: no value for label"),
+        (["path,label", "a.jpg,x", "a.jpg,y"], None, "line 3: a.jpg has the label 'y' here and 'x' before"),
         (["path,label", "../a.jpg,x"], None, "without '..'"),
         (["path,label"], None, "names no image"),
         (["path,label", "a.jpg,x"], ["path,label,x1", "q.jpg,x,1"], "all of the columns x1,y1,x2,y2"),

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.comparison import put_together
+from delg.common.errors import InputError
+from delg.common.files import read_json, write_json
 from evaluation.report import compared
+from evaluation.report.comparison import put_together
 from evaluation.report.model import Report, Row
-from protos.errors import InputError
-from protos.files import read_json, write_json
 
 COST = {"search": 1.0, "rerank": 0.0}, {"global": 8.0, "local": 0.0}
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_compared_ends_in_a_sentence(two, tmp_path):
     ):
         with pytest.raises(InputError, match=text):
             put_together(two[0], folder)
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with pytest.raises(InputError, match="cannot be read"):
         put_together(two[0], str(tmp_path / "none"))
 
 

@@ -12,10 +12,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from evaluation.catalogue import CATALOGUE, File, read_catalogue
-from evaluation.download import download
-from evaluation.fetching import fetch, unpack
-from protos.errors import InputError
+from delg.common.errors import InputError
+from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
+from evaluation.data.download import download
+from evaluation.data.fetching import fetch, unpack
 from tests.evaluation.dropping_server import Server
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import delg
-from evaluation import groundtruth
+from delg.common.errors import InputError
+from delg.common.files import read_json, write_json
+from evaluation.benchmarks import groundtruth
 from evaluation.benchmarks.gldv2 import LABELS, TASKS, VERSION
-from evaluation.catalogue import CATALOGUE, File, read_catalogue
-from evaluation.fetching import convert_ground_truth, fetch
-from protos.errors import InputError
-from protos.files import read_json, write_json
+from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
+from evaluation.data.fetching import convert_ground_truth, fetch
 from tests.evaluation.test_fetch import archive, server  # noqa: F401
 from tests.evaluation.tiny import revisited_set
 

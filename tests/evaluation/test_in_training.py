@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import delg
+from delg.common.errors import InputError
 from evaluation.in_training import RetrievalCheck
-from protos.errors import InputError
 from tests.training.pictures import write_folders
 from tests.training.tiny import tiny_model
 from training.best import BestModel

@@ -5,22 +5,22 @@ from unittest.mock import Mock
 
 import pytest
 
-from evaluation import job
+from delg.common.errors import InputError
+from delg.common.files import read_json
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.ledger import Ledger
-from evaluation.method import Method
-from evaluation.plan import Config
-from evaluation.runner import evaluate
-from evaluation.stages import Search
+from evaluation.run import pipeline
+from evaluation.run.method import Method
+from evaluation.run.plan import Config
+from evaluation.run.result_cache import Ledger
+from evaluation.run.runner import evaluate
+from evaluation.run.search import Search
 from extraction.pipeline import extract
-from protos.errors import InputError
-from protos.files import read_json
-from tests.evaluation.test_runner import Reverse
+from tests.evaluation.run.test_runner import Reverse
 from tests.evaluation.tiny import RED, MeanColour, paint, revisited_set
 
 
 def run(config):
-    return job.benchmark(config, lambda line: None)
+    return pipeline.benchmark(config, lambda line: None)
 
 
 @pytest.fixture

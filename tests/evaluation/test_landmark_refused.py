@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from delg.common.errors import InputError
 from evaluation.landmark_run import Config, run
-from protos.errors import InputError
 from tests.evaluation.test_landmark_run import config, photos, world  # noqa: F401
 
 

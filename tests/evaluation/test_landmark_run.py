@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import check, landmark_answers
+from delg.common.errors import InputError
+from delg.common.files import read_json, sha256, write_json
+from evaluation import landmark_answers
 from evaluation.benchmarks import gldv2
-from evaluation.landmark_metrics import Prediction
+from evaluation.data import check
 from evaluation.landmark_parts import recognition, retrieval
 from evaluation.landmark_run import Config, run
-from extraction.store import FeatureStore
-from protos.errors import InputError
-from protos.files import read_json, sha256, write_json
-from tests.evaluation.test_distractors import store, unit
+from evaluation.metrics.gldv2 import Prediction
+from extraction.store.reader import FeatureStore
+from tests.evaluation.run.test_distractors import store, unit
 
 CLASSES, IMAGES, QUERIES, SIZE = 12, 10, 40, 16
 

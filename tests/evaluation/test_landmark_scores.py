@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation import csv_files, landmark_scores
+from delg.common import text_files
+from delg.common.errors import InputError
+from evaluation import landmark_scores
 from evaluation.landmark_scores import Config
-from protos.errors import InputError
 
 RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"
 ANSWERS = "id,landmarks\na,1 0.9\nn,7 0.8\nb,3 0.7\nc,9 0.5\ni,6 0.1\n"
@@ -125,7 +126,7 @@ def test_the_switch_is_of_recognition(files):
 
 def test_columns_of_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        csv_files.columns(tmp_path / "none.csv")
+        text_files.columns(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(

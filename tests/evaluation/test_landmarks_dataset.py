@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluation.landmarks.dataset import Config, draw_landmark, ground_truth, landmarks, look, stream
-from evaluation.landmarks.ornaments import ORNAMENTS
-from evaluation.landmarks.roofs import ROOFS
-from evaluation.landmarks.style import ROOF_KINDS, WALL_KINDS, shade
-from evaluation.landmarks.walls import WALLS
-from protos.errors import InputError
+from delg.common.errors import InputError
+from evaluation.synthetic.dataset import Config, draw_landmark, ground_truth, landmarks, look, stream
+from evaluation.synthetic.ornaments import ORNAMENTS
+from evaluation.synthetic.roofs import ROOFS
+from evaluation.synthetic.style import ROOF_KINDS, WALL_KINDS, shade
+from evaluation.synthetic.walls import WALLS
 
 SMALL = Config(
     seed=3, num_classes=6, views_per_class=3, num_queries=4, easy_per_query=2, hard_per_query=3, junk_per_query=1,

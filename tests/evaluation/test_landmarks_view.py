@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.landmarks import camera, occluders, photometry, view
-from evaluation.landmarks.dataset import Config, landmarks, look
-from evaluation.landmarks.facade import Facade
-from evaluation.landmarks.truth import load_homographies, project, transfer
-from protos.errors import InputError
+from delg.common.errors import InputError
+from evaluation.synthetic import camera, occluders, photometry, view
+from evaluation.synthetic.dataset import Config, landmarks, look
+from evaluation.synthetic.facade import Facade
+from evaluation.synthetic.truth import load_homographies, project, transfer
 
 BOX = np.array([(0.0, 0.0), (319.0, 0.0), (319.0, 299.0), (0.0, 299.0)])
 CLEAN = replace(

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.landmarks.dataset import Config
-from evaluation.landmarks.truth import load_homographies
-from evaluation.landmarks.writer import write_set
-from protos.errors import InputError
-from protos.files import atomic_path
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
+from evaluation.synthetic.dataset import Config
+from evaluation.synthetic.truth import load_homographies
+from evaluation.synthetic.writer import write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Config(

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import delg
-from evaluation import job
-from evaluation.plan import Config
-from extraction.store import FeatureStore
-from protos.errors import InputError
+from delg.common.errors import InputError
+from evaluation.run import pipeline
+from evaluation.run.plan import Config
+from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import picture
 
 COMPACT = ("float16", "uint8", "binary")
@@ -69,7 +69,7 @@ def reports(place):
         )
         for dtype in ("float32", *COMPACT)
     }
-    return {dtype: job.benchmark(config, lambda _: None) for dtype, config in given.items()}
+    return {dtype: pipeline.benchmark(config, lambda _: None) for dtype, config in given.items()}
 
 
 def stored(place, dtype):
@@ -154,16 +154,16 @@ def test_what_was_stored_otherwise_is_refused(place, reports):
     for query, index in (("float32", "binary"), ("binary", "uint8")):
         given = {"query_features_dir": stores[query], "index_features_dir": stores[index]}
         with pytest.raises(InputError, match=f"descriptors are {query} and {index}; extract both with the same"):
-            job.benchmark(Config(output_dir=str(place / "mixed"), **settings, **given), lambda _: None)
+            pipeline.benchmark(Config(output_dir=str(place / "mixed"), **settings, **given), lambda _: None)
     reused = Config(
         output_dir=str(place / "reports" / "float32"), model=untrained(place), local_dtype="binary", **settings
     )
     with pytest.raises(InputError, match=r"local_dtype \('float32' and 'binary'\)"):
-        job.benchmark(reused, lambda _: None)
+        pipeline.benchmark(reused, lambda _: None)
     mixed = Config(
         output_dir=str(place / "mixed"),
         query_features_dir=stores["float32"],
         index_features_dir=stores["uint8"],
         **settings,
     )
-    assert job.benchmark(mixed, lambda _: None).rows[1].metrics["all"]["R@1"] == 100.0
+    assert pipeline.benchmark(mixed, lambda _: None).rows[1].metrics["all"]["R@1"] == 100.0

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from evaluation import groundtruth, job, plan
-from evaluation.plan import Config
-from extraction.official_writer import write_features
+from delg.common.errors import InputError
+from evaluation.benchmarks import groundtruth
+from evaluation.run import pipeline, plan
+from evaluation.run.plan import Config
+from extraction.formats.official_writer import write_features
 from protos.arrays import write_global
-from protos.errors import InputError
 from tests.extraction.pictures import features
 from tests.golden import rule
 from tests.golden.conftest import PART, WHOLE
@@ -63,7 +64,7 @@ def dataset(case):
 
 def run(config):
     said = []
-    return job.benchmark(config, said.append), "\n".join(said)
+    return pipeline.benchmark(config, said.append), "\n".join(said)
 
 
 def config_for(folder, path):

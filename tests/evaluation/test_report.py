@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.method import Outcome
-from evaluation.metrics import Scores
-from evaluation.protocols import Truth
-from evaluation.published import beside
+from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.ranking import Scores
 from evaluation.report import charts, gallery, html, queries, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.report.tradeoff import tradeoff
-from evaluation.samples import trusted
+from evaluation.run.method import Outcome
+from evaluation.run.published_values import beside
+from evaluation.statistics.summary import trusted
 from extraction.images import ImageRef
-from protos.errors import InputError
 from tests.evaluation.tiny import BLUE, RED, paint
 
 NAN = math.nan

@@ -10,7 +10,7 @@ from evaluation.report import results
 from extraction.features import Features
 from extraction.images import ImageRef, find_image
 from matching.lookup import Result
-from matching.rerankers import build_reranker
+from matching.rerankers.table import build_reranker
 from matching.source import MemorySource
 from tests.evaluation.test_report import Links
 from tests.matching.helpers import scene, view

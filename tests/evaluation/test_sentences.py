@@ -9,17 +9,17 @@ from dataclasses import replace
 
 import pytest
 
+from delg.common.errors import InputError
+from delg.common.files import read_json, write_json
+from evaluation.benchmarks.groundtruth import load, to_json
+from evaluation.benchmarks.identity import not_released
 from evaluation.benchmarks.revisited import from_dataset
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.groundtruth import load, to_json
-from evaluation.identity import not_released
-from evaluation.job import benchmark as job
-from evaluation.plan import Config
+from evaluation.run.pipeline import benchmark as job
+from evaluation.run.plan import Config
+from extraction.extractors.rootsift import RootSift
 from extraction.images import list_images
 from extraction.pipeline import extract
-from extraction.rootsift import RootSift
-from protos.errors import InputError
-from protos.files import read_json, write_json
 from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
 from tests.golden.conftest import WHOLE
 

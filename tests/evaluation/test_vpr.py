@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from evaluation import job
+from delg.common.errors import InputError
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.benchmarks.vpr import image_key
-from evaluation.plan import Config
-from protos.errors import InputError
+from evaluation.run import pipeline
+from evaluation.run.plan import Config
 from tests.evaluation.tiny import paint
 
 EAST, NORTH = 584_200.0, 4_477_400.0
@@ -57,7 +57,7 @@ def brute_force(walk, features, ks=(1, 5, 10, 20)):
 
 
 def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
-    report = job.benchmark(Config("vpr", str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
+    report = pipeline.benchmark(Config("vpr", str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
     stores = [tmp_path / "features" / "global" / part for part in ("database", "queries")]
     features = [
         (json.loads((store / "manifest.json").read_text())["names"], np.load(store / "global.npy")) for store in stores

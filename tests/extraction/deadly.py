@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from extraction.describing import Extractor
+from extraction.extractors.histogram import Histogram
 from extraction.features import Features
-from extraction.histogram import Histogram
-from extraction.official_writer import BOTH, Kinds
+from extraction.formats.official_writer import BOTH, Kinds
 from extraction.recipe import Recipe
 
 

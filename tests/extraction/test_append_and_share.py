@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
+from delg.common.files import read_json, write_json
 from extraction.images import list_images
 from extraction.pipeline import begin, extract, extract_share, write_shards
-from extraction.store import FeatureStore
-from protos.errors import InputError
-from protos.files import read_json, write_json
+from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import Counting, tree, write_picture
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import delg
+from delg.common.errors import InputError
 from extraction.calibration import keep_threshold, quantise, score_threshold, spread
-from extraction.delg_extractor import DelgExtractor
+from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
 from extraction.verification import verify
-from protos.errors import InputError
 from tests.extraction.pictures import picture
 from tests.test_commands import run
 

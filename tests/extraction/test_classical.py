@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.extractors import EXTRACTORS, build_extractor
-from extraction.histogram import Histogram, histogram
-from extraction.rootsift import RootSift, codebook, vlad
-from protos.errors import InputError
+from delg.common.errors import InputError
+from extraction.extractors.histogram import Histogram, histogram
+from extraction.extractors.rootsift import RootSift, codebook, vlad
+from extraction.extractors.table import EXTRACTORS, build_extractor
 from tests.extraction.pictures import picture
 
 CLASSICAL = ["rootsift", "histogram", "histogram(pyramid=True)"]
@@ -150,7 +150,7 @@ def test_an_option_that_the_extractor_lacks_is_refused():
 
 def test_the_classical_extractors_need_no_keras():
     code = (
-        "import sys; from extraction.extractors import build_extractor; build_extractor('rootsift'); "
+        "import sys; from extraction.extractors.table import build_extractor; build_extractor('rootsift'); "
         "import extraction.pipeline; print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from delg.common.errors import InputError
 from delg.presets import PRESETS
 from extraction.config import OPTIONS, ExtractionConfig, fitted
-from protos.errors import InputError
 
 GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
 

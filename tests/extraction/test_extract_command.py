@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from extraction.store import FeatureStore
+from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import tree, write_picture
 
 

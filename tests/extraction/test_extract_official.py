@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import delg
-from extraction.delg_extractor import DelgExtractor, ExtractionConfig
+from extraction.extractors.delg import DelgExtractor, ExtractionConfig
+from extraction.formats.official import OfficialFiles
 from extraction.images import ImageRef, load_image
-from extraction.official import OfficialFiles
-from extraction.store import FeatureStore
+from extraction.store.reader import FeatureStore
 from protos.configs import read_delf_config
 from tests.extraction.pictures import tree, write_picture
 

@@ -13,14 +13,14 @@ from PIL import Image
 import delg
 from extraction import images
 from extraction.config import ExtractionConfig
-from extraction.delg_extractor import DelgExtractor
 from extraction.describing import describe
-from extraction.histogram import Histogram
+from extraction.extractors.delg import DelgExtractor
+from extraction.extractors.histogram import Histogram
+from extraction.extractors.rootsift import RootSift
+from extraction.formats.official_config import selected
+from extraction.formats.official_writer import Kinds
 from extraction.images import ImageRef, list_images
-from extraction.official_config import selected
-from extraction.official_writer import Kinds
-from extraction.rootsift import RootSift
-from extraction.store import FeatureStore
+from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import picture, write_picture
 from tests.test_commands import run
 

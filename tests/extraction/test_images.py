@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delg.common.errors import InputError
 from extraction.images import BadImageError, ImageRef, list_images, load_image, read_image_list
-from protos.errors import InputError
 from tests.extraction.pictures import picture, write_picture
 
 
@@ -63,9 +63,8 @@ def test_image_list(tmp_path):
         ("sub/one", str(tmp_path / "sub/one.png")),
         ("other", str(tmp_path / "other.jpg")),
     ]
-    listing.write_text("a.jpg\na.jpg\n")
-    with pytest.raises(InputError, match="Two images"):
-        read_image_list(listing, tmp_path)
+    listing.write_text("a.jpg\n./a.jpg\na.png\n")
+    assert [r.name for r in read_image_list(listing, tmp_path)] == ["a.jpg", "a.png"], "a path twice is one image"
     listing.write_text("\n")
     with pytest.raises(InputError, match="is empty"):
         read_image_list(listing)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from extraction.delg_extractor import DelgExtractor
+from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
 from extraction.pipeline import extract
-from extraction.store import FeatureStore, differing
+from extraction.store.reader import FeatureStore, differing
 from tests.extraction.pictures import write_picture
 from tests.test_commands import run
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import delg
-from extraction.delg_extractor import DelgExtractor, ExtractionConfig
+from delg.common.errors import InputError
+from extraction.extractors.delg import DelgExtractor, ExtractionConfig
 from extraction.pca import NO_PCA, Pca, Projections, attach, load_pca
 from protos.arrays import write_datum
-from protos.errors import InputError
 from tests.extraction.pictures import Counting, picture
 
 MEAN = np.array([0.1, 0.2, 0.0], np.float32)

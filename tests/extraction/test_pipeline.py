@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from extraction.describing import describe
 from extraction.images import BadImageError, ImageRef, list_images
 from extraction.pipeline import extract
-from extraction.store import FeatureStore
-from protos.errors import InputError
+from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import Counting, picture, tree, write_picture
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extraction.extractors import build_extractor
-from extraction.histogram import Histogram
+from delg.common.errors import InputError
+from extraction.extractors.histogram import Histogram
+from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import begin, extract
 from extraction.ray_engine import RUNS, write_shards_on_ray
-from extraction.store import FeatureStore
-from protos.errors import InputError
+from extraction.store.reader import FeatureStore
 from tests.extraction.deadly import Deadly, DeadlyRecipe
 from tests.extraction.pictures import tree, write_picture
 from tests.test_commands import run

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from extraction.scale_pooling import SCALE_POOLINGS, build_scale_pooling, unit
-from protos.errors import InputError
 
 VECTORS = np.array([[3.0, -4.0], [0.0, -2.0]])
 

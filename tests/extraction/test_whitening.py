@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from extraction import whitening
 from extraction.calibration import learn_whitening
-from extraction.delg_extractor import DelgExtractor
-from extraction.extractors import build_extractor
+from extraction.extractors.delg import DelgExtractor
+from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pca import Pca, Projections, attach
-from extraction.storage import packed
-from protos.errors import InputError
+from extraction.store.encoding import packed
 from tests.extraction.pictures import picture
 from tests.test_commands import run
 

@@ -1,6 +1,6 @@
 """Optimizers, moving averages, image operations and losses against the numbers of tensorflow-addons 0.23.0.
 
-``scripts/addons_oracle.sh`` rebuilds the numbers.
+``scripts/studies/addons_oracle.sh`` rebuilds the numbers.
 """
 
 import json
@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 from tests.golden.conftest import largest_difference
-from training import image_ops, metric_losses
 from training.averaging import AverageConfig, MovingAverage
+from training.input import image_ops
+from training.losses import metric
 from training.optimizers import build_optimizer
 
 DATA = Path(__file__).parents[1] / "training" / "data" / "addons.npz"
@@ -173,19 +174,19 @@ def losses(addons):
             labels, distance, margin = tf.constant(addons[f"labels/{rest[0]}"]), rest[1], float(rest[2])
             yield (
                 name,
-                lambda x, y=labels, d=distance, m=margin: metric_losses.triplet_semihard_loss(y, x, m, d),
+                lambda x, y=labels, d=distance, m=margin: metric.triplet_semihard_loss(y, x, m, d),
                 addons["embeddings"],
                 "triplet_semihard_loss",
             )
         elif kind == "npairs":
             labels = tf.constant(addons[f"labels/{rest[0]}"])
-            yield name, lambda s, y=labels: metric_losses.npairs_loss(y, s), addons["similarities"], "npairs_loss"
+            yield name, lambda s, y=labels: metric.npairs_loss(y, s), addons["similarities"], "npairs_loss"
         elif kind == "contrastive":
             same = tf.constant(addons["pairs/same"])
             margin = float(rest[0])
             yield (
                 name,
-                lambda d, y=same, m=margin: metric_losses.contrastive_loss(y, d, m),
+                lambda d, y=same, m=margin: metric.contrastive_loss(y, d, m),
                 addons["distances"],
                 "contrastive_loss",
             )
@@ -193,7 +194,7 @@ def losses(addons):
             hot = tf.constant(addons["labels/hot"])
             yield (
                 name,
-                lambda s, y=hot: metric_losses.npairs_multilabel_loss(y, s),
+                lambda s, y=hot: metric.npairs_multilabel_loss(y, s),
                 addons["similarities"],
                 "npairs_multilabel_loss",
             )

@@ -14,7 +14,7 @@ from delg.importers.job import ConvertOptions, convert, read_source
 from delg.importers.strict import gather
 from delg.numerics import l2_normalize
 from delg.presets import preset_config
-from extraction.delg_extractor import DelgExtractor
+from extraction.extractors.delg import DelgExtractor
 from tests.delg.importers.keys import released_path
 from tests.delg.importers.torch_writer import TorchFile, tensor
 from tests.golden import rule

@@ -7,7 +7,7 @@ import pytest
 
 from delg.exporting.files import export_model
 from delg.exporting.options import ExportOptions
-from extraction.saved_model import SavedModelExtractor
+from extraction.extractors.saved_model import SavedModelExtractor
 from tests.golden import rule
 from tests.golden.conftest import largest_difference, load_golden, rms
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from extraction.delg_extractor import DelgExtractor, ExtractionConfig
+from extraction.extractors.delg import DelgExtractor, ExtractionConfig
 from extraction.resize import limited_size, resize
 from tests.golden import rule
 from tests.golden.conftest import largest_difference, load_golden

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import groundtruth, landmark_metrics, metrics
-from evaluation.landmark_metrics import Prediction
+from evaluation.benchmarks import groundtruth
+from evaluation.benchmarks.protocols import Truth, revisited
 from evaluation.landmark_parts import recognition
-from evaluation.protocols import Truth, revisited
+from evaluation.metrics import gldv2, ranking
+from evaluation.metrics.gldv2 import Prediction
 from tests.golden import rule
 from tests.golden.conftest import Measured, golden_path
 
@@ -51,7 +52,7 @@ def test_all_sections_are_tested(golden):
     assert all(golden.values())
 
 
-def protocol_values(scores: metrics.Scores) -> dict[str, object]:
+def protocol_values(scores: ranking.Scores) -> dict[str, object]:
     return {
         "mAP": scores.map,
         "mP": scores.mean_precisions(),
@@ -68,7 +69,7 @@ def test_revisited(golden, measured):
         truth = [{name: np.array(sets[name], np.int64) for name in groundtruth.SETS} for sets in case["ground_truth"]]
         truths = revisited([groundtruth.Labels(None, **sets) for sets in truth])
         for protocol in PROTOCOLS:
-            scores = metrics.evaluate(case["ranks"], truths[protocol], case["kappas"])
+            scores = ranking.evaluate(case["ranks"], truths[protocol], case["kappas"])
             check(case[protocol], protocol_values(scores), set(), measured, "metrics: revisited protocol")
 
 
@@ -76,13 +77,13 @@ def test_average_precision_precision_recall_and_junk(golden, measured):
     stage = "metrics: average precision, precision, recall, junk"
     for case in golden["unit"]["average_precision"]:
         ranks = case["positive_ranks"]
-        check(case, {"ap": metrics.oxford_ap(ranks)}, {"positive_ranks"}, measured, stage)
+        check(case, {"ap": ranking.oxford_ap(ranks)}, {"positive_ranks"}, measured, stage)
     for case in golden["unit"]["adjust_positive_ranks"]:
-        adjusted = metrics.adjusted_ranks(case["positive"], case["junk"])
+        adjusted = ranking.adjusted_ranks(case["positive"], case["junk"])
         check(case, {"adjusted": adjusted}, {"positive", "junk"}, measured, stage)
     for case in golden["unit"]["precision_recall"]:
         ranks, ks = case["positive_ranks"], case["kappas"]
-        both = [[f(ranks, k) for k in ks] for f in (metrics.precision_at, metrics.recall_at)]
+        both = [[f(ranks, k) for k in ks] for f in (ranking.precision_at, ranking.recall_at)]
         check(case, {"precision_recall": both}, {"positive_ranks", "kappas"}, measured, stage)
 
 
@@ -98,7 +99,7 @@ def test_revisited_on_the_real_ground_truth(name, golden, measured):
     assert (len(truth.database), len(truth.queries)) == (case["n_images"], case["n_queries"])
     assert ranks[0, :10].tolist() == case["first_ranks_query0"]
     for protocol, truths in revisited(truth.labels).items():
-        scores, expected = metrics.evaluate(ranks, truths), case[protocol]
+        scores, expected = ranking.evaluate(ranks, truths), case[protocol]
         ours = {
             "mAP": scores.map,
             "mP@1,5,10": scores.mean_precisions(),
@@ -117,9 +118,9 @@ def test_landmark_retrieval(golden, measured):
         ours: dict[str, object] = {}
         for k in lengths:
             ours |= {
-                f"map@{k}": landmark_metrics.mean_of_valued(landmark_metrics.average_precisions(answers, asked, k)),
-                f"mean_precisions@{k}": landmark_metrics.mean_precisions(answers, asked, k),
-                f"mean_median_position@{k}": landmark_metrics.first_positions(answers, asked, k),
+                f"map@{k}": gldv2.mean_of_valued(gldv2.average_precisions(answers, asked, k)),
+                f"mean_precisions@{k}": gldv2.mean_precisions(answers, asked, k),
+                f"mean_median_position@{k}": gldv2.first_positions(answers, asked, k),
             }
         check(case, ours, {"solution", "predictions", "note"}, measured, "metrics: GLDv2 retrieval")
 
@@ -147,4 +148,4 @@ def test_recall_of_any_positive_follows_from_the_golden_ranks(golden):
             truth = Truth(np.array(positives), np.array(sets["junk"], np.int64))
             for k in case["kappas"]:
                 expected = float(bool(set(kept[:k]) & set(positives)))
-                assert metrics.evaluate([ranks], [truth], (k,)).any_recalls().tolist() == [expected]
+                assert ranking.evaluate([ranks], [truth], (k,)).any_recalls().tolist() == [expected]

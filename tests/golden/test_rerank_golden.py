@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from matching.index import search
-from matching.superglobal import SuperGlobal
+from matching.indexes.table import search
+from matching.rerankers.superglobal import SuperGlobal
 from tests.golden.conftest import largest_difference
 from tests.matching.helpers import global_source
 

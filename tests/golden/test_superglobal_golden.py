@@ -10,12 +10,12 @@ from keras import ops
 from PIL import Image
 
 import delg
+from delg.heads.pooling import build_pooling
 from delg.numerics import TORCH_EPSILON, l2_normalize
-from delg.pooling import build_pooling
 from delg.presets import CVNET_EXTRACTION, SUPERGLOBAL_EXTRACTION
 from delg.superglobal import Switches, adapted
-from extraction.delg_extractor import DelgExtractor, ExtractionConfig
 from extraction.describing import describe
+from extraction.extractors.delg import DelgExtractor, ExtractionConfig
 from extraction.images import ImageRef, load_image
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid

@@ -16,14 +16,14 @@ import tensorflow as tf
 from keras import ops
 
 import delg
-from delg.arcface import ArcFace
-from delg.pooling import GeM
+from delg.classifiers.arcface import ArcFace
+from delg.heads.pooling import GeM
 from tests.golden import rule
 from tests.golden.conftest import fill_by_rule, golden_path, largest_difference, load_golden, official_name, rms
+from training.backends.batch_normalization import fuse_batch_normalization
+from training.backends.tensorflow_step import TrainStep
 from training.computation import METRICS, StepConfig, compute
-from training.fused import fuse_batch_normalization
 from training.optimizers import build_optimizer, clip_by_global_norm
-from training.step import TrainStep
 
 PART = Path(__file__).parent / "data" / "delg_train.npz"
 LOSSES = {

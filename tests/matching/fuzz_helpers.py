@@ -5,8 +5,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from matching.source import MemorySource
-from protos.errors import InputError
 from tests.matching.helpers import local, ranking, scene, unit, view
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from matching.index import build_index
+from matching.indexes.table import build_index
 from tests.matching.helpers import unit
 
 THOROUGH = (  # every kind, set so that it misses nothing among some hundred rows

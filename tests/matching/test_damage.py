@@ -7,15 +7,15 @@ import warnings
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from extraction.images import ImageRef
-from extraction.storage import as_stored
-from extraction.store import FeatureStore
-from extraction.store_writer import StoreWriter
+from extraction.store.encoding import as_stored
+from extraction.store.reader import FeatureStore
+from extraction.store.writer import StoreWriter
 from matching import lookup
-from matching.index import INDEXES, build_index, open_index, search
-from matching.rerankers import build_reranker
+from matching.indexes.table import INDEXES, build_index, open_index, search
+from matching.rerankers.table import build_reranker
 from matching.source import MemorySource
-from protos.errors import InputError
 from tests.matching.fuzz_helpers import check_ranked, images_of, refused
 from tests.matching.helpers import unit
 from tests.matching.index_helpers import Store, clustered

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from matching.draw import GAP, draw_matches, write_picture
-from protos.errors import InputError
 
 LEFT = np.full((40, 60, 3), 20, np.uint8)
 RIGHT = np.full((90, 50, 3), [10, 60, 90], np.uint8)

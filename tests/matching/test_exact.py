@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from matching.index import search, unranked
+from delg.common.errors import InputError
 from matching.indexes import exact
-from protos.errors import InputError
+from matching.indexes.table import search, unranked
 
 
 @pytest.fixture

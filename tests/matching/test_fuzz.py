@@ -7,16 +7,16 @@ where it is one of many local features, match nothing.
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from extraction.features import Features
-from extraction.storage import as_stored
-from extraction.store import check_settings
+from extraction.store.encoding import as_stored
+from extraction.store.reader import check_settings
 from matching import lookup
-from matching.geometry import MODELS
-from matching.index import INDEXES, build_index, search
-from matching.ransac import Ransac
-from matching.rerankers import RERANKERS, build_reranker
+from matching.indexes.table import INDEXES, build_index, search
+from matching.local.geometry import MODELS
+from matching.rerankers.ransac import Ransac
+from matching.rerankers.table import RERANKERS, build_reranker
 from matching.source import MemorySource
-from protos.errors import InputError
 from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
 from tests.matching.helpers import global_source, local, ranking, scene, unit
 from tests.matching.index_helpers import Store, clustered

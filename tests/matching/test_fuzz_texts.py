@@ -5,10 +5,10 @@ import inspect
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from matching.draw import draw_matches
-from matching.index import INDEXES, build_index
-from matching.rerankers import RERANKERS, build_reranker
-from protos.errors import InputError
+from matching.indexes.table import INDEXES, build_index
+from matching.rerankers.table import RERANKERS, build_reranker
 from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
 from tests.matching.index_helpers import Store
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from matching import alpha_qe, candidates
-from matching.alpha_dba import AlphaDBA
-from matching.alpha_qe import AlphaQE
-from matching.diffusion import Diffusion
-from matching.index import search
-from matching.k_reciprocal import KReciprocal
-from matching.superglobal import SuperGlobal
-from protos.errors import InputError
+from delg.common.errors import InputError
+from matching.indexes.table import search
+from matching.rerankers import alpha_qe, candidates
+from matching.rerankers.alpha_dba import AlphaDBA
+from matching.rerankers.alpha_qe import AlphaQE
+from matching.rerankers.diffusion import Diffusion
+from matching.rerankers.k_reciprocal import KReciprocal
+from matching.rerankers.superglobal import SuperGlobal
 from tests.matching.helpers import global_source, ranking, unit
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from extraction.describing import describe
-from extraction.extractors import build_extractor
+from extraction.extractors.table import build_extractor
 from extraction.images import ImageRef
-from matching import geometry, reference
-from matching.local import match
+from matching.local import geometry
+from matching.local import released as reference
+from matching.local.matching import match
 from tests.matching.helpers import GOLDEN
 
 GRAF = GOLDEN.parent / "pairs" / "graf"

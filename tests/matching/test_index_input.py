@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from matching.index import INDEXES, build_index, open_index
+from delg.common import spec
+from delg.common.errors import InputError
 from matching.indexes import base, manifest, rows
-from protos import spec
-from protos.errors import InputError
+from matching.indexes.table import INDEXES, build_index, open_index
 from tests.matching.helpers import unit
 from tests.matching.index_helpers import THOROUGH, Store, built, clustered, queries, ranked, store  # noqa: F401
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from matching import lookup
-from matching.index import build_index
+from matching.indexes.table import build_index
 from matching.lookup import parse_crop
-from matching.rerankers import build_reranker
+from matching.rerankers.table import build_reranker
 from matching.source import MemorySource
-from protos.errors import InputError
 from tests.matching.helpers import global_source, local, scene, view
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.extractors import build_extractor
+from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
 

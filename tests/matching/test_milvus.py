@@ -7,9 +7,9 @@ import socket
 import numpy as np
 import pytest
 
-from matching.index import build_index, open_index
+from delg.common.errors import InputError
 from matching.indexes import milvus
-from protos.errors import InputError
+from matching.indexes.table import build_index, open_index
 from tests.matching.helpers import unit
 from tests.matching.index_helpers import Store, clustered, ranked
 

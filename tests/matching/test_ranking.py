@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from matching.heads import with_heads
 from matching.ranking import Ranking
+from matching.rerankers.top_k import with_heads
 from tests.matching.helpers import ranking
 
 INF = np.inf

@@ -3,9 +3,9 @@ import os
 import cv2
 import pytest
 
+from delg.common.errors import InputError
 from matching import threads
 from matching.threads import available, single_threaded
-from protos.errors import InputError
 
 
 def test_available_threads():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from protos import arrays
 from protos.datum_pb2 import DatumProto, FloatList
-from protos.errors import InputError
 
 # shape {dim: 2}, float_list {value: 1.0, -2.0}: field 1 and field 2 of the datum, each a message with a packed list
 TWO_FLOATS = bytes.fromhex("0a03 0a01 02 120a 0a08 0000803f 000000c0")

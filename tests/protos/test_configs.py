@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+from delg.common.errors import InputError
 from protos import aggregation_config_pb2, box_pb2, configs, datum_pb2, delf_config_pb2, feature_pb2
-from protos.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 MODULES = [datum_pb2, feature_pb2, box_pb2, aggregation_config_pb2, delf_config_pb2]
@@ -87,10 +87,10 @@ def test_a_wrong_field_ends_in_one_sentence(tmp_path, text, why):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "config.pbtxt").write_bytes(b"\xff\xfe")
-    for path in (tmp_path / "none.pbtxt", tmp_path / "config.pbtxt"):
-        with pytest.raises(InputError, match="cannot be read as UTF-8 text"):
-            configs.read_delf_config(path)
+    (tmp_path / "config.pbtxt").write_bytes(b"max_image_size: 9\n# caf\xe9")
+    for name in ("none.pbtxt", r"config\.pbtxt, line 2"):
+        with pytest.raises(InputError, match=name):
+            configs.read_delf_config(tmp_path / name.partition(",")[0].replace("\\", ""))
 
 
 RELEASED = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from protos import local_features
-from protos.errors import InputError
 from protos.feature_pb2 import DelfFeatures
 
 # feature {descriptor {shape {dim: 1} float_list {value: 1.0}} x: 2.0 y: 1.0 scale: 0.5 orientation: 0.0 strength: 4.0}

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matching.index import search
-from matching.superglobal import SuperGlobal
+from matching.indexes.table import search
+from matching.rerankers.superglobal import SuperGlobal
 from scripts.bench import measure, run, superglobal_rerank
 
 ROOT = Path(__file__).parents[2]

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 import delg
+from delg.common.errors import InputError
+from delg.common.files import read_json, write_json
 from delg.presets import RELEASED_EXTRACTION
-from evaluation.catalogue import CATALOGUE
-from evaluation.claimed import OPTIONS, protocol_of
-from evaluation.published import MODELS, rerankers_of
-from extraction.store import FeatureStore
-from protos.errors import InputError
-from protos.files import read_json, write_json
+from evaluation.data.catalogue import CATALOGUE
+from evaluation.run.published_protocol import OPTIONS, protocol_of
+from evaluation.run.published_values import MODELS, rerankers_of
+from extraction.store.reader import FeatureStore
 from scripts import published
 from tests.evaluation.test_fetch import archive, server  # noqa: F401
 from tests.extraction.tensorflow_models import write_tf1
@@ -139,7 +139,7 @@ def test_converted_weights_get_their_table(server, tmp_path):  # noqa: F811
             ["roxford5k+r1m", "superglobal_r101"],
             "No photos of roxford5k+r1m are known to delg-fetch, which has those of",
         ),
-        (["roxford5k", "delg_r50_gldv1", "--catalogue=none.json"], "none.json cannot be read as JSON"),
+        (["roxford5k", "delg_r50_gldv1", "--catalogue=none.json"], "none.json cannot be read"),
         (["roxford5k", "delg_r50_gldv1", "--offline"], "is not there, and --offline asks no server"),
     ],
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.pictures import write_folders
-from training.shards import RecordsConfig, write_records
-from training.sources import from_folders
+from training.records.shards import RecordsConfig, write_records
+from training.records.sources import from_folders
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from keras import ops
 from tests.training.pictures import picture
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.averaging import AverageConfig, MovingAverage
-from training.engine import engine
+from training.backends.engine import engine
 from training.optimizers import build_optimizer
 
 BATCH, STEPS, RATE = 8, 5, 0.005

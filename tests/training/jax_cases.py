@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training import five_steps
 from tests.training.tiny import SIZE, tiny_model
 from training.averaging import MovingAverage
+from training.backends.jax_distribution import Devices, build_strategy, share_of
+from training.backends.jax_step import TrainStep, compile_validation_step
 from training.diagnosis import NotFiniteError
-from training.global_losses import build_global_loss, check_global_loss
-from training.jax_distribution import Devices, build_strategy, share_of
-from training.jax_step import TrainStep, compile_validation_step
+from training.losses.global_descriptor import build_global_loss, check_global_loss
 from training.schedules import build_schedule
 from training.trainer import Trainer, TrainerConfig
 

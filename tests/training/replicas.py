@@ -14,15 +14,15 @@ from keras import ops
 import delg
 from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
 from training.assembly import start_weights
-from training.augment import Augmentation
 from training.averaging import AverageConfig
+from training.backends.tensorflow_distribution import build_strategy, share_of
 from training.computation import forward
 from training.diagnosis import NotFiniteError
-from training.distribution import build_strategy, share_of
+from training.input.augment import Augmentation
+from training.input.pipeline import InputConfig, load_cache, training_batches
 from training.optimizers import build_optimizer
 from training.options import TrainOptions
-from training.pipeline import InputConfig, load_cache, training_batches
-from training.recordset import open_records
+from training.records.recordset import open_records
 from training.schedules import build_schedule
 from training.trainer import Trainer, TrainerConfig
 

@@ -7,17 +7,17 @@ import tensorflow as tf
 from keras import ops
 
 import delg
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
-from training.augment import Augmentation
 from training.averaging import AverageConfig, MovingAverage
+from training.backends.tensorflow_step import TrainStep
+from training.input.augment import Augmentation
+from training.input.pipeline import InputConfig, load_cache, training_batches
 from training.job import run
 from training.optimizers import build_optimizer
 from training.options import TrainOptions
-from training.pipeline import InputConfig, load_cache, training_batches
-from training.recordset import open_records
+from training.records.recordset import open_records
 from training.schedules import build_schedule
-from training.step import TrainStep
 from training.trainer import Trainer, TrainerConfig
 
 BATCH = 16

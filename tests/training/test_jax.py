@@ -11,9 +11,9 @@ import pytest
 from keras import ops
 
 import delg
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training import five_steps
-from tests.training.test_distribution import finish, free_ports
+from tests.training.backends.test_tensorflow_distribution import finish, free_ports
 from tests.training.test_resume import ROOT, curves, killed_at, start
 from training.job import run
 from training.options import TrainOptions
@@ -155,6 +155,6 @@ def test_a_run_stays_on_its_backend(tmp_path, records_dir, monkeypatch):
 
 
 def test_the_step_needs_no_tensorflow():
-    names = "training.jax_step, training.assembly, training.optimizers, scripts.bench.arithmetic"
+    names = "training.backends.jax_step, training.assembly, training.optimizers, scripts.bench.arithmetic"
     done = ran("-c", f"import sys, {names}\nprint('tensorflow' in sys.modules)", KERAS_BACKEND="jax")
     assert done.stdout.strip() == "False", done.stderr

@@ -16,7 +16,7 @@ import pytest
 from keras import ops
 
 import delg
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training.pictures import write_folders
 from tests.training.tiny import tiny_model
 from training.assembly import check_model
@@ -203,7 +203,9 @@ def test_another_backend_is_refused():
 
 
 def test_the_input_pipeline_is_measured_alone(records_dir, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("training.pipeline.measure_input", lambda dataset, size: float(len(next(iter(dataset))[1])))
+    monkeypatch.setattr(
+        "training.input.pipeline.measure_input", lambda dataset, size: float(len(next(iter(dataset))[1]))
+    )
     run(replace(options(records_dir, tmp_path), logdir=None, benchmark_input=True))
     assert "input pipeline alone: 8 images/s (cached, 32 px)" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

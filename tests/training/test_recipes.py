@@ -12,9 +12,9 @@ from keras import ops
 
 import delg
 import training.configs
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training.tiny import tiny_model
-from training.augment import build_augmentation
+from training.input.augment import build_augmentation
 from training.job import augmentation_text, model_overrides, run
 from training.optimizers import build_optimizer
 from training.options import TrainOptions

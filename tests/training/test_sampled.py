@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from protos.errors import InputError
-from tests.training.test_step import IMAGES, LABELS, numbers
+from delg.common.errors import InputError
+from tests.training.backends.test_tensorflow_step import IMAGES, LABELS, numbers
 from tests.training.tiny import step_config, tiny_model
 from training.averaging import AverageConfig, MovingAverage
+from training.backends.tensorflow_step import TrainStep
 from training.computation import METRICS, compute
 from training.optimizers import build_optimizer
 from training.sampled import SampledHead
-from training.step import TrainStep
 
 RULE = "sgd(momentum=0.9, weight_decay=0.01)"
 

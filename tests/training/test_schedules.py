@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 from training.optimizers import build_optimizer, clip_by_global_norm
 from training.schedules import build_schedule
 

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from protos.errors import InputError
-from tests.training.test_step import IMAGES, LABELS, numbers
+from delg.common.errors import InputError
+from tests.training.backends.test_tensorflow_step import IMAGES, LABELS, numbers
 from tests.training.test_trainer import batches, trainer  # noqa: F401
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.assembly import precision
+from training.backends.tensorflow_step import TrainStep
 from training.computation import METRICS, forward, trained
 from training.job import run
-from training.losses import delg_losses
+from training.losses.delg import delg_losses
 from training.optimizers import build_optimizer
 from training.options import TrainOptions
-from training.step import TrainStep
 
 
 def made(model, optimizer: str = "sgd(momentum=0.9)", **settings) -> TrainStep:

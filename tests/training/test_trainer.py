@@ -8,18 +8,18 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training.tiny import SIZE, step_config, tiny_model
-from training.augment import Augmentation
+from training.backends.tensorflow_step import compile_validation_step
 from training.checkpoints import Checkpoints
 from training.diagnosis import NotFiniteError
+from training.input.augment import Augmentation
+from training.input.pipeline import InputConfig, load_cache, training_batches, validation_batches
 from training.optimizers import build_optimizer
-from training.pipeline import InputConfig, load_cache, training_batches, validation_batches
 from training.progress import Progress, duration
-from training.recordset import open_records
+from training.records.recordset import open_records
 from training.runs import check_run, finish_run, is_finished, start_run
 from training.schedules import build_schedule
-from training.step import compile_validation_step
 from training.trainer import Trainer, TrainerConfig
 
 BATCH = 16

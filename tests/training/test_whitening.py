@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 import delg
-from protos.errors import InputError
+from delg.common.errors import InputError
 from tests.training.tiny import SIZE, tiny_model
 from training.assembly import start_weights
-from training.augment import Augmentation
+from training.input.augment import Augmentation
+from training.input.pipeline import InputConfig, training_batches
 from training.options import TrainOptions
-from training.pipeline import InputConfig, training_batches
-from training.recordset import open_records
+from training.records.recordset import open_records
 from training.whitening import start_from_pca, whitening
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import delg
+from delg.common.errors import InputError
+from delg.common.files import sha256
 from delg.importers.detect import detect
 from delg.importers.formats import FORMATS
 from delg.importers.job import KERAS, TORCH, ConvertOptions, convert, read_source
 from delg.importers.keras_h5 import MEAN_BGR, for_our_input, keras_applications
 from delg.importers.strict import check, gather, shapes_of
 from delg.importers.tensorflow_weights import checkpoint_prefix
-from protos.errors import InputError
-from protos.files import sha256
 from tests.delg.importers.keys import load_keys, torch_keys
 from tests.delg.importers.test_sources import NOTHING
 from tests.delg.importers.torch_writer import TorchFile, tensor, zeros

@@ -5,10 +5,10 @@ import re
 import pytest
 
 import delg
+from delg.common.errors import InputError
 from delg.importers.names import VALUE
 from delg.importers.strict import check, shapes_of
 from delg.importers.torch_weights import cvnet
-from protos.errors import InputError
 from tests.delg.importers.keys import torch_keys
 from tests.delg.importers.test_sources import official, released, torch_file
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import delg
+from delg.common.errors import InputError
 from delg.importers.names import VALUE
 from delg.importers.source import Source, Stored
 from delg.importers.strict import assign, check, gather, shapes_of
 from delg.importers.tensorflow_names import CheckpointKeys, VariableNames
 from delg.importers.tensorflow_weights import source_of
 from delg.importers.torch_weights import cvnet, delg_pytorch, prefix_of, superglobal, torch_format
-from protos.errors import InputError
 from tests.delg.importers.keys import deeper, load_keys, torch_keys, torch_r101
 from tests.delg.importers.torch_writer import SavedStorage, TorchFile, zeros
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from delg.common.errors import InputError
 from delg.importers.torch_file import is_torch_file, read_torch, state_dict
 from delg.importers.torch_pickle import PARTS, Storage, StorageType, Tensor, TensorUnpickler
-from protos.errors import InputError
 from tests.delg.importers.torch_writer import MAGIC_NUMBER, SavedStorage, SavedTensor, TorchFile, tensor, zeros
 
 DATA = Path(__file__).parent / "data"

@@ -1,0 +1,1 @@
+"""Backbones: networks from images to feature maps, chosen by name in :mod:`delg.backbones.table`."""

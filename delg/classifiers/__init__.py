@@ -1,0 +1,1 @@
+"""Classifiers of the global descriptor; training uses them, extraction does not."""

@@ -1,0 +1,1 @@
+"""Heads: global poolings and the local head, chosen by name."""

@@ -1,0 +1,1 @@
+"""Data of benchmarks: catalogue, downloads, checks of folders."""

@@ -1,0 +1,200 @@
+"""Verifies a benchmark's data folder before any work: what is missing, what is extra, what has changed.
+
+Hashes are those of ``SHA256SUMS`` in the data folder, lines ``HASH  PATH`` as ``sha256sum`` writes and checks them; and
+of the ground truth files that are the same for everybody, the known ones.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from delg.common.errors import InputError
+from delg.common.files import files_below, sha256, write_text
+from delg.common.image_lists import spelled
+from delg.common.progress import progress_bar
+from delg.common.text_files import read_lines
+from evaluation.benchmarks.base import Benchmark, missing_images
+from extraction.images import SUFFIXES
+
+SUMS = "SHA256SUMS"
+LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line
+LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+KNOWN = {  # ground truth as released by the authors of the revisited benchmarks
+    "gnd_roxford5k.pkl": "ba7967754bd2d7d2210a5799f9c45ad5835e269a80ef9d3eba44caa35816c471",
+    "gnd_rparis6k.pkl": "d2e729a5293dda7dda8a15c8383424a42e4964a2c4cfea2f32fa85d11d2df499",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found.
+
+    Attributes:
+      images: how many images the benchmark has.
+      missing: paths that it expects.
+      extra: image files of the folder that it does not use; no fault.
+      changed: files whose hash is not the expected one, or that cannot be read.
+      hashed: how many files were compared.
+    """
+
+    images: int
+    missing: list[str]
+    extra: list[str]
+    changed: list[str]
+    hashed: int
+
+
+def check(benchmark: Benchmark, data_dir: str) -> Check:
+    """Compares a data folder with the benchmark and with its hashes.
+
+    Args:
+      benchmark: says which images there are.
+      data_dir: the folder.
+
+    Returns:
+      What was found.
+
+    Raises:
+      InputError: ``SHA256SUMS`` is there and not of its form.
+    """
+    images = [*benchmark.queries, *benchmark.database]
+    used = {os.path.realpath(image.path) for image in images}
+    extra = [os.fspath(p) for p in _images(Path(data_dir)) if os.path.realpath(p) not in used]
+    expected = read_sums(Path(data_dir))
+    for name, digest in KNOWN.items():
+        if (Path(data_dir) / name).is_file():
+            expected.setdefault(name, digest)
+    missing = missing_images(images)
+    lost = [os.fspath(Path(data_dir) / name) for name in expected if not (Path(data_dir) / name).is_file()]
+    missing += sorted(set(lost) - set(missing))
+    there = {name: digest for name, digest in expected.items() if (Path(data_dir) / name).is_file()}
+    changed = [
+        os.fspath(Path(data_dir) / name)
+        for name, digest in progress_bar(there.items(), desc="hashes", unit="file", total=len(there), disable=not there)
+        if _digest(Path(data_dir) / name) != digest
+    ]
+    return Check(len(set(used)), missing, extra, changed, len(there))
+
+
+def read_sums(data_dir: Path) -> dict[str, str]:
+    """Hash of each path below the folder, from its ``SHA256SUMS``; nothing where there is none.
+
+    Raises:
+      InputError: the file is not of its form.
+    """
+    path = data_dir / SUMS
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in read_lines(path):
+        match = LINE.fullmatch(line)
+        if match is None:
+            raise InputError(f"{path}, line {number}: expected a SHA-256 and a path. Received: {line[:80]!r}")
+        found[spelled(data_dir, match[2])] = match[1]
+    return found
+
+
+def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
+    """Writes ``SHA256SUMS`` of the benchmark's images, and of the lists and ground truth files beside them.
+
+    Lines of other files that are there stay: two tasks may share a folder.
+
+    Args:
+      benchmark: whose images; all must be there.
+      data_dir: the folder; images that lie outside of it are left out.
+
+    Returns:
+      The file.
+
+    Raises:
+      InputError: images are missing.
+    """
+    benchmark.check_images()
+    root = Path(data_dir)
+    files = {Path(image.path) for image in (*benchmark.queries, *benchmark.database)}
+    files |= {path for path in root.iterdir() if path.suffix in (".pkl", ".mat", ".csv", ".npz")}
+    inside = sorted(path.relative_to(root).as_posix() for path in files if path.is_relative_to(root))
+    known = {name: digest for name, digest in read_sums(root).items() if (root / name).is_file()}
+    known |= {name: sha256(root / name) for name in progress_bar(inside, desc="hashes", unit="file")}
+    write_text(root / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())))
+    return root / SUMS
+
+
+def report(benchmark: Benchmark, data_dir: str, say: Callable[[str], None] = print) -> None:
+    """Says what a check found.
+
+    Raises:
+      InputError: images are missing or files have changed; names the first and counts the others.
+    """
+    found = check(benchmark, data_dir)
+    say(
+        f"{benchmark.name}: {len(benchmark.queries)} queries, {len(benchmark.database)} database images, "
+        f"{found.images} files; {len(found.missing)} missing, {len(found.changed)} changed of {found.hashed} hashed, "
+        f"{len(found.extra)} extra."
+    )
+    if not found.hashed:
+        say(f"  no hashes were compared: {data_dir} has no {SUMS} (--write_sums makes one).")
+    _tell(found, f"The data folder {data_dir}", say)
+
+
+def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
+    """Says whether the photos of a folder of distractors are those of its list, which is in it or beside it.
+
+    Raises:
+      InputError: there is no list that can be read; or photos are missing or empty: names the first and counts the
+        others.
+    """
+    place = Path(folder)
+    lists = [path for path in (place / LIST, place.parent / LIST) if path.is_file()]
+    if not lists:
+        raise InputError(f"There is no {LIST} in {place} or beside it; delg-fetch revisitop1m brings it.")
+    names = [spelled(place, line) for _, line in read_lines(lists[0])]
+    sizes = {name: _size(place / name) for name in progress_bar(names, desc="photos", unit="file")}
+    used = {os.path.realpath(place / name) for name in names}
+    found = Check(
+        len(sizes),
+        [os.fspath(place / name) for name, size in sizes.items() if size is None],
+        [os.fspath(path) for path in _images(place) if os.path.realpath(path) not in used],
+        [os.fspath(place / name) for name, size in sizes.items() if size == 0],
+        0,
+    )
+    say(
+        f"distractors: {found.images} photos; {len(found.missing)} missing, {len(found.changed)} empty, "
+        f"{len(found.extra)} extra (no hashes of them are published)."
+    )
+    _tell(found, f"The folder of distractors {place}", say)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def _tell(found: Check, place: str, say: Callable[[str], None]) -> None:
+    """Names some files of each kind, and fails where a set is not whole."""
+    for kind in ("missing", "changed", "extra"):
+        listed = getattr(found, kind)
+        for path in listed[:5]:
+            say(f"  {kind}: {path}")
+        if len(listed) > 5:
+            say(f"  {kind}: and {len(listed) - 5} more")
+    if found.missing or found.changed:
+        raise InputError(
+            f"{place} is not whole: {len(found.missing)} files are missing and {len(found.changed)} "
+            f"have changed; the first is {(found.missing or found.changed)[0]}."
+        )
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files below a folder, sorted."""
+    return sorted(path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
+
+
+def _digest(path: Path) -> str | None:
+    """A file's SHA-256; None where it cannot be read."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None

@@ -1,0 +1,183 @@
+"""Downloads that survive connections that drop: what has come is kept, the rest is asked for, the whole is hashed.
+
+``.NAME.part`` holds the bytes so far, ``.NAME.part.json`` what file of which server they are of. A server that cannot
+resume, or whose file has changed, starts again. An answer whose end is not told is taken only where a hash proves it.
+"""
+
+import contextlib
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from delg.common.errors import InputError, first_line
+from delg.common.files import read_json, sha256, write_json
+from delg.common.progress import progress_bar
+
+ATTEMPTS = 6  # in a row that bring nothing new, of one address
+TIMEOUT = 30.0  # seconds without a byte
+CHUNK = 1 << 18
+SCHEMES = ("http://", "https://")
+RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+CUT = "the connection ends too early"
+ENDLESS = "the server does not say how long the file is, and no hash in SHA256SUMS tells a cut from its end"
+
+
+def download(
+    urls: Sequence[str],
+    path: Path,
+    digest: str | None = None,
+    *,
+    proved: bool = False,
+    pause: Callable[[float], None] = time.sleep,
+) -> str:
+    """Brings a file from the first of some addresses that has it whole.
+
+    Args:
+      urls: addresses, mirrors after the first.
+      path: where the file goes; it appears when it is whole and its hash is right.
+      digest: the SHA-256 that is expected; None for any.
+      proved: without a digest, the caller proves otherwise that the file is whole.
+      pause: waits for seconds between attempts.
+
+    Returns:
+      The file's SHA-256.
+
+    Raises:
+      InputError: no address gives the file, or its hash is another; bytes that may still be of use are kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    for url in urls:
+        if not url.startswith(SCHEMES):
+            raise InputError(f"Expected an address that starts with http:// or https://. Received: {url}")
+        try:
+            _bring(url, path, proved or digest is not None, pause)
+        except _FailedError as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        part = _part(path)
+        found = sha256(part)
+        _note(path).unlink(missing_ok=True)
+        if digest in (None, found):
+            part.replace(path)
+            return found
+        part.unlink()
+        reasons.append(f"{url}: its SHA-256 is {found}, expected is {digest}")
+    raise InputError(f"{path.name} cannot be had. {'; '.join(reasons)}.")
+
+
+class _FailedError(Exception):
+    """An address does not give its file."""
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part.json")
+
+
+def _bring(url: str, path: Path, proved: bool, pause: Callable[[float], None]) -> None:
+    """Asks until the part is whole; gives up after attempts in a row that brought nothing."""
+    fruitless, reason = 0, ""
+    while fruitless < ATTEMPTS:
+        before = _size(path)
+        try:
+            if _attempt(url, path, proved):
+                return
+            reason = CUT
+        except urllib.error.HTTPError as error:
+            reason = f"the server answers {error.code} {error.reason}"
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                if _is_all(error.headers, url, path):
+                    return
+                _part(path).unlink(missing_ok=True)
+            elif error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
+                break
+        except (ValueError, http.client.InvalidURL) as error:
+            reason = f"no address ({first_line(error)})"
+            break
+        except (OSError, http.client.HTTPException) as error:
+            reason = CUT if isinstance(error, http.client.IncompleteRead) else first_line(error)
+        fruitless = 0 if _size(path) > before else fruitless + 1
+        if fruitless:
+            pause(min(2.0 ** (fruitless - 1), 30.0))
+    raise _FailedError(reason)
+
+
+def _size(path: Path) -> int:
+    return _part(path).stat().st_size if _part(path).is_file() else 0
+
+
+def _is_all(headers: Any, url: str, path: Path) -> bool:
+    """Whether a server has no more than the bytes so far, and still of that file; a run was killed while it hashed."""
+    known, size = _known(url, path), _size(path)
+    same = bool(known) and _tag(headers) in (None, known["tag"])
+    return same and size > 0 and headers.get("Content-Range") == f"bytes */{size}"
+
+
+def _attempt(url: str, path: Path, proved: bool) -> bool:
+    """One request for what is missing; True when the file is whole."""
+    known = _known(url, path)
+    start = _size(path) if known else 0
+    headers = {"User-Agent": "delg-fetch"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": known["tag"]}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+        resumed = answer.status == http.client.PARTIAL_CONTENT
+        total = _total(answer, start if resumed else 0)
+        if total is None and not answer.chunked and not proved:
+            raise _FailedError(ENDLESS)
+        tag = _tag(answer.headers)
+        if resumed and tag not in (None, known["tag"]):  # a rest may come without its date (RFC 9110, 15.3.7)
+            _part(path).unlink(missing_ok=True)
+            raise OSError("the file changed on the server")
+        if not resumed:
+            _part(path).unlink(missing_ok=True)  # before the note, which must not be of other bytes
+            write_json(_note(path), {"url": url, "tag": tag})
+        with _part(path).open("ab" if resumed else "wb") as file:
+            _copy(answer, file, start if resumed else 0, total, path.name)
+    size = _size(path)
+    if total is not None and size > total:
+        raise OSError("more bytes came than were announced")
+    return total is None or size == total
+
+
+def _total(answer: Any, start: int) -> int | None:
+    """Bytes of the whole file, as the answer says; None where it does not."""
+    found = RANGE.match(answer.headers.get("Content-Range", ""))
+    if answer.status == http.client.PARTIAL_CONTENT:
+        if found is None or int(found[1]) != start:
+            raise OSError("the server sends another part than was asked for")
+        if found[2] != "*":
+            return int(found[2])
+    return None if answer.length is None else int(answer.length) + start
+
+
+def _known(url: str, path: Path) -> dict[str, Any]:
+    """What the bytes so far are of; nothing where they cannot be continued from this address."""
+    with contextlib.suppress(InputError):
+        note = read_json(_note(path))
+        if isinstance(note, dict) and note.get("url") == url and note.get("tag"):
+            return note
+    return {}
+
+
+def _tag(headers: Any) -> str | None:
+    """What tells that the server's file is still the same: a strong ETag, else the date."""
+    tag = headers.get("ETag")
+    return str(tag) if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+
+
+def _copy(answer: Any, file: BinaryIO, start: int, total: int | None, name: str) -> None:
+    """Writes the answer as it comes; what came before a connection dropped stays written."""
+    with progress_bar(total=total, initial=start, unit="B", unit_scale=True, desc=name) as bar:
+        while chunk := answer.read1(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))

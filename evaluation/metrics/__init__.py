@@ -1,0 +1,1 @@
+"""Metrics: ranking quality, GLDv2 scores, inlier accuracy."""

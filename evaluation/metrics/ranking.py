@@ -1,0 +1,231 @@
+"""Quality of a ranking, by the definitions of the revisited Oxford and Paris benchmarks.
+
+Ranks are 0-based positions. Junk is neither right nor wrong: the positives move up by the number of junk images
+before them. Average precision is the area under the precision-recall curve with trapezoids, as released (not the
+finite sum of other libraries, which is lower). Queries without positives have no value and no part in the means.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from delg.common.errors import InputError
+from evaluation.benchmarks.protocols import Truth
+
+KS = (1, 5, 10)
+CUTS = (
+    "whole",
+    "revisited",
+    "delg",
+)  # how a ranking without some positives is scored, see :func:`evaluate`
+Values = NDArray[np.float64]
+
+
+def adjusted_ranks(positives: ArrayLike, junk: ArrayLike) -> NDArray[np.int64]:
+    """Ranks of the positives after the junk is taken out.
+
+    Args:
+      positives: 0-based ranks of the positives.
+      junk: 0-based ranks of the junk images.
+
+    Returns:
+      Increasing ranks, each lowered by the number of junk images before it.
+
+    >>> adjusted_ranks([0, 2, 6], [1, 4]).tolist()
+    [0, 1, 4]
+    """
+    ranks = np.sort(np.asarray(positives, np.int64))
+    return ranks - np.searchsorted(np.sort(np.asarray(junk, np.int64)), ranks)
+
+
+def oxford_ap(ranks: ArrayLike, num_positives: int | None = None) -> float:
+    """Average precision with trapezoids: ``sum_i (i / r_i + (i + 1) / (r_i + 1)) / 2 / n``, where ``0 / 0`` is 1.
+
+    Args:
+      ranks: 0-based ranks of the positives that were found, increasing.
+      num_positives: how many there are; those that are not in the ranking count as never found.
+
+    Returns:
+      A number in [0, 1]; 0 when there are no positives.
+
+    Two positives at ranks 0 and 2: the trapezoids are (1 + 1) / 2 and (1/2 + 2/3) / 2.
+
+    >>> round(oxford_ap([0, 2]), 6) == round((1 + 7 / 12) / 2, 6)
+    True
+    """
+    r = np.asarray(ranks, np.float64)
+    n = len(r) if num_positives is None else num_positives
+    if n == 0:
+        return 0.0
+    i = np.arange(len(r))
+    before = np.where(r == 0, 1.0, i / np.maximum(r, 1.0))
+    return float(np.sum((before + (i + 1) / (r + 1)) / 2) / n)
+
+
+def precision_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> float:
+    """Share of positives in the first ``min(k, last positive's position)`` results, as released.
+
+    Args:
+      ranks: 0-based ranks of the positives that were found, increasing.
+      k: length of the list that is looked at.
+      num_positives: how many there are; when some were not found, the last position lies beyond every ``k``. None for
+        as many as were found.
+
+    Returns:
+      A number in [0, 1]; 0 when none was found.
+
+    >>> precision_at([0, 2], 10)
+    0.6666666666666666
+    """
+    r = np.asarray(ranks, np.int64)
+    if len(r) == 0:
+        return 0.0
+    depth = k if num_positives is not None and len(r) < num_positives else min(k, int(r[-1]) + 1)
+    return float(np.count_nonzero(r < depth) / depth)
+
+
+def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> float:
+    """Share of the positives that stand in the first ``k`` results.
+
+    >>> recall_at([0, 2], 1)
+    0.5
+    """
+    r = np.asarray(ranks, np.int64)
+    n = len(r) if num_positives is None else num_positives
+    return float(np.count_nonzero(r < k) / n) if n else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Quality of one ranking under one protocol, as fractions.
+
+    Attributes:
+      ap: ``(Q,)`` average precision of each query; NaN where it has no positives.
+      precisions: ``(Q, len(ks))``.
+      recalls: ``(Q, len(ks))``.
+      ks: the list lengths of the columns.
+    """
+
+    ap: Values
+    precisions: Values
+    recalls: Values
+    ks: tuple[int, ...] = KS
+
+    @property
+    def map(self) -> float:
+        """Mean average precision; NaN when no query has a positive."""
+        return float(_mean(self.ap))
+
+    def mean_precisions(self) -> Values:
+        """``(len(ks),)`` mean precision at each ``k``."""
+        return _mean(self.precisions)
+
+    def mean_recalls(self) -> Values:
+        """``(len(ks),)`` mean recall at each ``k``."""
+        return _mean(self.recalls)
+
+    def hits(self) -> Values:
+        """``(Q, len(ks))``: 1 where any positive is in the first ``k``, else 0; NaN where there are no positives."""
+        return np.where(np.isnan(self.recalls), np.nan, self.recalls > 0)
+
+    def any_recalls(self) -> Values:
+        """``(len(ks),)`` Recall@k of place recognition: the share of queries with any positive in the first ``k``.
+
+        The measure of NetVLAD (arXiv 1511.07247, section 5.1). Queries without positives have no part, as in the code
+        of MSLS; NaN when there is no other.
+        """
+        return _mean(self.hits())
+
+    def percent_hits(self) -> dict[str, list[float]]:
+        """``{"R@1", ...}``: 100 or 0 of each query, whose means are :meth:`percent_any_recalls`."""
+        return {f"R@{k}": (100 * column).tolist() for k, column in zip(self.ks, self.hits().T)}
+
+    def percent(self) -> dict[str, float]:
+        """``{"mAP", "mP@1", ...}`` in percent, full precision."""
+        named = {f"mP@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_precisions())}
+        return {"mAP": 100 * self.map, **named}
+
+    def percent_recalls(self) -> dict[str, float]:
+        """``{"mR@1", ...}`` in percent, full precision."""
+        return {f"mR@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_recalls())}
+
+    def percent_any_recalls(self) -> dict[str, float]:
+        """``{"R@1", ...}`` in percent, full precision."""
+        return {f"R@{k}": 100 * float(value) for k, value in zip(self.ks, self.any_recalls())}
+
+
+def _mean(values: Values) -> Values:
+    """Mean over the queries that have a value."""
+    valid = ~np.isnan(values.reshape(len(values), -1)).any(axis=1)
+    return values[valid].mean(axis=0) if valid.any() else np.full(values.shape[1:], np.nan)
+
+
+def evaluate(
+    rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS, *, cut: str = CUTS[0]
+) -> Scores:
+    """Scores a ranking against a protocol's truths.
+
+    The released evaluators expect rankings of the whole database. They take one that is cut, such as the answer of an
+    index, in ways of their own, by which a list scores more the sooner it ends: one result, if right, has a precision
+    of 1 at every ``k``. By default a positive that is not in the list counts as standing behind it, so that the values
+    are those of the whole ranking wherever the list is at least ``k`` long.
+
+    Args:
+      rows: for each query the database rows, best first; junk may still be in it. Rows below 0 are filling.
+      truths: for each query its positives and its junk.
+      ks: list lengths of precision and recall.
+      cut: how a ranking is scored that lacks positives: ``"whole"``, see above; ``"revisited"`` as the evaluator of the
+        revisited benchmarks, precision at ``min(k, place of the last positive that was found)``; ``"delg"`` as DELG's,
+        that precision, and average precision and recall of the positives that were found alone.
+
+    Returns:
+      The scores of every query.
+
+    Raises:
+      InputError: an unknown ``cut``.
+    """
+    ranks = []
+    for row, truth in zip(rows, truths, strict=True):
+        order = np.asarray(row, np.int64)
+        order = order[order >= 0]
+        ranks.append((np.flatnonzero(np.isin(order, truth.positives)), np.flatnonzero(np.isin(order, truth.junk))))
+    return of_ranks(ranks, [len(truth.positives) for truth in truths], ks, cut=cut)
+
+
+def of_ranks(
+    ranks: Sequence[tuple[ArrayLike, ArrayLike]],
+    num_positives: Sequence[int],
+    ks: Sequence[int] = KS,
+    *,
+    cut: str = CUTS[0],
+) -> Scores:
+    """Scores queries by the ranks of their positives and of their junk.
+
+    Args:
+      ranks: for each query the 0-based ranks of the positives that were found, and of the junk.
+      num_positives: for each query how many there are.
+      ks: list lengths of precision and recall.
+      cut: see :func:`evaluate`.
+
+    Returns:
+      The scores of every query.
+
+    Raises:
+      InputError: an unknown ``cut``.
+    """
+    if cut not in CUTS:
+        raise InputError(f"Unknown cut {cut!r}; the choices are {', '.join(CUTS)}.")
+    columns = tuple(ks)
+    ap = np.full(len(ranks), np.nan)
+    precisions, recalls = np.full((len(ranks), len(columns)), np.nan), np.full((len(ranks), len(columns)), np.nan)
+    for q, ((positives, junk), n) in enumerate(zip(ranks, num_positives, strict=True)):
+        if n == 0:
+            continue
+        moved = adjusted_ranks(positives, junk)
+        expected = None if cut == "delg" else n
+        ap[q] = oxford_ap(moved, expected)
+        precisions[q] = [precision_at(moved, k, n if cut == CUTS[0] else None) for k in columns]
+        recalls[q] = [recall_at(moved, k, expected) for k in columns]
+    return Scores(ap, precisions, recalls, columns)

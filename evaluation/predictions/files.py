@@ -1,0 +1,161 @@
+"""Rankings as the files that other programs read.
+
+TREC runs, GLDv2 submissions, predictions for the MSLS evaluation, the neighbour files of AMES, ELViS and LOCORE:
+one file for each row and protocol, ``predictions/ROW.PROTOCOL.FORMAT``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.gldv2_votes import check_plain, image_id
+from evaluation.benchmarks.vpr import image_key
+from evaluation.predictions.neighbours import filled, write
+from evaluation.run.method import Alignment, Method
+from evaluation.run.result_cache import file_name
+from matching.ranking import Ranking
+
+Answer = tuple[str, Sequence[str]]
+
+
+def trec(answers: Iterable[Answer], tag: str) -> Iterator[str]:
+    """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``, ``%`` as ``%25``.
+
+    ``trec_eval`` goes by the score alone, and orders equal scores by name: so the score counts down, and the order is
+    that of the ranking.
+
+    >>> list(trec([("q 1", ["b", "a"])], "global"))
+    ['q%201 Q0 b 1 2 global', 'q%201 Q0 a 2 1 global']
+    """
+    for query, names in answers:
+        for rank, name in enumerate(names, start=1):
+            yield f"{_word(query)} Q0 {_word(name)} {rank} {len(names) + 1 - rank} {_word(tag)}"
+
+
+def gldv2(answers: Iterable[Answer], tag: str) -> Iterator[str]:
+    """Lines of a GLDv2 retrieval submission, ``id,images``; an id is the file's stem.
+
+    >>> list(gldv2([("0/a/q", ["1/2/b", "1/3/a"])], "global"))
+    ['id,images', 'q,b a']
+    """
+    yield "id,images"
+    for query, names in answers:
+        yield f"{image_id(query)},{' '.join(map(image_id, names))}"
+
+
+def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
+    """Lines of the MSLS evaluation's predictions: the query's key, then those of the results.
+
+    >>> list(msls([("@1@2@17@T@3@4@key@@@", ["database/a", "b"])], "global"))
+    ['key a b']
+    """
+    for query, names in answers:
+        yield " ".join(_word(image_key(name)) for name in (query, *names))
+
+
+TEXTS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
+IDS: dict[str, Callable[[str], str]] = {"gldv2": image_id, "msls": image_key}  # by which a format names an image
+NEIGHBOURS = "neighbours"
+FORMATS = (*TEXTS, NEIGHBOURS)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Where rankings are written, and how.
+
+    Attributes:
+      folder: holds the files.
+      formats: names from :data:`FORMATS`.
+      top_k: how many results of each query.
+    """
+
+    folder: Path
+    formats: tuple[str, ...]
+    top_k: int
+
+    @classmethod
+    def asked(cls, output: Path, formats: Sequence[str], top_k: int, benchmark: Benchmark) -> "Predictions | None":
+        """What is asked for; None where no format is.
+
+        Raises:
+          InputError: an unknown format, no result at all, or a format that cannot write the images' ids, or whose ids
+            do not tell the images apart.
+        """
+        for name in formats:
+            if name not in FORMATS:
+                raise InputError(
+                    f"Unknown format {name!r} of predictions; the choices are {', '.join(sorted(FORMATS))}."
+                )
+        if top_k < 1:
+            raise InputError(f"--predictions_top_k expects 1 or more. Received: {top_k}")
+        for name in formats:
+            for images in (benchmark.queries, benchmark.database):
+                _check_ids(name, [image.name for image in images])
+        return cls(output / "predictions", tuple(sorted(set(formats))), top_k) if formats else None
+
+    def settings(self) -> dict[str, object]:
+        """For the record."""
+        return {"formats": list(self.formats), "top_k": self.top_k}
+
+    def place(self, row: str, protocol: str, form: str) -> Path:
+        """The file of a row under a protocol."""
+        return self.folder / f"{file_name(row)}.{protocol}.{form}"
+
+    def complete(self, row: str, protocols: Sequence[str]) -> bool:
+        """Whether all files of a row are there."""
+        return all(self.place(row, protocol, form).is_file() for protocol in protocols for form in self.formats)
+
+    def keeper(self, benchmark: Benchmark, method: Method) -> "Keeper":
+        """What writes the rankings of a method."""
+        return Keeper(self, benchmark, Alignment(benchmark, method))
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Writes the rankings of a method's rows; each file is whole or absent."""
+
+    predictions: Predictions
+    benchmark: Benchmark
+    alignment: Alignment
+
+    @property
+    def top_k(self) -> int:
+        """How many results of each query are written."""
+        return self.predictions.top_k
+
+    def __call__(self, row: str, protocol: str, ranking: Ranking) -> None:
+        """Writes a row's ranking, of the method's queries and cut to ``top_k``, in all formats."""
+        order, database = self.alignment.order(ranking), self.benchmark.database
+        answers = [
+            (query.name, [database[d].name for d in found])
+            for query, found in zip(self.benchmark.queries, order, strict=True)
+        ]
+        for form in self.predictions.formats:
+            with atomic_path(self.predictions.place(row, protocol, form)) as place:
+                if form == NEIGHBOURS:
+                    scores = self.alignment.scores(ranking)
+                    with place.open("wb") as output:
+                        write(output, filled(order, scores, len(database), self.top_k))
+                    continue
+                with place.open("w", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in TEXTS[form](answers, row))
+
+
+def _check_ids(form: str, names: Sequence[str]) -> None:
+    """Proves that a format names each image by an id of its own, which it can write."""
+    if form == "gldv2":
+        check_plain(names, f"--predictions={form}")
+    known: dict[str, str] = {}
+    for name in names if form in IDS else ():
+        first = known.setdefault(IDS[form](name), name)
+        if first != name:
+            raise InputError(f"--predictions={form} would write {first!r} and {name!r} with one id, {IDS[form](name)}.")
+
+
+def _word(text: str) -> str:
+    """A text without blanks, another one for each text; :func:`urllib.parse.unquote` gives it back."""
+    return "".join(quote(one) if one.isspace() or one == "%" else one for one in text)

@@ -1,0 +1,76 @@
+"""The files of a finished benchmark, and what the user is shown of them."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from delg.common.errors import InputError
+from delg.common.files import read_json, write_json, write_text
+from evaluation.benchmarks.base import Benchmark
+from evaluation.report import gallery, html, text
+from evaluation.report.model import Report
+from evaluation.report.overlays import drawer
+from evaluation.run.method import Method, Outcome
+from matching.rerankers.base import Reranker
+
+JSON, MARKDOWN, METRICS, PAGE = "report.json", "report.md", "metrics.txt", "report.html"
+
+
+def find_report(folder: Path, fingerprint: str) -> Report | None:
+    """The report that lies in a folder, if it is whole and of the same features and rerankers; None otherwise."""
+    if not all((folder / name).is_file() for name in (JSON, MARKDOWN, METRICS, PAGE)):
+        return None
+    try:
+        report = Report.from_json(read_json(folder / JSON))
+    except InputError:
+        return None
+    return report if report.settings.get("fingerprint") == fingerprint else None
+
+
+def write(
+    folder: Path,
+    report: Report,
+    metrics: str,
+    cards: Sequence[gallery.Card] = (),
+    overlays: Sequence[gallery.Overlay] = (),
+) -> None:
+    """Writes the page, the texts, and last the JSON, each atomically.
+
+    Args:
+      folder: where.
+      report: what.
+      metrics: the text of ``metrics.txt``.
+      cards: ranking strips for the page.
+      overlays: pictures of inlier matches for it.
+    """
+    write_text(folder / PAGE, html.render(report, cards, overlays))
+    write_text(folder / MARKDOWN, text.markdown(report))
+    write_text(folder / METRICS, metrics)
+    write_json(folder / JSON, report.to_json())
+
+
+def pictures(
+    benchmark: Benchmark, method: Method, shown: Sequence[tuple[Outcome, Reranker | None]]
+) -> tuple[list[gallery.Card], list[gallery.Overlay]]:
+    """Ranking strips, and inlier matches of the first reranker that matches locally.
+
+    Args:
+      benchmark: images and truths.
+      method: the model under test.
+      shown: its rows with their rerankers, the first stage first.
+    """
+    matched: list[gallery.Overlay] = []
+    for outcome, reranker in shown:
+        draw = drawer(benchmark, method, reranker)
+        if draw is not None and not matched:
+            matched = gallery.overlays(benchmark, outcome, draw)
+    return gallery.cards(benchmark, [outcome for outcome, _ in shown]), matched
+
+
+def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:
+    """Gives the user the table and the place of the page."""
+    say("")
+    say(text.plain(report, shutil.get_terminal_size(fallback=(200, 24)).columns))
+    for sentence in (*text.warnings(report), *text.without_positives(report), *text.unreadable(report)):
+        say(sentence)
+    say(f"Report page: {(folder / PAGE).resolve()}")

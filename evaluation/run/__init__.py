@@ -1,0 +1,1 @@
+"""The benchmark run: plan, features, search, result cache, report data."""

@@ -1,0 +1,222 @@
+"""Millions of distractors beside a benchmark's database, streamed: exact scores, and never a ranking of all of them.
+
+Every distractor is wrong for every query. So the rank of a database image is its rank among the database images, and as
+many more as there are distractors above it; those are counted while the distractors' descriptors go by in blocks. Of
+the distractors themselves only the best are kept, as many as a reranker looks at.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics import ranking as metrics
+from evaluation.metrics.ranking import Scores
+from extraction.features import Features, Floats
+from extraction.images import ImageRef
+from extraction.store.reader import FeatureStore
+from matching.indexes.exact import merge, search, similar_blocks
+from matching.ranking import Ranking
+
+SAME = "{} is among the distractors of {}: every distractor counts as wrong."
+SAME_FEATURES = 1e-6  # of unit descriptors
+MOST = 20_000  # candidates of a query that are kept for a reranker
+Rows = NDArray[np.int64]
+
+
+class JoinedRows:
+    """The rows of two matrices, one below the other, without a copy of either: what a reranker reads of them."""
+
+    ndim = 2
+
+    def __init__(self, first: Floats, second: Floats):
+        """Takes two ``(N, D)`` matrices of one ``D``."""
+        self._parts = first, second
+        self.dtype = first.dtype
+        self.shape = len(first) + len(second), first.shape[1]
+
+    def __len__(self) -> int:
+        """Rows of both."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: Rows) -> Floats:
+        """``(n, D)`` copies of some rows."""
+        wanted, size = np.asarray(rows, np.int64), len(self._parts[0])
+        found = np.empty((len(wanted), self.shape[1]), self.dtype)
+        found[wanted < size] = self._parts[0][wanted[wanted < size]]
+        found[wanted >= size] = self._parts[1][wanted[wanted >= size] - size]
+        return found
+
+
+class Joined:
+    """The database and after it the distractors, as one source of features for rerankers."""
+
+    def __init__(self, database: FeatureStore, distractors: FeatureStore):
+        """Takes both stores, made alike."""
+        self._parts = database, distractors
+        self.names = [*database.names, *distractors.names]
+        self.global_descriptors = JoinedRows(database.global_descriptors, distractors.global_descriptors)
+
+    def __len__(self) -> int:
+        """Images of both."""
+        return len(self.names)
+
+    def features(self, i: int) -> Features:
+        """All features of an image."""
+        size = len(self._parts[0])
+        return self._parts[0].features(i) if i < size else self._parts[1].features(i - size)
+
+
+@dataclass(frozen=True, eq=False)
+class FirstStage:
+    """A first stage over database and distractors.
+
+    Attributes:
+      database: ``(Q, N)`` the database images in order.
+      above: ``(Q, N)`` int64, in the same order: how many distractors are more similar.
+      best: ``(Q, H)`` the best distractors, rows of their store.
+    """
+
+    database: Ranking
+    above: Rows
+    best: Ranking
+
+
+def search_streamed(queries: Floats, database: Floats, distractors: Floats, head: int) -> FirstStage:
+    """Ranks the database among the distractors, exactly; of equal scores the database image comes first.
+
+    Args:
+      queries: ``(Q, D)`` unit rows.
+      database: ``(N, D)``.
+      distractors: ``(M, D)``, memory-mapped; read once, in blocks.
+      head: how many distractors are kept for each query.
+
+    Returns:
+      The first stage; what is held grows with ``Q * (N + head)``, not with ``M``.
+    """
+    ranking = search(queries, database)
+    above = np.zeros(ranking.indices.shape, np.int64)
+    nothing = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    best = [nothing] * len(queries)
+    for start, similarities in similar_blocks(np.ascontiguousarray(queries, np.float32), distractors):
+        for q, row in enumerate(similarities):
+            best[q] = merge(best[q], row, start, head)
+            above[q] += len(row) - np.searchsorted(np.sort(row), ranking.scores[q], side="right")
+    kept = [np.array(part) for part in zip(*best)] if best else [np.zeros((0, head))] * 2
+    return FirstStage(ranking, above, Ranking(kept[1].astype(np.int64), kept[0].astype(np.float32)))
+
+
+def without(stage: FirstStage, junk: list[Rows]) -> FirstStage:
+    """Takes junk out of the database's part."""
+    database = stage.database.without(junk)
+    above = np.zeros_like(stage.above)
+    for q, rows in enumerate(junk):
+        kept = ~np.isin(stage.database.indices[q], rows)
+        above[q, : int(kept.sum())] = stage.above[q, kept]
+    return FirstStage(database, above, stage.best)
+
+
+def heads(stage: FirstStage, head: int, size: int) -> Ranking:
+    """The first ``head`` of database and distractors together.
+
+    Args:
+      stage: the first stage, with at least ``head`` of the distractors.
+      head: how many.
+      size: images of the database; distractor ``i`` is row ``size + i``.
+
+    Returns:
+      ``(Q, head)``, or fewer where there are not as many images.
+    """
+    width = min(head, stage.database.indices.shape[1] + stage.best.indices.shape[1])
+    indices = np.full((len(stage.database), width), -1, np.int64)
+    scores = np.full((len(stage.database), width), -np.inf, np.float32)
+    for q in range(len(indices)):
+        rows = stage.database.row(q)
+        places = np.arange(len(rows)) + stage.above[q, : len(rows)]
+        count = int(np.searchsorted(places, width))
+        indices[q, places[:count]], scores[q, places[:count]] = rows[:count], stage.database.scores[q, :count]
+        free = np.setdiff1d(np.arange(width), places[:count])[: stage.best.indices.shape[1]]
+        indices[q, free] = size + stage.best.indices[q, : len(free)]
+        scores[q, free] = stage.best.scores[q, : len(free)]
+    return Ranking(indices, scores)
+
+
+def places(stage: FirstStage, head: Ranking, size: int) -> list[tuple[Rows, Rows]]:
+    """Where the database images stand once the heads were reranked.
+
+    Args:
+      stage: the first stage that the heads are of.
+      head: their new order.
+      size: images of the database.
+
+    Returns:
+      For each query database rows by increasing place, and the 0-based places.
+    """
+    found = []
+    for q in range(len(head)):
+        order, rows = head.row(q), stage.database.row(q)
+        first = np.flatnonzero(order < size)
+        tail = np.arange(len(rows)) + stage.above[q, : len(rows)]
+        later = tail >= len(order)
+        found.append((np.concatenate([order[first], rows[later]]), np.concatenate([first, tail[later]])))
+    return found
+
+
+def score(found: list[tuple[Rows, Rows]], truths: list[Truth], benchmark: Benchmark) -> Scores:
+    """Scores database images by their places among all.
+
+    Args:
+      found: for each query rows of the benchmark's database and their places; none where the query was not read.
+      truths: for each query.
+      benchmark: says the list lengths.
+
+    Returns:
+      The scores.
+    """
+    ranks = [
+        (places[np.isin(rows, truth.positives)], places[np.isin(rows, truth.junk)])
+        for (rows, places), truth in zip(found, truths, strict=True)
+    ]
+    return metrics.of_ranks(ranks, [len(truth.positives) for truth in truths], benchmark.ks)
+
+
+def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: str) -> None:
+    """Proves that no photo of a benchmark is a distractor.
+
+    Raises:
+      InputError: one is; names it.
+    """
+    files = {os.path.realpath(image.path) for image in distractors}
+    own = next((i for i in (*benchmark.queries, *benchmark.database) if os.path.realpath(i.path) in files), None)
+    if own is not None:
+        raise InputError(SAME.format(own.path, place))
+
+
+def check_store(store: FeatureStore, distractors: FeatureStore) -> None:
+    """Proves that no image of the queries or of the database is among the distractors, by name and features.
+
+    Raises:
+      InputError: one is; names it.
+    """
+    known = {name: row for row, name in enumerate(store.names)}
+    length = distractors.global_descriptors.shape[1:] == store.global_descriptors.shape[1:]
+    for row, name in enumerate(distractors.names if length else ()):
+        if name in known and np.allclose(
+            distractors.global_descriptors[row], store.global_descriptors[known[name]], atol=SAME_FEATURES
+        ):
+            raise InputError(SAME.format(f"The image {name} of {store.folder}", distractors.folder))
+
+
+def check_head(head: int, name: str) -> None:
+    """Proves that a reranker looks at no more candidates than are kept.
+
+    Raises:
+      InputError: it reorders all of the database.
+    """
+    if head > MOST:
+        raise InputError(f"With distractors the reranker {name} expects a top_k of at most {MOST}.")

@@ -1,0 +1,243 @@
+"""The feature stores that a benchmark runs on: opened where they exist, extracted where they do not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from delg.common import spec
+from delg.common.errors import InputError
+from delg.common.files import read_json
+from evaluation.benchmarks.base import Benchmark
+from evaluation.run.distractors import check_store
+from evaluation.run.method import FIRST_STAGE, Alignment, Method
+from extraction.describing import Extractor
+from extraction.extractors.table import EXTRACTORS, build_extractor
+from extraction.formats.official import GLOBAL, open_features
+from extraction.formats.official_config import heads_of, selected
+from extraction.formats.official_writer import Kinds
+from extraction.images import ImageRef, list_images
+from extraction.pipeline import check_local_dtype, extract
+from extraction.store.encoding import LOCAL_DTYPES
+from extraction.store.image_lists import batches, fingerprint
+from extraction.store.reader import MANIFEST, PLAN, FeatureStore
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the features of one method come from.
+
+    Attributes:
+      name: the method's name.
+      extractor: text of the extractor, a model folder or ``name(argument=value)``.
+    """
+
+    name: str
+    extractor: str
+
+
+def sources(model: str | None, baselines: Sequence[str]) -> list[Source]:
+    """The methods that are to be extracted: the model under test, then the baselines.
+
+    Args:
+      model: a model folder or an extractor's text; None when the features are there already.
+      baselines: extractors' texts; ``untrained`` is the model under test with fresh weights.
+
+    Returns:
+      A source for each, with different names.
+
+    Raises:
+      InputError: an unknown baseline, one twice, or ``untrained`` without a model.
+    """
+    found = [Source(FIRST_STAGE, model)] if model else []
+    for text in baselines:
+        name, _ = spec.parse(text)
+        if name not in EXTRACTORS or name == "delg":
+            choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
+            raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
+        found.append(Source(name, _untrained(text, model) if name == "untrained" else text))
+    names = [source.name for source in found]
+    if len(set(names)) < len(names):
+        raise InputError(f"A baseline is named twice: {', '.join(baselines)}.")
+    return found
+
+
+def _untrained(text: str, model: str | None) -> str:
+    """Completes ``untrained`` by the model under test and the options it is run with."""
+    name, arguments = spec.parse(text)
+    if "model" not in arguments:
+        given: dict[str, object] = {}
+        if model and Path(model).is_dir():
+            given = {"model": model}
+        elif model and model.startswith("delg("):
+            given = spec.parse(model)[1]
+        if "model" not in given:
+            raise InputError(f"The baseline untrained expects --model to be a model folder. Received: {model}")
+        arguments = {"seed": 0} | given | arguments
+    return spec.render(name, arguments)
+
+
+def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
+    """Proves that nothing is asked of how features are kept where none are extracted.
+
+    Args:
+      some: whether some are extracted.
+      features_dir: where they are to be kept; None where that is not said.
+      local_dtype: how their local features are to be stored.
+
+    Raises:
+      InputError: something is asked for that nothing would read.
+    """
+    asked = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype != LOCAL_DTYPES[0]}
+    unread = [flag for flag, given in asked.items() if given]
+    if unread and not some:
+        raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
+
+
+def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:
+    """The extractors, all of them before any is run, so that a mistake costs nothing.
+
+    Raises:
+      InputError: a model folder is missing or broken, an argument is wrong, or the local features of an extractor
+        cannot be stored as ``local_dtype``.
+    """
+    extractors = {source.name: build_extractor(source.extractor) for source in found}
+    for extractor in extractors.values():
+        check_local_dtype(extractor, local_dtype)
+    return extractors
+
+
+def extracted(
+    name: str, extractor: Extractor, benchmark: Benchmark, folder: Path, local_dtype: str = "float32"
+) -> Method:
+    """Features of a benchmark by one extractor; what is on disk already is not made again.
+
+    Args:
+      name: the method's name.
+      extractor: what describes an image.
+      benchmark: whose images.
+      folder: holds the stores ``database`` and, unless the queries are the database, ``queries``.
+      local_dtype: how local features are stored.
+
+    Returns:
+      The method.
+
+    Raises:
+      InputError: the stores on disk were made with other settings.
+    """
+    database = _extract(extractor, benchmark.database, folder / "database", local_dtype)
+    if benchmark.leave_one_out:
+        return Method(name, database, database)
+    return Method(name, _extract(extractor, benchmark.queries, folder / "queries", local_dtype), database)
+
+
+def _extract(extractor: Extractor, images: list[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
+    """Features of some images; where the photos are not those that a store is of, the sentence names one of them.
+
+    Raises:
+      InputError: the store on disk is of other photos, or was made with other settings.
+    """
+    try:
+        return extract(extractor, images, place, local_dtype=local_dtype)
+    except InputError as error:
+        changed = _changed(images, place)
+        raise InputError(changed) if changed else error from error
+
+
+def _changed(images: list[ImageRef], place: Path) -> str | None:
+    """A sentence where a store was made of as many photos, and not of these; None otherwise."""
+    plan = place / PLAN
+    try:
+        first = batches(read_json(plan)["contents"])[0]
+    except (InputError, KeyError, TypeError):
+        return None
+    if first["images"] != len(images) or first["fingerprint"] == fingerprint(images):
+        return None
+    made = plan.stat().st_mtime
+    later = [image.path for image in images if Path(image.path).is_file() and Path(image.path).stat().st_ctime > made]
+    others = f" and {len(later) - 1} more" if len(later) > 1 else ""
+    what = f"{later[0]}{others} changed since" if later else "their names, boxes or sizes are others"
+    return f"The features in {place} are of other photos: {what}. Remove that folder, or choose another --features_dir."
+
+
+def with_distractors(
+    method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str, *, local: bool = True
+) -> Method:
+    """The method with features of distractor images beside its database; as it is where there are none.
+
+    Args:
+      method: whose database store says where they go.
+      extractor: what it was extracted by.
+      images_dir: folder of the distractors; None without.
+      local_dtype: how local features are stored.
+      local: whether their local features are matched; otherwise only their global descriptors are made.
+
+    Returns:
+      The method.
+
+    Raises:
+      InputError: the folder is missing or empty, or the store on disk was made with other settings.
+    """
+    if images_dir is None:
+        return method
+    place = method.database.folder.parent / "distractors"
+    begun = _of_local(place)
+    if local and begun is False:
+        raise InputError(
+            f"The features of the distractors in {place} hold no local ones, which a reranker is to match; choose "
+            "another --features_dir, or remove that folder."
+        )
+    if not local and "local" in heads_of(extractor) and not begun:
+        extractor = selected(extractor, Kinds(local=False, global_=True))
+    return replace(method, distractors=_extract(extractor, list_images(images_dir), place, local_dtype))
+
+
+def _of_local(place: Path) -> bool | None:
+    """Whether a store that was begun is one with local features; None where none was, or none that can be read."""
+    try:
+        return bool(read_json(place / PLAN)["settings"].get("use_local_features", True))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _opened_distractors(folder: str) -> FeatureStore:
+    """Their store, which unlike official files is not read into memory.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    place = Path(folder)
+    store = any((place / name).is_file() for name in (MANIFEST, PLAN))
+    if not store and next(place.rglob(f"*{GLOBAL}"), None) is not None:
+        raise InputError(
+            f"{folder} holds official files; of distractors a feature store is expected, which delg-features convert "
+            "--to=store makes of them."
+        )
+    return FeatureStore.open(place)
+
+
+def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:
+    """The model under test from features that exist: stores, or files as the released programs write them.
+
+    Args:
+      benchmark: what they are checked against.
+      query_dir: features of the queries; may be None where every database image is a query.
+      index_dir: features of the database.
+      distractors_dir: feature store of the distractors, where there are some.
+
+    Returns:
+      The method.
+
+    Raises:
+      InputError: features are missing, or are of other images.
+    """
+    if not query_dir and not benchmark.leave_one_out:
+        raise InputError("Expected --query_features_dir beside --index_features_dir.")
+    database = open_features(index_dir, [image.name for image in benchmark.database])
+    queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
+    distractors = _opened_distractors(distractors_dir) if distractors_dir else None
+    if distractors is not None:
+        for store in (queries, database):
+            check_store(store, distractors)
+    method = Method(FIRST_STAGE, queries, database, distractors)
+    Alignment(benchmark, method)
+    return method

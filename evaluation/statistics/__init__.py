@@ -1,0 +1,1 @@
+"""Statistics: bootstrap intervals, paired tests, clusters of queries."""

@@ -1,0 +1,60 @@
+"""The measures of a report, query by query, as samples that can be drawn anew; and how far they can be trusted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from evaluation.statistics.bootstrap import Mean, Sample, summary
+from evaluation.statistics.clusters import Groups
+from evaluation.statistics.gap import Pooled
+
+Samples = dict[str, dict[str, Sample]]  # row, protocol
+
+
+def grouped_of(queries: Mapping[str, Any]) -> Groups:
+    """``(Q,)`` the group of each query; each is its own where the report records none."""
+    return np.array(queries.get("groups", range(len(queries["names"]))), np.int64)
+
+
+def samples(queries: Mapping[str, Any], measure: str) -> dict[str, Samples]:
+    """The measures of a report.
+
+    Args:
+      queries: see :class:`evaluation.report.model.Report`.
+      measure: the name of its first.
+
+    Returns:
+      ``{measure: {row: {protocol: sample}}}``, the first measure first.
+    """
+    grouped, places = grouped_of(queries), queries.get("places")
+    found: dict[str, Samples] = {measure: {}}
+    for row, protocols in queries["ap"].items():
+        found[measure][row] = {
+            protocol: Pooled(np.array(values, np.float64), np.array(places[row][protocol], np.float64), grouped)
+            if places
+            else Mean(values, grouped)
+            for protocol, values in protocols.items()
+        }
+    for name, rows in queries.get("hits", {}).items():
+        found[name] = {
+            row: {p: Mean(values, grouped) for p, values in protocols.items()} for row, protocols in rows.items()
+        }
+    return found
+
+
+def trusted(queries: Mapping[str, Any], measure: str) -> dict[str, Any]:
+    """Intervals and paired changes of all measures.
+
+    Args:
+      queries: see :class:`evaluation.report.model.Report`.
+      measure: the name of its first.
+
+    Returns:
+      As :func:`evaluation.statistics.bootstrap.summary` for the first measure; those of the others, ``{measure:
+      {"intervals", "paired"}}``, under ``hits``. p-values are corrected within a measure and protocol.
+    """
+    found = {name: summary(rows) for name, rows in samples(queries, measure).items()}
+    first = found.pop(measure)
+    hits = {name: {key: entry[key] for key in ("intervals", "paired")} for name, entry in found.items()}
+    return first | ({"hits": hits} if hits else {})

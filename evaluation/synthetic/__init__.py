@@ -1,0 +1,1 @@
+"""The procedural landmark set: drawn views with exact ground truth."""

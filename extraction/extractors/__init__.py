@@ -1,0 +1,1 @@
+"""Extractors: from an image to its features, chosen by name in :mod:`extraction.extractors.table`."""

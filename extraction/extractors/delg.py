@@ -1,0 +1,247 @@
+"""The model's extractor: image -> scales -> network -> one global descriptor and the best local features.
+
+Source: DELG, arXiv 2001.05027, section 3.3, and the released extractors of DELG, CVNet and SuperGlobal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from delg.common.files import sha256
+from extraction import whitening
+from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
+from extraction.describing import Picture
+from extraction.extractors.select import at_cells, suppressed, top_by_score
+from extraction.features import Features, Floats
+from extraction.passes import Pass, plan_passes
+from extraction.pca import NO_PCA, Projections, attach
+from extraction.resize import RULE, limited_size, resize, to_source
+from extraction.runtimes.openvino_runtime import int8_digest
+from extraction.runtimes.table import SHARING, Network, Runtime, resolved, start
+from extraction.scale_pooling import build_scale_pooling, unit
+from extraction.scaling import SCALE_RULES, Pyramid, Size
+from extraction.settings import common_settings, model_digest
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+
+@dataclass
+class _Outputs:
+    """Outputs of the passes so far; local descriptors as maps ``(h, w, d)``."""
+
+    vectors: list[NDArray[np.float64]] = field(default_factory=list)
+    points: list[NDArray[np.float64]] = field(default_factory=list)
+    descriptors: list[Floats] = field(default_factory=list)
+    scores: list[Floats] = field(default_factory=list)
+    scales: list[Floats] = field(default_factory=list)
+
+
+class DelgExtractor:
+    """Extractor of a model's global descriptor and local features.
+
+    Global: the descriptors of the chosen scales are joined (``scale_pooling``), and what comes out is L2-normalised.
+    Local: the cells of all scales, the ``max_feature_num`` of highest attention, descriptors L2-normalised; none where
+    the model has no local head.
+
+    Attributes:
+      model: the model as the switches of the configuration want it.
+      config: the extraction's hyper-parameters.
+      heads: what is computed, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
+      pca: applied to the global descriptor of each scale and to the local descriptors (see :mod:`extraction.pca`).
+      folder: of the model; None for one in memory.
+      settings: recorded in the store.
+    """
+
+    def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory", folder: str | None = None):
+        """Keeps the model and builds the networks when they are first used.
+
+        Args:
+          model: see :class:`delg.model.Delg`.
+          config: see there.
+          weights: identity of the weights, recorded as ``weights_sha256``.
+          folder: the model's folder, where a calibration for int8 is kept.
+
+        Raises:
+          InputError: the model's backbone cannot do what a switch asks for, or Keras runs on another backend than the
+            runtime needs.
+        """
+        from delg.superglobal import Switches, adapted
+
+        self.config = config
+        self.heads: tuple[str, ...] = tuple(model.min_sides)
+        self.model = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
+        self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
+        self.pca: Projections = NO_PCA
+        self._runtime_name, self.folder = resolved(config.runtime), folder
+        self._runtime: Runtime | None = None
+        self._networks: dict[tuple[tuple[str, ...], int], Network] = {}
+        self._at_once = 1
+        self._building = Lock()
+        self.settings: dict[str, Any] = common_settings(
+            extractor="delg",
+            weights_sha256=weights,
+            model_sha256=model_digest(model.get_config()),
+            **config.settings() | {"runtime": self._runtime_name},
+            resize=RULE,
+            scale_resize=self._rule.text,
+        )
+        if config.precision == "int8":
+            self.settings["int8_sha256"] = int8_digest(self.model, folder)
+
+    @classmethod
+    def from_folder(cls, folder: str, seed: int | None = None, local_whitening: bool = True, **options: Any) -> Self:
+        """Loads a model folder.
+
+        Args:
+          folder: what :func:`delg.save` wrote.
+          seed: None for its weights; a number for fresh weights drawn from that seed.
+          local_whitening: apply the whitening of local descriptors that may lie in the folder, and belongs to its
+            weights; see :mod:`extraction.whitening`.
+          **options: fields of :class:`ExtractionConfig` that replace the model's own.
+
+        Raises:
+          InputError: not a model folder, or the seed or an option out of range.
+        """
+        from delg.saving import CONFIG, WEIGHTS, load
+
+        if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
+            raise InputError(f"seed expects a whole number from 0 to 4294967295. Received: {seed!r}")
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        model = load(folder, weights=seed is None)
+        unknown = sorted(set(model.extraction) - set(OPTIONS))
+        if unknown:
+            raise InputError(f"{folder}/{CONFIG} holds unknown settings of extraction: {', '.join(unknown)}.")
+        defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
+        config = ExtractionConfig(**fitted(defaults | model.extraction, options))
+        if seed is not None:
+            return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
+        weights = sha256(f"{folder}/{WEIGHTS}")
+        extractor = cls(model, config, weights, folder)
+        if local_whitening:
+            attach(extractor, Projections(of_local=whitening.load(folder, weights)))
+        return extractor
+
+    def __call__(
+        self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
+    ) -> Features:
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        return self.together([Picture(image, name, resize_factor, size)])[0]
+
+    def together(self, pictures: Sequence[Picture]) -> list[Features]:
+        """Describes pictures that have one size at scale 1, with one run of the network a scale."""
+        plans = [self.plan(one.image, one.resize_factor, one.size) for one in pictures]
+        found = [_Outputs() for _ in pictures]
+        sources = [one.size or (one.image.shape[1], one.image.shape[0]) for one in pictures]
+        base, _, passes = plans[0]
+        for one in passes:
+            inputs = [scaled(one.scale, one.size) for _, scaled, _ in plans]
+            outputs = self.network(one.heads)(inputs[0] if len(inputs) == 1 else keras.ops.concatenate(inputs))
+            for i, (part, source) in enumerate(zip(found, sources)):
+                own = {name: values[i] for name, values in outputs.items()}
+                if "global" in one.heads:
+                    part.vectors.append(own["global_descriptor"].astype(np.float64))
+                if "local" in one.heads:
+                    self._add_local(part, own, one, base, self._frame(base, source))
+        return [
+            self._features(part, picture.name, base, source) for part, picture, source in zip(found, pictures, sources)
+        ]
+
+    def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
+        """``(width, height)`` at scale 1 of an image of a size."""
+        config = self.config
+        limits = config.max_image_size, config.min_image_size
+        return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
+
+    def plan(
+        self, image: NDArray[np.uint8], resize_factor: float = 1.0, size: Size | None = None
+    ) -> tuple[Size, Pyramid, list[Pass]]:
+        """The size at scale 1, the image at any scale, and the runs of the network."""
+        config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
+        sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
+        passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
+        return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
+
+    def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
+        """What the network gets of an image: ``(1, h, w, 3)`` float32 for each of its runs."""
+        _, scaled, passes = self.plan(image)
+        return [np.asarray(scaled(one.scale, one.size), np.float32) for one in passes]
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Values of a descriptor of each head, before any PCA."""
+        return {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
+
+    def network(self, heads: tuple[str, ...]) -> Network:
+        """The network that computes these heads and no more, made when it is first asked for.
+
+        Raises:
+          InputError: see :func:`extraction.runtimes.table.start`.
+        """
+        with self._building:
+            if self._runtime is None:
+                self._runtime = start(self.model, self._runtime_name, self.config.precision, self.folder)
+            key = heads, self._at_once
+            if key not in self._networks:
+                self._networks[key] = self._runtime.network(*key)
+        return self._networks[key]
+
+    def share_cores(self, threads: int) -> None:
+        """Tells how many threads are going to describe images at the same time."""
+        self._at_once = threads if self._runtime_name in SHARING else 1
+
+    def _frame(self, base: Size, source: Size) -> Size:
+        """Size of the image in whose pixels keypoints are."""
+        return base if self.config.use_resized_coordinates else source
+
+    def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, frame: Size) -> None:
+        scores = np.asarray(outputs["attention"], np.float32)
+        found.scores.append(scores.ravel())
+        found.descriptors.append(outputs["local_descriptors"])
+        found.points.append(self._points(scores.shape, one, base, frame))
+        found.scales.append(np.full(scores.size, 1 / one.scale, np.float32))
+
+    def _points(self, cells: tuple[int, ...], one: Pass, base: Size, frame: Size) -> NDArray[np.float64]:
+        """Keypoints ``(h * w, 2)`` ``(x, y)`` of a local map, in pixels of an image of a size."""
+        if self.config.keypoints == "centre":
+            ys, xs = self.model.keypoint_grid(one.size[1], one.size[0])
+            grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+            return to_source(grid, one.size, frame)
+        ys, xs = (self.model.local_stride * np.arange(n, dtype=np.float64) / one.scale for n in cells)
+        grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+        return grid * np.asarray(frame, np.float64) / np.asarray(base, np.float64)
+
+    def _features(self, found: _Outputs, name: str, base: Size, source: Size) -> Features:
+        descriptor = np.zeros(0, np.float32)
+        if found.vectors:
+            vectors = np.asarray(self.pca.reduce_global(np.stack(found.vectors)), np.float64)
+            descriptor = unit(self._join(vectors)).astype(np.float32)
+        if not found.scores:
+            return Features(name=name, image_size=source, global_descriptor=descriptor)
+        scores = np.concatenate(found.scores)
+        rows = self._selected(scores, found, base, self._frame(base, source))
+        return Features(
+            name=name,
+            image_size=source,
+            global_descriptor=descriptor,
+            keypoints=np.concatenate(found.points)[rows].astype(np.float32),
+            descriptors=unit(self.pca.reduce_local(at_cells(found.descriptors, rows))).astype(np.float32),
+            scores=scores[rows],
+            scales=np.concatenate(found.scales)[rows],
+        )
+
+    def _selected(self, scores: Floats, found: _Outputs, base: Size, frame: Size) -> NDArray[np.int64]:
+        """Rows of the local features that are kept."""
+        config = self.config
+        if config.iou == 1:
+            return top_by_score(scores, config.max_feature_num, config.score_threshold)
+        order = top_by_score(scores, len(scores), config.score_threshold)
+        centres = to_source(np.concatenate(found.points), frame, base)
+        return suppressed(order, centres, np.concatenate(found.scales), config.iou, config.max_feature_num)

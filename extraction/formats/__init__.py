@@ -1,0 +1,1 @@
+"""Feature files of other programs: official DELG files, hloc, AMES, CSV."""

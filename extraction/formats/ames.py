@@ -1,0 +1,176 @@
+"""Features as AMES, ELViS and LOCORE lay them out: one HDF5 file of local features, global descriptors beside it.
+
+What these programs read and write, as their repositories show it: ``DESC_SPLIT_local.hdf5`` with the dataset
+``features``, ``(images, most features, 5 + d)`` floats, or records of ``metadata`` and ``descriptor``, the latter also
+as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
+the images in the order of ``test_SPLIT.txt``, a path a line, other columns after it. A ``.pt`` file that ``torch.save``
+wrote is read, too.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from delg.common.files import atomic_path
+from delg.common.progress import progress_bar
+from delg.common.text_files import read_lines
+from delg.importers.torch_file import is_torch_file, read_torch
+from extraction.features import Features, Floats
+from extraction.formats.hdf5 import new_file, opened, told
+from extraction.formats.official import check_name
+
+if TYPE_CHECKING:
+    from extraction.formats.table import Source
+
+LOCAL, GLOBAL = "local.hdf5", "global.pt"
+ENDING = "_local.hdf5"  # of a file of others
+COLUMNS = 5  # x, y, number of the scale, mask, weight; the descriptor follows
+EPS = 1e-12
+
+
+def write_ames(source: "Source", folder: Path) -> None:
+    """``local.hdf5`` with the dataset ``features`` ``(images, most features, 5 + d)`` float32, and ``global.pt``.
+
+    A row is x, y in pixels, the number of its scale (the largest image first), the mask (1 where there is no feature),
+    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a head. ``names``, ``sizes``
+    and ``scales`` are ours; these programs take the order of their image list.
+    """
+    import h5py
+
+    longest, width, scales, sizes = 0, 0, np.zeros(0, np.float32), []
+    for i in range(len(source.names)):
+        one = source.features(i)
+        longest, width = max(longest, len(one)), max(width, one.descriptors.shape[1])
+        scales = np.union1d(scales, one.scales)
+        sizes.append(one.image_size)
+    with new_file(folder / LOCAL, source) as file, atomic_path(folder / GLOBAL) as temporary:
+        file["names"] = np.array(source.names, h5py.string_dtype())
+        file["sizes"], file["scales"] = np.array(sizes), scales
+        shape = (len(sizes), longest, COLUMNS + width)
+        rows = file.create_dataset("features", shape, np.float32)
+        with temporary.open("wb") as vectors:
+            for i in progress_bar(range(len(sizes)), desc=folder.name, unit="image"):
+                one, block = source.features(i), np.zeros(shape[1:], np.float32)
+                block[len(one) :, 3] = 1
+                numbers, unmasked = np.searchsorted(scales, one.scales), np.zeros(len(one))
+                block[: len(one)] = np.column_stack([one.keypoints, numbers, unmasked, one.scores, one.descriptors])
+                rows[i] = block
+                vectors.write(one.global_descriptor.astype("<f4").tobytes())
+
+
+class AmesFile:
+    """Features of such files.
+
+    Where others wrote them, images are named by ``test_SPLIT.txt`` beside the file, without suffix and without the
+    folder ``jpg`` that all of them lie in, else numbered; scales are their numbers from 1, and positions what the file
+    holds, usually shares of the sides of the photo.
+
+    Attributes:
+      names: of the images.
+      settings: where we wrote the files, how the features were made.
+      skipped: the same.
+    """
+
+    files = (LOCAL,)
+
+    def __init__(self, place: Path):
+        """Opens the files.
+
+        Args:
+          place: a folder that we wrote, or a file ``DESC_SPLIT_local.hdf5``.
+
+        Raises:
+          InputError: a file is damaged or of another layout.
+        """
+        self._path = place / LOCAL if place.is_dir() else place
+        if not self._path.name.endswith(ENDING) and not place.is_dir():
+            raise InputError(f"Expected a folder or a file NAME{ENDING}. Received: {place}")
+        with opened(self._path) as file:
+            features = file["features"]
+            count, self._records = len(features), features.dtype.names is not None
+            self.settings, self.skipped = told(file, "AMES")
+            self.names = list(file["names"].asstr()) if "names" in file else _listed(self._path, count)
+            self._scales = np.asarray(file["scales"]) if "scales" in file else None
+            self._sizes = np.asarray(file["sizes"]) if "sizes" in file else np.zeros((count, 2), np.int64)
+            wide = self._records or (features.ndim == 3 and features.shape[2] > COLUMNS)
+        self._vectors = _vectors(self._path, count)
+        if not wide or len({len(self.names), len(self._vectors), len(self._sizes), count}) > 1:
+            raise InputError(
+                f"{self._path} expects (images, features, {COLUMNS} + d), as many names and as many global descriptors."
+            )
+
+    def features(self, i: int) -> Features:
+        """All features of one image; see :class:`extraction.formats.table.Source`."""
+        with opened(self._path) as file:
+            rows = file["features"][i]
+            known, descriptors = (
+                (rows["metadata"], rows["descriptor"]) if self._records else (rows[:, :COLUMNS], rows[:, COLUMNS:])
+            )
+        known = known.astype(np.float32)
+        order = np.argsort(-known[:, 4], kind="stable")
+        order = order[known[order, 3] == 0]
+        numbers = known[order, 2]
+        return Features(
+            name=self.names[i],
+            image_size=(int(self._sizes[i][0]), int(self._sizes[i][1])),
+            global_descriptor=self._vectors[i].astype(np.float32),
+            keypoints=known[order, :2],
+            descriptors=_unit(descriptors[order]),
+            scores=known[order, 4],
+            scales=numbers + 1 if self._scales is None else self._scales[numbers.astype(int)],
+        )
+
+
+def _unit(descriptors: NDArray[Any]) -> Floats:
+    """Rows of unit norm, of floats or of packed signs."""
+    if descriptors.dtype == np.uint8:
+        descriptors = np.unpackbits(descriptors, axis=1) * 2.0 - 1.0
+    rows = descriptors.astype(np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(EPS))
+
+
+def _listed(path: Path, count: int) -> list[str]:
+    """Names of the images by the list of their split beside the file; their numbers where there is none."""
+    split = path.name.removesuffix(ENDING).rpartition("_")[2]
+    place = path.with_name(f"test_{split}.txt")
+    if not place.is_file():
+        return [f"{i:07d}" for i in range(count)]
+    lines = [line.partition(",")[0].rstrip() for _, line in read_lines(place)]
+    names = [line.removesuffix(Path(line).suffix) for line in lines]
+    if all(name.startswith("jpg/") for name in names):
+        names = [name.removeprefix("jpg/") for name in names]
+    for name in names:
+        check_name(name, str(place))
+    if len(names) != count or len(set(names)) != count:
+        raise InputError(f"{place} expects {count} different images, as {path.name} holds. Received: {len(names)}")
+    return names
+
+
+def _vectors(local: Path, count: int) -> Floats:
+    """``(count, D)`` the global descriptors beside a file of local features; ``D`` is 0 where there are none."""
+    for ending in (GLOBAL, "global.hdf5", "cls.hdf5"):
+        place = local.with_name(local.name.removesuffix(LOCAL) + ending)
+        if not place.is_file():
+            continue
+        if place.suffix == ".hdf5":
+            with opened(place) as file:
+                return np.asarray(file["features"], np.float32)
+        if is_torch_file(place):
+            return _of_torch(place, count)
+        values = np.fromfile(place, "<f4")
+        if not count or len(values) % count or place.stat().st_size % 4:
+            raise InputError(f"{place} expects float32 values for {count} images. Received: {len(values)} values")
+        return values.reshape(count, -1)
+    return np.zeros((count, 0), np.float32)
+
+
+def _of_torch(place: Path, count: int) -> Floats:
+    """``(count, D)`` of a file that ``torch.save`` wrote."""
+    array = getattr(read_torch(place), "array", None)
+    vectors = np.zeros(0) if array is None else np.asarray(array())
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise InputError(f"{place} expects a tensor ({count}, D), a row an image. Received: {vectors.shape}")
+    return vectors.astype(np.float32)

@@ -1,0 +1,207 @@
+"""A folder of official files as a feature source: ``name.delg_global`` and, read as needed, ``name.delg_local``."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any, Self
+
+import numpy as np
+
+from delg.common.errors import InputError
+from delg.common.files import files_below, read_json
+from delg.common.progress import progress_bar
+from extraction.features import Features, Floats
+from extraction.settings import UNKNOWN
+from extraction.store.reader import MANIFEST, PLAN, FeatureStore
+from protos.arrays import read_global
+from protos.local_features import read_local
+
+GLOBAL = ".delg_global"
+LOCAL = (".delg_local", ".delf")  # the first that the folder holds
+RECORD = "extraction.json"  # what delg-extract leaves beside the files; the released programs leave nothing
+EMPTY = "its global descriptor is empty, as the released extractor leaves it of very small images"
+PATIENCE = 5.0  # seconds without a progress line
+
+
+class OfficialFiles(FeatureStore):
+    """Features in the files of the released DELG programs.
+
+    The files do not say how they were made. Where ``delg-extract`` wrote them, its record stands beside them and is
+    used; otherwise the settings hold the dimension only. Local features are given in the order of their scores. Their
+    keypoints are in pixels of what was described, for a cropped query those of the crop, and the image size, which
+    the files do not hold, is ``(0, 0)``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: list[str],
+        global_descriptors: Floats,
+        local: str | None,
+        record: dict[str, Any],
+    ):
+        """Takes what :meth:`of` has read.
+
+        Args:
+          folder: of the files.
+          names: of the images that are described.
+          global_descriptors: ``(N, D)`` float32.
+          local: suffix of the files of local features; None where there are none.
+          record: ``settings`` and ``skipped``.
+        """
+        local_bytes = sum(place_of(folder, name, local).stat().st_size for name in names) if local else 0
+        held = {"names": names, "shards": [], "counts": {"local_bytes": local_bytes}}
+        super().__init__(folder, record | held | {"storage": {"local_dtype": "float32"}}, global_descriptors)
+        self._local = local
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike[str], names: Sequence[str]) -> Self:
+        """Reads the global descriptors of some images, and looks whether they have local features.
+
+        Args:
+          folder: holds ``name.delg_global`` for each of the names.
+          names: of the images; row ``i`` will belong to the ``i``-th that is described.
+
+        Raises:
+          InputError: a file is missing, cannot be read or is damaged, descriptors differ in dimension, or some
+            images have local features and others have none.
+        """
+        place = Path(folder)
+        record = _record(place)
+        known = {entry["name"] for entry in record["skipped"]}
+        wanted = [name for name in names if name not in known]
+        _check_complete(place, wanted, GLOBAL)
+        bar = progress_bar(wanted, desc=f"{place.name}/*{GLOBAL}", unit="file", delay=PATIENCE)
+        rows = [read_global(place_of(place, name, GLOBAL)) for name in bar]
+        empty = {name for name, row in zip(wanted, rows) if not row.size}
+        if len(empty) < len(wanted):  # where no image has one, the features are local ones
+            record["skipped"] += [{"name": name, "reason": EMPTY} for name in wanted if name in empty]
+            rows = [row for row in rows if row.size]
+            wanted = [name for name in wanted if name not in empty]
+        _check_dimensions(place, wanted, rows)
+        matrix = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 0)
+        if not record["settings"]:
+            record["settings"] = {"extractor": f"{UNKNOWN}, official files", "global_dimension": matrix.shape[1]}
+        local = next(
+            (suffix for suffix in LOCAL if any(place_of(place, name, suffix).is_file() for name in wanted)), None
+        )
+        if local:
+            _check_complete(place, wanted, local)
+        return cls(place, wanted, matrix, local, record)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process reads the same files."""
+        return type(self).of, (self.folder, self.names)
+
+    def features(self, i: int) -> Features:
+        """All features of image ``i``; its local features are read now.
+
+        Raises:
+          IndexError: ``i`` is outside ``0 .. len(self) - 1``.
+          InputError: the file of the local features is damaged.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"Image {i} of a folder with {len(self)} images.")
+        name, descriptor = self.names[i], np.array(self.global_descriptors[i], np.float32)
+        if self._local is None:
+            return Features(name, (0, 0), descriptor)
+        local = read_local(place_of(self.folder, name, self._local))
+        order = np.argsort(-local.attention, kind="stable")
+        return Features(
+            name=name,
+            image_size=(0, 0),
+            global_descriptor=descriptor,
+            keypoints=np.ascontiguousarray(local.locations[order, ::-1]),
+            descriptors=local.descriptors[order],
+            scores=local.attention[order],
+            scales=local.scales[order],
+        )
+
+    def _feature_hashes(self) -> list[Any]:
+        """Of the global descriptors, and size and time of each file of local features."""
+        matrix = hashlib.sha256(np.ascontiguousarray(self.global_descriptors).tobytes()).hexdigest()
+        files = [place_of(self.folder, name, self._local).stat() for name in self.names] if self._local else []
+        return [matrix, *([file.st_size, file.st_mtime_ns] for file in files)]
+
+
+def open_features(folder: str | os.PathLike[str], names: Sequence[str]) -> FeatureStore:
+    """Features of known images, be they a feature store or official files.
+
+    Args:
+      folder: a store that ``delg-extract`` made, or a folder of ``name.delg_global``.
+      names: of the images, which official files are looked up by.
+
+    Raises:
+      InputError: the folder holds neither, or they are damaged or incomplete.
+    """
+    place = Path(folder)
+    if (place / MANIFEST).is_file() or (place / PLAN).is_file():
+        return FeatureStore.open(place)
+    if next(place.rglob(f"*{GLOBAL}"), None) is None:
+        raise InputError(f"{place} holds neither a feature store ({MANIFEST}) nor files NAME{GLOBAL}.")
+    return OfficialFiles.of(place, names)
+
+
+def check_name(name: str, what: str) -> None:
+    """Proves that the files of an image lie in the folder that they are written to.
+
+    Args:
+      name: of the image; ``/`` stands for a folder below.
+      what: where it comes from, for the message.
+
+    Raises:
+      InputError: the name is absolute, or leads out of the folder.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if not name or "\0" in name or parts[0] == "" or ".." in parts or PurePath(name).drive:
+        raise InputError(
+            f"{what} expects names of images relative to their folder and without '..'. Received: {name!r}"
+        )
+
+
+def place_of(folder: str | os.PathLike[str], name: str, suffix: str) -> Path:
+    """The file of an image; a name may hold dots.
+
+    Raises:
+      InputError: see :func:`check_name`.
+    """
+    check_name(name, "A folder of official files")
+    return Path(folder) / f"{name}{suffix}"
+
+
+def holds_official_files(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder, or one below it, holds official files or their record."""
+    names = {path.name for path in files_below(folder)}
+    return any(name == RECORD or name.endswith((GLOBAL, *LOCAL)) for name in names)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """Settings and skipped images, as ``delg-extract`` recorded them; empty where other programs wrote the files."""
+    if not (folder / RECORD).is_file():
+        return {"settings": {}, "skipped": []}
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        raise InputError(f"{folder / RECORD} is not the record of an extraction.")
+    if "skipped" not in record:
+        raise InputError(f"The extraction into {folder} is not finished; run its delg-extract command again.")
+    return {key: record[key] for key in ("settings", "skipped")}
+
+
+def _check_complete(folder: Path, names: Sequence[str], suffix: str) -> None:
+    """Proves that each image has its file."""
+    missing = [name for name in names if not place_of(folder, name, suffix).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} misses the file NAME{suffix} of {len(missing)} of {len(names)} images; the first is "
+            f"{place_of(folder, missing[0], suffix).name}."
+        )
+
+
+def _check_dimensions(folder: Path, names: Sequence[str], rows: Sequence[Floats]) -> None:
+    for name, row in zip(names, rows):
+        if row.size != rows[0].size:
+            raise InputError(
+                f"{place_of(folder, name, GLOBAL)} holds {row.size} values; expected {rows[0].size}, as in "
+                f"{names[0]}{GLOBAL}."
+            )

@@ -1,0 +1,230 @@
+"""Extraction configurations of the released programs (``DelfConfig``) as options of our extractors, and back."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from extraction.config import SWITCHES
+from extraction.describing import Extractor
+from extraction.features import Features
+from extraction.formats.official_writer import BOTH, Kinds
+from extraction.pca import Pca, Projections, load_pca
+from protos.configs import read_delf_config
+from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
+
+Place = str | os.PathLike[str]
+RELEASED: dict[str, Any] = {  # what the released programs do, and no file of theirs can change
+    "scale_rule": "delg",
+    "scale_pooling": "sum",
+    "keypoints": "released",
+    "crop_rule": "round",
+    **dict.fromkeys((*SWITCHES, "antialias"), False),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ExtractionRequest:
+    """What a configuration asks for.
+
+    Attributes:
+      model: path of the model; empty where the file names none.
+      options: arguments of the extractor, such as ``image_scales`` and ``max_image_size``.
+      projections: PCA of the descriptors.
+      kinds: which features.
+    """
+
+    model: str
+    options: dict[str, Any]
+    projections: Projections
+    kinds: Kinds
+
+
+class HeadSelection:
+    """An extractor of which only the global descriptor, or only the local features, are kept."""
+
+    def __init__(self, extractor: Extractor, kinds: Kinds):
+        """Takes the extractor.
+
+        Args:
+          extractor: describes the images.
+          kinds: what is kept of that.
+        """
+        self.extractor, self.kinds = extractor, kinds
+        self.settings: dict[str, Any] = extractor.settings | {
+            "use_local_features": kinds.local,
+            "use_global_features": kinds.global_,
+        }
+        for name in ("base_size", "share_cores"):
+            if hasattr(extractor, name):
+                setattr(self, name, getattr(extractor, name))
+        if hasattr(extractor, "together"):
+            self.together = lambda pictures: [self._part(one) for one in extractor.together(pictures)]
+
+    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, **told: Any) -> Features:
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        return self._part(self.extractor(image, name, resize_factor=resize_factor, **told))
+
+    def _part(self, features: Features) -> Features:
+        """What is kept."""
+        if not self.kinds.local:
+            return Features(features.name, features.image_size, features.global_descriptor)
+        return replace(features, global_descriptor=np.zeros(0, np.float32))
+
+
+def selected(extractor: Extractor, kinds: Kinds) -> Extractor:
+    """The extractor itself where all is kept, else one that gives a part; the other part is not computed if possible.
+
+    Raises:
+      InputError: the extractor does not give what is wanted.
+    """
+    there = heads_of(extractor)
+    absent = [head for head in kinds.heads if head not in there]
+    if absent:
+        raise InputError(
+            f"{' and '.join(absent)} features are asked for, but the extractor {extractor.settings.get('extractor')!r} "
+            f"of this model gives {' and '.join(there)} features only."
+        )
+    if kinds.heads == there:
+        return extractor
+    if hasattr(extractor, "heads"):
+        extractor.heads = kinds.heads
+    return HeadSelection(extractor, kinds)
+
+
+def heads_of(extractor: Extractor) -> tuple[str, ...]:
+    """``("global", "local")``, or the one of them that the extractor gives."""
+    heads: tuple[str, ...] = getattr(extractor, "heads", BOTH.heads)
+    return heads
+
+
+def narrowed(kinds: Kinds, extractor: Extractor) -> Kinds:
+    """Those of the kinds that the extractor gives."""
+    there = heads_of(extractor)
+    return Kinds(local=kinds.local and "local" in there, global_=kinds.global_ and "global" in there)
+
+
+def read_request(path: Place) -> ExtractionRequest:
+    """Reads a configuration.
+
+    Fields that the file leaves out have their released defaults: local features only, PCA on, attention of at least
+    100, no limit of the image size. ``layer_name``, ``iou_threshold`` and ``is_tf2_exported`` have no effect: no
+    released program reads the first two, and a SavedModel says itself how it is called. Without local features, only
+    the scales of the global descriptor are run. Relative paths start in the current folder, as released, or else in
+    that of the file.
+
+    Args:
+      path: the text file.
+
+    Returns:
+      What it asks for.
+
+    Raises:
+      InputError: the file is wrong or asks for no features, or PCA is on and its files are not named or wrong.
+    """
+    config = read_delf_config(path)
+    where = os.fspath(path)
+    kinds = Kinds(local=config.use_local_features, global_=config.use_global_features)
+    if not (kinds.local or kinds.global_):
+        raise InputError(f"{where}: neither use_local_features nor use_global_features is true.")
+    local, global_ = config.delf_local_config, config.delf_global_config
+    projections = Projections(
+        _pca(global_.pca_parameters, where, "delf_global_config") if kinds.global_ and global_.use_pca else None,
+        _pca(local.pca_parameters, where, "delf_local_config") if kinds.local and local.use_pca else None,
+    )
+    model = os.fspath(_found(config.model_path, where)) if config.model_path else ""
+    return ExtractionRequest(model, _scales(config, where) | _limits(config), projections, kinds)
+
+
+def _scales(config: DelfConfig, where: str) -> dict[str, Any]:
+    """``image_scales`` and ``global_scales_ind``; empty lists are left to the model."""
+    scales = [short(scale) for scale in config.image_scales]
+    if not scales:
+        return {}
+    chosen = list(config.delf_global_config.image_scales_ind) or list(range(len(scales)))
+    if not config.use_global_features:
+        return {"image_scales": scales}
+    if not all(0 <= i < len(scales) for i in chosen):
+        raise InputError(f"{where}: image_scales_ind expects 0 to {len(scales) - 1}. Received: {chosen}")
+    if not config.use_local_features:
+        scales = [scales[i] for i in sorted(set(chosen))]
+        chosen = list(range(len(scales)))
+    return {"image_scales": scales, "global_scales_ind": chosen}
+
+
+def _limits(config: DelfConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {"max_image_size": config.max_image_size}
+    if config.min_image_size != -1:
+        options["min_image_size"] = config.min_image_size
+    if config.use_square_images:
+        options["use_square_images"] = True
+    if config.use_local_features:
+        options["max_feature_num"] = config.delf_local_config.max_feature_num
+        options["score_threshold"] = short(config.delf_local_config.score_threshold)
+        if config.delf_local_config.use_resized_coordinates:
+            options["use_resized_coordinates"] = True
+    return options
+
+
+def short(number: float) -> float:
+    """The shortest decimal of a float32: 0.70710677 for 0.7071067690849304."""
+    return float(str(np.float32(number)))
+
+
+def _found(path: str, where: str) -> Path:
+    """A path of a configuration: as it stands, or beside the configuration."""
+    beside = Path(where).parent / path
+    return beside if beside.exists() and not Path(path).exists() else Path(path)
+
+
+def _pca(parameters: DelfPcaParameters, where: str, part: str) -> Pca:
+    needed = ["mean_path", "projection_matrix_path", "pca_dim"]
+    needed += ["pca_variances_path"] if parameters.use_whitening else []
+    absent = [name for name in needed if not getattr(parameters, name)]
+    if absent:
+        raise InputError(
+            f"{where}: {part} asks for PCA (use_pca is true unless it is set to false), but pca_parameters lack "
+            f"{', '.join(absent)}."
+        )
+    files = [_found(path, where) for path in (parameters.mean_path, parameters.projection_matrix_path)]
+    variances = os.fspath(_found(parameters.pca_variances_path, where)) if parameters.use_whitening else None
+    return load_pca(os.fspath(files[0]), os.fspath(files[1]), parameters.pca_dim, variances)
+
+
+def to_config(settings: dict[str, Any], model: str, kinds: Kinds) -> DelfConfig:
+    """The configuration that makes a released program extract as our extractor did.
+
+    Args:
+      settings: of the extractor; ``image_scales`` and the limits are taken.
+      model: path that the file names.
+      kinds: which features.
+
+    Returns:
+      The message; PCA is off.
+
+    Raises:
+      InputError: the extractor has no scales, such as ``rootsift``, projects, or does what such a file cannot say.
+    """
+    if not settings.get("image_scales") or {"global_pca", "local_pca"} & settings.keys():
+        raise InputError(
+            f"The extractor {settings.get('extractor')!r} cannot be written as a DelfConfig: it has no scales or a PCA."
+        )
+    others = [name for name, value in RELEASED.items() if settings.get(name) not in (None, value)]
+    if others:
+        raise InputError(f"A DelfConfig cannot say what {', '.join(others)} are set to here.")
+    config = DelfConfig(model_path=model, image_scales=settings["image_scales"])
+    config.is_tf2_exported = settings.get("signature") != "tensors"
+    config.max_image_size, config.min_image_size = settings["max_image_size"], settings.get("min_image_size", -1)
+    config.use_square_images = bool(settings.get("use_square_images"))
+    config.use_local_features, config.use_global_features = kinds.local, kinds.global_
+    config.delf_local_config.use_pca = config.delf_global_config.use_pca = False
+    config.delf_local_config.max_feature_num = settings.get("max_feature_num") or 1000
+    config.delf_local_config.score_threshold = settings.get("score_threshold") or 0.0
+    if settings.get("use_resized_coordinates"):
+        config.delf_local_config.use_resized_coordinates = True
+    config.delf_global_config.image_scales_ind.extend(settings.get("global_scales_ind") or [])
+    return config

@@ -1,0 +1,212 @@
+"""Writes features as official files, which the released programs read: ``name.delg_global``, ``name.delg_local``."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from delg.common.errors import InputError
+from delg.common.files import check_writable, files_below, read_json, remove_leftovers, write_json
+from delg.common.progress import progress_bar
+from extraction.batching import threads
+from extraction.describing import Extractor, describe_crop
+from extraction.features import Features
+from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_name, place_of
+from extraction.images import BadImageError, ImageRef
+from extraction.resize import TooSmallError
+from extraction.store.image_lists import fingerprint
+from extraction.store.reader import MANIFEST, PLAN, differing
+from protos.arrays import write_global
+from protos.local_features import write_local
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which files are written.
+
+    Attributes:
+      local: ``name.delg_local``.
+      global_: ``name.delg_global``.
+    """
+
+    local: bool = True
+    global_: bool = True
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """``("global", "local")``, or one of them."""
+        return ("global",) * self.global_ + ("local",) * self.local
+
+    @property
+    def last(self) -> str:
+        """Suffix of the file that is written last; where it is there, the image is finished."""
+        return GLOBAL if self.global_ else LOCAL[0]
+
+
+BOTH = Kinds()
+EMPTY_SIZE = 8  # bytes; of no features a local file has 0 and a global one 7
+
+
+def write_features(folder: str | os.PathLike[str], features: Features, kinds: Kinds = BOTH) -> None:
+    """Writes the files of one image, each atomically.
+
+    Args:
+      folder: where they go; a name with ``/`` goes below it.
+      features: of the image; keypoints ``(x, y)`` are written as locations ``(y, x)``, orientations as 0.
+      kinds: which files.
+
+    Raises:
+      InputError: the name leads out of the folder.
+    """
+    if kinds.local:
+        write_local(
+            place_of(folder, features.name, LOCAL[0]),
+            features.keypoints[:, ::-1],
+            features.scales,
+            features.descriptors,
+            features.scores,
+        )
+    if kinds.global_:
+        write_global(place_of(folder, features.name, GLOBAL), features.global_descriptor)
+
+
+def extract_official(
+    extractor: Extractor,
+    images: Sequence[ImageRef],
+    folder: str | os.PathLike[str],
+    *,
+    kinds: Kinds = BOTH,
+    progress: bool = True,
+    num_threads: int = 2,
+) -> list[dict[str, str]]:
+    """Describes images and writes official files; continues where an earlier run stopped.
+
+    As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small for the model
+    gets files without features. It counts as skipped, as a bad image does, of which no files are written.
+
+    Args:
+      extractor: what describes an image.
+      images: names are unique.
+      folder: where the files go.
+      kinds: which files.
+      progress: show a line with images/s and the time left.
+      num_threads: images described at once.
+
+    Returns:
+      ``{"name", "reason"}`` of the images that were skipped.
+
+    Raises:
+      InputError: no image, a name twice or one that leads out of the folder, the folder cannot be written, or holds
+        files of another extraction or a feature store.
+    """
+    if not images or len({ref.name for ref in images}) < len(images):
+        raise InputError("Expected one image or more, each name once.")
+    for ref in images:
+        check_name(ref.name, "Official files")
+    crop = any(ref.crop is not None for ref in images)
+    settings = extractor.settings | {"crop": crop}
+    record = {"settings": settings, "images": len(images), "fingerprint": fingerprint(images)}
+    place = check_writable(folder)
+    finished = _begin(place, record)
+    if finished:
+        if progress:
+            print(f"{place}: features are already complete.", file=sys.stderr)
+        return finished["skipped"]
+    todo = [ref for ref in images if not _described(place_of(place, ref.name, kinds.last))]
+
+    with threads(extractor, num_threads) as pool:
+        done = len(images) - len(todo)
+        options = {"total": len(images), "initial": done, "unit": "image", "desc": place.name, "disable": not progress}
+        skipped: list[dict[str, str]] = []
+        with progress_bar(pool.map(partial(_write_one, extractor, place, kinds), todo), **options) as bar:
+            for entry in bar:
+                if entry:
+                    skipped.append(entry)
+                    bar.set_postfix(skipped=len(skipped))
+    if len(skipped) == len(images):
+        _discard(place, skipped)
+        raise InputError(
+            f"None of the {len(images)} images could be read: {skipped[0]['name']} ({skipped[0]['reason']})."
+        )
+    _finish(place, record, skipped)
+    return skipped
+
+
+def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) -> dict[str, str] | None:
+    """Describes one image and writes its files; gives name and reason of an image that is skipped."""
+    try:
+        features, *_ = describe_crop(extractor, ref)
+    except BadImageError as error:
+        if isinstance(error, TooSmallError):
+            write_features(folder, Features(ref.name, (0, 0)), kinds)
+        return {"name": ref.name, "reason": str(error)}
+    write_features(folder, features, kinds)
+    return None
+
+
+def _discard(folder: Path, skipped: Sequence[dict[str, str]]) -> None:
+    """Removes the record and the files without features, so that the folder is free again."""
+    for entry in skipped:
+        for suffix in (GLOBAL, LOCAL[0]):
+            place_of(folder, entry["name"], suffix).unlink(missing_ok=True)
+    (folder / RECORD).unlink()
+
+
+def _described(path: Path) -> bool:
+    """Whether the last file of an image is there and has features; of one that has none it is looked at again why."""
+    return path.is_file() and path.stat().st_size > EMPTY_SIZE
+
+
+def _begin(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    """Writes the record, or compares it with the one that is there; gives that back if it is a finished one."""
+    record = _plain(record)
+    if any((folder / name).is_file() for name in (MANIFEST, PLAN)):
+        raise InputError(f"{folder} holds a feature store; choose another folder for the official files.")
+    if not (folder / RECORD).is_file():
+        if _has_features(folder):
+            raise InputError(
+                f"{folder} holds official files without the {RECORD} that tells how they were made: another program's, "
+                f"or the {RECORD} was removed; choose another folder, or remove the files to extract anew."
+            )
+        write_json(folder / RECORD, record)
+        return None
+    there = read_json(folder / RECORD)
+    if not isinstance(there, dict) or not isinstance(there.get("settings"), dict):
+        raise InputError(f"{folder / RECORD} is not the record of an extraction; choose another folder.")
+    others = differing({k: v for k, v in there.items() if k in record and k != "settings"}, _others(record))
+    differences = differing(there["settings"], record["settings"]) + others
+    if differences and not _has_features(folder):  # a run that ended before its first image
+        write_json(folder / RECORD, record)
+        return None
+    if differences:
+        raise InputError(
+            f"{folder} holds features of other settings or images, there and asked for: {'; '.join(differences)}; "
+            "choose another folder or remove that one."
+        )
+    return there if "skipped" in there else None
+
+
+def _has_features(folder: Path) -> bool:
+    return any(path.name.endswith((GLOBAL, *LOCAL)) for path in files_below(folder))
+
+
+def _others(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "settings"}
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """As it reads from JSON: tuples are lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return plain
+
+
+def _finish(folder: Path, record: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:
+    """Removes what killed runs left, and writes the record, which now is one of a finished extraction."""
+    for place in {folder, *(path.parent for path in files_below(folder))}:
+        for suffix in (GLOBAL, LOCAL[0]):
+            remove_leftovers(place, f"*{suffix}")
+    write_json(folder / RECORD, _plain(record) | {"skipped": list(skipped)})

@@ -1,0 +1,1 @@
+"""Runtimes of the network: Keras, ONNX Runtime, OpenVINO."""

@@ -1,0 +1,57 @@
+"""The network on the Keras backend: TensorFlow, JAX or PyTorch, on a CPU or a GPU."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from delg.precision import in_policy
+from extraction.runtimes.table import Network
+
+if TYPE_CHECKING:
+    from delg.model import Delg
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+class KerasRuntime:
+    """Compiles one function for each set of heads.
+
+    On TensorFlow it is traced four times at most: for the first size, other heights, other widths, and more images.
+    """
+
+    def __init__(self, model: "Delg", precision: str):
+        """Takes the model, or a copy of it that computes in bfloat16."""
+        self.model = in_policy(model, POLICIES[precision])
+
+    def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
+        """See :class:`Runtime`; without XLA in TensorFlow, which would compile for every size."""
+        inner = self.model.inference_model(heads)
+        if keras.backend.backend() == "jax":
+            return _on_jax(inner)
+        if keras.backend.backend() == "tensorflow":
+            inner.jit_compile = False
+        inner.make_predict_function()
+        return lambda images: {
+            name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
+        }
+
+
+def _on_jax(inner: keras.Model) -> Network:
+    """A function for all threads; that of Keras gives its weights away while it runs, which bears one thread alone."""
+    import jax
+
+    @jax.jit
+    def outputs(trainable: Any, others: Any, images: Any) -> Any:
+        return inner.stateless_call(trainable, others, images, training=False)[0]
+
+    def run(images: Any) -> dict[str, Any]:
+        weights = ([v.value for v in part] for part in (inner.trainable_variables, inner.non_trainable_variables))
+        return {name: np.asarray(value, np.float32) for name, value in outputs(*weights, images).items()}
+
+    return run
+
+
+def build(model: "Delg", precision: str, folder: str | None) -> KerasRuntime:
+    """See :func:`extraction.runtimes.table.start`; nothing is kept in the folder."""
+    return KerasRuntime(model, precision)

@@ -1,0 +1,1 @@
+"""The feature store: features of many images in one folder."""

@@ -1,0 +1,281 @@
+"""Writes a feature store shard by shard, so that a run that was killed continues with the shards that are missing."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from delg.common.files import (
+    atomic_path,
+    check_writable,
+    read_json,
+    remove_leftovers,
+    sampled_sha256,
+    sha256,
+    write_json,
+)
+from delg.common.npy import map_array
+from extraction.features import Features
+from extraction.formats.official import holds_official_files
+from extraction.images import ImageRef
+from extraction.store.encoding import LOCAL_DTYPES, form
+from extraction.store.image_lists import batches, contents_of, shards_of, well_formed, with_batch
+from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
+
+SHARD_SIZE = 64
+
+
+class StoreWriter:
+    """One store while it is made: ``missing`` -> ``write`` for each -> ``finish``.
+
+    Shard ``s`` holds the images ``s * shard_size`` to ``(s + 1) * shard_size`` of the list. Made again with the same
+    arguments it continues; with others it refuses. Images that are appended begin a new shard.
+
+    Attributes:
+      folder: the store.
+      images: that this writer adds.
+      plan: what is recorded before the work.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: dict[str, Any],
+        images: Sequence[ImageRef],
+        *,
+        local_dtype: str = "float32",
+        shard_size: int = SHARD_SIZE,
+        append: bool = False,
+    ):
+        """Writes the plan, or compares it with the one that is there.
+
+        Args:
+          folder: the store.
+          settings: recorded in it; JSON values.
+          images: the image list.
+          local_dtype: how local features lie on disk, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
+          shard_size: images a shard.
+          append: add the images whose names the store does not hold yet.
+
+        Raises:
+          InputError: the folder cannot be written, or holds a store of other settings or images.
+        """
+        if local_dtype not in LOCAL_DTYPES:
+            raise InputError(f"Unknown local_dtype {local_dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
+        if shard_size < 1:
+            raise InputError(f"Expected a shard_size of at least 1. Received: {shard_size}")
+        self._form = form(local_dtype)
+        self.folder, self.images, self.shard_size = Path(folder), list(images), shard_size
+        storage = {"local_dtype": local_dtype, "shard_size": shard_size}
+        contents, self._first = contents_of(self.images), 0
+        plan = {"format": FORMAT, "version": VERSION, "settings": settings, "storage": storage, "contents": contents}
+        self.plan: dict[str, Any] = json.loads(json.dumps(plan))
+        if append and (self.folder / PLAN).is_file():
+            self._append()
+        else:
+            self._keep_plan()
+
+    @classmethod
+    def reopened(cls, folder: str | os.PathLike[str]) -> Self:
+        """The writer of a store whose shards are all there, without its image list."""
+        writer = cls.__new__(cls)
+        writer.folder, writer.images, writer._first = Path(folder), [], 0
+        writer.plan = read_json(writer.folder / PLAN)
+        writer.shard_size = writer.plan["storage"]["shard_size"]
+        writer._form = form(writer.plan["storage"]["local_dtype"])
+        return writer
+
+    @property
+    def complete(self) -> bool:
+        """True when the manifest is written, and of these images."""
+        path = self.folder / MANIFEST
+        manifest = read_json(path) if path.is_file() else None
+        return isinstance(manifest, dict) and manifest.get("contents") == self.plan["contents"]
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are still to be written."""
+        shards = range(self._first, self._number_of_shards())
+        return [s for s in shards if not (self.folder / shard_name(s) / INDEX).is_file()]
+
+    def shard_images(self, shard: int) -> list[ImageRef]:
+        """The images of one shard."""
+        start = (shard - self._first) * self.shard_size
+        return self.images[start : start + self.shard_size]
+
+    def write(self, shard: int, features: Sequence[Features], skipped: Sequence[dict[str, str]]) -> None:
+        """Writes one shard whole.
+
+        Args:
+          shard: its number.
+          features: of its good images, in the order of the list.
+          skipped: ``{"name", "reason"}`` of the others.
+
+        Raises:
+          InputError: the disk is full or cannot be written; the shards that are there stay.
+        """
+        counts = [len(f) for f in features]
+        index = {
+            "names": [f.name for f in features],
+            "sizes": [[int(side) for side in f.image_size] for f in features],
+            "skipped": list(skipped),
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            "global": np.array([f.global_descriptor for f in features], np.float32).reshape(
+                len(features), -1 if features else 0
+            ),
+            "offsets": np.cumsum([0, *counts], dtype=np.int64),
+            **self._form.encode(features),
+        }
+        with self._disk_errors(), atomic_path(self.folder / shard_name(shard)) as place:
+            place.mkdir()
+            for name, array in arrays.items():
+                np.save(place / f"{name}.npy", array)
+            write_json(place / INDEX, index | {"sha256": {name: sha256(place / f"{name}.npy") for name in arrays}})
+
+    def finish(self, *, alone: bool = True) -> FeatureStore:
+        """Joins the global descriptors, writes the manifest, and opens the store.
+
+        Args:
+          alone: no other process may be finishing it at the same time.
+
+        Raises:
+          InputError: not one image was good (nothing is kept then), or the disk is full.
+        """
+        indices = self._indices(self._number_of_shards())
+        skipped = [entry for index in indices for entry in index["skipped"]]
+        names = [name for index in indices for name in index["names"]]
+        if not names:
+            self._discard()
+            first = f"{skipped[0]['name']} ({skipped[0]['reason']})" if skipped else "the image list is empty"
+            raise InputError(f"None of the {len(skipped)} images could be read, so no features were made: {first}.")
+        with self._disk_errors():
+            local_bytes = self._join(len(names))
+            manifest = self.plan | {
+                "names": names,
+                "shards": [len(index["names"]) for index in indices],
+                "skipped": skipped,
+                "counts": {"images": len(names), "skipped": len(skipped), **local_bytes},
+                "global_sha256": sampled_sha256(self.folder / GLOBAL),
+            }
+            for name in ("shard-*", GLOBAL, PLAN, MANIFEST) if alone else ():
+                remove_leftovers(self.folder, name)
+            write_json(self.folder / MANIFEST, manifest)
+        return FeatureStore.open(self.folder)
+
+    def _number_of_shards(self) -> int:
+        return sum(shards_of(batch["images"], self.shard_size) for batch in batches(self.plan["contents"]))
+
+    def _indices(self, shards: int) -> list[dict[str, Any]]:
+        return [read_json(self.folder / shard_name(s) / INDEX) for s in range(shards)]
+
+    def _append(self) -> None:
+        """Takes the images that are new as a further list, or those of a further list that is not finished."""
+        asked, there = self.plan, self._plan_there()
+        self._refuse(asked | {"contents": None}, there | {"contents": None})
+        check_writable(self.folder)
+        self.plan["contents"] = contents = there["contents"]
+        *finished, last = batches(contents)
+        begun = not self.complete
+        before = sum(
+            shards_of(batch["images"], self.shard_size) for batch in (finished if begun else [*finished, last])
+        )
+        indices = self._indices(before)
+        known = {name for index in indices for name in index["names"]}
+        known |= {entry["name"] for index in indices for entry in index["skipped"]}
+        self.images, self._first = [ref for ref in self.images if ref.name not in known], before
+        batch = contents_of(self.images)
+        if begun and batch != last:
+            raise InputError(
+                f"An extraction into {self.folder} is not finished; run its command again before adding other images."
+            )
+        if not begun and self.images:
+            self.plan["contents"] = with_batch(contents, batch)
+            with self._disk_errors():
+                write_json(self.folder / PLAN, self.plan)
+
+    def _keep_plan(self) -> None:
+        place = self.folder / PLAN
+        if not place.exists():
+            if holds_official_files(self.folder):
+                raise InputError(f"{self.folder} holds official files; choose another folder for the feature store.")
+            check_writable(self.folder)
+            with self._disk_errors():
+                write_json(place, self.plan)
+            return
+        there = self._plan_there()
+        if there["contents"] != self.plan["contents"] and batches(there["contents"])[0] == self.plan["contents"]:
+            self.plan["contents"] = there["contents"]  # images were appended since
+            if not self.complete:
+                raise InputError(f"Images are being added to {self.folder}; finish that first: run its command again.")
+        if there != self.plan and not self._begun():
+            check_writable(self.folder)
+            with self._disk_errors():
+                write_json(place, self.plan)
+        else:
+            self._refuse(self.plan, there)
+        if not self.complete:
+            check_writable(self.folder)
+
+    def _plan_there(self) -> dict[str, Any]:
+        place = self.folder / PLAN
+        there = read_json(place)
+        parts = [there.get(part) for part in self.plan] if isinstance(there, dict) else []
+        formed = bool(parts) and all(isinstance(part, dict) for part in parts[2:]) and well_formed(parts[-1])
+        if parts[:2] != [FORMAT, VERSION] or not formed:
+            raise InputError(f"{place} is not the plan of a feature store of version {VERSION}; choose another folder.")
+        plan: dict[str, Any] = there
+        return plan
+
+    def _refuse(self, asked: dict[str, Any], there: dict[str, Any]) -> None:
+        """Raises InputError where two plans differ."""
+        parts = ("settings", "storage", "contents")
+        differences = [line for part in parts for line in differing(there[part] or {}, asked[part] or {})]
+        if differences:
+            raise InputError(
+                f"{self.folder} holds features of other settings or images, there and asked for: "
+                f"{'; '.join(differences)}; choose another folder or remove that one."
+            )
+
+    def _begun(self) -> bool:
+        """Whether a run got as far as features."""
+        return (self.folder / MANIFEST).is_file() or any(self.folder.glob("shard-*"))
+
+    def _join(self, images: int) -> dict[str, int]:
+        """Writes the global descriptors of all shards as one matrix; counts local features and their bytes."""
+        local = local_bytes = 0
+        with atomic_path(self.folder / GLOBAL) as place, place.open("wb") as file:
+            for s in range(self._number_of_shards()):
+                folder = self.folder / shard_name(s)
+                part = map_array(folder / "global.npy")
+                if len(part):
+                    if file.tell() == 0:
+                        header = {"descr": "<f4", "fortran_order": False, "shape": (images, part.shape[1])}
+                        np.lib.format.write_array_header_1_0(file, header)
+                    file.write(np.ascontiguousarray(part, "<f4").tobytes())
+                names = (*self._form.rows, *self._form.images)
+                arrays = [map_array(folder / f"{name}.npy") for name in names]
+                local += len(arrays[0])
+                local_bytes += sum(array.nbytes for array in arrays)
+        return {"local_features": local, "local_bytes": local_bytes if local else 0}
+
+    def _discard(self) -> None:
+        for s in range(self._number_of_shards()):
+            shutil.rmtree(self.folder / shard_name(s), ignore_errors=True)
+        (self.folder / PLAN).unlink(missing_ok=True)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"The feature store {self.folder} cannot be written: {error.strerror or 'disk full'}; what is finished "
+                "is kept, and the same command continues when there is room."
+            ) from error

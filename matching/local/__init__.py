@@ -1,0 +1,1 @@
+"""Local matching of two images: tentative matches and robust geometry."""

@@ -1,0 +1,240 @@
+"""Reranking by the number of local matches that agree on one transform (DELG's geometric verification)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from delg.common.progress import progress_bar
+from extraction.features import Features, Floats
+from matching.local import geometry, matching
+from matching.local.matching import Inliers
+from matching.ranking import Ranking
+from matching.rerankers.candidates import check_count, check_number
+from matching.rerankers.top_k import Head, with_heads
+from matching.rerankers.verification import Counts, Scores, settle, windowed
+from matching.source import Source, check_ranking
+from matching.threads import available, single_threaded
+
+REMEMBERED = 500_000  # inlier counts
+PATIENCE = 5.0  # seconds without a progress line
+AHEAD = 4  # candidates handed out at once, times the threads
+HELD = 64 << 20  # bytes of matched points that wait for their geometry
+MIN_MATCHES = 4
+SCORES = ("inliers", "fused")
+
+Rows = NDArray[np.int64]
+Points = tuple[Floats, Floats]
+
+
+class Ransac:
+    """Reranker ``ransac``.
+
+    The released rule: the first ``top_k`` are ordered by number of inliers, then by global similarity; those without
+    inliers keep their order. The new scores of the head are the numbers of inliers.
+
+    With ``score='fused'`` the head is ordered by ``s + fused_weight log(1 + inliers)``, where s is the score that the
+    ranking comes with: the global similarity, or that of the link before in a chain.
+
+    With ``settled=n`` candidates are verified only until the first n places are certain to be those of verifying all;
+    see :func:`matching.rerankers.verification.settle`. Those that were not verified count as without inliers.
+
+    The inlier counts of image pairs are remembered (up to 500,000, then all are forgotten) as long as calls are made
+    with the same two sources, since a benchmark reranks nearly the same candidates under each of its protocols.
+    """
+
+    def __init__(
+        self,
+        top_k: int = 100,
+        *,
+        matching_threshold: float = 1.0,
+        residual: float = 20.0,
+        ratio: float | None = None,
+        model: str = "affine",
+        trials: int = 1000,
+        seed: int = 0,
+        mutual: bool = False,
+        plausible_only: bool = True,
+        one_per_place: bool = False,
+        released: bool = False,
+        score: str = "inliers",
+        fused_weight: float = 1.0,
+        settled: int | None = None,
+        threads: int | None = None,
+    ):
+        """Sets the parameters.
+
+        Args:
+          top_k: how many candidates of each query are reranked.
+          matching_threshold: see :func:`matching.local.matching.match`, as for all down to ``one_per_place``.
+          residual: pixels in the query image.
+          ratio: of nearest to second nearest distance, or None.
+          model: affine, homography or similarity.
+          trials: most samples drawn for a pair.
+          seed: of the random generator.
+          mutual: keep only mutual nearest neighbours.
+          plausible_only: refuse mirrored, collapsed and extremely stretched fits.
+          one_per_place: count inliers that share a place once; RootSIFT describes many places more than once.
+          released: match by the released algorithm instead, which is slow; see :mod:`matching.local.released`.
+          score: what the head is ordered by, ``inliers`` or ``fused``.
+          fused_weight: of the logarithm in the fused score.
+          settled: how many first places must be certain; None verifies every candidate.
+          threads: of the pool over candidates; None for one a core. The result does not depend on it.
+
+        Raises:
+          InputError: one is out of range.
+        """
+        check_count("ransac", "top_k", top_k)
+        if settled is not None:
+            check_count("ransac", "settled", settled)
+        check_number("ransac", "fused_weight", fused_weight)
+        if score not in SCORES:
+            raise InputError(f"Unknown score {score!r} of ransac; the choices are {', '.join(SCORES)}.")
+        if released and (model != "affine" or mutual or one_per_place or settled is not None):
+            raise InputError(
+                "ransac(released=True) expects model='affine', mutual=False, one_per_place=False and settled=None."
+            )
+        matching.check_nearest(matching_threshold, ratio)
+        geometry.check(model, residual, trials, seed)
+        self.head = top_k
+        self.settled = settled
+        self.threads = available(threads)
+        self._released = released
+        self._weight = fused_weight if score == "fused" else None
+        self._nearest: dict[str, Any] = {"matching_threshold": matching_threshold, "ratio": ratio}
+        self._geometry: dict[str, Any] = {"residual": residual, "trials": trials, "seed": seed}
+        if not released:
+            self._nearest["mutual"] = mutual
+            self._geometry |= {"model": model, "plausible_only": plausible_only, "one_per_place": one_per_place}
+        self._counts: dict[tuple[int, int], int] = {}
+        self._bounds: dict[tuple[int, int], int] = {}
+        self._sources: tuple[Source, Source] | None = None
+
+    def inliers(self, query: Features, index: Features) -> Inliers:
+        """Matches two images with this reranker's parameters.
+
+        Raises:
+          InputError: the features cannot be compared.
+        """
+        with single_threaded():  # as in a call: sums in another order may end in another count
+            if self._released:
+                from matching.local import released as reference  # imports SciPy
+
+                return reference.match(query, index, **self._nearest, **self._geometry)
+            return matching.match(query, index, **self._nearest, **self._geometry)
+
+    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
+        """Reranks the first ``top_k`` of each row.
+
+        Args:
+          queries: their local features are read one image at a time.
+          database: its local features are read as they are needed, one image a thread.
+          ranking: rows of the database for each query.
+
+        Returns:
+          The same images in each row, in new order.
+
+        Raises:
+          InputError: local features of the two sources cannot be compared, or the ranking is of others.
+        """
+        check_ranking(queries, database, ranking, self.head)
+        if self._sources is None or self._sources[0] is not queries or self._sources[1] is not database:
+            self._counts, self._bounds, self._sources = {}, {}, (queries, database)
+        with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix="ransac") as pool:
+            bar = progress_bar(range(len(ranking)), desc="ransac", unit="query", delay=PATIENCE)
+            pairs = (_Pairs(self, pool, queries, database, q) for q in bar)
+            heads = [self._head(of_query, ranking) for of_query in pairs]
+        return with_heads(ranking, heads)
+
+    def _head(self, pairs: "_Pairs", ranking: Ranking) -> Head:
+        """The head of one query in new order."""
+        rows = ranking.row(pairs.q)[: self.head]
+        score = partial(self._scores, ranking.scores[pairs.q, : len(rows)])
+        if self.settled is None:
+            counts = np.array(pairs.counts(rows), np.int64)
+        else:
+            bounds = np.array(pairs.bounds(rows), np.int64)
+            counts = settle(bounds, self.settled, score, lambda chosen: pairs.counts(rows[chosen]))
+        scores = score(np.maximum(counts, 0))
+        order = np.argsort(-scores, kind="stable")
+        return rows[order], scores[order].astype(np.float32)
+
+    def _scores(self, before: Floats, counts: Counts) -> Scores:
+        """Scores of candidates by their numbers of inliers, and by those that they had before."""
+        if self._weight is None:
+            return counts.astype(np.float64)
+        return before.astype(np.float64) + self._weight * np.log1p(counts)
+
+    def points(self, query: Features, index: Features) -> Points:
+        """The keypoints that :func:`matching.local.matching.match` hands to the geometry.
+
+        Returns:
+          ``(P, 2)`` of the index image, ``(P, 2)`` of the query, float32, the nearest descriptors first.
+
+        Raises:
+          InputError: the features cannot be compared.
+        """
+        return matching.points(query, index, matching.tentative(query, index, **self._nearest))
+
+    def agreeing(self, source: Floats, target: Floats) -> int:
+        """How many of these points agree on one transform: the number of inliers."""
+        return int(geometry.fit(source, target, min_matches=MIN_MATCHES, **self._geometry).inliers.sum())
+
+
+class _Pairs:
+    """A query and its candidates: numbers of inliers, and their bounds, each computed once."""
+
+    def __init__(self, reranker: Ransac, pool: ThreadPoolExecutor, queries: Source, database: Source, q: int):
+        self.q = q
+        self._reranker, self._pool, self._queries, self._database = reranker, pool, queries, database
+        self._points: dict[int, Points] = {}
+        self._held = 0
+        self._holding = Lock()
+
+    @cached_property
+    def query(self) -> Features:
+        """The query's features, read when the first pair is matched."""
+        return self._queries.features(self.q)
+
+    def counts(self, rows: Rows) -> list[int]:
+        """Numbers of inliers of database rows."""
+        return self._known(self._reranker._counts, rows, self._count)
+
+    def bounds(self, rows: Rows) -> list[int]:
+        """Numbers of tentative matches, which inliers are some of; 0 for too few to be verified."""
+        return self._known(self._reranker._bounds, rows, self._bound)
+
+    def _known(
+        self, known: dict[tuple[int, int], int], rows: Rows, compute: Callable[[Features, int], int]
+    ) -> list[int]:
+        """What is known of each row, computed by the pool where it is not."""
+        wanted = rows.tolist()
+        new = [row for row in wanted if (self.q, row) not in known]
+        found = {row: known[self.q, row] for row in wanted if (self.q, row) in known}
+        if new:
+            results = windowed(self._pool, partial(compute, self.query), new, AHEAD * self._reranker.threads)
+            found |= zip(new, results)
+            if len(known) + len(new) > REMEMBERED:
+                known.clear()
+            known |= {(self.q, row): found[row] for row in new}
+        return [found[row] for row in wanted]
+
+    def _bound(self, query: Features, row: int) -> int:
+        points = self._reranker.points(query, self._database.features(row))
+        size = sum(side.nbytes for side in points)
+        with self._holding:
+            if self._held + size <= HELD:
+                self._points[row] = points
+                self._held += size
+        return len(points[0]) if len(points[0]) >= MIN_MATCHES else 0
+
+    def _count(self, query: Features, row: int) -> int:
+        points = self._points.pop(row, None)
+        if points is None:
+            return len(self._reranker.inliers(query, self._database.features(row)))
+        return self._reranker.agreeing(*points)

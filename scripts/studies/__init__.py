@@ -1,0 +1,1 @@
+"""Studies: each script makes a table of the results pages."""

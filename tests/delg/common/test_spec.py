@@ -1,0 +1,56 @@
+import math
+
+import pytest
+
+from delg.common import spec
+from delg.common.errors import InputError
+
+
+def test_parse_and_render_are_inverse():
+    for text in ("gem", "gem(p=4.6)", "superglobal(k=9, beta=0.15)", "untrained(model='a (b), c', seed=0)"):
+        assert spec.render(*spec.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gem(", "gem(3)", "gem(p=open('x'))", "a.b(c=1)", "gem(**{'p': 1})", "1", "gem(p=x)"]
+)
+def test_anything_but_literals_is_refused(text):
+    with pytest.raises(InputError, match="literal"):
+        spec.parse(text)
+
+
+def test_split_minds_brackets_and_quotes():
+    assert spec.split("a, b(x=1, y=(2, 3)), c(t='x, y')") == ["a", "b(x=1, y=(2, 3))", "c(t='x, y')"]
+    assert spec.split(" ") == []
+    assert spec.split("a|b(x='|')", "|") == ["a", "b(x='|')"]
+    assert spec.split(" a || b(x=(1, 2)) |", "|") == ["a", "b(x=(1, 2))"]
+    assert spec.split(" a || b(x=(1, 2)) |", "|", keep_empty=True) == ["a", "", "b(x=(1, 2))", ""]
+    assert spec.split("", "|", keep_empty=True) == [""]
+
+
+def test_build_passes_arguments_and_context():
+    table = {"pair": lambda a, b=2, *, c: (a, b, c)}
+    assert spec.build("pair(a=1)", table, "thing", c=3) == (1, 2, 3)
+    with pytest.raises(InputError, match="Unknown thing 'pear'; the choices are pair"):
+        spec.build("pear", table, "thing", c=3)
+    with pytest.raises(InputError, match="its arguments are a, b"):
+        spec.build("pair(d=1)", table, "thing", c=3)
+
+
+def test_an_argument_of_the_wrong_kind_is_the_users_mistake():
+    with pytest.raises(InputError, match=r"thing \"half\(a='x'\)\""):
+        spec.build("half(a='x')", {"half": lambda a: a / 2}, "thing")
+    with pytest.raises(InputError, match="too small"):
+        spec.build("less(a=0)", {"less": _positive}, "thing")
+
+
+def _positive(a: int) -> int:
+    if a < 1:
+        raise InputError("too small")
+    return a
+
+
+def test_call_takes_what_is_no_literal():
+    assert spec.call(lambda a, b: (a, b), "x(a=1)", {"a": math.inf}, "thing", b=2) == (math.inf, 2)
+    with pytest.raises(InputError, match=r"thing 'x\(c=1\)': .*its arguments are a"):
+        spec.call(lambda a, b: (a, b), "x(c=1)", {"c": math.nan}, "thing", b=2)

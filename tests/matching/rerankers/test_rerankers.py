@@ -1,0 +1,242 @@
+"""What every reranker of the table, and a chain of them, must hold."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from delg.commands import MODULES
+from delg.common.errors import InputError
+from matching.rerankers.table import RERANKERS, build_reranker, links
+from matching.source import MemorySource
+from tests.matching.helpers import global_source, local, ranking, scene, unit
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = set(MODULES.values())
+HEAD_OF_FIVE = {
+    "alpha_dba": "alpha_dba(top_k=5, n=2)",
+    "alpha_qe": "alpha_qe(top_k=5, n=2)",
+    "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
+    "k_reciprocal": "k_reciprocal(top_k=5, k1=2, k2=2)",
+    "ransac": "ransac(top_k=5)",
+    "superglobal": "superglobal(m=5, k=2)",
+}
+CHAIN = "superglobal(m=5, k=2) | ransac(top_k=3)"
+TEXTS = [*HEAD_OF_FIVE.values(), CHAIN, "ransac(top_k=5, score='fused', fused_weight=1)", "ransac(top_k=5, settled=2)"]
+BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith("ransac")]
+
+
+@pytest.fixture
+def sources():
+    rng = np.random.default_rng(0)
+    keypoints, descriptors = scene(n=20)
+    images = []
+    for i in range(12):
+        rows = rng.permutation(20)[: 8 + i]
+        images.append(local(keypoints[rows], descriptors[rows], f"image{i}", unit(np.abs(rng.normal(size=8)))))
+    return MemorySource(images[:3]), MemorySource(images)
+
+
+def first_stage():
+    return ranking(
+        [[0, 3, 6, 9, 1, 4, 7, 10], [11, 2, 5, 8, -1, -1, -1, -1], [-1] * 8],
+        [np.linspace(0.9, 0.1, 8), [0.8, 0.6, 0.4, 0.2] + [-np.inf] * 4, [-np.inf] * 8],
+    )
+
+
+def test_every_reranker_of_the_table_is_tested():
+    assert HEAD_OF_FIVE.keys() == RERANKERS.keys()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_permutes_the_head_and_keeps_the_rest(text, sources):
+    before = first_stage()
+    kept = before.indices.copy(), before.scores.copy()
+    reranker = build_reranker(text)
+    assert reranker.head == 5
+    after = reranker(*sources, before)
+    np.testing.assert_array_equal(np.sort(after.indices[:, :5]), np.sort(before.indices[:, :5]))
+    np.testing.assert_array_equal(after.indices[:, 5:], before.indices[:, 5:])
+    assert (after.indices != before.indices).any()
+    assert after.indices.dtype == np.int64
+    assert after.scores.dtype == np.float32
+    for row, scores in zip(after.indices, after.scores):
+        n = int((row >= 0).sum())
+        assert (row[:n] >= 0).all(), "the filling stays at the end"
+        assert (np.diff(scores[:n]) <= 0).all()
+        assert np.isfinite(scores[:n]).all()
+        assert np.isneginf(scores[n:]).all()
+    np.testing.assert_array_equal(before.indices, kept[0])
+    np.testing.assert_array_equal(before.scores, kept[1])
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_candidate_one_candidate_and_no_query(text, sources):
+    queries, database = sources
+    for indices in ([[-1, -1], [7, -1], [5, -1]], [[7], [-1], [-1]], [[], [], []]):
+        before = ranking(indices, np.where(np.array(indices) >= 0, 0.5, -np.inf))
+        after = build_reranker(text)(queries, database, before)
+        np.testing.assert_array_equal(after.indices, before.indices)
+        assert (np.isfinite(after.scores) == (after.indices >= 0)).all()
+    none = MemorySource([])
+    none.global_descriptors = np.zeros((0, 8), np.float32)
+    before = ranking(np.zeros((0, 4)), np.zeros((0, 4)))
+    assert build_reranker(text)(none, database, before).indices.shape == (0, 4)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_repetition_and_threads_change_nothing(text, sources):
+    answers = [build_reranker(text)(*sources, first_stage()) for _ in range(2)]
+    for threads in (1, 3):
+        built = [
+            RERANKERS[name](
+                **arguments,
+                **({"threads": threads} if "threads" in inspect.signature(RERANKERS[name]).parameters else {}),
+            )
+            for name, arguments in links(text)
+        ]
+        answer = first_stage()
+        for reranker in built:
+            answer = reranker(*sources, answer)
+        answers.append(answer)
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer.indices, answers[0].indices)
+        np.testing.assert_array_equal(answer.scores, answers[0].scores)
+
+
+@pytest.mark.parametrize("text", BY_GLOBAL)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(text, value):
+    rng = np.random.default_rng(1)
+    good, rows = unit(rng.normal(size=(6, 4))), [[0, 1, 2, 3]]
+    for side in ("query", "candidate"):
+        queries, database = unit(rng.normal(size=(1, 4))), good.copy()
+        (queries[0] if side == "query" else database[3])[2] = value
+        with pytest.raises(InputError, match="not finite"):
+            build_reranker(text)(global_source(queries), global_source(database), ranking(rows, [[0.9, 0.8, 0.7, 0.6]]))
+    database = good.copy()
+    database[5] = value  # not among the candidates
+    build_reranker(text)(global_source(queries[:1] * 0 + 1), global_source(database), ranking(rows, [[4, 3, 2, 1]]))
+
+
+@pytest.mark.parametrize("text", BY_GLOBAL)
+def test_dimensions_are_checked(text):
+    rng = np.random.default_rng(2)
+    database = global_source(rng.normal(size=(6, 4)))
+    before = ranking([[0, 1]], [[0.9, 0.8]])
+    with pytest.raises(InputError, match="differ in dimension: 3 and 4"):
+        build_reranker(text)(global_source(rng.normal(size=(1, 3))), database, before)
+    with pytest.raises(InputError, match="no global descriptor"):
+        build_reranker(text)(global_source(np.zeros((1, 0))), global_source(np.zeros((6, 0))), before)
+
+
+@pytest.mark.parametrize("text", BY_GLOBAL)
+def test_equal_descriptors_give_finite_scores_and_zero_ones_a_sentence(text):
+    before = ranking([[0, 1, 2, 3, 4, 5]], [[6, 5, 4, 3, 2, 1]])
+    query = global_source([[1, 0, 0]])
+    for database in (np.ones((6, 3)) / 3**0.5, -np.ones((6, 3)) / 3**0.5, np.eye(3)[[1, 2, 1, 2, 1, 1]]):
+        after = build_reranker(text)(query, global_source(database), before)
+        assert np.isfinite(after.scores).all()
+        np.testing.assert_array_equal(np.sort(after.indices), before.indices)
+        with pytest.raises(InputError, match="is zero, which is like no image"):
+            build_reranker(text)(global_source([[0, 0, 0]]), global_source(database), before)
+        database[4] = 0
+        with pytest.raises(InputError, match="is zero, which is like no image"):
+            build_reranker(text)(query, global_source(database), before)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_ranking_of_something_else_is_refused(text, sources):
+    for indices, scores, message in (
+        (first_stage().indices[:2], first_stage().scores[:2], "for each of 3 queries. Received: 2 rows"),
+        ([[0, 12]] * 3, [[0.9, 0.8]] * 3, "of 12 images. Received: row 0 to 12"),
+        ([[0, -2]] * 3, [[0.9, 0.8]] * 3, "of 12 images. Received: row -2 to 0"),
+        ([[3, -1, 5]] * 3, [[0.9, 0.8, 0.7]] * 3, "-1 at the ends"),
+        ([[3, 5]] * 3, [[0.9, np.nan]] * 3, "finite scores"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build_reranker(text)(*sources, ranking(indices, scores))
+
+
+def test_a_chain_is_its_links_one_after_the_other(sources):
+    chain, superglobal, ransac = map(build_reranker, (CHAIN, *CHAIN.split(" | ")))
+    expected = ransac(*sources, superglobal(*sources, first_stage()))
+    answer = chain(*sources, first_stage())
+    np.testing.assert_array_equal(answer.indices, expected.indices)
+    np.testing.assert_array_equal(answer.scores, expected.scores)
+    assert (answer.indices != ransac(*sources, first_stage()).indices).any()
+    assert chain.head == 5
+    assert build_reranker("ransac(top_k=2)|superglobal(m=9)|ransac(top_k=3)").head == 9
+
+
+def test_a_chain_matches_locally_when_a_link_does(sources):
+    queries, database = sources
+    chain = build_reranker("ransac(top_k=2, residual=1.0) | superglobal")
+    pair = queries.features(0), database.features(3)
+    assert chain.inliers(*pair).pairs.tolist() == chain.links[0].inliers(*pair).pairs.tolist()
+    assert not hasattr(build_reranker("superglobal | alpha_qe"), "inliers")
+
+
+def test_chains_as_text():
+    assert links("ransac") == [("ransac", {})]
+    assert links("a|b(x='|', y=(1, 2)) | c") == [("a", {}), ("b", {"x": "|", "y": (1, 2)}), ("c", {})]
+    for text in ("superglobal |", "| ransac", "superglobal || ransac"):
+        with pytest.raises(InputError, match="one '\\|' between"):
+            build_reranker(text)
+    with pytest.raises(InputError, match="Unknown reranker 'asmk'"):
+        build_reranker("superglobal | asmk")
+    with pytest.raises(InputError, match="top_k of 1 or more"):
+        build_reranker("superglobal | ransac(top_k=0)")
+
+
+def test_built_from_text_with_the_released_defaults():
+    ransac, superglobal = build_reranker("ransac"), build_reranker("superglobal")
+    assert (ransac.head, superglobal.head) == (100, 400)
+    assert ransac._nearest == {"matching_threshold": 1.0, "ratio": None, "mutual": False}
+    assert ransac._geometry == {
+        "residual": 20.0,
+        "trials": 1000,
+        "seed": 0,
+        "model": "affine",
+        "plausible_only": True,
+        "one_per_place": False,
+    }
+    assert (ransac.settled, ransac._weight) == (None, None), "every candidate is verified; inliers alone count"
+    assert build_reranker("ransac(top_k=7, model='homography')").head == 7
+
+
+def test_unknown_names_and_arguments_answer_with_the_choices():
+    with pytest.raises(InputError, match=r"Unknown reranker 'asmk'; the choices are .*ransac.*superglobal"):
+        build_reranker("asmk")
+    with pytest.raises(InputError, match="its arguments are m, k, beta"):
+        build_reranker("superglobal(top=3)")
+    for text in ("superglobal(m=", ""):
+        with pytest.raises(InputError, match="name"):
+            build_reranker(text)
+
+
+def test_memory_source():
+    image = local(np.zeros((0, 2)), np.zeros((0, 0)), "a", [1.0, 0.0])
+    source = MemorySource([image, local(np.zeros((0, 2)), np.zeros((0, 0)), "b", [0.0, 1.0])])
+    assert len(source) == 2
+    assert source.names == ["a", "b"]
+    assert source.global_descriptors.tolist() == [[1, 0], [0, 1]]
+    assert source.features(0) is image
+    assert MemorySource([]).global_descriptors.shape == (0, 0)
+    with pytest.raises(InputError, match=r"one dimension. Received: \[0, 2\]"):
+        MemorySource([image, local(np.zeros((0, 2)), np.zeros((0, 0)))])
+
+
+def test_no_module_imports_tensorflow_or_keras():
+    paths = [path.relative_to(ROOT) for path in (ROOT / "matching").rglob("*.py") if path.stem != "__init__"]
+    modules = [".".join(path.with_suffix("").parts) for path in paths]
+    assert len(modules) > 20
+    rooms = [name for name in modules if name not in COMMANDS]
+    for group in (rooms, *([name] for name in modules if name in COMMANDS)):
+        code = f"import sys, importlib; [importlib.import_module(m) for m in {group}]; "
+        code += "print([m for m in ('tensorflow', 'keras', 'torch', 'jax') if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,1 @@
+"""Training steps and devices of each Keras backend."""

@@ -1,0 +1,1 @@
+"""Input pipeline: from records to augmented batches."""

@@ -1,0 +1,65 @@
+"""How batches are made, and which part of them a process makes."""
+
+import os
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from training.input.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How batches are made.
+
+    Attributes:
+      batch_size: images per batch.
+      image_size: side ``S`` of the square images in pixels.
+      augmentation: what is done to training images.
+      seed: of the order and of the augmentation.
+      cache: keep the decoded images in memory; None decides by their size.
+      shuffle_buffer: records that are shuffled at once when streaming (released: 100).
+      keep_aspect: resize without changing the ratio of width and height, and fill the rest of the square with grey
+        (128), also of photos that are validated; the released code makes every image square.
+      threads: images prepared at once; None for the number of CPU cores.
+    """
+
+    batch_size: int
+    image_size: int
+    augmentation: Augmentation
+    seed: int = 0
+    cache: bool | None = None
+    shuffle_buffer: int = 1024
+    keep_aspect: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every global batch that one process prepares.
+
+    Attributes:
+      worker: number of the process.
+      workers: processes, which divide the batch in their order.
+      replicas: devices of all processes, which divide it further.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    replicas: int = 1
+
+
+WHOLE = Share()
+
+
+def threads(config: InputConfig) -> int:
+    """Images that are prepared at once."""
+    return config.threads or os.cpu_count() or 1
+
+
+def dataset_options(config: InputConfig) -> tf.data.Options:
+    """Of the last dataset of a pipeline: its own threads, as many as asked for."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = threads(config)
+    return options

@@ -1,0 +1,1 @@
+"""Losses of both heads, chosen by name."""

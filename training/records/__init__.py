@@ -1,0 +1,1 @@
+"""Training records: from labelled images to TFRecord shards, and their checks."""

@@ -1,0 +1,162 @@
+"""Where training images come from: a folder per class, a CSV ``path,label``, or the CSVs of Google Landmarks v2.
+
+Labels are always contiguous, ``0 .. C-1``, in the sorted order of the class names (numerically when every name is a
+whole number), as in the released ``build_image_dataset.py``.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from delg.common.errors import InputError
+from delg.common.files import files_below
+from delg.common.image_lists import read_labelled, read_landmarks
+from delg.common.text_files import nfc
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One labelled image that has not been read yet.
+
+    Attributes:
+      id: its name in the records and in every list: the path relative to the source's folder, or the GLDv2 id;
+        bytes of a file name that are not UTF-8 are written as escapes.
+      path: the file.
+      label: class in ``0 .. C-1``.
+    """
+
+    id: str
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """The labelled images of a training set.
+
+    Attributes:
+      photos: the images, in the order of their source.
+      class_names: the name of every class; the position is the label.
+    """
+
+    photos: tuple[Photo, ...]
+    class_names: tuple[str, ...]
+
+
+def from_folders(images_dir: str | os.PathLike[str]) -> Source:
+    """Reads a folder whose sub-folders are the classes; images may lie at any depth below a class's folder.
+
+    Hidden files and folders are left out; links are followed, each folder once in a class.
+
+    Raises:
+      InputError: the folder is missing, or has no sub-folder with images.
+    """
+    root = _folder(images_dir)
+    pairs = []
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and not folder.name.startswith("."):
+            pairs += [(path, folder.name) for path in _images_below(folder, root)]
+    if not pairs:
+        raise InputError(
+            f"{root} holds no training images: expected one sub-folder per class with images ({', '.join(SUFFIXES)})."
+        )
+    return _labelled((path.relative_to(root).as_posix(), path, name) for path, name in pairs)
+
+
+def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> Source:
+    """Reads a CSV with the columns ``path`` and ``label``; see :func:`delg.common.image_lists.read_labelled`.
+
+    Args:
+      csv_path: the file; further columns are ignored. A label is any text.
+      images_dir: the folder that relative paths start from; by default the CSV's own folder.
+
+    Raises:
+      InputError: the file, a column or a value is missing, an image has two labels, or a path without suffix can be any
+        of several images.
+    """
+    root = Path(csv_path).parent if images_dir is None else _folder(images_dir)
+    listed = read_labelled(csv_path, root, SUFFIXES, lambda row, where: None)
+    return _labelled((image.path, root / image.path, image.label) for image in listed)
+
+
+def from_gldv2(
+    images_dir: str | os.PathLike[str],
+    train_csv_path: str | os.PathLike[str] | None = None,
+    train_clean_csv_path: str | os.PathLike[str] | None = None,
+) -> Source:
+    """Reads Google Landmarks v2: ``train.csv`` (``id,url,landmark_id``) or the clean list (``landmark_id,images``).
+
+    Args:
+      images_dir: images as ``0/1/2/0123456789abcdef.jpg`` (the published layout) or all in one folder.
+      train_csv_path: the full training list.
+      train_clean_csv_path: the clean list, images separated by spaces; where given it alone decides.
+
+    Raises:
+      InputError: a file, a column or a value is missing, or no listed image lies in the folder.
+    """
+    root = _folder(images_dir)
+    csv_path = train_clean_csv_path or train_csv_path
+    if csv_path is None:
+        raise InputError("Google Landmarks v2 needs --train_csv_path or --train_clean_csv_path.")
+    listed = read_landmarks(csv_path, clean=train_clean_csv_path is not None)
+    nested = _is_nested(root, listed, csv_path)
+    return _labelled((image, gldv2_path(root, image, nested), label) for image, label in listed.items())
+
+
+def gldv2_path(root: Path, image: str, nested: bool) -> Path:
+    """The file of a GLDv2 image: under its first three characters in the published layout, or directly in ``root``."""
+    name = f"{image}.jpg"
+    return root.joinpath(*image[:3], name) if nested else root / name
+
+
+def _is_nested(root: Path, images: Iterable[str], csv_path: str | os.PathLike[str]) -> bool:
+    """Which of the two layouts holds the first image that is found."""
+    for image in images:
+        for nested in (True, False):
+            if gldv2_path(root, image, nested).is_file():
+                return nested
+    raise InputError(
+        f"None of the images of {csv_path} is in {root}: expected {root}/0/1/2/0123456789abcdef.jpg or "
+        f"{root}/0123456789abcdef.jpg."
+    )
+
+
+def _labelled(items: Iterable[tuple[str, Path, str]]) -> Source:
+    """Turns ``(id, path, class name)`` into photos with contiguous labels."""
+    listed = [(as_utf8(identity), path, nfc(as_utf8(name))) for identity, path, name in items]
+    names = {name for _, _, name in listed}
+    ordered = sorted(names, key=int) if all(map(_is_number, names)) else sorted(names)
+    if len(ordered) < 2:
+        raise InputError(f"Training needs at least two classes. Received: {', '.join(ordered) or 'none'}.")
+    labels = {name: label for label, name in enumerate(ordered)}
+    photos = tuple(Photo(identity, path, labels[name]) for identity, path, name in listed)
+    return Source(photos, tuple(ordered))
+
+
+def as_utf8(name: str) -> str:
+    r"""A file name that can be written as UTF-8: bytes that are not UTF-8 become escapes such as ``\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and str(int(text)) == text
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    place = Path(path)
+    if not place.is_dir():
+        raise InputError(f"The image folder {place} does not exist or is not a folder.")
+    return place
+
+
+def _images_below(folder: Path, root: Path) -> list[Path]:
+    """Image files below a class's folder, sorted; links that lead back, also to the root, are not followed."""
+    return sorted(path for path in files_below(folder, above=[root]) if is_image_name(path.name))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name looks like an image's; what a file is shows when it is decoded."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
