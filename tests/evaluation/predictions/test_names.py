@@ -1,4 +1,4 @@
-"""Odd names of images in the files of predictions: what is written is one id for each image, and gives its name back."""
+"""Odd names of images in the files of predictions: each image has one id, which gives its name back."""
 
 import csv
 from urllib.parse import unquote

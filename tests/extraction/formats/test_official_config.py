@@ -71,7 +71,8 @@ def test_only_one_kind(tmp_path):
 def test_resized_coordinates(tmp_path):
     text = DELG.replace("max_feature_num", "use_resized_coordinates: true max_feature_num")
     found = asked(tmp_path, text)
-    assert found.options["use_resized_coordinates"] is True and "use_resized_coordinates" not in asked(tmp_path, DELG).options
+    assert found.options["use_resized_coordinates"] is True
+    assert "use_resized_coordinates" not in asked(tmp_path, DELG).options
     assert "use_resized_coordinates" not in asked(tmp_path, text + "use_local_features: false").options
     settings = ExtractionConfig((1.0,), (0,), keypoints="released", use_resized_coordinates=True).settings()
     assert to_config(settings, "m", Kinds()).delf_local_config.use_resized_coordinates
