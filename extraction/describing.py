@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, Reading, Size, load_shrunk
 
@@ -55,6 +56,22 @@ class Picture(NamedTuple):
     size: Size | None = None
 
 
+def check_coordinates(settings: dict[str, Any]) -> None:
+    """Proves that keypoints are in pixels of the photo, as all but official files hold them.
+
+    Args:
+      settings: of the extractor.
+
+    Raises:
+      InputError: they are in pixels of the resized image.
+    """
+    if settings.get("use_resized_coordinates"):
+        raise InputError(
+            "use_resized_coordinates is for official files alone: a feature store, a search and a match need keypoints "
+            "in pixels of the photo."
+        )
+
+
 def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) -> Features:
     """Features of one image (or its crop), keypoints in pixels of the whole photo.
 
@@ -65,7 +82,9 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
 
     Raises:
       BadImageError: the image cannot be used.
+      InputError: see :func:`check_coordinates`.
     """
+    check_coordinates(extractor.settings)
     return _in_photo(*describe_crop(extractor, ref, loaded))
 
 

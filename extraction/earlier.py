@@ -13,6 +13,7 @@ WHEN_ABSENT = {
     "exif": "orientation ignored",
     "truncated": "skip",
     "crop_border": "cut",
+    "use_resized_coordinates": False,
 }
 
 

@@ -1,6 +1,5 @@
 """Image files: which there are, and how one is read."""
 
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -17,8 +16,8 @@ from PIL import Image
 from delg.common.decoding import MAX_PIXELS, BadImageError, opened, resized
 from delg.common.errors import InputError
 from delg.common.files import files_below
-from delg.common.image_files import is_image_name, suffixes
-from delg.common.image_lists import read_paths
+from delg.common.image_files import is_image_name
+from delg.common.image_lists import read_paths, spelled
 
 DECODER = f"pillow {PIL.__version__}"
 EXIF = {"apply": "orientation applied", "ignore": "orientation ignored"}  # the choices, and what a store records
@@ -142,25 +141,51 @@ def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[
     return named((PurePath(part), root / part) for part in read_paths(path, root))
 
 
-def find_image(folder: str | os.PathLike[str], name: str) -> ImageRef:
+def relative_path(ref: ImageRef) -> str:
+    """Where an image lies below the folder that its name starts in: its name with the suffix of its file.
+
+    Returns:
+      The path with ``/``; empty where the file is not called as the image is, as when the name tells a crop, too.
+    """
+    path = _text(Path(ref.path).as_posix())
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122
+    for start, end in ((path, ""), (stem, suffix)):
+        if start == ref.name or start.endswith(f"/{ref.name}"):
+            return ref.name + end
+    return ""
+
+
+def find_image(folder: str | os.PathLike[str], name: str, path: str = "") -> ImageRef:
     """The image below a folder that :func:`list_images` or :func:`read_image_list` gives a name.
 
     Args:
       folder: where the names start.
-      name: path below it, without or with the suffix.
+      name: of the image.
+      path: where it lies below the folder, as its feature store tells; empty where that is not known. Then it is the
+        image that :func:`list_images` gives the name, or the file of that very name, or the only image that has the
+        name before its suffix.
 
     Returns:
-      The image. Where no such file exists, its path is the folder with the name, which does not open.
+      The image. Where there is none, or one of several, its path is the folder with the name, which does not open.
     """
-    place, known = os.fspath(Path(folder, name)), sorted(suffixes())
-    for suffix in ("", *known, *(suffix.upper() for suffix in known)):
-        if Path(place + suffix).is_file():
-            return ImageRef(name, place + suffix)
-    with contextlib.suppress(OSError):  # a suffix of large and small letters
-        for entry in sorted(Path(place).parent.iterdir()):
-            if entry.stem == Path(place).name and is_image_name(entry.name):
-                return ImageRef(name, os.fspath(entry))
-    return ImageRef(name, place)
+    place = Path(folder, spelled(folder, path or name))
+    found = [place] if place.is_file() else []
+    if path and not found:  # a name of other bytes than UTF-8
+        found = [entry for entry in _entries(place.parent) if _text(entry.name) == place.name]
+    if not path:
+        images = [entry for entry in _entries(place.parent) if is_image_name(entry.name)]
+        known = named((PurePath(entry.name), entry) for entry in images)
+        listed = [Path(ref.path) for ref in known if ref.name == place.name]
+        found = listed or found or [entry for entry in images if _text(entry.stem) == place.name]
+    return ImageRef(name, os.fspath(found[0] if len(found) == 1 else place))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, without what is hidden; nothing where there is no folder."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _walk(root: Path) -> list[Path]:
@@ -170,15 +195,17 @@ def _walk(root: Path) -> list[Path]:
 
 
 def named(paths: Iterable[tuple[PurePath, Path]]) -> list[ImageRef]:
-    """Gives each file (relative path, path) a unique name: the relative path, its suffix where others differ by that.
+    """Gives each file (relative path, path) a unique name: the relative path, its suffix where another has its name.
 
     Raises:
       InputError: a relative path is there twice.
     """
     pairs = list(paths)
     stems = [os.path.splitext(part.as_posix())[0] for part, _ in pairs]  # noqa: PTH122
-    count = Counter(stems)
-    names = [stem if count[stem] == 1 else part.as_posix() for stem, (part, _) in zip(stems, pairs)]
+    names, before = stems, [""]
+    while names != before:  # with its suffix, an image can be called as one without: a.jpg, a.png and a.jpg.jpg
+        count, before = Counter(names), names
+        names = [name if count[name] == 1 else part.as_posix() for name, (part, _) in zip(names, pairs)]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise InputError(f"Two images have the name {twice[0]!r}; expected each once.")

@@ -38,7 +38,7 @@ flags.DEFINE_string("images_dir", None, "Folder of the database's photos, for --
 
 
 def main() -> None:
-    """Describes the query, searches, reranks, prints rank, name and score, and makes the page.
+    """Describes the query, searches, reranks, prints rank, score and path (or name), and makes the page.
 
     Raises:
       InputError: a flag is missing or does not fit, or the store was made with other settings.
@@ -76,9 +76,9 @@ def main() -> None:
     if store is not None:
         query = as_stored(query, store.local_dtype)
     results = find(query, store, FLAGS.top_k, reranker, index)
-    print("rank  score     name")
+    print("rank  score     image")
     for rank, result in enumerate(results, 1):
-        print(f"{rank:4d}  {result.score:8.4f}  {result.name}")
+        print(f"{rank:4d}  {result.score:8.4f}  {result.path or result.name}")
     if FLAGS.output:
         _write_page((ref, query), results, store, index, reranker)
 

@@ -15,6 +15,8 @@ from delg.common.errors import InputError
 from delg.common.text_files import read_text
 
 TOKEN = 12  # hexadecimal digits in the name of a temporary
+SHORT = 64  # bytes of a name that every file system takes
+CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that begin no character
 BLOCK, BLOCKS = 1 << 16, 64  # bytes and number of the samples of a large file
 
 
@@ -29,15 +31,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
       path: the final place; its folder is made if absent.
 
     Yields:
-      The temporary path, in the same folder, its name ending in the final name.
+      The temporary path, in the same folder. Its name ends in the final name, or in the end of a long one, and is no
+      longer than that: where the final name fits, the temporary one does.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{secrets.token_hex(TOKEN // 2)}.{final.name}")
+    temporary = _beside(final)
     try:
         yield temporary
         if final.is_dir():
-            previous = final.with_name(f".{secrets.token_hex(TOKEN // 2)}.{final.name}")
+            previous = _beside(final)
             final.replace(previous)
             temporary.replace(final)
             shutil.rmtree(previous, ignore_errors=True)
@@ -50,12 +53,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _beside(final: Path) -> Path:
+    """A new hidden path in the folder of a file; its name takes 64 bytes, or as many as that of the file."""
+    name = os.fsencode(final.name)
+    mark = f".{secrets.token_hex(TOKEN // 2)}."
+    room = max(len(name), SHORT) - len(mark)
+    end = name[-room:].lstrip(CONTINUATION) if len(name) > room else name  # no part of a character
+    return final.with_name(mark + os.fsdecode(end))
+
+
 def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
     """Removes what :func:`atomic_path` left behind in runs that were killed.
 
     Args:
       folder: the folder of the final files or directories; it may be absent.
-      pattern: glob of the final names, such as ``"shard-*"``.
+      pattern: glob of the final names, such as ``"shard-*"``; it matches their ends too, as of long names there is no
+        more.
     """
     for stray in Path(folder).glob(f".{'[0-9a-f]' * TOKEN}.{pattern}"):
         if stray.is_dir() and not stray.is_symlink():

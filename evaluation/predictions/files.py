@@ -24,7 +24,7 @@ Answer = tuple[str, Sequence[str]]
 
 
 def trec(answers: Iterable[Answer], tag: str) -> Iterator[str]:
-    """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``.
+    """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``, ``%`` as ``%25``.
 
     ``trec_eval`` goes by the score alone, and orders equal scores by name: so the score counts down, and the order is
     that of the ranking.
@@ -162,5 +162,5 @@ def _check_ids(form: str, names: Sequence[str]) -> None:
 
 
 def _word(text: str) -> str:
-    """A text without blanks."""
-    return "".join(quote(character) if character.isspace() else character for character in text)
+    """A text without blanks, another one for each text; :func:`urllib.parse.unquote` gives it back."""
+    return "".join(quote(one) if one.isspace() or one == "%" else one for one in text)

@@ -31,7 +31,7 @@ class Tile:
     Attributes:
       rank: 1 for the best.
       before: rank in the first stage, where there was one.
-      name: of the image.
+      name: of the image: its path where that is known.
       score: for reading.
       src: its picture; None when it cannot be shown.
       inliers: matches that agree on one transform; None where local features are not compared.
@@ -119,7 +119,7 @@ def _tile(
     *,
     reading: Reading,
 ) -> Tile:
-    image = find_image(images_dir, result.name)
+    image = find_image(images_dir, result.name, result.path)
     inliers, matches = None, None
     if verify is not None:
         features, pairs = verify(result.row)
@@ -129,4 +129,4 @@ def _tile(
             matches = None if drawn is None else picture(drawn)
     score = f"{result.score:.4f}".rstrip("0").rstrip(".")
     src = thumbnail(image, TILE_HEIGHT, MAX_WIDTH, reading)
-    return Tile(rank, result.before, result.name, score, src, inliers, matches)
+    return Tile(rank, result.before, result.path or result.name, score, src, inliers, matches)

@@ -165,6 +165,8 @@ def _limits(config: DelfConfig) -> dict[str, Any]:
     if config.use_local_features:
         options["max_feature_num"] = config.delf_local_config.max_feature_num
         options["score_threshold"] = short(config.delf_local_config.score_threshold)
+        if config.delf_local_config.use_resized_coordinates:
+            options["use_resized_coordinates"] = True
     return options
 
 
@@ -222,5 +224,7 @@ def to_config(settings: dict[str, Any], model: str, kinds: Kinds) -> DelfConfig:
     config.delf_local_config.use_pca = config.delf_global_config.use_pca = False
     config.delf_local_config.max_feature_num = settings.get("max_feature_num") or 1000
     config.delf_local_config.score_threshold = settings.get("score_threshold") or 0.0
+    if settings.get("use_resized_coordinates"):
+        config.delf_local_config.use_resized_coordinates = True
     config.delf_global_config.image_scales_ind.extend(settings.get("global_scales_ind") or [])
     return config

@@ -15,8 +15,8 @@ from delg.common.progress import progress_bar
 from extraction.batching import threads
 from extraction.describing import Extractor, describe_crop
 from extraction.features import Features
-from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_name, place_of
-from extraction.images import BadImageError, ImageRef, Reading, crop_size
+from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_file_name, check_name, place_of
+from extraction.images import BadImageError, ImageRef, Reading, crop_size, relative_path
 from extraction.resize import SMALLEST, TooSmallError
 from extraction.settings import recorded_settings
 from extraction.store.image_lists import fingerprint
@@ -109,6 +109,7 @@ def extract_official(
         raise InputError("Expected one image or more, each name once.")
     for ref in images:
         check_name(ref.name, "Official files")
+        check_file_name(ref.name)
     crop = any(ref.crop is not None for ref in images)
     settings = recorded_settings(extractor) | {"crop": crop}
     record = {"settings": settings, "images": len(images), "fingerprint": fingerprint(images)}
@@ -134,7 +135,8 @@ def extract_official(
         raise InputError(
             f"None of the {len(images)} images could be read: {skipped[0]['name']} ({skipped[0]['reason']})."
         )
-    _finish(place, record, skipped)
+    paths = {ref.name: path for ref in images if (path := relative_path(ref))}
+    _finish(place, record, skipped, paths)
     return skipped
 
 
@@ -215,9 +217,9 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _finish(folder: Path, record: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:
+def _finish(folder: Path, record: dict[str, Any], skipped: Sequence[dict[str, str]], paths: dict[str, str]) -> None:
     """Removes what killed runs left, and writes the record, which now is one of a finished extraction."""
     for place in {folder, *(path.parent for path in files_below(folder))}:
         for suffix in (GLOBAL, LOCAL[0]):
             remove_leftovers(place, f"*{suffix}")
-    write_json(folder / RECORD, _plain(record) | {"skipped": list(skipped)})
+    write_json(folder / RECORD, _plain(record) | {"skipped": list(skipped), "paths": paths})

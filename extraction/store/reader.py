@@ -4,8 +4,8 @@ Layout (format version 1)::
 
     plan.json           written first: settings, storage, and the fingerprint of the image list
     shard-00000/        one fixed range of the image list; written whole or not at all
-      index.json        names and sizes of its images, the images that were skipped, with reasons, and the sha256 of
-                        each array's file, which delg-features verify compares
+      index.json        names, paths and sizes of its images, the images that were skipped, with reasons, and the
+                        sha256 of each array's file, which delg-features verify compares
       global.npy        (n, D) float32 global descriptors of unit norm
       offsets.npy       (n + 1,) int64: local features of image i are the rows offsets[i]:offsets[i + 1] of
       keypoints.npy     (m, 2) float32 (x, y) in pixels of the whole photo
@@ -48,6 +48,7 @@ class Shard(NamedTuple):
     """One shard, its arrays memory-mapped."""
 
     names: list[str]
+    paths: list[str]
     sizes: list[list[int]]
     offsets: NDArray[np.int64]
     local: dict[str, NDArray[Any]]
@@ -195,8 +196,8 @@ class FeatureStore:
         """
         if not 0 <= i < len(self):
             raise IndexError(f"Image {i} of a feature store with {len(self)} images.")
-        number = int(np.searchsorted(self._starts, i, side="right")) - 1
-        shard, row = self._shard(number), i - int(self._starts[number])
+        number, row = self._place(i)
+        shard = self._shard(number)
         rows = slice(int(shard.offsets[row]), int(shard.offsets[row + 1]))
         try:
             width, height = shard.sizes[row]
@@ -208,6 +209,20 @@ class FeatureStore:
             )
         except UNREADABLE as error:
             raise _damaged(self.folder / shard_name(number), error) from error
+
+    def path_of(self, i: int) -> str:
+        """Where image ``i`` lay below the folder that the names start in; empty where the store does not tell.
+
+        Raises:
+          InputError: the shard is damaged.
+        """
+        number, row = self._place(i)
+        return self._shard(number).paths[row]
+
+    def _place(self, i: int) -> tuple[int, int]:
+        """The shard of an image, and its row there."""
+        number = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return number, i - int(self._starts[number])
 
     def bytes_per_image(self) -> dict[str, float]:
         """Mean bytes of the arrays of one image: ``global`` descriptor, and ``local`` features with their geometry."""
@@ -264,8 +279,10 @@ class FeatureStore:
             index = read_json(place / INDEX)
             keys = (*self._form.rows, *self._form.images)
             offsets, *arrays = (map_array(place / f"{key}.npy") for key in ("offsets", *keys))
+            names = _checked(index["names"], list, str)
             shard = Shard(
-                _checked(index["names"], list, str),
+                names,
+                _checked(index.get("paths", [""] * len(names)), list, str),  # older stores have none
                 _checked(index["sizes"], list, list),
                 offsets,
                 dict(zip(keys, arrays)),
@@ -273,7 +290,7 @@ class FeatureStore:
             ends = {int(offsets[-1])} if offsets.dtype == np.int64 and offsets.ndim == 1 else set()
             images = int(self._starts[number + 1] - self._starts[number])
             rows = {len(shard.local[key]) for key in self._form.rows}
-            per_image = {len(shard.names), *(len(shard.local[key]) for key in self._form.images)}
+            per_image = {len(shard.names), len(shard.paths), *(len(shard.local[key]) for key in self._form.images)}
         except UNREADABLE as error:
             raise _damaged(place, error) from error
         fit = (per_image, len(offsets), rows) == ({images}, images + 1, ends)

@@ -112,11 +112,28 @@ def test_pictures_of_the_first_matches_only(tmp_path, photos, monkeypatch):
 
 
 def test_photos_are_found_by_their_names(tmp_path):
-    for name in ("a.jpg", "sub/b.c.PNG", "d.Webp", "e.jpg", "e.png", "text.txt"):
+    for name in ("a.jpg", "sub/b.c.PNG", "d.Webp", "e.jpg", "e.png", "text.txt", "x.jpg.jpg", "y.png"):
         paint(tmp_path / "x.png")
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / "x.png").rename(tmp_path / name)
-    for name, file in (("a", "a.jpg"), ("sub/b.c", "sub/b.c.PNG"), ("d", "d.Webp"), ("e.png", "e.png"), ("e", "e.jpg")):
-        assert find_image(tmp_path, name) == ImageRef(name, str(tmp_path / file))
-    for name in ("none", "text", "sub/none", "nowhere/a"):
+    for name, file in (
+        ("a", "a.jpg"),
+        ("sub/b.c", "sub/b.c.PNG"),
+        ("d", "d.Webp"),
+        ("e.png", "e.png"),
+        ("x.jpg", "x.jpg.jpg"),
+    ):
+        assert find_image(tmp_path, name) == ImageRef(name, str(tmp_path / file)), name
+    for name in ("none", "text", "sub/none", "nowhere/a", "e", "y.jpg"):  # e is one of two, of which nothing tells
         assert find_image(tmp_path, name) == ImageRef(name, str(tmp_path / name))
+
+
+def test_photos_are_found_by_their_paths(tmp_path):
+    """The file ``a.jpg.jpg`` is named ``a.jpg``, which is the name of another file."""
+    for place in ("a.jpg", "a.jpg.jpg", "b/a.png", "b/a.jpg", "ü.jpg"):
+        paint(tmp_path / place)
+    for name, path in (("a", "a.jpg"), ("a.jpg", "a.jpg.jpg"), ("b/a", "b/a.png"), ("b/a", "b/a.jpg"), ("x", "ü.jpg")):
+        assert find_image(tmp_path, name, path) == ImageRef(name, str(tmp_path / path))
+    assert find_image(tmp_path, "a", "gone/a.jpg") == ImageRef("a", str(tmp_path / "gone/a.jpg"))
+    assert find_image(tmp_path, "a.jpg") == ImageRef("a.jpg", str(tmp_path / "a.jpg.jpg"))  # as list_images names it
+    assert find_image(tmp_path, "u\u0308", "u\u0308.jpg") == ImageRef("u\u0308", str(tmp_path / "ü.jpg"))

@@ -19,8 +19,8 @@ from extraction.images import ImageRef, Reading, crop_size, list_images, load_im
 from extraction.pipeline import extract
 from extraction.settings import common_settings, set_reading
 from extraction.store.reader import FeatureStore, check_settings, differences
-from tests.extraction.pictures import Counting, picture, write_picture
 from tests.delg.common.pixel_files import refused, right
+from tests.extraction.pictures import Counting, picture, write_picture
 
 IGNORE, PAD = Reading("ignore"), Reading(crop_border="pad")
 

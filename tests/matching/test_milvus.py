@@ -164,7 +164,7 @@ def test_bad_input_is_named(address, store, queries):
         (store, "exact", "Unknown index in Milvus 'exact'; the choices are milvus"),
         (store, "milvus(index_type=3)", "index_type to be a text"),
         (store, "milvus(params=3)", "params of the form"),
-        (Store(store.global_descriptors, names=["x" * 1025] * 600), None, "names of at most 1024 bytes"),
+        (Store(store.global_descriptors, names=["x" * 1025] * 600), None, "names and paths of at most 1024 bytes"),
     ):
         with pytest.raises(InputError, match=message):
             build_index(other, f"{address}#bad", text)

@@ -107,7 +107,7 @@ RELEASED = {
     "codebook_path=5 num_assignments=6 use_regional_aggregation=7 alpha=8 tau=9 feature_batch_size=10",
     "DelfPcaParameters": "mean_path=1 projection_matrix_path=2 pca_dim=3 use_whitening=4 pca_variances_path=5",
     "DelfLocalFeatureConfig": "use_pca=1 layer_name=2 iou_threshold=3 max_feature_num=4 score_threshold=5 "
-    "pca_parameters=6",
+    "pca_parameters=6 use_resized_coordinates=7",
     "DelfGlobalFeatureConfig": "use_pca=1 pca_parameters=2 image_scales_ind=3",
     "DelfConfig": "model_path=1 image_scales=2 delf_local_config=3 max_image_size=4 min_image_size=5 "
     "use_square_images=6 use_local_features=7 use_global_features=8 delf_global_config=9 is_tf2_exported=10",

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageFile, features
 
 from delg.common.decoding import BadImageError, opened, resized
-from tests.extraction.pictures import picture, write_picture
 from tests.delg.common.pixel_files import RAMP16, RGB8, RGB16, chunk, png, refused, right, tiff
+from tests.extraction.pictures import picture, write_picture
 
 RIGHT, REFUSED = right(), refused()
 SCENE = np.dstack([np.arange(48, dtype=np.uint8).reshape(6, 8)] * 3)

@@ -8,7 +8,7 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json
 from extraction.config import ExtractionConfig
-from extraction.describing import Picture
+from extraction.describing import Picture, describe
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
@@ -195,6 +195,27 @@ def test_squares(model):
     np.testing.assert_allclose(found.global_descriptor, large.global_descriptor, atol=1e-6)
     np.testing.assert_allclose(found.keypoints, (large.keypoints + 0.5) * [1, 90 / 120] - 0.5, atol=1e-4)
     assert found.image_size == (120, 90) and one.settings["use_square_images"] is True
+
+
+@pytest.mark.parametrize("options", [{}, {"iou": 0.3}, {"use_square_images": True}], ids=["plain", "iou", "square"])
+@pytest.mark.parametrize("keypoints", ["centre", "released"])
+def test_keypoints_in_pixels_of_the_resized_image(model, tmp_path, keypoints, options):
+    shared = {"keypoints": keypoints, "max_image_size": 80, **options}
+    plain, resized = (extractor(model, **shared, use_resized_coordinates=told) for told in (False, True))
+    before, after = plain(IMAGE, "x"), resized(IMAGE, "x")
+    base = np.array(plain.base_size((120, 90)))
+    for name in ("global_descriptor", "descriptors", "scores", "scales"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    half = 0.5 if keypoints == "centre" else 0.0
+    np.testing.assert_allclose(after.keypoints, (before.keypoints + half) * base / [120, 90] - half, atol=1e-4)
+    assert base.max() == 80 and len(after) and after.image_size == (120, 90)
+    assert differing(plain.settings, resized.settings) == ["use_resized_coordinates (False and True)"]
+    write_picture(tmp_path / "a.png", 60, 90)
+    with pytest.raises(InputError, match="official files alone"):
+        extract(resized, list_images(tmp_path), tmp_path / "store", progress=False)
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(InputError, match="official files alone"):
+        describe(resized, list_images(tmp_path)[0])
 
 
 ALL_ON = {"gem_plus": True, "regional_gem": True, "relup": True, "normalize_pooled": True}

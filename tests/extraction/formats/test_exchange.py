@@ -70,7 +70,7 @@ def test_ames_holds_an_image_at_a_time(store, tmp_path):
     class Alive:
         """The store's features, of which no more than two images are in use at any time."""
 
-        names, settings, skipped, most = store.names, store.settings, store.skipped, 0
+        names, settings, skipped, path_of, most = store.names, store.settings, store.skipped, store.path_of, 0
 
         def __init__(self):
             self.given = []
