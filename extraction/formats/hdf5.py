@@ -63,8 +63,8 @@ def write_hloc(source: "Source", folder: Path) -> None:
     """``local.h5`` and ``global.h5``, a group an image, called by its path; by its name where that is not known.
 
     Local: ``keypoints`` ``(N, 2)`` ``(x, y)``, the top-left pixel's centre at 0; ``descriptors`` ``(d, N)``; ``scores``
-    and ``scales`` ``(N,)``; ``image_size`` ``(2,)`` ``(width, height)``. Global: ``global_descriptor`` ``(D,)``. A
-    group whose image has another name than its path holds the name as an attribute.
+    and ``scales`` ``(N,)``; ``image_size`` ``(2,)`` ``(width, height)``. Global: ``global_descriptor`` ``(D,)``. The
+    attribute ``name`` of a group is the image's name, and tells that the group is called by the path.
 
     Raises:
       InputError: two images have one path, or one lies where another keeps its features; nothing is written then.
@@ -74,7 +74,7 @@ def write_hloc(source: "Source", folder: Path) -> None:
         for i, path in enumerate(progress_bar(groups, desc=folder.name, unit="image")):
             found = source.features(i)
             group, vector = local.create_group(path), vectors.create_group(path)
-            if path != found.name:
+            if source.path_of(i):
                 group.attrs["name"] = vector.attrs["name"] = found.name
             group["image_size"] = np.array(found.image_size)
             group["keypoints"] = found.keypoints
@@ -131,13 +131,15 @@ class HlocFiles:
         self._files = {name: folder / name for name in self.files if (folder / name).is_file()}
         self.notes: list[str] = []
         self._transposed = False
+        self._unknown: set[str] = set()  # groups that we called by a name, for want of a path
         found: list[dict[str, str]] = []
         for file_name, path in self._files.items():
             with opened(path) as file:
                 self.settings, self.skipped = told(file, "hloc")
                 groups = _groups_with(file, "keypoints" if file_name == HLOC_LOCAL else "global_descriptor")
                 found.append({group: str(file[group].attrs.get("name", group)) for group in groups})
-                self._own = "settings" in file.attrs
+                own = "settings" in file.attrs
+                self._unknown |= {group for group in groups if own and "name" not in file[group].attrs}
                 if file_name == HLOC_LOCAL:
                     self._transposed = _transposed(file, path, groups)
         if self._transposed:
@@ -154,7 +156,7 @@ class HlocFiles:
 
     def path_of(self, i: int) -> str:
         """The group of the image, which others call by the path; see :class:`extraction.formats.table.Source`."""
-        return "" if self._own and self._groups[i] == self.names[i] else self._groups[i]
+        return "" if self._groups[i] in self._unknown else self._groups[i]
 
     def features(self, i: int) -> Features:
         """All features of one image; see :class:`extraction.formats.table.Source`."""
