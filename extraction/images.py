@@ -13,7 +13,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from delg.common.decoding import MAX_PIXELS, BadImageError, opened, resized
+from delg.common.decoding import MAX_PIXELS, BadImageError, Photo, opened, resized
 from delg.common.errors import InputError
 from delg.common.files import files_below
 from delg.common.image_files import is_image_name
@@ -242,7 +242,7 @@ def load_shrunk(
     Raises:
       BadImageError: the file is missing, empty, truncated, not an image, or the crop lies outside of it.
     """
-    with opened(ref.path, upright=reading.exif == "apply", tolerant=reading.truncated == "describe") as photo:
+    with _opened(ref, reading) as photo:
         if shrink is not None and photo.stored[0] * photo.stored[1] > LARGE:
             with _one_large:
                 part, size, offset = _cropped(photo.rgb(), ref, reading)
@@ -258,9 +258,14 @@ def crop_size(ref: ImageRef, reading: Reading = OWN) -> tuple[Size, Size]:
     Raises:
       BadImageError: see :func:`load_shrunk`; damage behind the head is not seen, nor is an orientation there.
     """
-    with opened(ref.path, upright=reading.exif == "apply") as photo:
+    with _opened(ref, reading) as photo:
         box = _box(ref.crop, photo.size, reading)
         return (box[2] - box[0], box[3] - box[1]), photo.size
+
+
+def _opened(ref: ImageRef, reading: Reading) -> contextlib.AbstractContextManager[Photo]:
+    """The file of an image, opened."""
+    return opened(ref.path, upright=reading.exif == "apply", tolerant=reading.truncated == "describe")
 
 
 def _cropped(image: Image.Image, ref: ImageRef, reading: Reading) -> tuple[Image.Image, Size, Size]:

@@ -13,6 +13,7 @@ from extraction.config import SWITCHES
 from extraction.describing import Extractor
 from extraction.features import Features
 from extraction.formats.official_writer import BOTH, Kinds
+from extraction.images import EXIF
 from extraction.pca import Pca, Projections, load_pca
 from protos.configs import read_delf_config
 from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
@@ -23,6 +24,7 @@ RELEASED: dict[str, Any] = {  # what the released programs do, and no file of th
     "scale_pooling": "sum",
     "keypoints": "released",
     "crop_rule": "round",
+    "exif": EXIF["ignore"],
     **dict.fromkeys((*SWITCHES, "antialias"), False),
 }
 

@@ -165,6 +165,7 @@ def test_settings_become_a_configuration(tmp_path):
         ("scale_pooling", "scale_gem"),
         ("keypoints", "centre"),
         ("crop_rule", "truncate"),
+        ("exif", "orientation applied"),
         ("antialias", True),
         ("gem_plus", True),
         ("normalize_pooled", True),
