@@ -1,5 +1,6 @@
 """Image files: which there are, and how one is read."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping

@@ -61,7 +61,7 @@ def test_an_average_by_hand():
 
 
 def trainer(logdir, max_iters: int, average: AverageConfig | None, **settings) -> Trainer:
-    config = TrainerConfig(max_iters=max_iters, step=step_config(BATCH), average=average, **settings)
+    config = TrainerConfig(max_iters, step_config(BATCH), average=average, save_seconds=1e9, **settings)
     schedule = build_schedule("linear", 0.003, max_iters)
     return Trainer(tiny_model(), build_optimizer("sgd(momentum=0.9)"), schedule, config, logdir, log=lambda line: None)
 

@@ -1,7 +1,5 @@
 """Recipes: every one of ours is accepted, flags go before them, and mistakes are told; training from other weights."""
 
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from pkgutil import iter_modules
@@ -14,6 +12,7 @@ import delg
 import training.configs
 from delg.common.errors import InputError
 from evaluation.data.catalogue import CATALOGUE
+from tests import processes
 from tests.training.tiny import tiny_model
 from training.input.augment import build_augmentation
 from training.job import augmentation_text, model_overrides, run
@@ -43,22 +42,15 @@ def test_every_recipe_is_made_of_options_that_can_be_used(name):
         assert part in text, part
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "delg", "train", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command_takes_a_recipe_and_flags_go_before_it(tmp_path, records_dir):
     recipe = tmp_path / "mine.py"
     recipe.write_text("CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 2, 'batch_size': 4}\n")
-    told = command(
-        f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run", "--max_iters=3"
-    )
+    given = f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run"
+    told = processes.run("train", *given, "--max_iters=3")
     assert told.returncode == 0, told.stderr
     assert "step 3/3" in told.stdout and delg.load(tmp_path / "run" / "model").config["backbone"] == "resnet_small"
     recipe.write_text("CONFIG = {'batch_size': 0}\n")
-    told = command(f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
+    told = processes.run("train", f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
     assert told.returncode != 0 and "batch_size=0" in told.stderr and "Traceback" not in told.stderr
 
 
