@@ -102,22 +102,22 @@ def test_a_recipe_without_its_pretrained_weights_is_refused(tmp_path, records_di
     text = "CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 1, 'batch_size': 4}\n"
     recipe.write_text(f"{text}PRETRAINED = 'the shelf has them'\n")
     data = (f"--config={recipe}", f"--train_file_pattern={records_dir}/train*")
-    told = command(*data, f"--logdir={tmp_path}/run")
+    told = processes.run("train", *data, f"--logdir={tmp_path}/run")
     assert told.returncode == 1 and told.stderr.count("\n") == 1, told.stderr
     assert "--imagenet_checkpoint" in told.stderr and "the shelf has them" in told.stderr
     assert not (tmp_path / "run").exists()
-    told = command(*data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=")
+    told = processes.run("train", *data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=")
     assert told.returncode == 0 and "random of seed 0" in told.stdout, told.stderr
     delg.save(tiny_model(), tmp_path / "start")
-    told = command(*data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
+    told = processes.run("train", *data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
     assert told.returncode == 0 and f"those of {tmp_path}/start" in told.stdout, told.stderr
-    told = command(*data, f"--logdir={tmp_path}/no", f"--init_model={tmp_path}/start", "--preset=delg_squeezenet")
+    told = processes.run("train", *data, f"--logdir={tmp_path}/no", f"--init_model={tmp_path}/start", "--preset=delg_squeezenet")
     assert told.returncode == 1 and "squeezenet" in told.stderr and "Traceback" not in told.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_that_a_recipe_names_is_in_the_catalogue(name):
-    told = command(f"--config={name}", "--train_file_pattern=x", "--logdir=y")
+    told = processes.run("train", f"--config={name}", "--train_file_pattern=x", "--logdir=y")
     assert told.returncode == 1 and "Traceback" not in told.stderr
     named = [Path(word).name for word in told.stderr.replace(",", " ").split() if word.endswith(".h5")]
     known = [file.name for key in CATALOGUE if f"delg-fetch {key} " in told.stderr for file in CATALOGUE[key]]
