@@ -13,6 +13,7 @@ from PIL import Image
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 MODEL = "rootsift(max_feature_num=150)"
@@ -46,6 +47,11 @@ def place(tmp_path_factory):
 
 
 def delg(place, *arguments):
+    return processes.run(*arguments, cwd=place)
+
+
+def alone(place, *arguments):
+    """In a process that knows nothing of ours but the path."""
     return subprocess.run(
         [sys.executable, "-m", "delg", *arguments],
         cwd=place,
@@ -77,7 +83,7 @@ def refused(done, *words):
 
 
 def test_match_prints_the_counts_and_draws(place):
-    done = delg(place, "match", "query.png", "jpg/image3.png", "--output=out/picture.png")
+    done = alone(place, "match", "query.png", "jpg/image3.png", "--output=out/picture.png")
     assert done.returncode == 0, done.stderr
     numbers = {line.split(":")[0]: line.split(":")[1].strip() for line in done.stdout.splitlines()}
     assert int(numbers["inliers"]) > 25
@@ -172,15 +178,15 @@ def lines(done):
 
 def test_index_and_search_by_it(place):
     index = ["index", "--features_dir=store"]
-    done = delg(place, *index, "--output_dir=exact")
+    done = alone(place, *index, "--output_dir=exact")
     assert done.returncode == 0, done.stderr
     assert "6 descriptors" in done.stdout
     assert "exact(dtype='float16')" in done.stdout
     assert delg(place, *index, "--output_dir=bits", "--index=binary(rescore=0)").returncode == 0
     expected = lines(search(place))
     query = ["search", "--query=query.png", f"--model={MODEL}"]
-    alone = lines(delg(place, *query, "--index=exact"))
-    assert [(rank, name) for rank, _, name in alone] == [(rank, name) for rank, _, name in expected]
+    by_index = lines(alone(place, *query, "--index=exact"))
+    assert [(rank, name) for rank, _, name in by_index] == [(rank, name) for rank, _, name in expected]
     assert lines(search(place, "--index=exact", "--rerank=ransac", "--top_k=3"))[0][2] == "image3.png"
     assert len(lines(delg(place, *query, "--index=bits"))) == 6
     refused(delg(place, *index, "--output_dir=exact", "--index=binary"), "exact holds an index exact(dtype='float16')")

@@ -2,7 +2,6 @@
 
 import importlib.util
 import logging
-import socket
 
 import numpy as np
 import pytest
@@ -12,15 +11,10 @@ from matching.indexes import milvus
 from matching.indexes.table import build_index, open_index
 from tests.matching.helpers import unit
 from tests.matching.index_helpers import Store, WithPaths, clustered, ranked
+from tests.processes import HANGS, free_ports
 
 INSTALLED = {name: importlib.util.find_spec(name) is not None for name in ("pymilvus", "milvus_lite", "milvus")}
 needs_client = pytest.mark.skipif(not INSTALLED["pymilvus"], reason="the extra 'milvus' is not installed")
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
@@ -36,11 +30,12 @@ def address(request, tmp_path_factory):
         return
     from milvus import MilvusServer
 
-    server = MilvusServer()
+    server = MilvusServer(wait_for_started=False)
     server.set_base_dir(str(folder))
-    server.listen_port = free_port()
+    server.listen_port = free_ports(1)[0]
     try:
         server.start()
+        server.wait_started(1000 * HANGS)
         yield f"http://127.0.0.1:{server.listen_port}"
     finally:
         server.stop()
@@ -210,7 +205,7 @@ def test_where_nothing_is(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none\.db does not exist; delg-index makes one"):
         open_index(tmp_path / "none.db")
     with pytest.raises(InputError, match="Milvus at http"):
-        open_index(f"http://127.0.0.1:{free_port()}")
+        open_index(f"http://127.0.0.1:{free_ports(1)[0]}")
 
 
 def test_addresses():

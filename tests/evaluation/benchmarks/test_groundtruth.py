@@ -12,6 +12,7 @@ import pytest
 from delg.common.errors import InputError
 from evaluation.benchmarks import groundtruth
 from evaluation.benchmarks.protocols import revisited
+from tests.processes import HANGS
 
 GND = Path(__file__).parents[4] / "shared" / "gnd"
 
@@ -112,7 +113,7 @@ def test_addresses_and_sizes_of_the_file_are_not_believed(tmp_path, evil):
     )
     command = [sys.executable, "-c", program, str(path)]
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert "MemoryError" not in done.stdout
     empty = isinstance(evil.call[1][0], bytes) and evil.call[1][0] == b""
