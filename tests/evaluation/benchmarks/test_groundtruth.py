@@ -106,7 +106,8 @@ REBUILT.call += ((1, (1,), FIELDS, False, b"AAAAAAAA"),)
 def test_addresses_and_sizes_of_the_file_are_not_believed(tmp_path, evil):
     path = write(tmp_path, data() | {"extra": evil})
     program = (
-        "import resource, sys; from evaluation.benchmarks import groundtruth; from delg.common.errors import InputError\n"
+        "import resource, sys\n"
+        "from evaluation.benchmarks import groundtruth; from delg.common.errors import InputError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))\n"
         "try: str(groundtruth.read_plain_pickle(sys.argv[1])); print('read')\n"
         "except InputError as error: print(error)\n"
