@@ -5,6 +5,7 @@ import os
 from delg.quiet import silence_tensorflow
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has initialised a GPU cannot be forked
 silence_tensorflow()
 
 import absl.app  # noqa: E402, F401
