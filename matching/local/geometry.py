@@ -1,21 +1,22 @@
 """Robust geometry: the transform that most matched points agree on, with OpenCV's USAC."""
 
 from dataclasses import dataclass
+from math import comb
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from matching.local import few_places
+from matching.local.refinement import refined
+from matching.local.transforms import SAMPLE, Matrix, Points, apply, plausible, within
 
-Matrix = NDArray[np.float64]
-Points = NDArray[np.floating]
+__all__ = ["MODELS", "Fit", "apply", "check", "fit", "plausible", "within"]
 
 MODELS = ("affine", "homography", "similarity")
 CONFIDENCE = 0.99999
 LARGEST = 1e30  # pixels of a residual
-MAX_SCALE = 8.0  # the range of DELG's image scales, 0.25 to 2
-MAX_STRETCH = 6.0
 ATTEMPTS = 2
 
 
@@ -31,55 +32,6 @@ class Fit:
 
     transform: Matrix | None
     inliers: NDArray[np.bool_]
-
-
-def apply(transform: Matrix, points: Points) -> Matrix:
-    """Maps points.
-
-    Args:
-      transform: ``(2, 3)`` or ``(3, 3)``.
-      points: ``(N, 2)`` as ``(x, y)``.
-
-    Returns:
-      ``(N, 2)`` float64; not finite where a homography sends a point to infinity.
-    """
-    mapped = points.astype(np.float64) @ transform[:, :2].T + transform[:, 2]
-    if len(transform) == 2:
-        return mapped
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return mapped[:, :2] / mapped[:, 2:]
-
-
-def within(transform: Matrix, source: Points, target: Points, residual: float) -> NDArray[np.bool_]:
-    """Whose distance in the target, in pixels, is below ``residual`` (strictly, as released): ``(N,)`` bool."""
-    difference = apply(transform, source) - target
-    return np.einsum("nc,nc->n", difference, difference) < residual**2
-
-
-def plausible(transform: Matrix, points: Points) -> bool:
-    """Whether two photos of one object can be related so.
-
-    A fit that mirrors, or that presses an image into a line or a point, finds agreement wherever keypoints crowd, so
-    unrelated photos reach high counts with it. It must keep the orientation, change lengths by a factor of at most 8
-    either way, and stretch one direction at most 6 times as much as the other.
-
-    Args:
-      transform: ``(2, 3)`` or ``(3, 3)``.
-      points: ``(N, 2)`` the source points that agree; a homography is judged by its derivative at their mean, and
-        must keep all of them on one side of its horizon.
-    """
-    linear = transform[:2, :2]
-    if len(transform) == 3:
-        depths = points @ transform[2, :2] + transform[2, 2]
-        if not depths.size or depths.min() * depths.max() <= 0:
-            return False
-        centre = points.astype(np.float64).mean(0)
-        depth = transform[2, :2] @ centre + transform[2, 2]
-        linear = (linear - np.outer(apply(transform, centre[None])[0], transform[2, :2])) / depth
-    if not np.isfinite(linear).all() or np.linalg.det(linear) <= 0:
-        return False
-    longest, shortest = np.linalg.svd(linear, compute_uv=False)
-    return bool(longest <= MAX_SCALE and shortest >= 1 / MAX_SCALE and longest <= MAX_STRETCH * shortest)
 
 
 def fit(
@@ -122,11 +74,25 @@ def fit(
     for attempt in range(ATTEMPTS):
         if len(left) < max(min_matches, 1):
             break
-        transform = _estimate(a[left], b[left], model, residual=residual, trials=trials, seed=seed + attempt)
+        rows, few = few_places.distinct(a[left], b[left], residual)
+        if len(few):
+            transform = few_places.best_sample(
+                a[left], b[left], (rows, few), model, residual=residual, trials=trials, seed=seed + attempt,
+                confidence=CONFIDENCE, plausible_only=plausible_only,
+            )
+        else:
+            rest = np.ones(len(left), bool)
+            rest[rows] = False
+            order = left[np.concatenate([rows, np.flatnonzero(rest)])]
+            transform = _estimate(a[order], b[order], model, residual=residual, trials=trials, seed=seed + attempt)
         if transform is None:
             break
         agree = within(transform, a, b, residual)
         if not plausible_only or plausible(transform, a[agree]):
+            other = refined(transform, a, b, model, residual=residual, seed=seed)
+            more = within(other, a, b, residual)
+            if more.sum() > agree.sum() and (not plausible_only or plausible(other, a[more])):
+                transform, agree = other, more
             return Fit(transform, agree) if agree.sum() >= min_matches else _nothing(len(a))
         left = left[~agree[left]]
     return _nothing(len(a))
