@@ -11,13 +11,26 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from matching.local.transforms import SAMPLE, Mask, Matrix, Points, each_plausible, least_squares, squared_residuals
+from matching.local.transforms import (
+    SAMPLE,
+    Mask,
+    Matrix,
+    Points,
+    columns,
+    each_plausible,
+    normalised,
+    products,
+    solved,
+    squared_residuals,
+    through_four,
+    unit_square,
+)
 
 Rows = NDArray[np.int64]
 
 FEW = 64  # places
-EVERY = 2000  # minimal samples: so many or fewer are all tried
 CHUNK = 500  # samples judged at once
+DRAWS = {"affine": 1, "homography": 5, "similarity": 1}  # times the trials, as four right pairs are rarer than three
 NEAR = (0.0, 1 / 64, 1 / 16, 1 / 4, 1.0)  # of the residual: pairs so near to each other in both images may be one place
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 
@@ -58,44 +71,69 @@ def distinct(a: Points, b: Points, residual: float) -> tuple[Rows, Rows]:
     return apart, apart
 
 
+def spread(points: Points, first: Rows) -> Points:
+    """Points in another order: some rows first, then the others."""
+    others = np.ones(len(points), bool)
+    others[first] = False
+    return np.concatenate([points[first], points[others]])
+
+
 def best_sample(
-    a: Points, b: Points, places: tuple[Rows, Rows], model: str, *,
-    residual: float, trials: int, seed: int, confidence: float, plausible_only: bool,
+    source: Points,
+    target: Points,
+    places: tuple[Rows, Rows],
+    model: str,
+    *,
+    residual: float,
+    trials: int,
+    seed: int,
+    plausible_only: bool,
 ) -> Matrix | None:
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    centre, scale = x.mean(0), max(float(np.abs(x - x.mean(0)).max()), 1e-300)
-    x = (x - centre) / scale
-    r2 = residual**2
-    best, highest = None, (0, False, -np.inf)
-    apart, rows = places
-    size = SAMPLE[model]
-    for chosen in (apart, rows) if len(rows) > len(apart) else (rows,):
-        for samples in _samples(len(chosen), size, trials, seed):
-            transforms = least_squares(x[chosen[samples]], y[chosen[samples]], model)
-            squared = squared_residuals(transforms, x, y)
-            agree = squared < r2
+    """The transform through a minimal sample of places that most pairs agree on.
+
+    Args:
+      source: ``(N, 2)``.
+      target: ``(N, 2)``.
+      places: rows of the pairs that are sampled, see :func:`distinct`.
+      model: ``affine``, ``homography`` or ``similarity``.
+      residual: pixels in the target, exclusive.
+      trials: times :data:`DRAWS` the samples of each set of places: all that there are, or so many at random.
+      seed: of the random generator.
+      plausible_only: leave out what :func:`matching.local.transforms.plausible` refuses.
+
+    Returns:
+      The transform; of equal counts a plausible one, then the one nearest to those that agree. None without any.
+    """
+    points, y = source.astype(np.float64), target.astype(np.float64)
+    x, change = unit_square(source)
+    best: Matrix | None = None
+    highest = (0, False, -np.inf)
+    for rows in places if len(places[0]) < len(places[1]) else places[:1]:
+        for samples in _samples(len(rows), SAMPLE[model], DRAWS[model] * trials, seed):
+            transforms = _through(x, y, rows[samples], model)
+            squared = squared_residuals(transforms, *columns(x, y))
+            agree = squared < residual**2
             counts = np.count_nonzero(agree, axis=1)
-            candidates = np.flatnonzero(counts >= max(highest[0], 1))
-            if not len(candidates): continue
-            pixels = transforms[candidates].copy()
-            pixels[:, :, :2] /= scale
-            pixels[:, :, 2] -= pixels[:, :, :2] @ centre
-            fine = each_plausible(pixels, a.astype(np.float64), agree[candidates])
+            left = np.flatnonzero(counts >= max(highest[0], 1))
+            in_pixels = transforms[left] @ change
+            fine = each_plausible(in_pixels, points, agree[left])
             if plausible_only:
-                candidates, pixels, fine = candidates[fine], pixels[fine], fine[fine]
-                if not len(candidates): continue
-            top = counts[candidates] == counts[candidates].max()
-            for trial, transform, sound in zip(candidates[top], pixels[top], fine[top]):
-                rank = (int(counts[trial]), bool(sound), -float(squared[trial, agree[trial]].sum()))
-                if rank > highest:
-                    best, highest = transform, rank
-            if highest[0] == len(a):
-                return _normal(best)
-    return None if best is None else _normal(best)
+                left, in_pixels, fine = left[fine], in_pixels[fine], fine[fine]
+            most = counts[left].max(initial=0)
+            for trial, transform, sound in zip(left, in_pixels, fine):
+                if counts[trial] == most:
+                    rank = (int(most), bool(sound), -float(squared[trial, agree[trial]].sum()))
+                    best, highest = (transform, rank) if rank > highest else (best, highest)
+            if highest[0] == len(x):
+                return normalised(best)
+    return normalised(best)
 
 
-def _normal(transform):
-    return transform / transform[2, 2] if len(transform) == 3 and transform[2, 2] else transform
+def _through(x: Matrix, y: Matrix, samples: Rows, model: str) -> Matrix:
+    """The transforms through ``(T, k)`` minimal samples."""
+    if model == "homography":
+        return through_four(x[samples], y[samples])
+    return solved(products(x, y)[samples].sum(1), model)
 
 
 def _samples(count: int, size: int, trials: int, seed: int) -> Iterator[Rows]:

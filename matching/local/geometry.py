@@ -1,7 +1,6 @@
 """Robust geometry: the transform that most matched points agree on, with OpenCV's USAC."""
 
 from dataclasses import dataclass
-from math import comb
 
 import cv2
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from matching.local import few_places
 from matching.local.refinement import refined
-from matching.local.transforms import SAMPLE, Matrix, Points, apply, plausible, within
+from matching.local.transforms import Matrix, Points, apply, plausible, within
 
 __all__ = ["MODELS", "Fit", "apply", "check", "fit", "plausible", "within"]
 
@@ -18,6 +17,7 @@ MODELS = ("affine", "homography", "similarity")
 CONFIDENCE = 0.99999
 LARGEST = 1e30  # pixels of a residual
 ATTEMPTS = 2
+PLACE = 1 / 20  # of the residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +44,15 @@ def fit(
     seed: int = 0,
     min_matches: int = 4,
     plausible_only: bool = True,
+    one_per_place: bool = False,
 ) -> Fit:
     """Finds the transform that most pairs agree on.
 
-    Affine and homography: OpenCV's USAC with progressive sampling (Chum and Matas, "Matching with PROSAC", CVPR 2005),
-    the score being the number of inliers; without local optimisation, which lifts the counts of unrelated photos as
-    much as those of related ones. Similarity: OpenCV's RANSAC, which does not depend on the seed. The inliers are
-    counted anew from the transform.
+    Few distinct places: :mod:`matching.local.few_places`. Many, affine and homography: OpenCV's USAC with progressive
+    sampling (Chum and Matas, "Matching with PROSAC", CVPR 2005), the score being the number of inliers; of pairs that
+    may be one place the first is sampled first. Many, similarity: OpenCV's RANSAC, which does not depend on the seed.
+    Then :mod:`matching.local.refinement`, but not of so few inliers that it would lift the counts of unrelated photos.
+    The inliers are counted anew from the transform.
 
     Args:
       source: ``(N, 2)`` points ``(x, y)``, the most trusted pairs first.
@@ -61,6 +63,8 @@ def fit(
       seed: of the random generator.
       min_matches: fewer pairs, or fewer that agree, count as none.
       plausible_only: refuse what :func:`plausible` refuses; its pairs are then set aside and the others tried once.
+      one_per_place: of the inliers that share a place in either image, only the most trusted counts; a place is a
+        square whose side is a twentieth of the residual, a pixel by default.
 
     Returns:
       The fit; no transform and no inliers when there is none.
@@ -74,25 +78,26 @@ def fit(
     for attempt in range(ATTEMPTS):
         if len(left) < max(min_matches, 1):
             break
-        rows, few = few_places.distinct(a[left], b[left], residual)
-        if len(few):
-            transform = few_places.best_sample(
-                a[left], b[left], (rows, few), model, residual=residual, trials=trials, seed=seed + attempt,
-                confidence=CONFIDENCE, plausible_only=plausible_only,
-            )
-        else:
-            rest = np.ones(len(left), bool)
-            rest[rows] = False
-            order = left[np.concatenate([rows, np.flatnonzero(rest)])]
-            transform = _estimate(a[order], b[order], model, residual=residual, trials=trials, seed=seed + attempt)
+        transform = _estimate(
+            a[left],
+            b[left],
+            model,
+            residual=residual,
+            trials=trials,
+            seed=seed + attempt,
+            plausible_only=plausible_only,
+        )
         if transform is None:
             break
         agree = within(transform, a, b, residual)
         if not plausible_only or plausible(transform, a[agree]):
-            other = refined(transform, a, b, model, residual=residual, seed=seed)
-            more = within(other, a, b, residual)
-            if more.sum() > agree.sum() and (not plausible_only or plausible(other, a[more])):
-                transform, agree = other, more
+            better = refined(transform, a, b, model, residual=residual, seed=seed)
+            if better is not None:
+                more = within(better, a, b, residual)
+                if more.sum() > agree.sum() and (not plausible_only or plausible(better, a[more])):
+                    transform, agree = better, more
+            if one_per_place:
+                agree = few_places.one_per_place(a, b, agree, PLACE * residual)
             return Fit(transform, agree) if agree.sum() >= min_matches else _nothing(len(a))
         left = left[~agree[left]]
     return _nothing(len(a))
@@ -118,8 +123,16 @@ def _nothing(n: int) -> Fit:
     return Fit(None, np.zeros(n, bool))
 
 
-def _estimate(a: Points, b: Points, model: str, *, residual: float, trials: int, seed: int) -> Matrix | None:
-    """The transform by OpenCV; None when it finds none."""
+def _estimate(
+    a: Points, b: Points, model: str, *, residual: float, trials: int, seed: int, plausible_only: bool
+) -> Matrix | None:
+    """The transform through the best sample of distinct places; None when there is none."""
+    places = few_places.distinct(a, b, residual)
+    if len(places[1]):
+        return few_places.best_sample(
+            a, b, places, model, residual=residual, trials=trials, seed=seed, plausible_only=plausible_only
+        )
+    a, b = few_places.spread(a, places[0]), few_places.spread(b, places[0])
     try:
         if model == "similarity":
             transform, _ = cv2.estimateAffinePartial2D(

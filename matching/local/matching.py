@@ -105,6 +105,7 @@ def match(
     seed: int = 0,
     min_matches: int = 4,
     plausible_only: bool = True,
+    one_per_place: bool = False,
 ) -> Inliers:
     """Matches the local features of two images and verifies them by geometry.
 
@@ -126,6 +127,7 @@ def match(
       seed: of the random generator; the same arguments give the same inliers.
       min_matches: fewer tentative matches, or fewer inliers, count as none.
       plausible_only: refuse mirrored, collapsed and extremely stretched fits.
+      one_per_place: of the inliers that share a place in either image, only that of nearest descriptors counts.
 
     Returns:
       The inliers; none when either image has no local features.
@@ -144,6 +146,7 @@ def match(
         seed=seed,
         min_matches=min_matches,
         plausible_only=plausible_only,
+        one_per_place=one_per_place,
     )
     agreeing = pairs[found.inliers]
     return Inliers(agreeing[np.argsort(agreeing[:, 0])], found.transform, tentative=len(pairs))

@@ -69,9 +69,14 @@ def tentative(query: Features, index: Features, threshold: float, ratio: float |
     """``(P, 2)`` rows ``(query, index)`` of descriptors that pass the test on distances."""
     if not len(query) or not len(index):
         return np.zeros((0, 2), np.int64)
-    distances, rows = cKDTree(index.descriptors).query(query.descriptors, k=[1, 2])
-    keep = distances[:, 0] < (threshold if ratio is None else ratio * distances[:, 1])
-    return np.stack([np.flatnonzero(keep), rows[keep, 0]], axis=1).astype(np.int64)
+    tree = cKDTree(index.descriptors)
+    if ratio is None:  # of exact copies of a descriptor the tree finds another one with k = 1 than with k = 2
+        distances, rows = tree.query(query.descriptors, distance_upper_bound=threshold)
+        keep = np.isfinite(distances)
+    else:
+        two, both = tree.query(query.descriptors, k=2)
+        keep, rows = two[:, 0] < ratio * two[:, 1], both[:, 0]
+    return np.stack([np.flatnonzero(keep), rows[keep]], axis=1).astype(np.int64)
 
 
 def ransac(source: NDArray[np.floating], target: NDArray[np.floating], residual: float, trials: int, seed: int) -> Mask:

@@ -14,7 +14,8 @@ Mask = NDArray[np.bool_]
 
 MAX_SCALE = 8.0  # the range of DELG's image scales, 0.25 to 2
 MAX_STRETCH = 6.0
-RIDGE = 1e-12
+TINY = 1e-30  # pixels
+RIDGE = 1e-12  # of squares of points in the unit square: makes every system of equations solvable
 SAMPLE = {"affine": 3, "homography": 4, "similarity": 2}  # pairs that determine a transform
 
 
@@ -35,10 +36,22 @@ def apply(transform: Matrix, points: Points) -> Matrix:
         return mapped[:, :2] / mapped[:, 2:]
 
 
+def normalised(transform: Matrix | None) -> Matrix | None:
+    """The transform with a last entry of 1 where it is a homography that can have it."""
+    if transform is None or len(transform) == 2 or not transform[2, 2]:
+        return transform
+    return transform / transform[2, 2]
+
+
 def within(transform: Matrix, source: Points, target: Points, residual: float) -> Mask:
     """Whose distance in the target, in pixels, is below ``residual`` (strictly, as released): ``(N,)`` bool."""
     difference = apply(transform, source) - target
     return np.einsum("nc,nc->n", difference, difference) < residual**2
+
+
+def columns(source: Points, target: Points) -> tuple[Matrix, Matrix]:
+    """Pairs as :func:`squared_residuals` takes them: ``(3, N)`` of ``(x, y, 1)``, ``(2, N)``, float64."""
+    return np.array([source[:, 0], source[:, 1], np.ones(len(source))], np.float64), np.array(target.T, np.float64)
 
 
 def squared_residuals(transforms: Matrix, source: Matrix, target: Matrix) -> Matrix:
@@ -46,20 +59,19 @@ def squared_residuals(transforms: Matrix, source: Matrix, target: Matrix) -> Mat
 
     Args:
       transforms: ``(T, 2, 3)`` or ``(T, 3, 3)``.
-      source: ``(N, 2)`` float64.
-      target: ``(N, 2)`` float64.
+      source: ``(3, N)``, see :func:`columns`.
+      target: ``(2, N)``.
 
     Returns:
       ``(T, N)`` float64; not finite where a transform or its image is not.
     """
-    rows = transforms.reshape(-1, 3)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        mapped = (rows[:, :2] @ source.T + rows[:, 2:]).reshape(len(transforms), -1, len(source))
-        if mapped.shape[1] == 3:
+    mapped = (transforms.reshape(-1, 3) @ source).reshape(len(transforms), -1, source.shape[1])
+    if mapped.shape[1] == 3:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             mapped = mapped[:, :2] / mapped[:, 2:]
-        mapped -= target.T
-        mapped *= mapped
-        return mapped[:, 0] + mapped[:, 1]
+    mapped -= target
+    mapped *= mapped
+    return mapped[:, 0] + mapped[:, 1]
 
 
 def plausible(transform: Matrix, points: Points) -> bool:
@@ -106,41 +118,52 @@ def each_plausible(transforms: Matrix, points: Matrix, agree: Mask) -> Mask:
     return fine
 
 
-def least_squares(source: Matrix, target: Matrix, model: str) -> Matrix:
-    """The transforms nearest to sets of pairs, in the squared distances of the target.
+def unit_square(points: Points) -> tuple[Matrix, Matrix]:
+    """Points moved and scaled into ``[-1, 1]``, and the ``(3, 3)`` matrix that does so."""
+    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
+    centre, size = (low + high) / 2, max(float((high - low).max()) / 2, TINY)
+    change = np.array([[1 / size, 0, -centre[0] / size], [0, 1 / size, -centre[1] / size], [0, 0, 1]])
+    return (points - centre) / size, change
+
+
+def products(source: Matrix, target: Matrix) -> Matrix:
+    """What :func:`solved` needs of each pair, to be summed over those that a transform is fitted to.
 
     Args:
-      source: ``(T, k, 2)`` float64, k as many as :data:`SAMPLE` says, or more; centred and of the order of 1, as the
-        normal equations are made regular by :data:`RIDGE`.
-      target: ``(T, k, 2)`` float64.
-      model: ``affine`` or ``similarity``; or ``homography``, of which four pairs give the transform through them, and
-        more OpenCV's fit.
+      source: ``(N, 2)`` float64, see :func:`unit_square`.
+      target: ``(N, 2)`` float64.
 
     Returns:
-      A stack of T transforms.
+      ``(N, 3, 5)``: with ``p = (x, y, 1)`` the products of p with p, and of p with the target.
     """
-    if model == "homography":
-        if source.shape[1] == SAMPLE[model]:
-            return _through_four(source, target)
-        return np.stack([_homography(*pairs) for pairs in zip(source, target)])
-    if model == "similarity":
-        return _similarities(*(side[..., 0] + 1j * side[..., 1] for side in (source, target)))
-    rows = np.concatenate([source, np.ones((*source.shape[:2], 1))], axis=2)
-    columns = rows.swapaxes(1, 2)
-    return np.linalg.solve(columns @ rows + RIDGE * np.eye(3), columns @ target).swapaxes(1, 2)
+    rows = np.column_stack([source, np.ones(len(source))])
+    return rows[:, :, None] * np.column_stack([rows, target])[:, None, :]
 
 
-def _similarities(source: NDArray[np.complex128], target: NDArray[np.complex128]) -> Matrix:
-    """Least squares of ``target = turn source + shift`` in complex numbers, ``(T, k)``."""
-    centre, other = source.mean(1), target.mean(1)
-    x, y = source - centre[:, None], target - other[:, None]
-    turn = (x.conj() * y).sum(1) / ((x.conj() * x).sum(1).real + RIDGE)
-    shift = other - turn * centre
-    rows = [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]
-    return np.moveaxis(np.array(rows), 2, 0)
+def solved(sums: Matrix, model: str) -> Matrix:
+    """The transforms nearest to sets of pairs, by the sum of squared distances in the target.
+
+    Args:
+      sums: ``(T, 3, 5)`` of :func:`products`.
+      model: ``affine`` or ``similarity``.
+
+    Returns:
+      ``(T, 2, 3)``; of pairs that leave it open, a transform that presses the source into a line or a point.
+    """
+    square, cross = sums[:, :, :3] + RIDGE * np.eye(3), sums[:, :, 3:]
+    if model == "affine":
+        return np.linalg.solve(square, cross).swapaxes(1, 2)
+    count = square[:, 2, 2]
+    (x, y), (u, v) = square[:, 2, :2].T, cross[:, 2].T
+    spread = square[:, 0, 0] + square[:, 1, 1] - (x * x + y * y) / count
+    cosine = (cross[:, 0, 0] + cross[:, 1, 1] - (x * u + y * v) / count) / spread
+    sine = (cross[:, 0, 1] - cross[:, 1, 0] - (x * v - y * u) / count) / spread
+    first = [cosine, -sine, (u - cosine * x + sine * y) / count]
+    return np.moveaxis(np.array([first, [sine, cosine, (v - sine * x - cosine * y) / count]]), 2, 0)
 
 
-def _homography(source: Matrix, target: Matrix) -> Matrix:
+def nearest_homography(source: Matrix, target: Matrix) -> Matrix:
+    """OpenCV's ``(3, 3)`` fit to ``(N, 2)`` pairs, N at least 4; NaN where they leave it open."""
     try:
         transform, _ = cv2.findHomography(source, target, 0)
     except cv2.error:  # raised on degenerate points
@@ -148,7 +171,7 @@ def _homography(source: Matrix, target: Matrix) -> Matrix:
     return np.full((3, 3), np.nan) if transform is None else np.asarray(transform, np.float64)
 
 
-def _through_four(source: Matrix, target: Matrix) -> Matrix:
+def through_four(source: Matrix, target: Matrix) -> Matrix:
     """``(T, 3, 3)`` homographies through ``(T, 4, 2)`` pairs, of largest entry 1 or -1."""
     bases = []
     for side in (source, target):  # the map from the corners of the projective basis to the four points

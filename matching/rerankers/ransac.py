@@ -60,6 +60,7 @@ class Ransac:
         seed: int = 0,
         mutual: bool = False,
         plausible_only: bool = True,
+        one_per_place: bool = False,
         released: bool = False,
         score: str = "inliers",
         fused_weight: float = 1.0,
@@ -70,7 +71,7 @@ class Ransac:
 
         Args:
           top_k: how many candidates of each query are reranked.
-          matching_threshold: see :func:`matching.local.matching.match`, as for all down to ``plausible_only``.
+          matching_threshold: see :func:`matching.local.matching.match`, as for all down to ``one_per_place``.
           residual: pixels in the query image.
           ratio: of nearest to second nearest distance, or None.
           model: affine, homography or similarity.
@@ -78,6 +79,7 @@ class Ransac:
           seed: of the random generator.
           mutual: keep only mutual nearest neighbours.
           plausible_only: refuse mirrored, collapsed and extremely stretched fits.
+          one_per_place: count inliers that share a place once; the released rule, and so the default, counts all.
           released: match by the released algorithm instead, which is slow; see :mod:`matching.local.released`.
           score: what the head is ordered by, ``inliers`` or ``fused``.
           fused_weight: of the logarithm in the fused score.
@@ -93,8 +95,10 @@ class Ransac:
         check_number("ransac", "fused_weight", fused_weight)
         if score not in SCORES:
             raise InputError(f"Unknown score {score!r} of ransac; the choices are {', '.join(SCORES)}.")
-        if released and (model != "affine" or mutual or settled is not None):
-            raise InputError("ransac(released=True) expects model='affine', mutual=False and settled=None.")
+        if released and (model != "affine" or mutual or one_per_place or settled is not None):
+            raise InputError(
+                "ransac(released=True) expects model='affine', mutual=False, one_per_place=False and settled=None."
+            )
         matching.check_nearest(matching_threshold, ratio)
         geometry.check(model, residual, trials, seed)
         self.head = top_k
@@ -106,7 +110,7 @@ class Ransac:
         self._geometry: dict[str, Any] = {"residual": residual, "trials": trials, "seed": seed}
         if not released:
             self._nearest["mutual"] = mutual
-            self._geometry |= {"model": model, "plausible_only": plausible_only}
+            self._geometry |= {"model": model, "plausible_only": plausible_only, "one_per_place": one_per_place}
         self._counts: dict[tuple[int, int], int] = {}
         self._bounds: dict[tuple[int, int], int] = {}
         self._sources: tuple[Source, Source] | None = None

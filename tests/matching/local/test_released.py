@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from delg.common.errors import InputError
 from matching.local import released
@@ -76,3 +77,15 @@ def test_little_to_match():
         released.match(full, features(keypoints, descriptors[:, :7]))
     with pytest.raises(InputError, match="residual"):
         released.match(full, full, residual=0.0)
+
+
+def test_of_exact_copies_the_neighbour_is_that_of_one_nearest_neighbour():
+    """As the released ``index_tree.query(query, distance_upper_bound=threshold)``; k = 2 finds other copies."""
+    rng = np.random.default_rng(0)
+    _, descriptors = scene(n=200, seed=3)
+    index = features(rng.random((800, 2)) * 400, np.tile(descriptors, (4, 1))[rng.permutation(800)])
+    query = features(rng.random((200, 2)) * 400, descriptors)
+    distances, rows = cKDTree(index.descriptors).query(query.descriptors, distance_upper_bound=0.9)
+    np.testing.assert_array_equal(released.tentative(query, index, 0.9, None)[:, 1], rows[np.isfinite(distances)])
+    two = cKDTree(index.descriptors).query(query.descriptors, k=2)[1][:, 0]
+    assert (two != rows).any(), "this set tells the two apart"
