@@ -9,6 +9,7 @@ import numpy as np
 
 from matching.local.transforms import (
     SAMPLE,
+    Mask,
     Matrix,
     Points,
     columns,
@@ -20,7 +21,7 @@ from matching.local.transforms import (
     unit_square,
 )
 
-MIN_PER_SAMPLE = 4  # times the pairs of a sample: fewer inliers are left alone, as they may agree by chance
+MIN_PER_SAMPLE = 6  # times the pairs of a sample: fewer inliers are left alone, as they may agree by chance
 FAR = 3.0  # residuals: pairs beyond are never asked
 LEAST_GAIN = 0.03  # of the inliers: no more pairs than that between the residual and FAR are not worth the time
 WIDE = (2.5, 2.0, 1.5, 1.2, 1.0)  # residuals
@@ -47,7 +48,7 @@ def refined(
     """
     squared = squared_residuals(transform[None], *columns(source, target))
     near = squared[0] < (FAR * residual) ** 2
-    count = np.count_nonzero(squared[0] < residual**2)
+    count = int(np.count_nonzero(squared[0] < residual**2))
     if count < MIN_PER_SAMPLE * SAMPLE[model] or np.count_nonzero(near) <= (1 + LEAST_GAIN) * count:
         return None
     x, change = unit_square(source[near])
@@ -97,7 +98,7 @@ class _Search:
         chosen = rows[rng.integers(0, len(rows), (SETS, SET_SIZE))]
         return solved(self._products[chosen].sum(1).reshape(-1, 3, 5), self._model)
 
-    def _fitted(self, chosen: Matrix) -> Matrix:
+    def _fitted(self, chosen: Mask) -> Matrix:
         """The transforms nearest to ``(T, N)`` chosen pairs."""
         if self._model == "homography":
             return np.stack([nearest_homography(self._x[rows], self._y[rows]) for rows in chosen])

@@ -152,7 +152,7 @@ def solved(sums: Matrix, model: str) -> Matrix:
     """
     square, cross = sums[:, :, :3] + RIDGE * np.eye(3), sums[:, :, 3:]
     if model == "affine":
-        return np.linalg.solve(square, cross).swapaxes(1, 2)
+        return np.asarray(np.linalg.solve(square, cross).swapaxes(1, 2), np.float64)
     count = square[:, 2, 2]
     (x, y), (u, v) = square[:, 2, :2].T, cross[:, 2].T
     spread = square[:, 0, 0] + square[:, 1, 1] - (x * x + y * y) / count
