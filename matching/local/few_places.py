@@ -97,7 +97,7 @@ def best_sample(
       places: rows of the pairs that are sampled, see :func:`distinct`.
       model: ``affine``, ``homography`` or ``similarity``.
       residual: pixels in the target, exclusive.
-      trials: times :data:`DRAWS` the samples of each set of places: all that there are, or so many at random.
+      trials: times :data:`DRAWS` the samples of each set of places, at random; where there are at most twice as many, all.
       seed: of the random generator.
       plausible_only: leave out what :func:`matching.local.transforms.plausible` refuses.
 
@@ -137,7 +137,7 @@ def _through(x: Matrix, y: Matrix, samples: Rows, model: str) -> Matrix:
 
 
 def _samples(count: int, size: int, trials: int, seed: int) -> Iterator[Rows]:
-    return _all_samples(count, size) if comb(count, size) <= trials else _drawn(count, size, trials, seed)
+    return _all_samples(count, size) if comb(count, size) <= 2 * trials else _drawn(count, size, trials, seed)
 
 
 def _all_samples(count: int, size: int) -> Iterator[Rows]:

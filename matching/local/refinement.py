@@ -21,7 +21,7 @@ from matching.local.transforms import (
     unit_square,
 )
 
-MIN_PER_SAMPLE = 6  # times the pairs of a sample: fewer inliers are left alone, as they may agree by chance
+MIN_PER_SAMPLE = 5  # times the pairs of a sample: fewer inliers are left alone, as they may agree by chance
 FAR = 3.0  # residuals: pairs beyond are never asked
 LEAST_GAIN = 0.03  # of the inliers: no more pairs than that between the residual and FAR are not worth the time
 WIDE = (2.5, 2.0, 1.5, 1.2, 1.0)  # residuals
