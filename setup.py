@@ -1,5 +1,6 @@
 """Packaging of delg: metadata, dependencies, extras and console scripts."""
 
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -22,11 +23,14 @@ COMMANDS = (
     "features",
 )
 
+HERE = Path(__file__).parent
+DISTRIBUTION = runpy.run_path(str(HERE / "delg" / "common" / "distribution.py"))
+
 setup(
-    name="delg",
-    version="0.1.0",
+    name=DISTRIBUTION["NAME"],
+    version=DISTRIBUTION["__version__"],
     description="Instance-level image retrieval: DELG global and local features, RANSAC and SuperGlobal reranking",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],

@@ -2,9 +2,19 @@
 
 import sys
 
-from delg.commands import MODULES, run
+import delg
+from delg.commands import MODULES, ending_with_its_reader, run
 
-if len(sys.argv) < 2 or sys.argv[1] not in MODULES:
-    sys.exit(f"python -m delg: expected a command, one of {', '.join(MODULES)}.")
-command = sys.argv.pop(1)
-run(command)
+COMMANDS = ", ".join(MODULES)
+asked = sys.argv[1] if len(sys.argv) > 1 else ""
+if asked in MODULES:
+    run(sys.argv.pop(1))
+with ending_with_its_reader():
+    if asked in ("-h", "--help"):
+        print(f"python -m delg COMMAND --flag=value ...; --help after a command lists its flags.\nCommands: {COMMANDS}")
+    elif asked == "--version":
+        from delg.common.distribution import NAME
+
+        print(f"{NAME} {delg.__version__}")
+    else:
+        sys.exit(f"python -m delg: expected a command, one of {COMMANDS}.")

@@ -8,9 +8,12 @@ import importlib
 import importlib.util
 import json
 import os
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 ROOMS = ("training", "extraction", "matching", "evaluation", "protos")
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -30,6 +33,7 @@ MODULES = {
     "calibrate": "extraction.calibrate",
     "features": "extraction.features_command",
 }
+RESUMING = ("landmarks", "records", "train", "extract", "index", "benchmark", "fetch", "features")
 
 
 def shadowed_room() -> str | None:
@@ -71,19 +75,71 @@ def _configured_backend() -> str | None:
 
 
 def run(command: str) -> None:
-    """Runs one command: its flags, its ``main``, and one sentence instead of a traceback for a user's mistake."""
-    complaint = shadowed_room()
-    if complaint:
+    """Runs one command and ends the process: with one sentence instead of a traceback for a user's mistake.
+
+    Exit codes are 0, also of ``--help`` and ``--version``; 1 for a mistake; 130 after Ctrl-C; 141 where nobody reads
+    what the command prints any more (``| head``).
+    """
+    try:
+        with ending_with_its_reader():
+            _run(command)
+    except KeyboardInterrupt:
+        rest = "continues" if command in RESUMING else "begins anew"
+        print(f"\ndelg-{command}: interrupted; the same command {rest}.", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextmanager
+def ending_with_its_reader() -> Iterator[None]:
+    """Ends the process with 141 and no word where nobody reads what is printed inside."""
+    try:
+        try:
+            yield
+        finally:
+            for stream in _streams():
+                stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in _streams():
+            os.dup2(nowhere, stream.fileno())  # or Python complains when it flushes them at its end
+        sys.exit(141)
+
+
+def _streams() -> list[TextIO]:
+    """Output and error stream, without those that were closed before the start (``>&-``)."""
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+
+
+def _unread() -> bool:
+    """Whether what this process prints goes to a pipe whose reader has ended."""
+    watched = select.poll()
+    for stream in _streams():
+        watched.register(stream.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in watched.poll(0))
+
+
+def _run(command: str) -> None:
+    if complaint := shadowed_room():
         sys.exit(f"delg-{command}: {complaint}")
+    from delg import foreign
+
+    if complaint := foreign.overwritten():
+        sys.exit(f"delg-{command}: {complaint}")
+    if warning := foreign.beside():
+        print(f"delg-{command}: warning: {warning}", file=sys.stderr)
     from absl import app, flags, logging
 
+    from delg.common.distribution import NAME, __version__
+    from delg.printing_flags import define_printing_flags
     from delg.quiet import silence_tensorflow
 
     module = importlib.import_module(MODULES[command])
     for flag in flags.FLAGS.get_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = module.__doc__
+    define_printing_flags(f"delg-{command} ({NAME} {__version__})")
     os.environ["KERAS_BACKEND"] = chosen_backend()
+    os.environ["KERAS_HOME"] = os.devnull  # no other setting of keras.json has a meaning here
     logging.set_verbosity(logging.WARNING)  # absl would say INFO; --verbosity has the last word
     silence_tensorflow()
 
@@ -98,9 +154,9 @@ def run(command: str) -> None:
             else:
                 module.main()
         except (InputError, OSError) as error:
+            if isinstance(error, BrokenPipeError) and _unread():
+                raise
             sys.exit(f"delg-{command}: {error}")
-        except KeyboardInterrupt:
-            sys.exit(130)
 
     app.run(guarded)
 

@@ -17,6 +17,7 @@ from delg.common.spec import build
 from delg.geometry import cell_centres
 from delg.heads.pooling import build_pooling
 from delg.heads.table import LOCAL_HEADS
+from delg.keras_settings import own_settings
 from delg.normalization import NORMALIZATIONS
 from delg.numerics import TORCH_EPSILON, full_precision, l2_normalize
 
@@ -49,6 +50,9 @@ class Delg(keras.Model):
       local_head: a choice of :data:`delg.heads.table.LOCAL_HEADS`; None for a global descriptor only.
       classifier: a choice of :data:`delg.classifiers.table.CLASSIFIERS`, such as ``"cosface(margin=0.35)"``.
       sampled_classifier: a step trains a sample of the classes only, see :mod:`training.sampled`.
+      dtype: a dtype policy of Keras that the model computes in, such as ``"mixed_bfloat16"``; ``keras.json``, Keras'
+        global policy and its image format have no effect. Not a part of the configuration: saved models load in
+        float32.
 
     Example:
       >>> model = Delg("resnet_small", embedding_dim=64, local_dim=32, num_classes=10)
@@ -75,8 +79,9 @@ class Delg(keras.Model):
         classifier: str = "arcface",
         sampled_classifier: bool = False,
         name: str = "delg",
+        dtype: Any = "float32",
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=dtype)
         self.config: dict[str, Any] = {
             "backbone": backbone,
             "pooling": pooling,
@@ -96,22 +101,26 @@ class Delg(keras.Model):
         }
         self._check()
         self.extraction = dict(extraction or {})
+        self.embedding_dim, self.num_classes = embedding_dim, num_classes
+        with own_settings(self.dtype_policy):
+            self._make_layers(backbone, pooling, block3_strides)
+        self.built = True
+
+    def _make_layers(self, backbone: str, pooling: str, block3_strides: bool) -> None:
         trunk = build(backbone, BACKBONES, "backbone", block3_strides=block3_strides)
         self._trunk = trunk
         self.backbone: keras.Model = trunk.model
         shapes = {key: tensor.shape for key, tensor in trunk.model.output.items()}
         self.map_filters, self.pooling = build_pooling(pooling)
         self.pooling.build(shapes["block4"])
-        self.embedding_layer = layers.Dense(embedding_dim, name="embedding_layer")
+        self.embedding_layer = layers.Dense(self.embedding_dim, name="embedding_layer")
         self.embedding_layer.build((None, shapes["block4"][-1]))
         self.local_head: Any = self._build_local_head(shapes["block3"])
         self.local_dim: int = self.local_head.descriptor_dim if self.local_head else 0
         self.classifier: CosineClassifier | None = None
         self.attention_classifier: keras.layers.Layer | None = None
-        if num_classes:
-            self._build_classifiers(num_classes)
-        self.embedding_dim, self.num_classes = embedding_dim, num_classes
-        self.built = True
+        if self.num_classes:
+            self._build_classifiers(self.num_classes)
 
     def _build_local_head(self, shape: tuple[int | None, ...]) -> keras.layers.Layer | None:
         if self.config["local_head"] is None:
@@ -193,7 +202,8 @@ class Delg(keras.Model):
 
     def normalize(self, images: Tensor) -> Tensor:
         """RGB values ``(..., 3)`` in 0..255 to the network's input, float32; see :mod:`delg.normalization`."""
-        return NORMALIZATIONS[self.config["normalization"]](images)
+        wide = "float64" if self.variable_dtype == "float64" else "float32"
+        return NORMALIZATIONS[self.config["normalization"]](images, wide)
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -216,12 +226,13 @@ class Delg(keras.Model):
             raise ValueError(f"inference_model expects heads among {self.head_names}. Received: heads={heads}")
         images, maps = self.backbone.input, self.backbone.output
         outputs = {}
-        if "global" in heads:
-            outputs["global_descriptor"] = self.global_head(maps["block4"])
-        if "local" in heads:
-            local = self.local_head(maps["block3"], training=False)
-            outputs |= {key: local[key] for key in ("local_descriptors", "attention")}
-        return keras.Model(images, outputs, name="_".join(heads))
+        with own_settings(self.dtype_policy):
+            if "global" in heads:
+                outputs["global_descriptor"] = self.global_head(maps["block4"])
+            if "local" in heads:
+                local = self.local_head(maps["block3"], training=False)
+                outputs |= {key: local[key] for key in ("local_descriptors", "attention")}
+            return keras.Model(images, outputs, name="_".join(heads))
 
     def keypoint_grid(self, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Centres of the local map's cells in pixels of an input of the given size, ``(ys (h,), xs (w,))``.

@@ -6,24 +6,21 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from delg.numerics import full_precision
-
 Tensor = Any
 BGR_MEAN = (0.406, 0.456, 0.485)
 BGR_DEVIATION = (0.225, 0.224, 0.229)
 
 
-def delg(images: Tensor) -> Tensor:
+def delg(images: Tensor, dtype: str = "float32") -> Tensor:
     """``(x - 128) / 128``, RGB (released DELG)."""
-    return (ops.cast(images, full_precision()) - 128.0) / 128.0
+    return (ops.cast(images, dtype) - 128.0) / 128.0
 
 
-def imagenet_bgr(images: Tensor) -> Tensor:
+def imagenet_bgr(images: Tensor, dtype: str = "float32") -> Tensor:
     """``(x / 255 - mean) / deviation`` of ImageNet, channels in the order BGR (CVNet, SuperGlobal, DELG in PyTorch)."""
-    dtype = full_precision()
     bgr = ops.flip(ops.cast(images, dtype), axis=-1)
     return (bgr / 255.0 - np.array(BGR_MEAN, dtype)) / np.array(BGR_DEVIATION, dtype)
 
 
-NORMALIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {"delg": delg, "imagenet_bgr": imagenet_bgr}
-"""Each maps ``(..., 3)`` RGB values in 0..255 to float32 of the same shape."""
+NORMALIZATIONS: dict[str, Callable[[Tensor, str], Tensor]] = {"delg": delg, "imagenet_bgr": imagenet_bgr}
+"""Each maps ``(..., 3)`` RGB values in 0..255 to the given dtype, in the same shape."""

@@ -1,7 +1,5 @@
 """A model in another dtype policy: the same weights, other arithmetic."""
 
-import keras
-
 from delg.model import Delg
 from delg.superglobal import copied_weights
 
@@ -12,14 +10,8 @@ def in_policy(model: Delg, policy: str) -> Delg:
     Poolings compute in float32 under every policy.
 
     Returns:
-      ``model`` itself for ``"float32"``, else another model without classifiers.
+      ``model`` itself where it computes in the policy, else another model without classifiers.
     """
-    if policy == "float32":
+    if model.dtype_policy.name == policy:
         return model
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        other = Delg(**model.get_config() | {"num_classes": None})
-    finally:
-        keras.config.set_dtype_policy(before)
-    return copied_weights(model, other)
+    return copied_weights(model, Delg(**model.get_config() | {"num_classes": None}, dtype=policy))

@@ -108,8 +108,8 @@ def preset_config(name: str) -> dict[str, Any]:
     return dict(PRESETS[name])
 
 
-def from_preset(name: str, num_classes: int | None = None, seed: int = 0, **overrides: Any) -> "Delg":
-    """Builds a preset with fresh weights.
+def create(name: str, num_classes: int | None = None, seed: int = 0, **overrides: Any) -> "Delg":
+    """Builds a model of this package by its name, with random weights; :func:`delg.load` reads trained ones.
 
     Args:
       name: one of :data:`PRESETS`.

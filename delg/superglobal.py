@@ -41,7 +41,7 @@ def adapted(model: Delg, switches: Switches) -> Delg:
     changes = _changes(model, switches)
     if all(model.config[key] == value for key, value in changes.items()):
         return model
-    other = Delg(**model.get_config() | changes | {"num_classes": None})
+    other = Delg(**model.get_config() | changes | {"num_classes": None}, dtype=model.dtype_policy)
     return copied_weights(model, other)
 
 

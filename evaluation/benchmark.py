@@ -30,7 +30,8 @@ flags.DEFINE_string(
     "benchmark",
     None,
     "What is run: landmarks (made by delg-landmarks), roxford5k, rparis6k (+r1m: with distractors), instre, vpr (UTM "
-    "coordinates in the file names), your photos: folders (one for each instance) or csv (path,label); gldv2_retrieval "
+    "coordinates in the file names), msls (its own layout), your photos: folders (one for each instance) or csv "
+    "(path,label); gldv2_retrieval "
     "and gldv2_recognition.",
 )
 flags.DEFINE_string(
@@ -61,6 +62,12 @@ flags.DEFINE_enum(
     "float32",
     ["float32", "float16", "uint8", "binary"],
     "How local features are written that are extracted here; binary keeps the signs of descriptors alone.",
+)
+flags.DEFINE_enum(
+    "exif",
+    None,
+    ["apply", "ignore"],
+    "Whether your own photos (folders, csv) are turned as their orientation tag says. Default: apply.",
 )
 flags.DEFINE_string("query_features_dir", None, "Feature store or official files of the queries, instead of --model.")
 flags.DEFINE_string("index_features_dir", None, "Feature store or official files of the database, instead of --model.")
@@ -127,11 +134,18 @@ flags.DEFINE_bool(
     False,
     "In recognition, leave answers to images without a landmark out of the global average precision.",
 )
+flags.DEFINE_enum(
+    "released_reading",
+    None,
+    ["recognition", "retrieval"],
+    "Read --solution_file and --predictions_file as the released code of this task does, whatever their columns are "
+    "called and whatever the fault: columns by their order, and two blanks between ids as an empty id.",
+)
 flags.DEFINE_string("output_dir", None, "Folder for rows, the report and, unless --features_dir is given, features.")
 
 
 GLDV2 = ("gldv2_retrieval", "gldv2_recognition")
-LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks")  # any of them: answers are scored
+LANDMARK_FLAGS = ("solution_file", "predictions_file", "ignore_non_landmarks", "released_reading")  # any: scores files
 SCORE_FLAGS = (*LANDMARK_FLAGS, "output_dir")
 ONLY_GLDV2 = ("labels_file", "neighbours")
 ONLY_RECOGNITION = (*ONLY_GLDV2, "ignore_non_landmarks")
@@ -143,8 +157,10 @@ NOT_GLDV2 = (
     "predictions",
     "predictions_top_k",
     "predictions_file",
+    "released_reading",
     "published",
     "distractors_dir",
+    "exif",
 )
 
 
@@ -192,7 +208,8 @@ def _score_landmarks() -> None:
 
     _expect("solution_file", "predictions_file", "output_dir")
     _refuse_others("--solution_file", SCORE_FLAGS)
-    score(Config(FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir, FLAGS.ignore_non_landmarks))
+    files = FLAGS.solution_file, FLAGS.predictions_file, FLAGS.output_dir
+    score(Config(*files, FLAGS.ignore_non_landmarks, FLAGS.released_reading))
 
 
 def _run_landmarks() -> None:
@@ -292,6 +309,7 @@ def _benchmark() -> None:
             predictions_top_k=FLAGS.predictions_top_k,
             distractors_dir=FLAGS.distractors_dir or None,
             published=FLAGS.published or None,
+            exif=FLAGS.exif,
             allow_protocol_mismatch=FLAGS.allow_protocol_mismatch,
         )
     )

@@ -38,7 +38,8 @@ class RetrievalCheck:
         Returns:
           ``mAP`` and ``R@1`` in percent.
         """
-        if self._extractor is None or self._extractor[0] is not model:
+        followed = model.dtype_policy.name == "float32"  # or the extractor has a copy of the weights as they were
+        if self._extractor is None or self._extractor[0] is not model or not followed:
             extractor = DelgExtractor(model, self._config)
             extractor.heads = ("global",)
             self._extractor = (model, extractor)

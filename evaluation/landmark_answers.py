@@ -6,7 +6,7 @@ joined.
 
 import csv
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, json_sha256, read_json, write_json
 from delg.common.progress import progress_bar
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.gldv2_votes import Labels, image_id, knn_vote
 from evaluation.metrics.gldv2 import MAX_PREDICTIONS
 from evaluation.run.method import Method
@@ -23,7 +24,7 @@ from evaluation.run.result_cache import file_name
 from evaluation.run.versions import packages
 from matching.indexes.table import search
 from matching.ranking import Ranking
-from matching.rerankers.table import build_reranker
+from matching.rerankers.table import build_reranker, identity
 from matching.source import Slice
 
 QUERIES = 256  # searched at once
@@ -56,11 +57,13 @@ class Task:
         """Row suffix to the row's name, the first stage first."""
         return {suffix: self.method.row_name(suffix) for suffix in ("", *self.rerankers)}
 
-    def key(self) -> str:
-        """Changes when what the answers depend on changes."""
+    def keys(self) -> dict[str, str]:
+        """Row to what changes when its answers may change: features, votes, reranker, code, versions of packages."""
         stores = [store.identity() for store in (self.method.queries, self.method.database)]
         votes = None if self.labels is None else [self.neighbours, json_sha256(self.labels.tolist())]
-        return json_sha256([*stores, votes, QUERIES, packages()])
+        basis = [*stores, votes, QUERIES, packages(), source_sha256("evaluation.landmark_answers")]
+        rerankers = {suffix: identity(text) for suffix, text in self.rerankers.items()}
+        return {row: json_sha256([basis, rerankers.get(suffix)]) for suffix, row in self.rows.items()}
 
     def texts(self, ranking: Ranking) -> list[str]:
         """The answers of a ranking as the files hold them."""
@@ -70,12 +73,13 @@ class Task:
         return [" ".join(image_id(names[row]) for row in ranking.row(q)[:MAX_PREDICTIONS]) for q in range(len(ranking))]
 
 
-def answer(task: Task, folder: Path) -> dict[str, dict[str, float]]:
+def answer(task: Task, folder: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, dict[str, float]]:
     """Answers all queries, and writes a submission file for each row.
 
     Args:
       task: what is answered.
       folder: for ``ROW.csv``, and the finished blocks.
+      say: is given a line for each row that an earlier run has finished.
 
     Returns:
       For each row milliseconds per query, ``search`` and ``rerank``.
@@ -83,19 +87,23 @@ def answer(task: Task, folder: Path) -> dict[str, dict[str, float]]:
     Raises:
       InputError: features cannot be compared, or a file cannot be written.
     """
-    queries, key = task.method.queries, task.key()
+    queries, keys = task.method.queries, task.keys()
     blocks = [range(start, min(start + QUERIES, len(queries))) for start in range(0, len(queries), QUERIES)]
     places = {
         row: [folder / "blocks" / f"{file_name(row)}-{b:06d}.json" for b in range(len(blocks))]
         for row in task.rows.values()
     }
-    keys = {row: json_sha256([key, task.rerankers.get(suffix)]) for suffix, row in task.rows.items()}
+    made = set()
     for b, rows in enumerate(progress_bar(blocks, desc=task.method.name, unit="block")):
         missing = {suffix for suffix, row in task.rows.items() if _read(places[row][b], keys[row]) is None}
         if missing:
             for suffix, found in _answered(task, rows, missing):
                 row = task.rows[suffix]
+                made.add(row)
                 write_json(places[row][b], {"key": keys[row]} | found)
+    for row in task.rows.values():
+        if row not in made:
+            say(f"{row}: {len(queries)} queries answered (cached)")
     return {
         row: _joined(task, folder / f"{row}.csv", (_read(place, keys[row]) for place in places[row]))
         for row in task.rows.values()
@@ -120,7 +128,7 @@ def _answered(task: Task, rows: range, missing: set[str]) -> Iterator[tuple[str,
 
 
 def _read(place: Path, key: str) -> JsonObject | None:
-    """A block that was finished with the same features and reranker; None where there is none."""
+    """A block that was finished with the same features, reranker and code; None where there is none."""
     try:
         found = read_json(place)
         return found if found["key"] == key else None

@@ -22,6 +22,7 @@ from evaluation.run import compatibility, features
 from evaluation.run.baselines import Floor, choose
 from evaluation.run.method import FIRST_STAGE, Method
 from evaluation.run.rerank_rows import check_local, hyper_parameters, reranker_names
+from extraction.settings import set_reading
 from extraction.store.reader import FeatureStore
 
 PREDICTIONS = "predictions"
@@ -99,7 +100,7 @@ def run(config: Config, say: Callable[[str], None] = print) -> Report:
             labels = labels_of(truth.classes, method.database.names, str(truth.labels_file))
         say(f"{method.name}: {len(method.queries)} queries, {len(method.database)} index images.")
         task = Task(method, floor.rerankers(method.name, rerankers), labels, config.neighbours)
-        for row, spent in answer(task, folder / PREDICTIONS).items():
+        for row, spent in answer(task, folder / PREDICTIONS, say).items():
             path = str(folder / PREDICTIONS / f"{row}.csv")
             answers[row] = Answers(path, spent, method.database.bytes_per_image())
     reranked = floor.rerankers(floor.verified or FIRST_STAGE, rerankers)
@@ -150,10 +151,12 @@ def _methods(
     floor = choose(config.baselines, config.model, chosen)
     sources = features.sources(config.model, floor.baselines)
     place = check_writable(config.features_dir) if config.features_dir else folder / "features"
-    extractors = features.build(sources, config.local_dtype)
+    extractors, texts = features.build(sources, config.local_dtype), features.own_texts(sources, config.features_dir)
+    for extractor in extractors.values():
+        set_reading(extractor, exif=features.exif_of(None, chosen))
     return (
         [
-            features.extracted(name, extractor, chosen, place / name, config.local_dtype)
+            features.extracted(name, extractor, chosen, place / name, config.local_dtype, text=texts.get(name))
             for name, extractor in extractors.items()
         ],
         floor,

@@ -11,9 +11,9 @@ from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.files import check_writable, sha256
+from delg.common.text_files import columns
 from evaluation import landmark_report
 from evaluation.benchmarks import gldv2_files
-from evaluation.data.csv_files import columns
 from evaluation.landmark_parts import Part, recognition, retrieval
 from evaluation.landmark_pictures import Shown, pictures
 from evaluation.landmark_report import PARTS
@@ -34,12 +34,15 @@ class Config:
       predictions_file: CSV with ``id,landmarks`` or ``id,images``.
       output_dir: where the report goes.
       ignore_non_landmarks: in recognition, leave images without a landmark out of the global average precision.
+      released_reading: ``"recognition"`` or ``"retrieval"``: read both files as the released code of that task does,
+        see :mod:`evaluation.benchmarks.gldv2_files`; None finds the columns and the task by their names.
     """
 
     solution_file: str
     predictions_file: str
     output_dir: str
     ignore_non_landmarks: bool = False
+    released_reading: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Challenge:
     """One of the two: its name, and how its files are read and scored."""
 
     name: str
-    read_solution: Callable[[str], Any]
-    read_predictions: Callable[[str, Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
+    read_solution: Callable[[str, bool], Any]
+    read_predictions: Callable[[str, Any, bool], tuple[Mapping[str, Any], Mapping[str, Any]]]
     score: Callable[[Any, Solution, bool], Part]
 
 
@@ -68,21 +71,27 @@ CHALLENGES = {
 }
 
 
-def read(path: str, ignore_non_landmarks: bool = False) -> tuple[Challenge, Any]:
+TASKS = {challenge.name.removeprefix("gldv2_"): challenge for challenge in CHALLENGES.values()}
+
+
+def read(path: str, ignore_non_landmarks: bool = False, released_reading: str | None = None) -> tuple[Challenge, Any]:
     """The challenge of a solution, and what the file holds.
 
     Args:
       path: the file.
       ignore_non_landmarks: see :class:`Config`.
+      released_reading: likewise.
 
     Raises:
-      InputError: the file is missing or not of its form, no image counts, or images without a landmark are to be left
-        out of retrieval, whose queries all show one.
+      InputError: the file is missing or not of its form, an unknown task, no image counts, or images without a landmark
+        are to be left out of retrieval, whose queries all show one.
     """
-    challenge = challenge_of(path)
+    challenge = TASKS.get(released_reading) if released_reading else challenge_of(path)
+    if challenge is None:
+        raise InputError(f"--released_reading expects {' or '.join(TASKS)}. Received: {released_reading}")
     if ignore_non_landmarks and challenge.name != "gldv2_recognition":
         raise InputError("--ignore_non_landmarks goes with a solution of recognition, id,landmarks,Usage.")
-    solution = challenge.read_solution(path)
+    solution = challenge.read_solution(path, bool(released_reading))
     if not any(getattr(solution, part) for part in PARTS):
         raise InputError(f"{path} has no image of the Usage Public or Private.")
     return challenge, solution
@@ -120,12 +129,14 @@ class Answers:
 def score(config: Config, say: Callable[[str], None] = print) -> Report:
     """Scores one submission file against a solution; see :func:`score_rows`."""
     settings = {"predictions_file": config.predictions_file}
+    settings |= {"released_reading": config.released_reading} if config.released_reading else {}
     rows = {Path(config.predictions_file).stem: Answers(config.predictions_file)}
     return score_rows(
         config.solution_file,
         rows,
         config.output_dir,
         ignore_non_landmarks=config.ignore_non_landmarks,
+        released_reading=config.released_reading,
         settings=settings,
         say=say,
     )
@@ -137,6 +148,7 @@ def score_rows(
     output_dir: str,
     *,
     ignore_non_landmarks: bool = False,
+    released_reading: str | None = None,
     settings: Mapping[str, Any] | None = None,
     skipped: Mapping[str, Sequence[Any]] | None = None,
     shown: Shown | None = None,
@@ -149,6 +161,7 @@ def score_rows(
       rows: the answers by the names of their rows.
       output_dir: see :class:`Config`.
       ignore_non_landmarks: see :class:`Config`.
+      released_reading: likewise.
       settings: what else is recorded.
       skipped: images that could not be read, by role.
       shown: of what the page shows pictures; None without.
@@ -161,11 +174,11 @@ def score_rows(
     Raises:
       InputError: a file is missing or not of its form, the output folder cannot be written, or no image counts.
     """
-    challenge, solution = read(solution_file, ignore_non_landmarks)
+    challenge, solution = read(solution_file, ignore_non_landmarks, released_reading)
     scored: dict[str, dict[str, Part]] = {}
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for name, answers in rows.items():
-        given = challenge.read_predictions(answers.path, solution)
+        given = challenge.read_predictions(answers.path, solution, bool(released_reading))
         truths = {part: getattr(solution, part) for part in PARTS}
         pairs = [(part, found, truth) for found, (part, truth) in zip(given, truths.items(), strict=True) if truth]
         scored[name] = {part: challenge.score(found, truth, ignore_non_landmarks) for part, found, truth in pairs}

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from extraction.describing import Extractor, Found, describe_together
-from extraction.images import BadImageError, ImageRef, Size, crop_size
+from extraction.images import BadImageError, ImageRef, Reading, Size, crop_size
 
 PIXELS = 2**20  # that the images of one run have at scale 1, or else it is one image
 Places = list[int]
@@ -100,7 +100,7 @@ def buckets(extractor: Any, refs: Sequence[ImageRef], batch_size: int) -> list[P
 def _base_size(extractor: Any, ref: ImageRef) -> Size | None:
     """The size that an image is brought to, by its file's head; None where it cannot be read."""
     try:
-        side, whole = crop_size(ref, extractor.settings.get("crop_rule", "round"))
+        side, whole = crop_size(ref, Reading.of(extractor.settings))
         base: Size = extractor.base_size(side, max(side) / max(whole))
     except BadImageError:
         return None

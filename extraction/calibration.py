@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from delg.common.files import atomic_path, read_json, write_json
 from extraction import whitening
 from extraction.config import ExtractionConfig
@@ -112,7 +113,7 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
     try:
         import nncf
     except ImportError as error:
-        raise InputError("int8 needs packages that are missing; run: pip install 'delg[openvino]'") from error
+        raise needs_extra("A calibration for int8", "openvino") from error
     nncf.set_log_level("ERROR")
     inputs = _Inputs(extractor, images)
     graph = openvino_model(extractor.model, extractor.model.head_names)

@@ -37,6 +37,8 @@ class ExtractionConfig:
       antialias: low-pass filter before shrinking, of the rules that resize the network's input.
       crop_rule: how a crop becomes whole pixels, a choice of :data:`extraction.images.CROP_RULES`.
       use_square_images: the image is brought to a square as long as its longest side before scaling.
+      use_resized_coordinates: keypoints are in pixels of the image at scale 1, not of the image that was given; of
+        official files alone (see :func:`extraction.describing.check_coordinates`).
       runtime: a choice of :data:`extraction.runtimes.table.RUNTIMES`; None for Keras' backend.
       iou: a local feature whose box overlaps that of a better one by more is left out (see
         :func:`extraction.extractors.select.suppressed`); 1 keeps all.
@@ -63,6 +65,7 @@ class ExtractionConfig:
     antialias: bool = False
     crop_rule: str = "round"
     use_square_images: bool = False
+    use_resized_coordinates: bool = False
     runtime: str | None = None
     precision: str = "float32"
     iou: float = 1.0
@@ -70,7 +73,7 @@ class ExtractionConfig:
     def __post_init__(self) -> None:
         self._take_numbers()
         check_limits(self.max_image_size, self.max_feature_num, self.min_image_size)
-        for name in (*SWITCHES, "antialias", "use_square_images"):
+        for name in (*SWITCHES, "antialias", "use_square_images", "use_resized_coordinates"):
             value = getattr(self, name)
             if type(value) is not bool and not (name == "normalize_pooled" and value is None):
                 raise InputError(f"{name} expects True or False. Received: {value!r}")

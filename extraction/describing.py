@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from extraction.features import Features
-from extraction.images import BadImageError, ImageRef, Size, load_shrunk
+from extraction.images import BadImageError, ImageRef, Reading, Size, load_shrunk
 
 Loaded = tuple[NDArray[np.uint8], Size, Size]
 Found = Features | BadImageError
@@ -18,8 +19,8 @@ class Extractor(Protocol):
     """What describes one image.
 
     Attributes:
-      settings: all that its features depend on, as JSON values; ``crop_rule`` among them decides how a crop is brought
-        to whole pixels (see :func:`extraction.images.load_image`).
+      settings: all that its features depend on, as JSON values; ``exif``, ``truncated``, ``crop_rule`` and
+        ``crop_border`` among them decide how an image is read (see :meth:`extraction.images.Reading.of`).
 
     An extractor may have further methods:
 
@@ -55,6 +56,22 @@ class Picture(NamedTuple):
     size: Size | None = None
 
 
+def check_coordinates(settings: dict[str, Any]) -> None:
+    """Proves that keypoints are in pixels of the photo, as all but official files hold them.
+
+    Args:
+      settings: of the extractor.
+
+    Raises:
+      InputError: they are in pixels of the resized image.
+    """
+    if settings.get("use_resized_coordinates"):
+        raise InputError(
+            "use_resized_coordinates is for official files alone: a feature store, a search and a match need keypoints "
+            "in pixels of the photo."
+        )
+
+
 def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) -> Features:
     """Features of one image (or its crop), keypoints in pixels of the whole photo.
 
@@ -65,7 +82,9 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
 
     Raises:
       BadImageError: the image cannot be used.
+      InputError: see :func:`check_coordinates`.
     """
+    check_coordinates(extractor.settings)
     return _in_photo(*describe_crop(extractor, ref, loaded))
 
 
@@ -99,7 +118,8 @@ def describe_together(extractor: Any, refs: Sequence[ImageRef]) -> list[Found]:
             loaded.append((place, *_picture(extractor, ref)))
         except BadImageError as error:
             found[place] = error
-    described = extractor.together([picture for _, picture, _, _ in loaded])
+    pictures = [picture for _, picture, _, _ in loaded]
+    described = extractor.together(pictures) if _of_one_size(extractor, pictures) else _apart(extractor, pictures)
     for (place, _, whole, offset), features in zip(loaded, described, strict=True):
         try:
             found[place] = _in_photo(_checked(features), whole, offset)
@@ -108,11 +128,22 @@ def describe_together(extractor: Any, refs: Sequence[ImageRef]) -> list[Found]:
     return found
 
 
+def _of_one_size(extractor: Any, pictures: Sequence[Picture]) -> bool:
+    """Whether the extractor brings pictures to one size, which the heads of their files need not tell rightly."""
+    sizes = [one.size or (one.image.shape[1], one.image.shape[0]) for one in pictures]
+    return len({extractor.base_size(size, one.resize_factor) for size, one in zip(sizes, pictures)}) == 1
+
+
+def _apart(extractor: Any, pictures: Sequence[Picture]) -> list[Features]:
+    """The features of pictures, each described for itself."""
+    return [features for one in pictures for features in extractor.together([one])]
+
+
 def _picture(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) -> tuple[Picture, Size, Size]:
     """What the extractor gets of an image; size of the photo; top-left pixel of the crop."""
     if loaded is None:
-        rule = extractor.settings.get("crop_rule", "round")
-        image, whole, offset, size = load_shrunk(ref, rule, getattr(extractor, "base_size", None))
+        reading = Reading.of(extractor.settings)
+        image, whole, offset, size = load_shrunk(ref, reading, getattr(extractor, "base_size", None))
     else:
         image, whole, offset = loaded
         size = image.shape[1], image.shape[0]

@@ -92,6 +92,27 @@ _PRECISION = flags.DEFINE_enum(
     "Of the network's arithmetic; default: the model's, or else float32. int8 needs --runtime=openvino and "
     "delg-calibrate.",
 )
+_EXIF = flags.DEFINE_enum(
+    "exif",
+    None,
+    ["apply", "ignore"],
+    "Whether photos are turned as their orientation tag says; default: apply, but ignore with --dataset_file_path, "
+    "--delf_config_path or --feature_files=official, as released.",
+)
+_TRUNCATED = flags.DEFINE_enum(
+    "truncated",
+    None,
+    ["skip", "describe"],
+    "Whether files that are cut off are left out, or described with grey for what is missing; default: skip, but "
+    "describe with --feature_files=official, as released.",
+)
+_CROP_BORDER = flags.DEFINE_enum(
+    "crop_border",
+    None,
+    ["cut", "pad"],
+    "Whether a box beyond its photo is cut at the border or filled with black; default: cut, but pad with "
+    "--feature_files=official, as released.",
+)
 _VERIFY = flags.DEFINE_integer(
     "verify", 0, "Images that are also described in float32 by Keras first; the differences are printed.", lower_bound=0
 )
@@ -109,7 +130,9 @@ _NUM_SHARDS = flags.DEFINE_integer(
     lower_bound=1,
 )
 _SHARD_INDEX = flags.DEFINE_integer("shard_index", 0, "Number of this job, from 0 on.", lower_bound=0)
-_ENGINE = flags.DEFINE_enum("engine", "local", ["local", "ray"], "Where images are described; ray needs delg[ray].")
+_ENGINE = flags.DEFINE_enum(
+    "engine", "local", ["local", "ray"], "Where images are described; ray needs the extra of its name."
+)
 _RAY_ADDRESS = flags.DEFINE_string(
     "ray_address", None, "A Ray cluster that runs, such as HOST:6379; default: one in this machine for this command."
 )
@@ -221,7 +244,18 @@ def _recipe(model: str, asked: "ExtractionRequest", **others: Any) -> "Recipe":
     released = _FEATURE_FILES.value == "official" or bool(_CONFIG.value)
     kinds = asked.kinds if _CONFIG.value else None
     defaults = {"keypoints": "released", "local_whitening": False} if released else {}
-    return Recipe(model, _options(asked) | others, defaults, asked.projections, kinds)
+    return Recipe(model, _options(asked) | others, defaults, asked.projections, kinds, _reading())
+
+
+def _reading() -> dict[str, str]:
+    """How images are read: by the flags, or else as the released programs do where theirs is asked for."""
+    official = _FEATURE_FILES.value == "official"
+    stored = official or bool(_CONFIG.value) or bool(_DATASET.value)
+    return {
+        "exif": _EXIF.value or ("ignore" if stored else "apply"),
+        "truncated": _TRUNCATED.value or ("describe" if official else "skip"),
+        "crop_border": _CROP_BORDER.value or ("pad" if official else "cut"),
+    }
 
 
 def _verify(extractor: "Extractor", model: str, asked: "ExtractionRequest", images: "list[ImageRef]") -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.batching import in_order, sorted_out
-from extraction.describing import Extractor, Found
+from extraction.describing import Extractor, Found, check_coordinates
 from extraction.images import BadImageError, ImageRef
+from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
 from extraction.store.writer import StoreWriter
 
@@ -116,7 +117,8 @@ def begin(
     if len({ref.name for ref in images}) < len(images):
         raise InputError("Expected image names that are unique; the list holds a name twice.")
     check_local_dtype(extractor, local_dtype)
-    settings = extractor.settings | {"crop": any(ref.crop is not None for ref in images)}
+    check_coordinates(extractor.settings)
+    settings = recorded_settings(extractor) | {"crop": any(ref.crop is not None for ref in images)}
     return StoreWriter(store_dir, settings, images, local_dtype=local_dtype, append=append)
 
 

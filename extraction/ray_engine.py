@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError, first_line
+from delg.common.extras import needs_extra
 from delg.common.progress import progress_bar
 from extraction.batching import Places, sorted_out
 from extraction.describing import Found
@@ -80,7 +81,7 @@ def _started(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--engine=ray needs packages that are missing; run: pip install 'delg[ray]'") from error
+        raise needs_extra("--engine=ray", "ray") from error
     try:
         if address is not None:
             _answers(address)

@@ -1,6 +1,6 @@
 """All that an extractor is built from, as one value that can be sent to another process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from extraction.describing import Extractor
@@ -8,6 +8,7 @@ from extraction.extractors.table import build_extractor
 from extraction.formats.official_config import narrowed, selected
 from extraction.formats.official_writer import BOTH, Kinds
 from extraction.pca import NO_PCA, Projections, attach
+from extraction.settings import set_reading
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Recipe:
       defaults: that the extractor's own go before.
       projections: PCA of the descriptors.
       kinds: what is kept of the features; None for all that the extractor gives.
+      reading: how images are read, see :func:`extraction.settings.set_reading`.
     """
 
     model: str
@@ -27,6 +29,7 @@ class Recipe:
     defaults: dict[str, Any]
     projections: Projections = NO_PCA
     kinds: Kinds | None = None
+    reading: dict[str, str] = field(default_factory=dict)
 
     def build(self) -> tuple[Extractor, Kinds]:
         """The extractor, and what is kept of its features.
@@ -35,6 +38,7 @@ class Recipe:
           InputError: see :func:`extraction.extractors.table.build_extractor`.
         """
         extractor = build_extractor(self.model, defaults=self.defaults, **self.options)
+        set_reading(extractor, **self.reading)
         attach(extractor, self.projections)
         kinds = narrowed(BOTH, extractor) if self.kinds is None else self.kinds
         return selected(extractor, kinds), kinds

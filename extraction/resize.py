@@ -4,9 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from extraction.images import BadImageError
+from delg.common.decoding import BadImageError, resized
+from extraction.earlier import RESIZE
 
-RULE = "pillow bilinear, antialiased, side = round-half-even(side * factor)"
+RULE = RESIZE
+SMALLEST = 10  # pixels of a side after resizing; the released extractor describes no smaller image
 
 
 class TooSmallError(BadImageError):
@@ -43,10 +45,10 @@ def limited_size(
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resizes ``(H, W, 3)`` uint8 to ``size = (width, height)``; the same array where the size is right already."""
+    """Resizes ``(H, W, 3)`` uint8 to ``size = (width, height)``, width first; the same array if it has that size."""
     if (image.shape[1], image.shape[0]) == size:
         return image
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(resized(Image.fromarray(image), size))
 
 
 def to_source(points: NDArray[np.float64], resized: tuple[int, int], source: tuple[int, int]) -> NDArray[np.float64]:

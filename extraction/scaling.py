@@ -76,8 +76,8 @@ class Pyramid:
             return self._input
         from keras import ops  # only here, so that the rules can be named without it
 
-        shape = (size[1], size[0])
-        return ops.image.resize(self._input, shape, interpolation="bilinear", antialias=self._antialias)
+        how = {"interpolation": "bilinear", "antialias": self._antialias, "data_format": "channels_last"}
+        return ops.image.resize(self._input, (size[1], size[0]), **how)
 
     def _resized_pixels(self, scale: float, size: Size) -> NDArray[np.uint8]:
         if size == self.base:

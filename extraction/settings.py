@@ -1,13 +1,17 @@
 """The settings that every extractor records in the store."""
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from typing import Any
 
+from delg.common.distribution import __version__
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
-from extraction.images import DECODER, EXIF_POLICY
+from delg.common.sources import source_sha256
+from extraction.describing import Extractor
+from extraction.images import DECODER, OWN, Reading
 
+WRITERS = ("extraction.formats.official_writer", "extraction.pipeline")
 UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made
 
 
@@ -24,11 +28,37 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
       **others: what its features depend on besides, as JSON values; this includes ``weights_sha256`` where it has
         weights.
     """
-    try:
-        package = version("delg")
-    except PackageNotFoundError:
-        package = "not installed"
-    return {"extractor": extractor, **others, "decoder": DECODER, "exif": EXIF_POLICY, "package_version": package}
+    return {"extractor": extractor, **others, "decoder": DECODER, **OWN.settings(), "package_version": __version__}
+
+
+def recorded_settings(extractor: Any) -> dict[str, Any]:
+    """All that is recorded of an extractor: its settings, and ``source_sha256`` of the code that describes and writes.
+
+    Args:
+      extractor: see :class:`extraction.describing.Extractor`; one that holds another as ``extractor`` is made of both.
+    """
+    makers, inner = [extractor], extractor
+    while (inner := getattr(inner, "extractor", None)) is not None:
+        makers.append(inner)
+    return extractor.settings | {"source_sha256": source_sha256(*makers, *WRITERS)}
+
+
+def set_reading(extractor: Extractor, **choices: str | None) -> Extractor:
+    """Says how an extractor reads images, where that is not as :data:`extraction.images.OWN`.
+
+    Args:
+      extractor: as it is built; its settings change.
+      **choices: ``exif``, ``truncated`` and ``crop_border``, see :class:`extraction.images.Reading`; None for its own.
+
+    Returns:
+      The extractor.
+
+    Raises:
+      InputError: a value is no choice.
+    """
+    given = {name: value for name, value in choices.items() if value is not None}
+    extractor.settings = extractor.settings | replace(Reading.of(extractor.settings), **given).settings()
+    return extractor
 
 
 def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:

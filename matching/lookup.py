@@ -9,7 +9,7 @@ from matching.indexes.saved import Searchable
 from matching.indexes.table import search, unranked
 from matching.ranking import Ranking
 from matching.rerankers.table import Reranker
-from matching.source import MemorySource, Source
+from matching.source import MemorySource, Source, paths_of
 
 
 class Result(NamedTuple):
@@ -21,12 +21,14 @@ class Result(NamedTuple):
       row: of the database.
       before: its rank in the first stage, 1 for the best; None where there are no global descriptors, so that all
         images come to the reranker alike.
+      path: of the image below the folder that its name starts in; empty where that is not known.
     """
 
     name: str
     score: float
     row: int
     before: int | None
+    path: str = ""
 
 
 def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | None:
@@ -91,7 +93,10 @@ def find(
     rows = [int(row) for row in best.row(0)]
     names = index.names_of(rows) if index is not None else [store.names[row] for row in rows] if store else []
     scores = best.scores[0].tolist()
-    return [Result(name, score, row, before.get(row)) for name, score, row in zip(names, scores, rows)]
+    paths = paths_of(store, rows) if store is not None or index is None else index.paths_of(rows)
+    return [
+        Result(name, score, row, before.get(row), path) for name, score, row, path in zip(names, scores, rows, paths)
+    ]
 
 
 def _search(source: Source, store: Source, depth: int, reranker: Reranker | None) -> Ranking:

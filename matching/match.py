@@ -24,12 +24,11 @@ flags.DEFINE_enum("geometry", "affine", ["affine", "homography", "similarity"], 
 flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descriptors.", lower_bound=0.0)
 flags.DEFINE_float("ratio", None, "Largest ratio of the distances of the nearest and the second nearest descriptor.")
 flags.DEFINE_bool("mutual", False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
-flags.DEFINE_bool(
-    "one_per_place", True, "Count inliers that share a place (a twentieth of --residual) in either image once."
-)
+flags.DEFINE_bool("one_per_place", False, "Count inliers that share a place (a twentieth of --residual) in either image once.")
 flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
 flags.DEFINE_bool("binary", False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
 flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the first image.")
+flags.DEFINE_enum("exif", "apply", ["apply", "ignore"], "Whether images are turned as their orientation tag says.")
 
 
 def main(arguments: list[str]) -> None:
@@ -50,6 +49,7 @@ def main(arguments: list[str]) -> None:
     from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError
     from extraction.pipeline import check_local_dtype
+    from extraction.settings import set_reading
     from extraction.store.encoding import as_stored
     from matching.lookup import parse_crop
     from matching.rerankers.ransac import Ransac
@@ -70,7 +70,8 @@ def main(arguments: list[str]) -> None:
     )
     crop = parse_crop(FLAGS.crop)
     images = [_load(path) for path in arguments]
-    extractor, local_dtype = build_extractor(FLAGS.model), "binary" if FLAGS.binary else "float32"
+    extractor = set_reading(build_extractor(FLAGS.model), exif=FLAGS.exif)
+    local_dtype = "binary" if FLAGS.binary else "float32"
     check_local_dtype(extractor, local_dtype)
     cropped = (replace(images[0][0], crop=crop), None)
     try:
@@ -115,10 +116,10 @@ def _load(path: str) -> "tuple[ImageRef, Loaded]":
     from pathlib import Path
 
     from delg.common.errors import InputError
-    from extraction.images import BadImageError, ImageRef, load_image
+    from extraction.images import BadImageError, ImageRef, Reading, load_image
 
     ref = ImageRef(Path(path).stem, path)
     try:
-        return ref, load_image(ref)
+        return ref, load_image(ref, Reading(FLAGS.exif))
     except BadImageError as error:
         raise InputError(f"The image {path} cannot be used: {error}.") from error

@@ -13,7 +13,7 @@ from absl import flags
 
 if TYPE_CHECKING:
     from extraction.features import Features
-    from extraction.images import ImageRef
+    from extraction.images import ImageRef, Reading
     from extraction.store.reader import FeatureStore
     from matching.indexes.saved import Searchable
     from matching.lookup import Result
@@ -38,7 +38,7 @@ flags.DEFINE_string("images_dir", None, "Folder of the database's photos, for --
 
 
 def main() -> None:
-    """Describes the query, searches, reranks, prints rank, name and score, and makes the page.
+    """Describes the query, searches, reranks, prints rank, score and path (or name), and makes the page.
 
     Raises:
       InputError: a flag is missing or does not fit, or the store was made with other settings.
@@ -49,6 +49,7 @@ def main() -> None:
     from extraction.describing import describe
     from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError, ImageRef
+    from extraction.settings import set_reading
     from extraction.store.encoding import as_stored
     from extraction.store.reader import check_settings
     from matching.lookup import find, parse_crop
@@ -61,7 +62,7 @@ def main() -> None:
     ref = ImageRef(Path(FLAGS.query).stem, FLAGS.query, parse_crop(FLAGS.crop))
     reranker = build_reranker(FLAGS.rerank) if FLAGS.rerank else None
     store, index = _database()
-    extractor = build_extractor(FLAGS.model)
+    extractor = set_reading(build_extractor(FLAGS.model), exif=_reading(store, index).exif)
     if index is not None:
         index.check_queries(extractor.settings, f"Features by {FLAGS.model}")
     if store is not None:
@@ -75,11 +76,20 @@ def main() -> None:
     if store is not None:
         query = as_stored(query, store.local_dtype)
     results = find(query, store, FLAGS.top_k, reranker, index)
-    print("rank  score     name")
+    print("rank  score     image")
     for rank, result in enumerate(results, 1):
-        print(f"{rank:4d}  {result.score:8.4f}  {result.name}")
+        print(f"{rank:4d}  {result.score:8.4f}  {result.path or result.name}")
     if FLAGS.output:
         _write_page((ref, query), results, store, index, reranker)
+
+
+def _reading(store: "FeatureStore | None", index: "Searchable | None") -> "Reading":
+    """How the database's images were read, as the query is then."""
+    from extraction.images import Reading
+
+    if store is not None:
+        return Reading.of(store.settings)
+    return Reading.of(index.manifest.settings if index is not None else {})
 
 
 def _check_output() -> None:
@@ -122,6 +132,7 @@ def _write_page(
         reranked=reranker is not None,
         verify=verifier(query[1], store, reranker),
         settings={name: FLAGS[name].value for name in names if FLAGS[name].value} | crop,
+        reading=_reading(store, index),
     )
     write_text(FLAGS.output, page)
     print(f"page: {FLAGS.output}")

@@ -1,7 +1,7 @@
 """Where the matching room reads features from: a feature store on disk, or images held in memory."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,12 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Number of images."""
         ...
+
+
+def paths_of(source: Any, rows: Sequence[int]) -> list[str]:
+    """Where images lay below the folder that their names start in; empty where the source does not tell."""
+    path_of = getattr(source, "path_of", lambda row: "")
+    return [path_of(int(row)) for row in rows]
 
 
 class MemorySource:

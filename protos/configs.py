@@ -7,7 +7,8 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from delg.common.errors import InputError
-from delg.common.files import read_text, write_text
+from delg.common.files import write_text
+from delg.common.text_files import read_text
 from protos.aggregation_config_pb2 import AggregationConfig
 from protos.delf_config_pb2 import DelfConfig
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18protos/delf_config.proto\x12\x0b\x64\x65lg.protos\"\x91\x01\n\x11\x44\x65lfPcaParameters\x12\x11\n\tmean_path\x18\x01 \x01(\t\x12\x1e\n\x16projection_matrix_path\x18\x02 \x01(\t\x12\x0f\n\x07pca_dim\x18\x03 \x01(\x05\x12\x1c\n\ruse_whitening\x18\x04 \x01(\x08:\x05\x66\x61lse\x12\x1a\n\x12pca_variances_path\x18\x05 \x01(\t\"\xd4\x01\n\x16\x44\x65lfLocalFeatureConfig\x12\x15\n\x07use_pca\x18\x01 \x01(\x08:\x04true\x12\x14\n\nlayer_name\x18\x02 \x01(\t:\x00\x12\x18\n\riou_threshold\x18\x03 \x01(\x02:\x01\x31\x12\x1d\n\x0fmax_feature_num\x18\x04 \x01(\x05:\x04\x31\x30\x30\x30\x12\x1c\n\x0fscore_threshold\x18\x05 \x01(\x02:\x03\x31\x30\x30\x12\x36\n\x0epca_parameters\x18\x06 \x01(\x0b\x32\x1e.delg.protos.DelfPcaParameters\"\x82\x01\n\x17\x44\x65lfGlobalFeatureConfig\x12\x15\n\x07use_pca\x18\x01 \x01(\x08:\x04true\x12\x36\n\x0epca_parameters\x18\x02 \x01(\x0b\x32\x1e.delg.protos.DelfPcaParameters\x12\x18\n\x10image_scales_ind\x18\x03 \x03(\x05\"\xf8\x02\n\nDelfConfig\x12\x12\n\nmodel_path\x18\x01 \x01(\t\x12\x14\n\x0cimage_scales\x18\x02 \x03(\x02\x12>\n\x11\x64\x65lf_local_config\x18\x03 \x01(\x0b\x32#.delg.protos.DelfLocalFeatureConfig\x12\x1a\n\x0emax_image_size\x18\x04 \x01(\x05:\x02-1\x12\x1a\n\x0emin_image_size\x18\x05 \x01(\x05:\x02-1\x12 \n\x11use_square_images\x18\x06 \x01(\x08:\x05\x66\x61lse\x12 \n\x12use_local_features\x18\x07 \x01(\x08:\x04true\x12\"\n\x13use_global_features\x18\x08 \x01(\x08:\x05\x66\x61lse\x12@\n\x12\x64\x65lf_global_config\x18\t \x01(\x0b\x32$.delg.protos.DelfGlobalFeatureConfig\x12\x1e\n\x0fis_tf2_exported\x18\n \x01(\x08:\x05\x66\x61lse')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18protos/delf_config.proto\x12\x0b\x64\x65lg.protos\"\x91\x01\n\x11\x44\x65lfPcaParameters\x12\x11\n\tmean_path\x18\x01 \x01(\t\x12\x1e\n\x16projection_matrix_path\x18\x02 \x01(\t\x12\x0f\n\x07pca_dim\x18\x03 \x01(\x05\x12\x1c\n\ruse_whitening\x18\x04 \x01(\x08:\x05\x66\x61lse\x12\x1a\n\x12pca_variances_path\x18\x05 \x01(\t\"\xfc\x01\n\x16\x44\x65lfLocalFeatureConfig\x12\x15\n\x07use_pca\x18\x01 \x01(\x08:\x04true\x12\x14\n\nlayer_name\x18\x02 \x01(\t:\x00\x12\x18\n\riou_threshold\x18\x03 \x01(\x02:\x01\x31\x12\x1d\n\x0fmax_feature_num\x18\x04 \x01(\x05:\x04\x31\x30\x30\x30\x12\x1c\n\x0fscore_threshold\x18\x05 \x01(\x02:\x03\x31\x30\x30\x12\x36\n\x0epca_parameters\x18\x06 \x01(\x0b\x32\x1e.delg.protos.DelfPcaParameters\x12&\n\x17use_resized_coordinates\x18\x07 \x01(\x08:\x05\x66\x61lse\"\x82\x01\n\x17\x44\x65lfGlobalFeatureConfig\x12\x15\n\x07use_pca\x18\x01 \x01(\x08:\x04true\x12\x36\n\x0epca_parameters\x18\x02 \x01(\x0b\x32\x1e.delg.protos.DelfPcaParameters\x12\x18\n\x10image_scales_ind\x18\x03 \x03(\x05\"\xf8\x02\n\nDelfConfig\x12\x12\n\nmodel_path\x18\x01 \x01(\t\x12\x14\n\x0cimage_scales\x18\x02 \x03(\x02\x12>\n\x11\x64\x65lf_local_config\x18\x03 \x01(\x0b\x32#.delg.protos.DelfLocalFeatureConfig\x12\x1a\n\x0emax_image_size\x18\x04 \x01(\x05:\x02-1\x12\x1a\n\x0emin_image_size\x18\x05 \x01(\x05:\x02-1\x12 \n\x11use_square_images\x18\x06 \x01(\x08:\x05\x66\x61lse\x12 \n\x12use_local_features\x18\x07 \x01(\x08:\x04true\x12\"\n\x13use_global_features\x18\x08 \x01(\x08:\x05\x66\x61lse\x12@\n\x12\x64\x65lf_global_config\x18\t \x01(\x0b\x32$.delg.protos.DelfGlobalFeatureConfig\x12\x1e\n\x0fis_tf2_exported\x18\n \x01(\x08:\x05\x66\x61lse')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELFPCAPARAMETERS']._serialized_start=42
   _globals['_DELFPCAPARAMETERS']._serialized_end=187
   _globals['_DELFLOCALFEATURECONFIG']._serialized_start=190
-  _globals['_DELFLOCALFEATURECONFIG']._serialized_end=402
-  _globals['_DELFGLOBALFEATURECONFIG']._serialized_start=405
-  _globals['_DELFGLOBALFEATURECONFIG']._serialized_end=535
-  _globals['_DELFCONFIG']._serialized_start=538
-  _globals['_DELFCONFIG']._serialized_end=914
+  _globals['_DELFLOCALFEATURECONFIG']._serialized_end=442
+  _globals['_DELFGLOBALFEATURECONFIG']._serialized_start=445
+  _globals['_DELFGLOBALFEATURECONFIG']._serialized_end=575
+  _globals['_DELFCONFIG']._serialized_start=578
+  _globals['_DELFCONFIG']._serialized_end=954
 # @@protoc_insertion_point(module_scope)

@@ -21,20 +21,22 @@ class DelfPcaParameters(_message.Message):
     def __init__(self, mean_path: _Optional[str] = ..., projection_matrix_path: _Optional[str] = ..., pca_dim: _Optional[int] = ..., use_whitening: bool = ..., pca_variances_path: _Optional[str] = ...) -> None: ...
 
 class DelfLocalFeatureConfig(_message.Message):
-    __slots__ = ("use_pca", "layer_name", "iou_threshold", "max_feature_num", "score_threshold", "pca_parameters")
+    __slots__ = ("use_pca", "layer_name", "iou_threshold", "max_feature_num", "score_threshold", "pca_parameters", "use_resized_coordinates")
     USE_PCA_FIELD_NUMBER: _ClassVar[int]
     LAYER_NAME_FIELD_NUMBER: _ClassVar[int]
     IOU_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     MAX_FEATURE_NUM_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     PCA_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    USE_RESIZED_COORDINATES_FIELD_NUMBER: _ClassVar[int]
     use_pca: bool
     layer_name: str
     iou_threshold: float
     max_feature_num: int
     score_threshold: float
     pca_parameters: DelfPcaParameters
-    def __init__(self, use_pca: bool = ..., layer_name: _Optional[str] = ..., iou_threshold: _Optional[float] = ..., max_feature_num: _Optional[int] = ..., score_threshold: _Optional[float] = ..., pca_parameters: _Optional[_Union[DelfPcaParameters, _Mapping]] = ...) -> None: ...
+    use_resized_coordinates: bool
+    def __init__(self, use_pca: bool = ..., layer_name: _Optional[str] = ..., iou_threshold: _Optional[float] = ..., max_feature_num: _Optional[int] = ..., score_threshold: _Optional[float] = ..., pca_parameters: _Optional[_Union[DelfPcaParameters, _Mapping]] = ..., use_resized_coordinates: bool = ...) -> None: ...
 
 class DelfGlobalFeatureConfig(_message.Message):
     __slots__ = ("use_pca", "pca_parameters", "image_scales_ind")

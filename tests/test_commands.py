@@ -1,14 +1,22 @@
 """Every command as a user meets it: help, shadowed folders, wrong words."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import delg
 from delg.commands import MODULES, ROOMS, chosen_backend
+from delg.common.distribution import NAME
+
+ROOT = Path(__file__).parents[1]
 
 SAID = {"convert": "desc_fc", "export": "<local|global|local_and_global|batch|onnx>"}
 
@@ -30,16 +38,116 @@ def test_help_lists_the_commands_own_flags_without_heavy_imports(command, tmp_pa
     code = (
         "import sys, atexit\nfrom delg.commands import run\n"
         "atexit.register(lambda: print('HEAVY', sorted({'tensorflow', 'keras', 'cv2', 'scipy'} & set(sys.modules))))\n"
-        f"sys.argv = ['delg-{command}', '--help']\nrun('{command}')"
+        f"sys.argv = ['delg-{command}', sys.argv[1]]\nrun('{command}')"
     )
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    print(f"{command} --help: {time.perf_counter() - started:.2f} s")
+    told = {
+        flag: subprocess.run(
+            [sys.executable, "-c", code, flag], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        for flag in ("--help", "-h")
+    }
+    print(f"{command} --help: {(time.perf_counter() - started) / 2:.2f} s")
+    done = told["--help"]
     assert "HEAVY []" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
     assert f"delg-{command}" in done.stdout
     assert "\n  --" in done.stdout, "the command's own flags are listed"
     assert "--alsologtostderr" not in done.stdout
     assert SAID.get(command, "") in done.stdout
+    assert done.stdout == told["-h"].stdout
+    assert all((one.returncode, one.stderr) == (0, "") for one in told.values())
+
+
+@pytest.mark.parametrize("flag", ["--helpshort", "--helpfull", "--helpxml", "-?", "--help=true", "--version"])
+def test_what_a_flag_prints_goes_to_the_output_and_is_no_error(flag):
+    done = run("search", flag)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout
+    assert (f"{NAME} {delg.__version__}" in done.stdout) == (flag == "--version")
+
+
+def test_python_m_delg_lists_the_commands():
+    for flag in ("-h", "--help"):
+        done = run(flag)
+        assert done.returncode == 0 and all(command in done.stdout for command in MODULES)
+    assert run("--version").stdout == f"{NAME} {delg.__version__}\n"
+    done = run()
+    assert done.returncode == 1 and not done.stdout and "train" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [*((command, "--help") for command in MODULES), ("fetch", "--list"), ("-h",)])
+def test_nobody_reads_the_output(arguments):
+    """As ``| head`` may leave it: every write into the pipe fails."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "delg", *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def photos(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for i in range(count):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (120, 160, 3), "uint8")).save(folder / f"{i}.jpg")
+
+
+def interrupted(place: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of a command that gets Ctrl-C, with all its processes, when it shows its progress."""
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "delg", *arguments], stdout=log, stderr=log, start_new_session=True
+        )
+    while "0%" not in (place / "log").read_text() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    return process.wait(), (place / "log").read_text()
+
+
+def test_after_an_interrupt_the_same_command_continues(tmp_path):
+    photos(tmp_path / "photos", 300)
+    command = "extract", f"--images_dir={tmp_path}/photos", "--model=rootsift", f"--output_dir={tmp_path}/features"
+    code, told = interrupted(tmp_path, *command)
+    assert code == 130 and told.endswith("delg-extract: interrupted; the same command continues.\n")
+    assert "Traceback" not in told and "\r" not in told
+    done = run(*command)
+    assert done.returncode == 0 and "300 images, 0 skipped" in done.stdout
+    assert "\r" not in done.stderr and "300/300" in done.stderr, "lines in a log, the last one whole"
+
+
+def test_an_interrupt_ends_the_workers_without_a_traceback(tmp_path):
+    code, told = interrupted(tmp_path, "landmarks", f"--output_dir={tmp_path}/set", "--num_workers=2")
+    assert code == 130 and "the same command continues" in told and "Traceback" not in told
+
+
+def distribution(folder: Path, name: str, entry: str = "") -> None:
+    """Metadata of an installed distribution that has a module ``delg``."""
+    place = folder / f"{name.replace('-', '_')}-0.1.1.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.1\n")
+    (place / "top_level.txt").write_text("delg\n")
+    (place / "entry_points.txt").write_text(f"[console_scripts]\n{entry}\n")
+
+
+@pytest.mark.parametrize(("entry", "named"), [("delg = delg.cli:main", True), ("delg-x = delg.commands:x", False)])
+def test_a_foreign_distribution_of_the_same_name_is_named(entry, named, tmp_path):
+    distribution(tmp_path, "delg", entry)
+    done = run("search", "--version", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    assert done.returncode == 0 and done.stderr.count("\n") == named
+    assert (str(tmp_path) in done.stderr and "'delg' 0.1.1" in done.stderr) == named
+
+
+def test_a_distribution_that_has_overwritten_this_one_is_named(tmp_path):
+    for room in ("delg", *ROOMS):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "delg" / "__init__.py").write_text("version = 2\n")
+    distribution(tmp_path, "other-thing")
+    done = subprocess.run(
+        [sys.executable, "-c", "from delg.commands import search; search()"], cwd=tmp_path, text=True,
+        capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "other-thing" in done.stderr and str(tmp_path / "delg") in done.stderr
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -1,8 +1,6 @@
 """From options to the trainer: schedule, optimizer, model, its first weights, and the loop around them."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,18 +13,9 @@ from training.records.recordset import RecordSet
 WHITENING_IMAGES = 512
 
 
-@contextmanager
-def precision(mixed: bool) -> Iterator[None]:
-    """Inside, layers that are made compute in bfloat16 where asked; their weights are float32 anyway."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    if mixed:
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+def policy(mixed_precision: bool) -> str:
+    """The dtype policy of a model that is trained; its weights are float32 anyway."""
+    return "mixed_bfloat16" if mixed_precision else "float32"
 
 
 def start_weights(options: TrainOptions, model: Any, batches: Any, strategy: Any) -> None:
@@ -99,10 +88,11 @@ def _fresh_model(options: TrainOptions, num_classes: int, overrides: dict[str, A
 
     import delg
 
+    overrides = overrides | {"num_classes": num_classes, "dtype": policy(options.mixed_precision)}
     if not options.init_model:
-        return delg.from_preset(options.preset, num_classes=num_classes, seed=options.seed, **overrides)
+        return delg.create(options.preset, seed=options.seed, **overrides)
     keras.utils.set_random_seed(options.seed)
-    return delg.Delg(**model_config(options.init_model) | {"num_classes": num_classes} | overrides)
+    return delg.Delg(**model_config(options.init_model) | overrides)
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:

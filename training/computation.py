@@ -92,7 +92,7 @@ class Computation:
     def attention(self) -> Tensor:
         """See :class:`StepResult`."""
         images = self.outputs["global_descriptor"].shape[0]
-        return ops.cast(self.outputs.get("attention", ops.zeros((images, 1, 1))), "float32")
+        return ops.cast(self.outputs.get("attention", ops.zeros((images, 1, 1), "float32")), "float32")
 
     def sparsity(self, asked: Tensor) -> Tensor:
         """See :class:`StepResult`; ``asked`` is a scalar bool."""

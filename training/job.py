@@ -213,7 +213,7 @@ def _train(
 ) -> None:
     """Builds everything, trains, saves."""
     import delg
-    from training.assembly import build_trainer, precision, start_weights
+    from training.assembly import build_trainer, start_weights
     from training.input.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, last_replicas, start_run
 
@@ -222,25 +222,24 @@ def _train(
     strategy = chosen.build_strategy(options.distribute)
     share = chosen.share_of(strategy, options.batch_size)
     config = _input_config(options, settings["augment"])
-    with precision(options.mixed_precision):
-        trainer = build_trainer(options, records, settings["model"], strategy, evaluate)
-        replicas, earlier = strategy.num_replicas_in_sync, last_replicas(str(options.logdir))
-        if trainer.is_chief:
-            start_run(str(options.logdir), settings, replicas)
-        start = trainer.restore()
-        if start:
-            trainer.log(f"continuing from step {start}{_of_devices(options, earlier or replicas, replicas)}")
-        trainer.log(_summary(records, trainer))
-        if options.benchmark_input and trainer.is_chief:
-            _benchmark_input(options, records, settings["augment"])
-        cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
-        if not start:
-            start_weights(options, trainer.model, training_batches(records, config, cache=cache), strategy)
-        held_out = None
-        if validation:
-            batches = 1 if options.debug else -(-VALIDATION_IMAGES // config.batch_size)
-            held_out = validation_batches(validation, config, batches)
-        trainer.fit(lambda step: training_batches(records, config, step, cache, share), held_out, start)
+    trainer = build_trainer(options, records, settings["model"], strategy, evaluate)
+    replicas, earlier = strategy.num_replicas_in_sync, last_replicas(str(options.logdir))
+    if trainer.is_chief:
+        start_run(str(options.logdir), settings, replicas)
+    start = trainer.restore()
+    if start:
+        trainer.log(f"continuing from step {start}{_of_devices(options, earlier or replicas, replicas)}")
+    trainer.log(_summary(records, trainer) + ("" if start else f", at first {_first_weights(options)}"))
+    if options.benchmark_input and trainer.is_chief:
+        _benchmark_input(options, records, settings["augment"])
+    cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
+    if not start:
+        start_weights(options, trainer.model, training_batches(records, config, cache=cache), strategy)
+    held_out = None
+    if validation:
+        batches = 1 if options.debug else -(-VALIDATION_IMAGES // config.batch_size)
+        held_out = validation_batches(validation, config, batches)
+    trainer.fit(lambda step: training_batches(records, config, step, cache, share), held_out, start)
     if not trainer.is_chief:
         return
     with trainer.averaged():
@@ -259,6 +258,15 @@ def _of_devices(options: TrainOptions, before: int, now: int) -> str:
         f"; note: on {before} devices before and {now} now, the steps will not have the bits of an uninterrupted run"
         + (f", and batch statistics, {' before and '.join(sizes)} now, differ without --sync_batch_norm" if own else "")
     )
+
+
+def _first_weights(options: TrainOptions) -> str:
+    """Where the weights of the first step are from."""
+    if options.init_model:
+        return f"those of {options.init_model}, of the classifiers random"
+    if options.imagenet_checkpoint:
+        return f"those of {options.imagenet_checkpoint} in the backbone, random in the heads"
+    return f"random of seed {options.seed}"
 
 
 def _summary(records: RecordSet, trainer: Any) -> str:

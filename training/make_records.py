@@ -35,6 +35,13 @@ flags.DEFINE_bool("generate_train_validation_splits", False, "Set images of ever
 flags.DEFINE_float(
     "validation_split_size", 0.2, "Fraction of every class for validation.", lower_bound=0.0, upper_bound=0.9
 )
+flags.DEFINE_enum(
+    "exif",
+    None,
+    ["apply", "ignore"],
+    "Whether photos are turned as their orientation tag says. Default: apply, but ignore of Google Landmarks v2, as "
+    "released.",
+)
 flags.DEFINE_integer("seed", 0, "Seed of the split and of the order.", lower_bound=0)
 flags.DEFINE_integer("workers", None, "Images read at once. Default: the number of CPU cores.", lower_bound=1)
 flags.DEFINE_string(
@@ -74,6 +81,7 @@ def main() -> None:
         validation_split_size=FLAGS.validation_split_size if FLAGS.generate_train_validation_splits else 0.0,
         num_shards=FLAGS.num_shards,
         seed=FLAGS.seed,
+        exif=FLAGS.exif or ("ignore" if FLAGS.train_csv_path or FLAGS.train_clean_csv_path else "apply"),
     )
     manifest = write_records(source, Path(FLAGS.output_dir), config, workers=FLAGS.workers or os.cpu_count() or 1)
     _report(manifest)

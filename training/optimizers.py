@@ -13,6 +13,7 @@ from keras import ops
 
 from delg.common.errors import InputError
 from delg.common.spec import build
+from delg.keras_settings import own_settings
 
 Tensor = Any
 Optimizer = Any  # keras.optimizers.Optimizer
@@ -162,7 +163,8 @@ def build_optimizer(text: str) -> Optimizer:
     Raises:
       InputError: an unknown name or a bad argument.
     """
-    optimizer: Optimizer = build(text, OPTIMIZERS, "optimizer")
+    with own_settings():
+        optimizer: Optimizer = build(text, OPTIMIZERS, "optimizer")
     return optimizer
 
 

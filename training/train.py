@@ -173,9 +173,14 @@ _define(
     "string",
     "init_model",
     "Model folder to begin with, such as one of delg-convert, for fine-tuning: its architecture and all its weights "
-    "but the classifiers'; --preset has no meaning then.",
+    "but the classifiers'; what --preset says has no meaning then.",
 )
-_define("string", "imagenet_checkpoint", "Keras .h5 file of ImageNet weights for the backbone (ResNet, SqueezeNet).")
+_define(
+    "string",
+    "imagenet_checkpoint",
+    "Keras .h5 file of ImageNet weights for the backbone, such as delg-fetch brings: resnet50_imagenet, "
+    "resnet101_imagenet, squeezenet_imagenet.",
+)
 flags.DEFINE_enum(
     "whitening_init",
     _DEFAULT.whitening_init,
@@ -208,6 +213,8 @@ def main() -> None:
     values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields(TrainOptions)}
     if FLAGS.config:
         values |= _of_recipe(values)
+    if values["init_model"] and FLAGS["preset"].present:
+        _check_same_backbone(values["init_model"], values["preset"])
     run(TrainOptions(**values), _retrieval_check())
 
 
@@ -216,8 +223,8 @@ def _of_recipe(known: dict[str, Any]) -> dict[str, Any]:
     from delg.common.errors import InputError
     from training.recipes import read_recipe
 
-    found = {}
-    for name, value in read_recipe(FLAGS.config).items():
+    recipe, found = read_recipe(FLAGS.config), {}
+    for name, value in recipe.options.items():
         if name not in known:
             raise InputError(f"The recipe {FLAGS.config} has the unknown option {name!r}.")
         if FLAGS[name].present:
@@ -226,7 +233,27 @@ def _of_recipe(known: dict[str, Any]) -> dict[str, Any]:
             found[name] = FLAGS[name].parser.parse(value)
         except (ValueError, TypeError) as error:
             raise InputError(f"The recipe {FLAGS.config}: {name}={value!r}: {error}") from error
+    begun = any(found.get(name) or FLAGS[name].value for name in ("init_model", "imagenet_checkpoint"))
+    if recipe.pretrained and not begun and not FLAGS["imagenet_checkpoint"].present:
+        raise InputError(
+            f"The recipe {FLAGS.config} begins with pretrained weights, and neither --imagenet_checkpoint nor "
+            f"--init_model names them: {recipe.pretrained}. --imagenet_checkpoint= (empty) begins with random ones."
+        )
     return found
+
+
+def _check_same_backbone(folder: str, preset: str) -> None:
+    """A preset beside ``init_model`` must be of its architecture, which is the one that is trained."""
+    from delg.common.errors import InputError
+    from delg.presets import preset_config
+    from delg.saving import model_config
+
+    backbones = [model_config(folder).get("backbone"), preset_config(preset)["backbone"]]
+    if backbones[0] != backbones[1]:
+        raise InputError(
+            f"--init_model={folder} has the backbone {backbones[0]}, and --preset={preset} has {backbones[1]}; leave "
+            "--preset out to train the model of the folder."
+        )
 
 
 def _retrieval_check() -> Any:

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError
+from delg.common.text_files import read_text
 
 TOKEN = 12  # hexadecimal digits in the name of a temporary
+SHORT = 64  # bytes of a name that every file system takes
+CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that begin no character
 BLOCK, BLOCKS = 1 << 16, 64  # bytes and number of the samples of a large file
 
 
@@ -28,15 +31,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
       path: the final place; its folder is made if absent.
 
     Yields:
-      The temporary path, in the same folder, its name ending in the final name.
+      The temporary path, in the same folder. Its name ends in the final name, or in the end of a long one, and is no
+      longer than that: where the final name fits, the temporary one does.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{secrets.token_hex(TOKEN // 2)}.{final.name}")
+    temporary = _beside(final)
     try:
         yield temporary
         if final.is_dir():
-            previous = final.with_name(f".{secrets.token_hex(TOKEN // 2)}.{final.name}")
+            previous = _beside(final)
             final.replace(previous)
             temporary.replace(final)
             shutil.rmtree(previous, ignore_errors=True)
@@ -49,12 +53,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _beside(final: Path) -> Path:
+    """A new hidden path in the folder of a file; its name takes 64 bytes, or as many as that of the file."""
+    name = os.fsencode(final.name)
+    mark = f".{secrets.token_hex(TOKEN // 2)}."
+    room = max(len(name), SHORT) - len(mark)
+    end = name[-room:].lstrip(CONTINUATION) if len(name) > room else name  # no part of a character
+    return final.with_name(mark + os.fsdecode(end))
+
+
 def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
     """Removes what :func:`atomic_path` left behind in runs that were killed.
 
     Args:
       folder: the folder of the final files or directories; it may be absent.
-      pattern: glob of the final names, such as ``"shard-*"``.
+      pattern: glob of the final names, such as ``"shard-*"``; it matches their ends too, as of long names there is no
+        more.
     """
     for stray in Path(folder).glob(f".{'[0-9a-f]' * TOKEN}.{pattern}"):
         if stray.is_dir() and not stray.is_symlink():
@@ -99,31 +113,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_text(path: str | os.PathLike[str], what: str = "") -> str:
-    """Reads UTF-8 text.
-
-    Args:
-      path: the file.
-      what: stands before the path in the message, such as ``"The image list"``.
-
-    Raises:
-      InputError: the file is missing or is not UTF-8.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} {os.fspath(path)} cannot be read as UTF-8 text: {error}".lstrip()) from error
-
-
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON document.
 
     Raises:
-      InputError: the file is missing or is not JSON.
+      InputError: the file is missing, is no text (see :func:`delg.common.text_files.read_text`), or is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{os.fspath(path)} cannot be read as JSON: {error}") from error
 
 
@@ -131,6 +130,22 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:  # noqa: PTH123
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def recorded_sha256(path: Path, record: Path, known: str | None) -> str:
+    """Hexadecimal SHA-256 of a file, which is read only where it may have changed since its hash was recorded.
+
+    Args:
+      path: the file.
+      record: the file in which the hash stands, written after it.
+      known: the hash; None where there is none.
+
+    Returns:
+      ``known`` where the file system has seen no change of the file since that of the record. A copy of both may look
+      changed, and is read.
+    """
+    changed = known is None or path.stat().st_ctime_ns >= record.stat().st_ctime_ns
+    return sha256(path) if changed else str(known)
 
 
 def json_sha256(value: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from delg.common.files import atomic_path, write_json
 from delg.exporting.batch import batch_function
 
@@ -26,7 +26,7 @@ def converter() -> ModuleType:
     try:
         import tf2onnx
     except ImportError as error:
-        raise InputError("ONNX needs packages that are missing; run: pip install 'delg[onnx]'") from error
+        raise needs_extra("ONNX", "onnx") from error
     return tf2onnx
 
 

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from delg.exporting.batch import traced
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def openvino() -> ModuleType:
     try:
         import openvino
     except ImportError as error:
-        raise InputError("The runtime openvino is not installed; run: pip install 'delg[openvino]'") from error
+        raise needs_extra("The runtime openvino", "openvino") from error
     return openvino
 
 

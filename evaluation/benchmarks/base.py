@@ -25,11 +25,15 @@ class Benchmark:
       homographies: the file ``name -> (3, 3)`` of true homographies from the landmark's plane to each image, where
         the benchmark has one.
       any_recall: whether its rows also hold R@k, the share of queries with any right image in the first k.
+      count_all: whether queries without right images count as failures in R@k; otherwise they have no part in it.
+      cut_map: whether its rows also hold mAP@k, see :func:`evaluation.metrics.ranking.cut_ap`.
       ks: the list lengths k of its precisions and recalls.
       truth: the file of its ground truth, where it has one.
       squares: ``(Q,)`` int64, the square of land that each query lies in, where right images in common do not tell
         which queries are of one thing, as along a street each shares some with the next.
       side: of these squares, in metres.
+      own_photos: whether its photos are the user's, whose orientation tag may be obeyed; a published protocol takes
+        them as they are stored.
     """
 
     name: str
@@ -38,10 +42,13 @@ class Benchmark:
     protocols: dict[str, list[Truth]]
     homographies: Path | None = None
     any_recall: bool = False
+    count_all: bool = False
+    cut_map: bool = False
     ks: tuple[int, ...] = KS
     truth: Path | None = None
     squares: NDArray[np.int64] | None = None
     side: float = 0.0
+    own_photos: bool = False
 
     @property
     def leave_one_out(self) -> bool:

@@ -6,15 +6,15 @@ Layout: ``data_dir/database.csv`` and, where the queries are other images, ``dat
 """
 
 import math
-import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from delg.common.errors import InputError
+from delg.common.image_lists import read_labelled
+from delg.common.text_files import columns
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.labels import PROTOCOL, by_label
-from evaluation.data.csv_files import columns, rows
 from extraction.formats.official import check_name
-from extraction.images import Crop, ImageRef
+from extraction.images import Crop, ImageRef, named
 
 DATABASE, QUERIES = "database.csv", "queries.csv"
 BOX = ("x1", "y1", "x2", "y2")
@@ -47,7 +47,7 @@ def csv_lists(data_dir: str, queries_dir: str | None = None) -> Benchmark:
             f"No query has another image of its label in {place / DATABASE}; its labels are such as "
             f"{', '.join(sorted(set(labels))[:3])}. Received: {query_labels[0]}."
         )
-    return Benchmark("csv", queries, database, {PROTOCOL: truths}, any_recall=True)
+    return Benchmark("csv", queries, database, {PROTOCOL: truths}, any_recall=True, own_photos=True)
 
 
 def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
@@ -55,23 +55,16 @@ def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
     boxed = set(BOX) & set(columns(path))
     if boxed and boxed != set(BOX):
         raise InputError(f"{path} expects all of the columns {','.join(BOX)} or none. Received: {','.join(boxed)}")
-    images: list[ImageRef] = []
-    labels: list[str] = []
-    seen: set[str] = set()
-    for where, row in rows(path, ("path", "label")):
-        if not row["path"] or not row["label"]:
-            raise InputError(f"{where}: expected a path and a label.")
-        crop = _crop([row[name] for name in BOX], where) if boxed else None
-        name = os.path.splitext(row["path"])[0] if crop is None else f"{row['path']}@{','.join(map(str, crop))}"  # noqa: PTH122
-        check_name(name, where)
-        if name in seen:
-            raise InputError(f"{where}: an earlier line has the image {name!r}.")
-        seen.add(name)
-        images.append(ImageRef(name, os.fspath(root / row["path"]), crop))
-        labels.append(row["label"])
-    if not images:
+    listed = read_labelled(path, root, lambda row, where: _crop([row[side] for side in BOX], where) if boxed else None)
+    if not listed:
         raise InputError(f"{path} names no image.")
-    return images, labels
+    whole = iter(named((PurePath(one.path), root / one.path) for one in listed if one.part is None))
+    images = []
+    for one in listed:
+        box = ",".join(map(str, one.part or ()))
+        images.append(ImageRef(f"{one.path}@{box}", str(root / one.path), one.part) if one.part else next(whole))
+        check_name(images[-1].name, one.where)
+    return images, [one.label for one in listed]
 
 
 def _crop(texts: list[str], where: str) -> Crop | None:

@@ -42,7 +42,7 @@ def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:
             f"No query of {queries_dir or data_dir} has an image of its instance in {data_dir}: expected folders (or "
             f"query files) named like {', '.join(sorted(set(instances))[:3])}. Received: {_instance(queries[0])}."
         )
-    return Benchmark("folders", queries, database, {PROTOCOL: truths}, any_recall=True)
+    return Benchmark("folders", queries, database, {PROTOCOL: truths}, any_recall=True, own_photos=True)
 
 
 def _instance(image: ImageRef) -> str:

@@ -1,7 +1,13 @@
 """The CSV files of the Google Landmarks Dataset v2 challenges: solutions and predictions of recognition and retrieval.
 
 A solution says of every image of the test set to which part it belongs, ``Public``, ``Private`` or ``Ignored``;
-predictions name the images of any part, each at most once.
+predictions name the images of any part, those that count at most once.
+
+Columns are found by their names, and any number of blanks parts ids. The released code reads both otherwise; what its
+reading makes of a file that is not as it should be, ``released=True`` makes of it here: columns are taken by their
+order, whatever their names; one blank parts ids, so that two of them enclose an empty id, which takes a place among
+the answers and counts among the relevant images; of an id that a solution has twice the last row counts; and a row
+without answer may name any image.
 """
 
 import math
@@ -11,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from delg.common.errors import InputError
-from evaluation.data.csv_files import rows
+from delg.common.text_files import rows, table
 from evaluation.metrics.gldv2 import Prediction
 
 T = TypeVar("T")
@@ -51,112 +57,150 @@ class RetrievalSolution:
 Solution = RecognitionSolution | RetrievalSolution
 
 
-def read_recognition_solution(path: str | os.PathLike[str]) -> RecognitionSolution:
+def read_recognition_solution(path: str | os.PathLike[str], released: bool = False) -> RecognitionSolution:
     """Reads ``id,landmarks,Usage``; ``landmarks`` are whole numbers separated by spaces, or nothing.
+
+    Args:
+      path: the file.
+      released: read it as the released code does, see above.
 
     Raises:
       InputError: the file is missing or not of this form; the sentence names the line.
     """
-    parts, ignored = _read_solution(path, "landmarks", _classes)
+
+    def classes(text: str, where: str) -> tuple[int, ...]:
+        words = text.split(" ") if released and text else text.split()
+        try:
+            return tuple(map(int, words))
+        except ValueError as error:
+            raise InputError(f"{where}: expected whole numbers separated by spaces. Received: {text!r}") from error
+
+    parts, ignored = _read_solution(path, "landmarks", classes, released)
     return RecognitionSolution(parts["Public"], parts["Private"], ignored)
 
 
-def read_retrieval_solution(path: str | os.PathLike[str]) -> RetrievalSolution:
+def read_retrieval_solution(path: str | os.PathLike[str], released: bool = False) -> RetrievalSolution:
     """Reads ``id,images,Usage``; ``images`` are ids separated by spaces.
 
-    Raises:
-      InputError: the file is missing or not of this form; the sentence names the line.
+    Args and errors are those of :func:`read_recognition_solution`.
     """
-    parts, ignored = _read_solution(path, "images", lambda text, where: tuple(text.split()))
+    parts, ignored = _read_solution(
+        path, "images", lambda text, where: tuple(text.split(" ") if released else text.split()), released
+    )
     return RetrievalSolution(parts["Public"], parts["Private"], ignored)
 
 
 def read_recognition_predictions(
-    path: str | os.PathLike[str], solution: Solution
+    path: str | os.PathLike[str], solution: Solution, released: bool = False
 ) -> tuple[dict[str, Prediction], dict[str, Prediction]]:
     """Reads ``id,landmarks``; ``landmarks`` is one class and its score, or nothing for no answer.
 
     Args:
       path: the file.
       solution: tells which ids there are.
+      released: read it as the released code does, see above.
 
     Returns:
       The predictions of the public and of the private images; those of ignored images are left out.
 
     Raises:
-      InputError: the file is missing or not of this form, or names an unknown id or one twice.
+      InputError: the file is missing or not of this form, or names an unknown id, or one twice that counts.
     """
-    return _split(path, "landmarks", _prediction, solution)
+    return _split(path, "landmarks", _prediction, solution, released)
 
 
 def read_retrieval_predictions(
-    path: str | os.PathLike[str], solution: Solution
+    path: str | os.PathLike[str], solution: Solution, released: bool = False
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """Reads ``id,images``: by query the ids of index images, best first, separated by spaces.
 
     Args and errors are those of :func:`read_recognition_predictions`.
     """
-    return _split(path, "images", lambda text, where: tuple(text.split()) or None, solution)
+    return _split(path, "images", lambda words, where: tuple(words), solution, released)
 
 
-def _rows(path: str | os.PathLike[str], wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The place and the columns of every row; ids are checked to appear once."""
-    seen: set[str] = set()
-    for where, row in rows(path, wanted):
-        if row["id"] in seen:
-            raise InputError(f"{where}: the id {row['id']!r} appears twice.")
-        seen.add(row["id"])
-        yield where, row
+def _rows(
+    path: str | os.PathLike[str], names: tuple[str, ...], released: bool, is_row: Callable[[list[str]], bool]
+) -> Iterator[tuple[str, list[str]]]:
+    """The place of every row, and its values in the order of the names; a first line that is a row is no header."""
+    if not released:
+        for where, row in rows(path, names):
+            yield where, [row[name] for name in names]
+        return
+    lines = table(path, exact=True)
+    _, header = next(lines, (0, []))
+    if is_row(header):
+        raise InputError(f"{path} expects a header, such as {','.join(names)}. Received: {','.join(header)[:80]}")
+    for number, values in lines:
+        if len(values) < len(names):
+            raise InputError(f"{path}, line {number}: expected {len(names)} values. Received: {len(values)}")
+        yield f"{path}, line {number}", values[: len(names)]
 
 
 def _read_solution(
-    path: str | os.PathLike[str], column: str, parse: Callable[[str, str], T]
+    path: str | os.PathLike[str], column: str, parse: Callable[[str, str], T], released: bool
 ) -> tuple[dict[str, dict[str, T]], frozenset[str]]:
     """The rows of both parts, parsed, and the ids of the ignored ones."""
     parts: dict[str, dict[str, T]] = {"Public": {}, "Private": {}}
-    ignored = set()
-    for where, row in _rows(path, ("id", column, "Usage")):
-        if row["Usage"] not in USAGES:
-            raise InputError(f"{where}: expected a Usage among {', '.join(USAGES)}. Received: {row['Usage']!r}")
-        if row["Usage"] == "Ignored":
-            ignored.add(row["id"])
+    seen: set[str] = set()
+    ignored: set[str] = set()
+    lines = _rows(path, ("id", column, "Usage"), released, lambda header: header[2:3] in [[usage] for usage in USAGES])
+    for where, (name, text, usage) in lines:
+        if usage not in USAGES:
+            raise InputError(f"{where}: expected a Usage among {', '.join(USAGES)}. Received: {usage!r}")
+        if name in seen and not released and not (name in ignored and usage == "Ignored"):
+            raise InputError(f"{where}: the id {name!r} appears twice.")
+        seen.add(name)
+        if usage == "Ignored":
+            ignored.add(name)
         else:
-            parts[row["Usage"]][row["id"]] = parse(row[column], where)
+            parts[usage][name] = parse(text, where)
     return parts, frozenset(ignored)
 
 
 def _split(
-    path: str | os.PathLike[str], column: str, parse: Callable[[str, str], T | None], solution: Solution
+    path: str | os.PathLike[str],
+    column: str,
+    parse: Callable[[list[str], str], T],
+    solution: Solution,
+    released: bool,
 ) -> tuple[dict[str, T], dict[str, T]]:
     """The predictions of the public and of the private ids."""
     public: dict[str, T] = {}
     private: dict[str, T] = {}
-    for where, row in _rows(path, ("id", column)):
-        name = row["id"]
-        if name not in solution.public and name not in solution.private and name not in solution.ignored:
+    known = solution.public.keys() | solution.private.keys()
+    seen: set[str] = set()
+    lines = _rows(path, ("id", column), released, lambda header: not known.isdisjoint(header[:1]))
+    for where, (name, text) in lines:
+        if name in seen:
+            raise InputError(f"{where}: the id {name!r} appears twice.")
+        if name in solution.ignored:
+            continue
+        words = _words(text, released)
+        if name not in known and (words or not released):
             raise InputError(f"{where}: the solution has no image {name!r}.")
-        answer = parse(row[column], where)
-        if answer is not None and name not in solution.ignored:
-            (public if name in solution.public else private)[name] = answer
+        if words or not released:
+            seen.add(name)
+        if words:
+            (public if name in solution.public else private)[name] = parse(words, where)
     return public, private
 
 
-def _classes(text: str, where: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split())
-    except ValueError as error:
-        raise InputError(f"{where}: expected whole numbers separated by spaces. Received: {text!r}") from error
+def _words(text: str, released: bool) -> list[str]:
+    """What blanks part; the released code drops one empty word at the end, and no other."""
+    if not released:
+        return text.split()
+    words = text.split(" ") if text else []
+    return words[:-1] if words and not words[-1] else words
 
 
-def _prediction(text: str, where: str) -> Prediction | None:
-    words = text.split()
-    if not words:
-        return None
+def _prediction(words: list[str], where: str) -> Prediction:
     try:
         landmark, score = words
         answer = Prediction(int(landmark), float(score))
     except ValueError as error:
-        raise InputError(f"{where}: expected a class and a score, such as 8815 0.93. Received: {text!r}") from error
+        received = " ".join(words)
+        raise InputError(f"{where}: expected a class and a score, such as 8815 0.93. Received: {received!r}") from error
     if math.isnan(answer.score):
         raise InputError(f"{where}: the score is not a number.")
     return answer

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from evaluation.data.csv_files import columns, rows
+from delg.common.image_lists import read_landmarks
+from delg.common.text_files import columns
 from matching.ranking import Ranking
 
 Labels = NDArray[np.int64]
 PARTING = re.compile(r'[\s,"]')
-CLEAN = ("landmark_id", "images")  # columns of train_clean.csv
 
 
 def image_id(name: str) -> str:
@@ -74,15 +74,8 @@ def read_classes(path: str) -> dict[str, int]:
     Raises:
       InputError: the file is not of its form.
     """
-    clean = "images" in columns(path)
-    known: dict[str, int] = {}
-    for where, row in rows(path, CLEAN if clean else ("id", "landmark_id")):
-        try:
-            label = int(row["landmark_id"])
-        except ValueError as error:
-            raise InputError(f"{where}: expected a whole number. Received: {row['landmark_id']!r}") from error
-        known.update(dict.fromkeys(row["images"].split() if clean else [row["id"]], label))
-    return known
+    classes = read_landmarks(path, clean="images" in columns(path), whole=True)
+    return {image: int(label) for image, label in classes.items()}
 
 
 def labels_of(classes: dict[str, int], names: Sequence[str], path: str) -> Labels:

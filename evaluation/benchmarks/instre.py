@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from delg.common.errors import InputError
+from delg.common.image_lists import spelled
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.groundtruth import Box, box, indices, names_of, read_mat
 from evaluation.benchmarks.protocols import Truth
@@ -54,5 +55,5 @@ def instre(data_dir: str, queries_dir: str | None = None, crop: bool = True) -> 
 
 def _image(folder: str, name: str, crop: Box | None = None) -> ImageRef:
     """An image by its path below the folder."""
-    place = os.fspath(Path(folder) / name)
+    place = os.fspath(Path(folder) / spelled(folder, name))
     return ImageRef(os.path.splitext(name)[0], place, crop and (crop.x1, crop.y1, crop.x2, crop.y2))  # noqa: PTH122

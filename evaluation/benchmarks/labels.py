@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.text_files import nfc
 from evaluation.benchmarks.protocols import Truth
 from extraction.images import ImageRef
 
@@ -16,6 +17,8 @@ def by_label(
     queries: Sequence[ImageRef], query_labels: Sequence[str], database: Sequence[ImageRef], labels: Sequence[str]
 ) -> list[Truth]:
     """Right are the images of the query's label; a file that is the query itself is junk (leave one out).
+
+    Labels that are one in another Unicode normal form are one.
 
     Args:
       queries: the query images.
@@ -28,10 +31,10 @@ def by_label(
     """
     rows: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
-        rows.setdefault(label, []).append(row)
+        rows.setdefault(nfc(label), []).append(row)
     truths = []
     for own, label in zip(own_files(queries, database), query_labels, strict=True):
-        truths.append(Truth(np.setdiff1d(np.array(rows.get(label, []), np.int64), own), own))
+        truths.append(Truth(np.setdiff1d(np.array(rows.get(nfc(label), []), np.int64), own), own))
     return truths
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from delg.common.errors import InputError
+from delg.common.image_lists import spelled
 from evaluation.benchmarks import groundtruth, protocols
 from evaluation.benchmarks.base import Benchmark
 from extraction.images import ImageRef
@@ -73,7 +74,7 @@ def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.Path
     truth = groundtruth.load(path)
 
     def image(image_name: str, crop: groundtruth.Box | None = None) -> ImageRef:
-        place = os.fspath(Path(images_dir) / f"{image_name}.jpg")
+        place = os.fspath(Path(images_dir) / spelled(images_dir, f"{image_name}.jpg"))
         return ImageRef(image_name, place, (crop.x1, crop.y1, crop.x2, crop.y2) if crop else None)
 
     return Benchmark(

@@ -9,6 +9,7 @@ from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
 from evaluation.benchmarks.instre import instre
 from evaluation.benchmarks.landmarks import landmarks
+from evaluation.benchmarks.msls import msls
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
 
@@ -19,6 +20,7 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "folders": folders,
     "instre": instre,
     "landmarks": landmarks,
+    "msls": msls,
     "roxford5k": roxford5k,
     "rparis6k": rparis6k,
     "vpr": vpr,

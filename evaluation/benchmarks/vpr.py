@@ -10,6 +10,7 @@ With ``vpr(labelled=False)`` the names need no coordinates: nothing is scored, w
 
 import math
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,18 @@ from extraction.images import ImageRef, list_images
 PROTOCOL, KS = "all", (1, 5, 10, 20)
 RADIUS = 25.0  # metres, arXiv 1511.07247, section 5.1
 SIDES = 4  # radii of the squares that are drawn for intervals
+Positions = NDArray[np.float64]
 KEY = 7  # place of the image's own key among the parts of a name
 
 
 def vpr(
-    data_dir: str, queries_dir: str | None = None, radius: float = RADIUS, labelled: bool = True, name: str = "vpr"
+    data_dir: str,
+    queries_dir: str | None = None,
+    *,
+    radius: float = RADIUS,
+    labelled: bool = True,
+    name: str = "vpr",
+    count_queries_without_positives: bool = False,
 ) -> Benchmark:
     """A benchmark whose right answers are the photos taken near the query.
 
@@ -38,35 +46,81 @@ def vpr(
       radius: in metres; images at this distance are right, too.
       labelled: whether the positions of the queries are known.
       name: what it is called in the report, such as ``"pitts30k"``.
+      count_queries_without_positives: in R@k, as failures.
 
     Returns:
-      The benchmark: one protocol, R@1, 5, 10, 20.
+      The benchmark: one protocol, R@1, 5, 10, 20, and mAP@k.
 
     Raises:
       InputError: a folder is missing, a name holds no coordinates, or no query has a positive.
     """
     if not isinstance(name, str):
         raise InputError(f"vpr expects a name in quotes. Received: {name!r}")
-    if not (isinstance(radius, int | float) and not isinstance(radius, bool) and math.isfinite(radius) and radius > 0):
-        raise InputError(f"vpr expects a radius above 0. Received: {radius}")
+    check_radius("vpr", radius)
     place = Path(data_dir)
     database = list_images(place if queries_dir else place / "database")
     queries = list_images(queries_dir or place / "queries")
+    where = str(queries_dir or place / "queries")
+    positions = (_positions(queries), _positions(database)) if labelled else None
+    return by_place(
+        name, queries, database, positions, radius=radius, where=where, count=count_queries_without_positives
+    )
+
+
+def check_radius(benchmark: str, radius: Any) -> None:
+    """Raises InputError where a radius is not a number above 0."""
+    if not (isinstance(radius, int | float) and not isinstance(radius, bool) and math.isfinite(radius) and radius > 0):
+        raise InputError(f"{benchmark} expects a radius above 0. Received: {radius}")
+
+
+def by_place(
+    name: str,
+    queries: list[ImageRef],
+    database: list[ImageRef],
+    positions: tuple[Positions, Positions] | None,
+    *,
+    radius: float,
+    where: str,
+    count: bool,
+) -> Benchmark:
+    """A benchmark whose right answers are near the query; one that is the query's own file is junk.
+
+    Args:
+      name: in the report.
+      queries: query images.
+      database: database images.
+      positions: of the queries ``(Q, d)`` and of the database ``(N, d)``, in metres; None where they are not known.
+      radius: in metres; images at this distance are right, too.
+      where: the place of the queries, for the message.
+      count: whether queries without positives count in R@k, as failures.
+
+    Raises:
+      InputError: no query has a positive.
+    """
+    if type(count) is not bool:
+        raise InputError(f"count_queries_without_positives expects True or False. Received: {count!r}")
     nothing, squares = np.zeros(0, np.int64), None
-    if labelled:
-        places = _positions(queries)
-        squares = np.unique(np.floor(places / (SIDES * radius)), axis=0, return_inverse=True)[1].ravel()
-        near = cKDTree(_positions(database)).query_ball_point(places, radius)
-        own = own_files(queries, database)
+    if positions is None:
+        truths = [Truth(nothing, nothing) for _ in queries]
+    else:
+        asked, places = positions
+        squares = np.unique(np.floor(asked / (SIDES * radius)), axis=0, return_inverse=True)[1].ravel()
+        near, own = cKDTree(places).query_ball_point(asked, radius), own_files(queries, database)
         truths = [Truth(np.setdiff1d(np.array(rows, np.int64), junk), junk) for rows, junk in zip(near, own)]
         if not any(len(truth.positives) for truth in truths):
-            raise InputError(
-                f"No query of {queries_dir or place / 'queries'} was taken within {radius:g} m of the database."
-            )
-    else:
-        truths = [Truth(nothing, nothing) for _ in queries]
-    protocols, side = {PROTOCOL: truths}, SIDES * radius
-    return Benchmark(name, queries, database, protocols, any_recall=True, ks=KS, squares=squares, side=side)
+            raise InputError(f"No query of {where} was taken within {radius:g} m of the database.")
+    return Benchmark(
+        name,
+        queries,
+        database,
+        {PROTOCOL: truths},
+        any_recall=True,
+        count_all=count,
+        cut_map=True,
+        ks=KS,
+        squares=squares,
+        side=SIDES * radius,
+    )
 
 
 def position(image: str) -> tuple[float, float] | None:
@@ -94,7 +148,7 @@ def image_key(image: str) -> str:
     return parts[KEY] if position(image) and len(parts) > KEY and parts[KEY] else stem
 
 
-def _positions(images: list[ImageRef]) -> NDArray[np.float64]:
+def _positions(images: list[ImageRef]) -> Positions:
     """``(N, 2)`` metres."""
     found = [position(image.name) for image in images]
     for image, place in zip(images, found):

@@ -18,6 +18,9 @@ DELF = "https://storage.googleapis.com/delf"
 R1M = "http://ptak.felk.cvut.cz/revisitop/revisitop1m"  # as the released download.m and download.py of revisitop
 GLDV2 = "https://s3.amazonaws.com/google-landmark"  # README of cvdfoundation/google-landmark
 AMES = "http://ptak.felk.cvut.cz/personal/sumapave/public/ames/networks"  # a copy; the authors' is on a file host
+KERAS_RESNETS = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"  # as keras.applications has it
+SQUEEZENET = "https://github.com/rcmalli/keras-squeezenet/releases/download/v1.0"  # MIT, version 1.1 of the network
+IMAGENET = "_weights_tf_dim_ordering_tf_kernels_notop.h5"  # for delg-train --imagenet_checkpoint
 INSTRE = {  # two addresses of two owners: the photos, and the split of Iscen et al.
     "INSTRE_release.rar": "http://123.57.42.89/Dataset_ict/INSTRE/INSTRE_release.rar",
     "test_script.zip": "https://cmp.felk.cvut.cz/~iscenahm/files/test_script.zip",
@@ -60,6 +63,10 @@ def _weights(archive: str) -> tuple[File, ...]:
     return (File(archive, (f"{DELF}/{archive}",), unpack="tree", convert="model"),)
 
 
+def _imagenet(network: str, place: str, sha256: str | None = None) -> File:
+    return File(f"{network}{IMAGENET}", (f"{place}/{network}{IMAGENET}",), sha256)
+
+
 def _gldv2(split: str, archives: int) -> tuple[File, ...]:
     """The archives of a split, which go into the folder of its name; images lie in them as ``0/1/2/ID.jpg``."""
     names = [f"images_{i:03d}" for i in range(archives)]
@@ -100,6 +107,11 @@ CATALOGUE: dict[str, tuple[File, ...]] = {
     "delg_r50_gldv2clean": _weights("r50delg_gldv2clean_20200914.tar.gz"),
     "delg_r101_gldv2clean": _weights("r101delg_gldv2clean_20200914.tar.gz"),
     "cvnet_r50": (File("CVPR2022_CVNet_R50.pyth", (f"{AMES}/CVPR2022_CVNet_R50.pyth",), convert="model"),),
+    "resnet50_imagenet": (_imagenet("resnet50", KERAS_RESNETS),),
+    "resnet101_imagenet": (_imagenet("resnet101", KERAS_RESNETS),),
+    "squeezenet_imagenet": (
+        _imagenet("squeezenet", SQUEEZENET, "17154246284f555591549ac2c83e127abfbf4307dc4b0060fdaa2931d0fa38da"),
+    ),
     "arcface_r101_gldv2clean": _weights("rn101_af_gldv2clean_20200814.tar.gz"),
 }
 

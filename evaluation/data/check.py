@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delg.common.errors import InputError
-from delg.common.files import files_below, read_text, sha256, write_text
+from delg.common.files import files_below, sha256, write_text
+from delg.common.image_files import is_image_name
+from delg.common.image_lists import spelled
 from delg.common.progress import progress_bar
+from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
-from extraction.images import SUFFIXES
 
 SUMS = "SHA256SUMS"
 LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line
@@ -86,11 +88,11 @@ def read_sums(data_dir: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     found = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in read_lines(path):
         match = LINE.fullmatch(line)
         if match is None:
             raise InputError(f"{path}, line {number}: expected a SHA-256 and a path. Received: {line[:80]!r}")
-        found[match[2]] = match[1]
+        found[spelled(data_dir, match[2])] = match[1]
     return found
 
 
@@ -148,7 +150,7 @@ def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
     lists = [path for path in (place / LIST, place.parent / LIST) if path.is_file()]
     if not lists:
         raise InputError(f"There is no {LIST} in {place} or beside it; delg-fetch revisitop1m brings it.")
-    names = [line.strip() for line in read_text(lists[0]).splitlines() if line.strip()]
+    names = [spelled(place, line) for _, line in read_lines(lists[0])]
     sizes = {name: _size(place / name) for name in progress_bar(names, desc="photos", unit="file")}
     used = {os.path.realpath(place / name) for name in names}
     found = Check(
@@ -187,7 +189,7 @@ def _tell(found: Check, place: str, say: Callable[[str], None]) -> None:
 
 def _images(folder: Path) -> list[Path]:
     """Image files below a folder, sorted."""
-    return sorted(path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
+    return sorted(path for path in files_below(folder) if is_image_name(path.name))
 
 
 def _digest(path: Path) -> str | None:

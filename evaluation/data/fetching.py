@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from delg.common.errors import InputError, first_line
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json, write_text
+from delg.common.image_files import is_image_name
 from evaluation.benchmarks import groundtruth
 from evaluation.data.catalogue import File
 from evaluation.data.check import SUMS, read_sums
 from evaluation.data.download import download
-from extraction.images import SUFFIXES
 
 Converter = Callable[[Path, Path], Iterable[str]]  # of a file or folder, into the output folder; gives lines to say
 MD5 = re.compile(r"([0-9a-f]{32})(?![0-9a-f])")
@@ -133,7 +133,7 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> P
                     archive.extract(member, folder, filter="data")
                     count += member.isfile()
                     tops |= {PurePosixPath(member.name).parts[:1]}
-                elif member.isfile() and member.name.lower().endswith(SUFFIXES):
+                elif member.isfile() and is_image_name(PurePosixPath(member.name).name):
                     source = archive.extractfile(member)
                     target = folder / "jpg" / PurePosixPath(member.name).name
                     if source is not None:

@@ -103,7 +103,8 @@ def hits(retrieved: Sequence[Hashable], relevant: Collection[Hashable], length: 
 def average_precisions(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> Values:
     """``sum_i precision(i) * relevant(i) / min(number relevant, 100)`` of each query, whose mean is mAP@100.
 
-    This finite sum is that of the dataset (section 4.2), not the trapezoids of the revisited benchmarks.
+    This finite sum is that of the dataset (section 4.2), not the trapezoids of the revisited benchmarks. An id that a
+    solution names twice counts twice among the relevant ones and is found once, as released.
 
     Args:
       predictions: by query id the ids of index images, best first; a query may be missing, and counts as 0.
@@ -119,7 +120,7 @@ def average_precisions(predictions: Retrieved, solution: Solution, max_predictio
     found = _all_hits(predictions, solution, max_predictions)
     places = np.arange(1, max_predictions + 1)
     gains = np.where(found, np.cumsum(found, axis=1) / places, 0.0).sum(axis=1)
-    limits = np.array([min(len(set(names)), max_predictions) for names in solution.values()])
+    limits = np.array([min(len(names), max_predictions) for names in solution.values()])
     return np.asarray(gains / np.maximum(limits, 1), np.float64)
 
 

@@ -11,9 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from delg.common.errors import InputError
 from evaluation.benchmarks.protocols import Truth
 
 KS = (1, 5, 10)
+CUTS = (
+    "whole",
+    "revisited",
+    "delg",
+)  # how a ranking without some positives is scored, see :func:`evaluate`
 Values = NDArray[np.float64]
 
 
@@ -64,7 +70,8 @@ def precision_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> 
     Args:
       ranks: 0-based ranks of the positives that were found, increasing.
       k: length of the list that is looked at.
-      num_positives: how many there are; when some were not found, the last position lies beyond every ``k``.
+      num_positives: how many there are; when some were not found, the last position lies beyond every ``k``. None for
+        as many as were found.
 
     Returns:
       A number in [0, 1]; 0 when none was found.
@@ -90,6 +97,28 @@ def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> flo
     return float(np.count_nonzero(r < k) / n) if n else 0.0
 
 
+def cut_ap(ranks: ArrayLike, k: int, num_positives: int | None = None) -> float:
+    """Average precision of the first ``k`` results, as the code of MSLS has it: a finite sum over ``min(n, k)``.
+
+    Source: ``apk`` of `mapillary_sls/utils/eval.py`.
+
+    Args:
+      ranks: 0-based ranks of the positives that were found, increasing.
+      k: length of the list that is looked at.
+      num_positives: how many there are.
+
+    Returns:
+      A number in [0, 1]; 0 when there are no positives.
+
+    >>> cut_ap([0, 2, 7], 5) == (1 + 2 / 3) / 3
+    True
+    """
+    r = np.asarray(ranks, np.int64)
+    n = min(len(r) if num_positives is None else num_positives, k)
+    r = r[r < k]
+    return float(np.sum(np.arange(1, len(r) + 1) / (r + 1)) / n) if n else 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Quality of one ranking under one protocol, as fractions.
@@ -99,12 +128,14 @@ class Scores:
       precisions: ``(Q, len(ks))``.
       recalls: ``(Q, len(ks))``.
       ks: the list lengths of the columns.
+      cut_aps: ``(Q, len(ks))``, see :func:`cut_ap`; None where they are not known.
     """
 
     ap: Values
     precisions: Values
     recalls: Values
     ks: tuple[int, ...] = KS
+    cut_aps: Values | None = None
 
     @property
     def map(self) -> float:
@@ -119,21 +150,28 @@ class Scores:
         """``(len(ks),)`` mean recall at each ``k``."""
         return _mean(self.recalls)
 
-    def hits(self) -> Values:
-        """``(Q, len(ks))``: 1 where any positive is in the first ``k``, else 0; NaN where there are no positives."""
-        return np.where(np.isnan(self.recalls), np.nan, self.recalls > 0)
+    def hits(self, count_all: bool = False) -> Values:
+        """``(Q, len(ks))``: 1 where any positive is in the first ``k``, else 0.
 
-    def any_recalls(self) -> Values:
+        Args:
+          count_all: of queries without positives give 0, and not NaN.
+        """
+        return np.where(np.isnan(self.recalls) & (not count_all), np.nan, self.recalls > 0)
+
+    def any_recalls(self, count_all: bool = False) -> Values:
         """``(len(ks),)`` Recall@k of place recognition: the share of queries with any positive in the first ``k``.
 
-        The measure of NetVLAD (arXiv 1511.07247, section 5.1). Queries without positives have no part, as in the code
-        of MSLS; NaN when there is no other.
-        """
-        return _mean(self.hits())
+        The measure of NetVLAD (arXiv 1511.07247, section 5.1).
 
-    def percent_hits(self) -> dict[str, list[float]]:
+        Args:
+          count_all: queries without positives count as failures, as in VPR-methods-evaluation. Otherwise they have no
+            part, as in the code of MSLS; NaN when there is no other.
+        """
+        return _mean(self.hits(count_all))
+
+    def percent_hits(self, count_all: bool = False) -> dict[str, list[float]]:
         """``{"R@1", ...}``: 100 or 0 of each query, whose means are :meth:`percent_any_recalls`."""
-        return {f"R@{k}": (100 * column).tolist() for k, column in zip(self.ks, self.hits().T)}
+        return {f"R@{k}": (100 * column).tolist() for k, column in zip(self.ks, self.hits(count_all).T)}
 
     def percent(self) -> dict[str, float]:
         """``{"mAP", "mP@1", ...}`` in percent, full precision."""
@@ -144,9 +182,15 @@ class Scores:
         """``{"mR@1", ...}`` in percent, full precision."""
         return {f"mR@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_recalls())}
 
-    def percent_any_recalls(self) -> dict[str, float]:
-        """``{"R@1", ...}`` in percent, full precision."""
-        return {f"R@{k}": 100 * float(value) for k, value in zip(self.ks, self.any_recalls())}
+    def percent_any_recalls(self, count_all: bool = False) -> dict[str, float]:
+        """``{"R@1", ...}`` in percent, full precision; see :meth:`any_recalls`."""
+        return {f"R@{k}": 100 * float(value) for k, value in zip(self.ks, self.any_recalls(count_all))}
+
+    def percent_cut_maps(self) -> dict[str, float]:
+        """``{"mAP@1", ...}`` in percent, full precision: means of :func:`cut_ap`; empty where it is not known."""
+        if self.cut_aps is None:
+            return {}
+        return {f"mAP@{k}": 100 * float(value) for k, value in zip(self.ks, _mean(self.cut_aps))}
 
 
 def _mean(values: Values) -> Values:
@@ -155,27 +199,44 @@ def _mean(values: Values) -> Values:
     return values[valid].mean(axis=0) if valid.any() else np.full(values.shape[1:], np.nan)
 
 
-def evaluate(rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS) -> Scores:
+def evaluate(
+    rows: Sequence[ArrayLike], truths: Sequence[Truth], ks: Sequence[int] = KS, *, cut: str = CUTS[0]
+) -> Scores:
     """Scores a ranking against a protocol's truths.
+
+    The released evaluators expect rankings of the whole database. They take one that is cut, such as the answer of an
+    index, in ways of their own, by which a list scores more the sooner it ends: one result, if right, has a precision
+    of 1 at every ``k``. By default a positive that is not in the list counts as standing behind it, so that the values
+    are those of the whole ranking wherever the list is at least ``k`` long.
 
     Args:
       rows: for each query the database rows, best first; junk may still be in it. Rows below 0 are filling.
       truths: for each query its positives and its junk.
       ks: list lengths of precision and recall.
+      cut: how a ranking is scored that lacks positives: ``"whole"``, see above; ``"revisited"`` as the evaluator of the
+        revisited benchmarks, precision at ``min(k, place of the last positive that was found)``; ``"delg"`` as DELG's,
+        that precision, and average precision and recall of the positives that were found alone.
 
     Returns:
       The scores of every query.
+
+    Raises:
+      InputError: an unknown ``cut``.
     """
     ranks = []
     for row, truth in zip(rows, truths, strict=True):
         order = np.asarray(row, np.int64)
         order = order[order >= 0]
         ranks.append((np.flatnonzero(np.isin(order, truth.positives)), np.flatnonzero(np.isin(order, truth.junk))))
-    return of_ranks(ranks, [len(truth.positives) for truth in truths], ks)
+    return of_ranks(ranks, [len(truth.positives) for truth in truths], ks, cut=cut)
 
 
 def of_ranks(
-    ranks: Sequence[tuple[ArrayLike, ArrayLike]], num_positives: Sequence[int], ks: Sequence[int] = KS
+    ranks: Sequence[tuple[ArrayLike, ArrayLike]],
+    num_positives: Sequence[int],
+    ks: Sequence[int] = KS,
+    *,
+    cut: str = CUTS[0],
 ) -> Scores:
     """Scores queries by the ranks of their positives and of their junk.
 
@@ -183,18 +244,26 @@ def of_ranks(
       ranks: for each query the 0-based ranks of the positives that were found, and of the junk.
       num_positives: for each query how many there are.
       ks: list lengths of precision and recall.
+      cut: see :func:`evaluate`.
 
     Returns:
       The scores of every query.
+
+    Raises:
+      InputError: an unknown ``cut``.
     """
+    if cut not in CUTS:
+        raise InputError(f"Unknown cut {cut!r}; the choices are {', '.join(CUTS)}.")
     columns = tuple(ks)
     ap = np.full(len(ranks), np.nan)
-    precisions, recalls = np.full((len(ranks), len(columns)), np.nan), np.full((len(ranks), len(columns)), np.nan)
+    precisions, recalls, cut_aps = np.full((3, len(ranks), len(columns)), np.nan)
     for q, ((positives, junk), n) in enumerate(zip(ranks, num_positives, strict=True)):
         if n == 0:
             continue
         moved = adjusted_ranks(positives, junk)
-        ap[q] = oxford_ap(moved, n)
-        precisions[q] = [precision_at(moved, k, n) for k in columns]
-        recalls[q] = [recall_at(moved, k, n) for k in columns]
-    return Scores(ap, precisions, recalls, columns)
+        expected = None if cut == "delg" else n
+        ap[q] = oxford_ap(moved, expected)
+        precisions[q] = [precision_at(moved, k, n if cut == CUTS[0] else None) for k in columns]
+        recalls[q] = [recall_at(moved, k, expected) for k in columns]
+        cut_aps[q] = [cut_ap(moved, k, n) for k in columns]
+    return Scores(ap, precisions, recalls, columns, cut_aps)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.gldv2_votes import check_plain, image_id
 from evaluation.benchmarks.vpr import image_key
@@ -23,7 +24,7 @@ Answer = tuple[str, Sequence[str]]
 
 
 def trec(answers: Iterable[Answer], tag: str) -> Iterator[str]:
-    """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``.
+    """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``, ``%`` as ``%25``.
 
     ``trec_eval`` goes by the score alone, and orders equal scores by name: so the score counts down, and the order is
     that of the ranking.
@@ -101,6 +102,10 @@ class Predictions:
         """For the record."""
         return {"formats": list(self.formats), "top_k": self.top_k}
 
+    def identity(self) -> list[object]:
+        """Changes when other files would be written for the same rankings."""
+        return [self.settings(), source_sha256("evaluation.predictions.files")]
+
     def place(self, row: str, protocol: str, form: str) -> Path:
         """The file of a row under a protocol."""
         return self.folder / f"{file_name(row)}.{protocol}.{form}"
@@ -157,5 +162,5 @@ def _check_ids(form: str, names: Sequence[str]) -> None:
 
 
 def _word(text: str) -> str:
-    """A text without blanks."""
-    return "".join(quote(character) if character.isspace() else character for character in text)
+    """A text without blanks, another one for each text; :func:`urllib.parse.unquote` gives it back."""
+    return "".join(quote(one) if one.isspace() or one == "%" else one for one in text)

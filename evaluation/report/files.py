@@ -11,6 +11,7 @@ from evaluation.report import gallery, html, text
 from evaluation.report.model import Report
 from evaluation.report.overlays import drawer
 from evaluation.run.method import Method, Outcome
+from extraction.images import Reading
 from matching.rerankers.base import Reranker
 
 JSON, MARKDOWN, METRICS, PAGE = "report.json", "report.md", "metrics.txt", "report.html"
@@ -64,7 +65,8 @@ def pictures(
         draw = drawer(benchmark, method, reranker)
         if draw is not None and not matched:
             matched = gallery.overlays(benchmark, outcome, draw)
-    return gallery.cards(benchmark, [outcome for outcome, _ in shown]), matched
+    reading = Reading.of(method.database.settings)
+    return gallery.cards(benchmark, [outcome for outcome, _ in shown], reading=reading), matched
 
 
 def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.report.thumbs import picture, thumbnail
 from evaluation.run.method import Outcome
+from extraction.images import OWN, Reading
 
 MAX_QUERIES, STRIP_BYTES = 24, 2_200_000
 KINDS = {"positive": "✓", "negative": "✗", "junk": "–"}
@@ -110,13 +111,16 @@ def kind_of(row: int, truth: Truth) -> str:
     return "junk" if row in truth.junk else "negative"
 
 
-def cards(benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP_BYTES) -> list[Card]:
+def cards(
+    benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP_BYTES, reading: Reading = OWN
+) -> list[Card]:
     """Ranking strips of the queries that are answered worst or hurt most, as many as the page has room for.
 
     Args:
       benchmark: images and truths.
       outcomes: the first stage, then its rerankers.
       budget: bytes of all pictures together.
+      reading: how the images were read that the features are of.
 
     Returns:
       A card for each query shown, at least one where a query has a value.
@@ -125,7 +129,7 @@ def cards(benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP
     found: list[Card] = []
     used = 0
     for q in chosen(outcomes, protocol)[:MAX_QUERIES]:
-        card = _card(benchmark, outcomes, q)
+        card = _card(benchmark, outcomes, q, reading)
         used += sum(len(src) for src in _pictures(card))
         if found and used > budget:
             break
@@ -139,7 +143,7 @@ def _pictures(card: Card) -> Iterator[str]:
         yield from (tile.src or "" for tile in strip.tiles)
 
 
-def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int) -> Card:
+def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int, reading: Reading) -> Card:
     protocol, query = benchmark.main_protocol, benchmark.queries[q]
     truth = benchmark.protocols[protocol][q]
     shown: dict[int, str | None] = {}
@@ -148,13 +152,14 @@ def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int) -> Card:
         rows = [int(row) for row in outcome.top[protocol][q] if row >= 0]
         for row in rows:
             if row not in shown:
-                shown[row] = thumbnail(benchmark.database[row]) if row < len(benchmark.database) else None
+                known = row < len(benchmark.database)
+                shown[row] = thumbnail(benchmark.database[row], reading=reading) if known else None
         tiles = [
             Tile(shown[row], name_of(row, benchmark), kind_of(row, truth), rank)
             for rank, row in enumerate(rows, start=1)
         ]
         strips.append(Strip(outcome.method, 100 * float(outcome.scores[protocol].ap[q]), tiles))
-    return Card(query.name, thumbnail(query), query.crop is not None, strips)
+    return Card(query.name, thumbnail(query, reading=reading), query.crop is not None, strips)
 
 
 def overlays(benchmark: Benchmark, outcome: Outcome, draw: DrawMatches, queries: int = 4) -> list[Overlay]:

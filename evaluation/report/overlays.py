@@ -6,6 +6,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.report.gallery import DrawMatches
 from evaluation.report.pairs import Picture, draw_pair
 from evaluation.run.method import Alignment, Method
+from extraction.images import Reading
 
 
 def matches_locally(method: Method, reranker: Any) -> bool:
@@ -27,7 +28,7 @@ def drawer(benchmark: Benchmark, method: Method, reranker: Any) -> DrawMatches |
     """
     if not matches_locally(method, reranker):
         return None
-    alignment = Alignment(benchmark, method)
+    alignment, reading = Alignment(benchmark, method), Reading.of(method.database.settings)
 
     def draw(q: int, d: int) -> tuple[Picture, int] | None:
         rows = int(alignment.query_rows[q]), int(alignment.database_rows[d])
@@ -35,7 +36,7 @@ def drawer(benchmark: Benchmark, method: Method, reranker: Any) -> DrawMatches |
             return None
         query, result = method.queries.features(rows[0]), method.database.features(rows[1])
         pairs = reranker.inliers(query, result).pairs
-        picture = draw_pair((benchmark.queries[q], benchmark.database[d]), (query, result), pairs)
+        picture = draw_pair((benchmark.queries[q], benchmark.database[d]), (query, result), pairs, reading)
         return None if picture is None else (picture, len(pairs))
 
     return draw

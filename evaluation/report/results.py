@@ -12,7 +12,7 @@ from evaluation.report.html import page
 from evaluation.report.pairs import draw_pair
 from evaluation.report.thumbs import picture, thumbnail
 from extraction.features import Features
-from extraction.images import ImageRef, find_image
+from extraction.images import OWN, ImageRef, Reading, find_image
 from matching.lookup import Result
 from matching.source import Source
 
@@ -31,7 +31,7 @@ class Tile:
     Attributes:
       rank: 1 for the best.
       before: rank in the first stage, where there was one.
-      name: of the image.
+      name: of the image: its path where that is known.
       score: for reading.
       src: its picture; None when it cannot be shown.
       inliers: matches that agree on one transform; None where local features are not compared.
@@ -74,6 +74,7 @@ def render_search(
     reranked: bool,
     verify: Verify | None,
     settings: Mapping[str, object],
+    reading: Reading = OWN,
 ) -> str:
     """The page.
 
@@ -86,16 +87,17 @@ def render_search(
       verify: gives the features of a database row, and ``(M, 2)`` its inliers with the query, rows of local features;
         None where local features are not compared.
       settings: what was asked for, by name.
+      reading: how the images were read that the features are of.
 
     Returns:
       An HTML document.
     """
     ref = query[0]
-    tiles = [_tile(query, result, rank, images_dir, verify) for rank, result in enumerate(results, 1)]
+    tiles = [_tile(query, result, rank, images_dir, verify, reading=reading) for rank, result in enumerate(results, 1)]
     return page(
         "results.html",
         query=ref.name,
-        src=thumbnail(ref, QUERY_HEIGHT, MAX_WIDTH),
+        src=thumbnail(ref, QUERY_HEIGHT, MAX_WIDTH, reading),
         cropped=ref.crop is not None,
         searched=searched,
         reranked=reranked,
@@ -114,15 +116,17 @@ def _tile(
     rank: int,
     images_dir: Place,
     verify: Verify | None,
+    *,
+    reading: Reading,
 ) -> Tile:
-    image = find_image(images_dir, result.name)
+    image = find_image(images_dir, result.name, result.path)
     inliers, matches = None, None
     if verify is not None:
         features, pairs = verify(result.row)
         inliers = len(pairs)
         if inliers and rank <= MAX_PICTURES:
-            drawn = draw_pair((query[0], image), (query[1], features), pairs)
+            drawn = draw_pair((query[0], image), (query[1], features), pairs, reading)
             matches = None if drawn is None else picture(drawn)
     score = f"{result.score:.4f}".rstrip("0").rstrip(".")
-    src = thumbnail(image, TILE_HEIGHT, MAX_WIDTH)
-    return Tile(rank, result.before, result.name, score, src, inliers, matches)
+    src = thumbnail(image, TILE_HEIGHT, MAX_WIDTH, reading)
+    return Tile(rank, result.before, result.path or result.name, score, src, inliers, matches)

@@ -138,7 +138,9 @@ def notes(report: Report) -> list[str]:
     if "junk" in report.settings:
         said.append(JUNK_SAID[report.settings["junk"]])
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
-        said.append("R@k is the share of queries with any right image among the first k results.")
+        counted = ", those without right images counted as failures,"
+        of_all = counted if report.settings.get("queries_without_positives_count") else ""
+        said.append(f"R@k is the share of queries{of_all} with any right image among the first k results.")
     if any(row.ms_per_query.get("rerank") for row in report.rows):
         said.append(
             "Rerank time is measured with nothing remembered from an earlier protocol; it includes reading the local "
@@ -227,7 +229,7 @@ def block_suffix(row: str, first: str) -> str:
 def _released_block(values: dict[str, float], recalls: dict[str, float]) -> str:
     """mAP, precisions and recalls as NumPy prints them, which is the released form."""
     lines = [f"  mAP={np.around(values['mAP'], decimals=2)}\n"]
-    for kind, found in (("mP", values), ("mR", recalls)):
+    for kind, found in (("mP", values), ("mR", recalls), ("R", values), ("mAP", values)):
         ranks = [int(name.partition("@")[2]) for name in found if name.startswith(f"{kind}@")]
         if ranks:
             percent = np.around([found[f"{kind}@{k}"] for k in ranks], decimals=2)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from extraction.images import BadImageError, ImageRef, load_image
+from extraction.images import OWN, BadImageError, ImageRef, Reading, load_image
 
 HEIGHT, MAX_WIDTH = 120, 214  # pixels of a thumbnail
 QUALITY = 74
@@ -28,19 +28,20 @@ def fitted(image: Image.Image, height: int, max_width: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def thumbnail(ref: ImageRef, height: int = HEIGHT, max_width: int = MAX_WIDTH) -> str | None:
+def thumbnail(ref: ImageRef, height: int = HEIGHT, max_width: int = MAX_WIDTH, reading: Reading = OWN) -> str | None:
     """A thumbnail of the whole photo; where the reference has a crop, its box is drawn on it.
 
     Args:
       ref: the image.
       height: of the thumbnail in pixels, at most.
       max_width: likewise.
+      reading: how the features were read that it is shown for.
 
     Returns:
       A data URI; None when the file is missing or cannot be decoded.
     """
     try:
-        pixels, (width, _), _ = load_image(replace(ref, crop=None))
+        pixels, (width, _), _ = load_image(replace(ref, crop=None), reading)
     except BadImageError:
         return None
     small = fitted(Image.fromarray(pixels), height, max_width)

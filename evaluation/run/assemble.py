@@ -7,9 +7,11 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256, sha256
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import answers_sha256, not_released
 from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.ranking import Scores
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.run.compatibility import noted
 from evaluation.run.method import Outcome
@@ -19,8 +21,6 @@ from evaluation.run.rerank_rows import hyper_parameters
 from evaluation.run.versions import versions
 from evaluation.statistics.clusters import groups
 from evaluation.statistics.summary import trusted
-
-FORM = 2  # of reports: counted up where the same rows and settings give other groups, statistics, tables or pictures
 
 
 def make_settings(config: Config, plan: Plan) -> JsonObject:
@@ -48,6 +48,7 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
             protocol: sum(len(truth.positives) == 0 for truth in truths)
             for protocol, truths in chosen.protocols.items()
         },
+        **({"queries_without_positives_count": True} if chosen.count_all else {}),
         "junk": plan.junk,
         **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
         **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
@@ -61,7 +62,9 @@ def make_settings(config: Config, plan: Plan) -> JsonObject:
         **noted(plan.methods[0]),
     }
     keys = [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]
-    return settings | {"fingerprint": json_sha256([FORM, settings, chosen.side, keys])}
+    return settings | {
+        "fingerprint": json_sha256([source_sha256("evaluation.run.pipeline"), settings, chosen.side, keys])
+    }
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:
@@ -77,11 +80,10 @@ def make_report(
     plan: Plan, outcomes: Sequence[Outcome], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Puts the outcomes into a report, in percent."""
-    recalled = plan.benchmark.any_recall
     rows = [
         Row(
             o.method,
-            {p: s.percent() | (s.percent_any_recalls() if recalled else {}) for p, s in o.scores.items()},
+            {protocol: _percent(plan.benchmark, scores) for protocol, scores in o.scores.items()},
             o.ms_per_query,
             o.bytes_per_image,
         )
@@ -89,7 +91,7 @@ def make_report(
     ]
     names = [query.name for query in plan.benchmark.queries]
     ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
-    hits = _hits(outcomes) if recalled else {}
+    hits = _hits(outcomes, plan.benchmark.count_all) if plan.benchmark.any_recall else {}
     ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
     first = plan.methods[0]
     skipped = {"database": first.database.skipped}
@@ -126,11 +128,17 @@ def _grouping(benchmark: Benchmark) -> list[Truth]:
     return [with_own if len(truth.positives) else truth for truth, with_own in zip(truths, own, strict=True)]
 
 
-def _hits(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:
+def _percent(benchmark: Benchmark, scores: Scores) -> dict[str, float]:
+    """What a row holds, in percent."""
+    recalls = scores.percent_any_recalls(benchmark.count_all) if benchmark.any_recall else {}
+    return scores.percent() | recalls | (scores.percent_cut_maps() if benchmark.cut_map else {})
+
+
+def _hits(outcomes: Sequence[Outcome], count_all: bool) -> dict[str, dict[str, dict[str, list[float]]]]:
     """``{"R@1": {row: {protocol: [100 or 0 of each query]}}}``."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for outcome in outcomes:
         for protocol, scores in outcome.scores.items():
-            for name, values in scores.percent_hits().items():
+            for name, values in scores.percent_hits(count_all).items():
                 found.setdefault(name, {}).setdefault(outcome.method, {})[protocol] = values
     return found

@@ -1,8 +1,8 @@
 """The protocol that features record, compared: queries with database, both with the benchmark and with what is claimed.
 
 What has to agree, and what may differ, between queries and database: see :func:`extraction.store.reader.differences`. A
-benchmark asks for its crop, and for boxes in pixels of the photo as it is stored. What a claim to be a published model
-asks for: see :mod:`evaluation.run.published_protocol`.
+benchmark asks for its crop, and unless it is of your own photos, for boxes in pixels of the photo as it is stored. What
+a claim to be a published model asks for: see :mod:`evaluation.run.published_protocol`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.run.method import Method
-from extraction.images import EXIF_POLICY, ImageRef
+from extraction.images import EXIF, ImageRef
 from extraction.settings import is_unknown
 from extraction.store.reader import FeatureStore, differences, version_differences
 
@@ -78,9 +78,9 @@ def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
         if recorded != wanted:
             state = "cropped to their boxes" if wanted else "whole photos"
             found.append(_sentence(benchmark, f"{role} images to be {state}", store, f"crop={recorded}"))
-        policy = store.settings.get("exif", EXIF_POLICY)
-        if policy != EXIF_POLICY:
-            wish = f"{role} images as they are stored (exif={EXIF_POLICY!r})"
+        policy = store.settings.get("exif", EXIF["ignore"])
+        if policy != EXIF["ignore"] and not benchmark.own_photos:
+            wish = f"{role} images as they are stored (exif={EXIF['ignore']!r})"
             found.append(_sentence(benchmark, wish, store, f"exif={policy!r}"))
     return found
 

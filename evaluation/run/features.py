@@ -1,12 +1,15 @@
 """The feature stores that a benchmark runs on: opened where they exist, extracted where they do not."""
 
+import json
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delg.common import spec
 from delg.common.errors import InputError
-from delg.common.files import read_json
+from delg.common.files import read_json, read_text, write_text
 from evaluation.benchmarks.base import Benchmark
 from evaluation.run.distractors import check_store
 from evaluation.run.method import FIRST_STAGE, Alignment, Method
@@ -15,11 +18,14 @@ from extraction.extractors.table import EXTRACTORS, build_extractor
 from extraction.formats.official import GLOBAL, open_features
 from extraction.formats.official_config import heads_of, selected
 from extraction.formats.official_writer import Kinds
-from extraction.images import ImageRef, list_images
+from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
+from extraction.settings import recorded_settings
 from extraction.store.encoding import LOCAL_DTYPES
 from extraction.store.image_lists import batches, fingerprint
-from extraction.store.reader import MANIFEST, PLAN, FeatureStore
+from extraction.store.reader import MANIFEST, PLAN, FeatureStore, differing
+
+TEXT = "extractor.txt"  # beside stores that are a run's own: what they were asked for by
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ def _untrained(text: str, model: str | None) -> str:
     return spec.render(name, arguments)
 
 
+def own_texts(found: Sequence[Source], features_dir: str | None) -> dict[str, str]:
+    """By method the extractor's text, where the run keeps features for itself; none where they are kept for others."""
+    return {} if features_dir else {source.name: source.extractor for source in found}
+
+
 def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
     """Proves that nothing is asked of how features are kept where none are extracted.
 
@@ -93,6 +104,26 @@ def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
 
 
+def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureStore | None = None) -> str:
+    """Whether the orientation tag of a benchmark's photos is obeyed: ``"apply"`` or ``"ignore"``.
+
+    Args:
+      asked: by the user; None for the default.
+      benchmark: your own photos are turned unless asked otherwise, those of a published protocol never.
+      given: features that exist already, which others are made like.
+
+    Raises:
+      InputError: something is asked for that the benchmark or the features do not leave open.
+    """
+    default = "apply" if benchmark.own_photos else "ignore"
+    if given is not None:
+        default = Reading.of(given.settings).exif
+    if asked not in (None, default) and (given is not None or not benchmark.own_photos):
+        what = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
+        raise InputError(f"--exif={asked} goes with your own photos; {what} say exif={default}.")
+    return asked or default
+
+
 def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:
     """The extractors, all of them before any is run, so that a mistake costs nothing.
 
@@ -107,7 +138,13 @@ def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Ex
 
 
 def extracted(
-    name: str, extractor: Extractor, benchmark: Benchmark, folder: Path, local_dtype: str = "float32"
+    name: str,
+    extractor: Extractor,
+    benchmark: Benchmark,
+    folder: Path,
+    local_dtype: str = "float32",
+    *,
+    text: str | None = None,
 ) -> Method:
     """Features of a benchmark by one extractor; what is on disk already is not made again.
 
@@ -117,6 +154,8 @@ def extracted(
       benchmark: whose images.
       folder: holds the stores ``database`` and, unless the queries are the database, ``queries``.
       local_dtype: how local features are stored.
+      text: the extractor's, where the folder is the run's own: features that the same text made, with other weights,
+        code or settings behind it, are then made anew. None keeps what is there.
 
     Returns:
       The method.
@@ -124,6 +163,8 @@ def extracted(
     Raises:
       InputError: the stores on disk were made with other settings.
     """
+    if text is not None:
+        _remove_outdated(extractor, folder, text)
     database = _extract(extractor, benchmark.database, folder / "database", local_dtype)
     if benchmark.leave_one_out:
         return Method(name, database, database)
@@ -141,6 +182,23 @@ def _extract(extractor: Extractor, images: list[ImageRef], place: Path, local_dt
     except InputError as error:
         changed = _changed(images, place)
         raise InputError(changed) if changed else error from error
+
+
+def _remove_outdated(extractor: Extractor, folder: Path, text: str) -> None:
+    """Removes features of a text that now stands for something else, such as other weights, and records the text."""
+    record = folder / TEXT
+    same = record.is_file() and read_text(record).strip() == text
+    wanted = json.loads(json.dumps(recorded_settings(extractor)))
+    for place in (folder / "database", folder / "queries") if same else ():
+        try:
+            there = {key: value for key, value in read_json(place / PLAN)["settings"].items() if key != "crop"}
+        except (InputError, KeyError, TypeError, AttributeError):
+            continue
+        if lines := differing(there, wanted):
+            print(f"{place}: made anew, as what {text} stands for has changed: {'; '.join(lines)}.", file=sys.stderr)
+            shutil.rmtree(place)
+    if not same and not any((folder / part / PLAN).is_file() for part in ("database", "queries")):
+        write_text(record, f"{text}\n")
 
 
 def _changed(images: list[ImageRef], place: Path) -> str | None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from delg.common.text_files import nfc
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics.ranking import Scores
@@ -145,12 +146,18 @@ class Alignment:
 
 
 def _rows(images: list[ImageRef], store: FeatureStore) -> Rows:
-    """Row of each image in the store; -1 for those that the store lists as skipped."""
-    skipped = {entry["name"] for entry in store.skipped}
-    known = {name: row for row, name in enumerate(store.names)}
-    rows = np.array([known.get(image.name, -1) for image in images], np.int64)
-    lost = [image.name for image, row in zip(images, rows) if row < 0 and image.name not in skipped]
-    extra = known.keys() - {image.name for image in images}
+    """Row of each image in the store; -1 for those that the store lists as skipped.
+
+    Names are compared in one Unicode normal form, unless that would make two images one.
+    """
+    names, wanted = list(store.names), [image.name for image in images]
+    if all(len({nfc(name) for name in some}) == len(set(some)) for some in (names, wanted)):
+        names, wanted = [nfc(name) for name in names], [nfc(name) for name in wanted]
+    skipped = {form for entry in store.skipped for form in (entry["name"], nfc(entry["name"]))}
+    known = {name: row for row, name in enumerate(names)}
+    rows = np.array([known.get(name, -1) for name in wanted], np.int64)
+    lost = [name for name, row in zip(wanted, rows) if row < 0 and name not in skipped]
+    extra = known.keys() - set(wanted)
     if lost or extra:
         raise InputError(
             f"The feature store {store.folder} is not of this benchmark: {len(lost)} of its {len(images)} images are "

@@ -4,7 +4,6 @@ Each stage lies on disk when it is done: feature stores in ``features/``, rows i
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from evaluation.metrics.inliers import inlier_accuracy
 from evaluation.report import files, text
@@ -33,9 +32,11 @@ def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
     """
     plan = prepare(config)
     settings = make_settings(config, plan)
-    whole = all(_recall(plan, ledger, row) for ledger in plan.ledgers for row in ledger.keys)
-    report = files.find_report(plan.folder, settings["fingerprint"]) if whole else None
+    recalled = [_recall(plan, ledger, row) for ledger in plan.ledgers for row in ledger.keys]
+    report = files.find_report(plan.folder, settings["fingerprint"]) if all(recalled) else None
     if report:
+        for outcome in filter(None, recalled):
+            say(f"{_line(outcome)} (cached)")
         say(f"{plan.folder / files.JSON}: the report of these features and rerankers is already complete.")
     else:
         report = _run(plan, settings, say)
@@ -54,9 +55,14 @@ def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report
 
         def finished(outcome: Outcome, ledger: Ledger = ledger) -> None:
             ledger.keep(outcome)
-            say(f"{outcome.method}: {_summary(outcome)}")
+            say(_line(outcome))
 
-        recall = partial(_recall, plan, ledger)
+        def recall(row: str, ledger: Ledger = ledger) -> Outcome | None:
+            outcome = _recall(plan, ledger, row)
+            if outcome:
+                say(f"{_line(outcome)} (cached)")
+            return outcome
+
         keep = plan.predictions.keeper(chosen, method) if plan.predictions else None
         outcomes += run(chosen, method, rerankers, recall, finished, junk=plan.junk, keep=keep)
         accuracy |= _measured(plan, method, ledger, rerankers)
@@ -87,7 +93,6 @@ def _measured(
     return found
 
 
-def _summary(outcome: Outcome) -> str:
-    return "mAP " + ", ".join(
-        f"{protocol} {text.number(100 * scores.map)}" for protocol, scores in outcome.scores.items()
-    )
+def _line(outcome: Outcome) -> str:
+    values = (f"{protocol} {text.number(100 * scores.map)}" for protocol, scores in outcome.scores.items())
+    return f"{outcome.method}: mAP {', '.join(values)}"

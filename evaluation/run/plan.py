@@ -26,8 +26,9 @@ from evaluation.synthetic.truth import load_homographies
 from extraction.formats.official_config import heads_of
 from extraction.images import list_images
 from extraction.pipeline import Extractor
+from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
-from matching.rerankers.table import build_reranker
+from matching.rerankers.table import build_reranker, identity
 
 DISTRACTORS = "+r1m"
 
@@ -58,6 +59,8 @@ class Config:
         (:mod:`evaluation.run.compatibility`); the report then says so.
       distractors_dir: features of the distractors of ``NAME+r1m``; their images where a model is given.
       published: which of :data:`evaluation.run.published_values.MODELS` the model under test is meant to be.
+      exif: ``"apply"`` or ``"ignore"`` the orientation tag of your own photos; None to apply, or as
+        features that exist.
     """
 
     benchmark: str | None
@@ -78,6 +81,7 @@ class Config:
     allow_protocol_mismatch: bool = False
     published: str | None = None
     distractors_dir: str | None = None
+    exif: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,20 +182,21 @@ def prepare(config: Config) -> Plan:
     written = Predictions.asked(folder, config.predictions, config.predictions_top_k, chosen)
     features = check_writable(config.features_dir) if config.features_dir else folder / "features"
     extractors = stores.build(sources, config.local_dtype)
-    methods, mismatches = _methods(config, chosen, extractors, features, rerankers)
+    texts = stores.own_texts(sources, config.features_dir)
+    methods, mismatches = _methods(config, chosen, extractors, features, rerankers, texts=texts)
     for store in methods[0].stores:
         if store.bytes_per_image()["local"] == 0:
             if config.rerank is not None:
                 check_local(rerankers, store.folder)
             rerankers = without_local(rerankers)
-    basis = [config.junk, written.settings() if written else None]
+    basis = [config.junk, written.identity() if written else None]
     known = sha256(truth) if truth else None
     ledgers = [
         Ledger(
             folder / "results",
             chosen,
             method,
-            floor.rerankers(method.name, rerankers),
+            {name: identity(text) for name, text in floor.rerankers(method.name, rerankers).items()},
             homographies=known,
             asked=basis,
         )
@@ -203,7 +208,13 @@ def prepare(config: Config) -> Plan:
 
 
 def _methods(
-    config: Config, chosen: Benchmark, extractors: Mapping[str, Extractor], features: Path, rerankers: Mapping[str, str]
+    config: Config,
+    chosen: Benchmark,
+    extractors: Mapping[str, Extractor],
+    features: Path,
+    rerankers: Mapping[str, str],
+    *,
+    texts: Mapping[str, str],
 ) -> tuple[list[Method], list[str]]:
     """Features of the model under test, opened or extracted, and of the baselines; and in which protocol they differ.
 
@@ -218,14 +229,17 @@ def _methods(
         mismatches = [*compatibility.with_benchmark(chosen, given), *compatibility.between(given.stores)]
         claims = {f"the feature store {store.folder}": store.settings for store in given.stores}
         local = given.database.bytes_per_image()["local"] > 0
+        exif = stores.exif_of(config.exif, chosen, given.database)
     else:
+        exif = stores.exif_of(config.exif, chosen)
         claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
         local = "local" in heads_of(extractors[FIRST_STAGE])
     claim = Claim(claims, local, config.junk, rerankers)
     mismatches += with_published(config.published, chosen.name, claim)
     compatibility.check(mismatches, config.allow_protocol_mismatch)
     for name, extractor in extractors.items():
-        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype)
+        set_reading(extractor, exif=exif)
+        method = stores.extracted(name, extractor, chosen, features / name, config.local_dtype, text=texts.get(name))
         matched = rerankers.keys() > without_local(rerankers).keys()
         more = stores.with_distractors(method, extractor, config.distractors_dir, config.local_dtype, local=matched)
         methods.append(more)

@@ -1,6 +1,7 @@
 """Finished rows on disk, so that an interrupted benchmark repeats none of them.
 
-A row is of its features, truths, reranker and package versions; where any of them is another one, it is made again.
+A row is of its features, truths and reranker, of the code that makes it, and of package versions; where any of them is
+another one, it is made again.
 """
 
 import os
@@ -12,11 +13,14 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256, read_json, write_json
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import identify_benchmark
 from evaluation.metrics.ranking import Scores
 from evaluation.run.method import Method, Outcome
 from evaluation.run.versions import packages
+
+VALUES = ("ap", "precisions", "recalls", "cut_aps")  # of :class:`evaluation.metrics.ranking.Scores`
 
 
 def file_name(row: str) -> str:
@@ -33,7 +37,7 @@ class Ledger:
         folder: str | os.PathLike[str],
         benchmark: Benchmark,
         method: Method,
-        rerankers: Mapping[str, str],
+        rerankers: Mapping[str, Any],
         *,
         homographies: str | None = None,
         asked: Sequence[Any] = (),
@@ -44,22 +48,24 @@ class Ledger:
           folder: where the rows lie.
           benchmark: what is run.
           method: whose rows they are.
-          rerankers: row suffix to the reranker's full text.
+          rerankers: row suffix to the reranker's identity, see :func:`matching.rerankers.table.identity`.
           homographies: SHA-256 of the file of the true ones, where there is one.
           asked: JSON values of what else the rows depend on.
         """
         stores = [store.identity() for store in method.stores]
-        basis = [identify_benchmark(benchmark), *stores, *asked, packages()]
+        code = source_sha256("evaluation.run.runner", "evaluation.run.result_cache")
+        basis = [identify_benchmark(benchmark), *stores, *asked, packages(), code]
         self.folder = Path(folder)
         self.keys = {method.row_name(): json_sha256(basis)}
-        self.keys |= {method.row_name(suffix): json_sha256([*basis, text]) for suffix, text in rerankers.items()}
-        self.accuracy_keys = {name: json_sha256([key, homographies]) for name, key in self.keys.items()}
+        self.keys |= {method.row_name(suffix): json_sha256([*basis, known]) for suffix, known in rerankers.items()}
+        measured = [homographies, source_sha256("evaluation.metrics.inliers")]
+        self.accuracy_keys = {name: json_sha256([key, *measured]) for name, key in self.keys.items()}
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{file_name(name)}.json"
 
     def recall(self, name: str) -> Outcome | None:
-        """A row that was finished with the same features, truths and reranker; None where there is none.
+        """A row that was finished with the same features, truths, reranker and code; None where there is none.
 
         A row of others is removed: what is written beside it, such as its rankings, is about to be replaced.
         """
@@ -91,7 +97,7 @@ class Ledger:
 
 def _to_json(outcome: Outcome) -> dict[str, Any]:
     scores = {
-        protocol: {"ap": s.ap.tolist(), "precisions": s.precisions.tolist(), "recalls": s.recalls.tolist(), "ks": s.ks}
+        protocol: {name: getattr(s, name).tolist() for name in VALUES} | {"ks": s.ks}
         for protocol, s in outcome.scores.items()
     }
     return {
@@ -110,5 +116,4 @@ def _from_json(document: dict[str, Any]) -> Outcome:
 
 
 def _scores(values: dict[str, Any]) -> Scores:
-    ap, precisions, recalls = (np.array(values[key], np.float64) for key in ("ap", "precisions", "recalls"))
-    return Scores(ap, precisions, recalls, tuple(values["ks"]))
+    return Scores(**{name: np.array(values[name], np.float64) for name in VALUES}, ks=tuple(values["ks"]))

@@ -100,11 +100,12 @@ def _joined(parts: list[tuple[Part, Evaluated]], count: int) -> Evaluated:
     joined = Evaluated({}, {}, {}, sum(found.seconds for _, found in parts))
     for protocol, one in parts[0][1].scores.items():
         width = len(one.ks)
-        scores = Scores(np.empty(count), np.empty((count, width)), np.empty((count, width)), one.ks)
+        empty = {name: np.empty((count, width)) for name in ("precisions", "recalls", "cut_aps")}
+        scores = Scores(np.empty(count), ks=one.ks, **empty)
         top = np.empty((count, SHOWN), np.int64)
         for part, found in parts:
             mine = found.scores[protocol]
-            for name in ("ap", "precisions", "recalls"):
+            for name in ("ap", *empty):
                 getattr(scores, name)[part.places] = getattr(mine, name)
             top[part.places] = found.top[protocol]
         heads = [found.heads[protocol] for _, found in parts]

@@ -4,10 +4,12 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from delg.common.distribution import __version__
+
 PACKAGES = (
-    "delg",
     "numpy",
     "scipy",
+    "faiss-cpu",
     "opencv-python-headless",
     "pillow",
     "keras",
@@ -17,7 +19,7 @@ PACKAGES = (
 
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that have a part in a benchmark; imports none."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "delg": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

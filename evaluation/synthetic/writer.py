@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -72,6 +73,19 @@ def _job(arguments: tuple[Config, Path, Landmark]) -> dict[str, Record]:
 
 
 @contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Inside, Ctrl-C has no effect on this process and those that are started; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _results(
     config: Config, folder: Path, marks: list[Landmark], workers: int
 ) -> Iterator[Iterator[dict[str, Record]]]:
@@ -83,7 +97,9 @@ def _results(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
-            yield pool.map(_job, jobs, chunksize=4)
+            with _interrupts_ignored():  # by the workers for good: they end what they draw when this process is told
+                results = pool.map(_job, jobs, chunksize=4)
+            yield results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

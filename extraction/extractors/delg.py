@@ -72,11 +72,13 @@ class DelgExtractor:
           InputError: the model's backbone cannot do what a switch asks for, or Keras runs on another backend than the
             runtime needs.
         """
+        from delg.precision import in_policy
         from delg.superglobal import Switches, adapted
 
         self.config = config
         self.heads: tuple[str, ...] = tuple(model.min_sides)
-        self.model = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
+        switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
+        self.model = in_policy(switched, "float32")  # of which the runtime makes what computes in another precision
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
         self._runtime_name, self.folder = resolved(config.runtime), folder
@@ -149,7 +151,7 @@ class DelgExtractor:
                 if "global" in one.heads:
                     part.vectors.append(own["global_descriptor"].astype(np.float64))
                 if "local" in one.heads:
-                    self._add_local(part, own, one, base, source)
+                    self._add_local(part, own, one, base, self._frame(base, source))
         return [
             self._features(part, picture.name, base, source) for part, picture, source in zip(found, pictures, sources)
         ]
@@ -197,22 +199,26 @@ class DelgExtractor:
         """Tells how many threads are going to describe images at the same time."""
         self._at_once = threads if self._runtime_name in SHARING else 1
 
-    def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, source: Size) -> None:
+    def _frame(self, base: Size, source: Size) -> Size:
+        """Size of the image in whose pixels keypoints are."""
+        return base if self.config.use_resized_coordinates else source
+
+    def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, frame: Size) -> None:
         scores = np.asarray(outputs["attention"], np.float32)
         found.scores.append(scores.ravel())
         found.descriptors.append(outputs["local_descriptors"])
-        found.points.append(self._points(scores.shape, one, base, source))
+        found.points.append(self._points(scores.shape, one, base, frame))
         found.scales.append(np.full(scores.size, 1 / one.scale, np.float32))
 
-    def _points(self, cells: tuple[int, ...], one: Pass, base: Size, source: Size) -> NDArray[np.float64]:
-        """Keypoints ``(h * w, 2)`` ``(x, y)`` of a local map, in pixels of the source image."""
+    def _points(self, cells: tuple[int, ...], one: Pass, base: Size, frame: Size) -> NDArray[np.float64]:
+        """Keypoints ``(h * w, 2)`` ``(x, y)`` of a local map, in pixels of an image of a size."""
         if self.config.keypoints == "centre":
             ys, xs = self.model.keypoint_grid(one.size[1], one.size[0])
             grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-            return to_source(grid, one.size, source)
+            return to_source(grid, one.size, frame)
         ys, xs = (self.model.local_stride * np.arange(n, dtype=np.float64) / one.scale for n in cells)
         grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-        return grid * np.asarray(source, np.float64) / np.asarray(base, np.float64)
+        return grid * np.asarray(frame, np.float64) / np.asarray(base, np.float64)
 
     def _features(self, found: _Outputs, name: str, base: Size, source: Size) -> Features:
         descriptor = np.zeros(0, np.float32)
@@ -222,7 +228,7 @@ class DelgExtractor:
         if not found.scores:
             return Features(name=name, image_size=source, global_descriptor=descriptor)
         scores = np.concatenate(found.scores)
-        rows = self._selected(scores, found, base, source)
+        rows = self._selected(scores, found, base, self._frame(base, source))
         return Features(
             name=name,
             image_size=source,
@@ -233,11 +239,11 @@ class DelgExtractor:
             scales=np.concatenate(found.scales)[rows],
         )
 
-    def _selected(self, scores: Floats, found: _Outputs, base: Size, source: Size) -> NDArray[np.int64]:
+    def _selected(self, scores: Floats, found: _Outputs, base: Size, frame: Size) -> NDArray[np.int64]:
         """Rows of the local features that are kept."""
         config = self.config
         if config.iou == 1:
             return top_by_score(scores, config.max_feature_num, config.score_threshold)
         order = top_by_score(scores, len(scores), config.score_threshold)
-        centres = to_source(np.concatenate(found.points), source, base)
+        centres = to_source(np.concatenate(found.points), frame, base)
         return suppressed(order, centres, np.concatenate(found.scales), config.iou, config.max_feature_num)

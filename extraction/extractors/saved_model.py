@@ -18,19 +18,26 @@ from extraction.extractors.saved_model_runner import LOCAL, Arrays, Runner, dige
 from extraction.features import Features
 from extraction.images import BadImageError, Size
 from extraction.pca import NO_PCA, Projections
-from extraction.resize import RULE, TooSmallError, limited_size, resize
+from extraction.resize import RULE, SMALLEST, TooSmallError, limited_size, resize
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.settings import common_settings
 
 OWN_EXTRACTION = "assets.extra/extraction.json"  # written by delg-export
-SMALLEST = 10  # pixels; the released extractor describes no smaller image
 INPUT_OF = {
     "image_scales": "input_scales",
     "global_scales_ind": "input_global_scales_ind",
     "max_feature_num": "input_max_feature_num",
     "score_threshold": "input_abs_thres",
 }
-OPTIONS = (*INPUT_OF, "max_image_size", "min_image_size", "scale_pooling", "crop_rule", "use_square_images")
+OPTIONS = (
+    *INPUT_OF,
+    "max_image_size",
+    "min_image_size",
+    "scale_pooling",
+    "crop_rule",
+    "use_square_images",
+    "use_resized_coordinates",
+)
 
 
 class SavedModelExtractor:
@@ -61,6 +68,7 @@ class SavedModelExtractor:
         scale_pooling: str | None = None,
         crop_rule: str | None = None,
         use_square_images: bool | None = None,
+        use_resized_coordinates: bool | None = None,
         keypoints: str = "released",
     ) -> None:
         """Loads the model.
@@ -81,6 +89,7 @@ class SavedModelExtractor:
           scale_pooling: how the scales are joined, a choice of :data:`extraction.scale_pooling.SCALE_POOLINGS`.
           crop_rule: how a crop becomes whole pixels.
           use_square_images: the image is brought to a square as long as its longest side before scaling.
+          use_resized_coordinates: see :class:`extraction.config.ExtractionConfig`.
           keypoints: ``"released"``; the graph gives no others.
 
         Raises:
@@ -170,9 +179,11 @@ class SavedModelExtractor:
             return {}
         boxes, descriptors, scales, scores = (np.asarray(outputs[name], np.float64) for name in LOCAL)
         centres = (boxes[:, 1::-1] + boxes[:, :1:-1]) / 2  # (ymin, xmin) and (ymax, xmax) to (x, y)
+        if not self.config.use_resized_coordinates:
+            centres = centres * np.array(source) / np.array(size)
         order = np.argsort(-scores.ravel(), kind="stable")  # the released graphs sort already
         return {
-            "keypoints": (centres * np.array(source) / np.array(size))[order].astype(np.float32),
+            "keypoints": centres[order].astype(np.float32),
             "descriptors": unit(self.pca.reduce_local(descriptors))[order].astype(np.float32),
             "scores": scores.ravel()[order].astype(np.float32),
             "scales": scales.ravel()[order].astype(np.float32),

@@ -105,9 +105,10 @@ def load_runner(folder: str | os.PathLike[str]) -> Runner:
 
 
 def digest(folder: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 over the program and the variables of a SavedModel: their names and their own digests."""
+    """Hexadecimal SHA-256 over the program, the variables and the assets of a SavedModel: names and own digests."""
     place = Path(folder)
-    files = [place / PROGRAM, *sorted(path for path in (place / "variables").glob("*") if path.is_file())]
+    parts = (path for part in ("assets", "variables") for path in (place / part).rglob("*"))
+    files = [place / PROGRAM, *sorted(path for path in parts if path.is_file())]
     lines = [f"{path.relative_to(place).as_posix()} {sha256(path)}\n" for path in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

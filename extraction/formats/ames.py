@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from delg.common.files import atomic_path, read_text
+from delg.common.files import atomic_path
 from delg.common.progress import progress_bar
+from delg.common.text_files import read_lines
 from delg.importers.torch_file import is_torch_file, read_torch
 from extraction.features import Features, Floats
+from extraction.formats.checks import wrong
 from extraction.formats.hdf5 import new_file, opened, told
 from extraction.formats.official import check_name
 
@@ -28,25 +30,27 @@ LOCAL, GLOBAL = "local.hdf5", "global.pt"
 ENDING = "_local.hdf5"  # of a file of others
 COLUMNS = 5  # x, y, number of the scale, mask, weight; the descriptor follows
 EPS = 1e-12
+NUMBERS = "fiu"  # kinds of dtypes
 
 
 def write_ames(source: "Source", folder: Path) -> None:
     """``local.hdf5`` with the dataset ``features`` ``(images, most features, 5 + d)`` float32, and ``global.pt``.
 
     A row is x, y in pixels, the number of its scale (the largest image first), the mask (1 where there is no feature),
-    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a head. ``names``, ``sizes``
-    and ``scales`` are ours; these programs take the order of their image list.
+    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a head. ``names``, ``paths``,
+    ``sizes`` and ``scales`` are ours; these programs take the order of their image list.
     """
     import h5py
 
     longest, width, scales, sizes = 0, 0, np.zeros(0, np.float32), []
     for i in range(len(source.names)):
         one = source.features(i)
-        longest, width = max(longest, len(one)), max(width, one.descriptors.shape[1])
+        longest, width = max(longest, len(one)), one.descriptors.shape[1] if len(one) else width
         scales = np.union1d(scales, one.scales)
         sizes.append(one.image_size)
     with new_file(folder / LOCAL, source) as file, atomic_path(folder / GLOBAL) as temporary:
         file["names"] = np.array(source.names, h5py.string_dtype())
+        file["paths"] = np.array([source.path_of(i) for i in range(len(sizes))], h5py.string_dtype())
         file["sizes"], file["scales"] = np.array(sizes), scales
         shape = (len(sizes), longest, COLUMNS + width)
         rows = file.create_dataset("features", shape, np.float32)
@@ -55,7 +59,8 @@ def write_ames(source: "Source", folder: Path) -> None:
                 one, block = source.features(i), np.zeros(shape[1:], np.float32)
                 block[len(one) :, 3] = 1
                 numbers, unmasked = np.searchsorted(scales, one.scales), np.zeros(len(one))
-                block[: len(one)] = np.column_stack([one.keypoints, numbers, unmasked, one.scores, one.descriptors])
+                if len(one):
+                    block[: len(one)] = np.column_stack([one.keypoints, numbers, unmasked, one.scores, one.descriptors])
                 rows[i] = block
                 vectors.write(one.global_descriptor.astype("<f4").tobytes())
 
@@ -88,18 +93,22 @@ class AmesFile:
         if not self._path.name.endswith(ENDING) and not place.is_dir():
             raise InputError(f"Expected a folder or a file NAME{ENDING}. Received: {place}")
         with opened(self._path) as file:
-            features = file["features"]
-            count, self._records = len(features), features.dtype.names is not None
+            count, self._records, holds = _layout(file)
             self.settings, self.skipped = told(file, "AMES")
-            self.names = list(file["names"].asstr()) if "names" in file else _listed(self._path, count)
-            self._scales = np.asarray(file["scales"]) if "scales" in file else None
-            self._sizes = np.asarray(file["sizes"]) if "sizes" in file else np.zeros((count, 2), np.int64)
-            wide = self._records or (features.ndim == 3 and features.shape[2] > COLUMNS)
+            named = "names" in file
+            self.names, self._paths = _own_names(file, count) if named else _listed(self._path, count)
+            self._scales = _numbers(file["scales"]).ravel() if "scales" in file else None
+            self._sizes = _numbers(file["sizes"]) if "sizes" in file else np.zeros((count, 2), np.int64)
         self._vectors = _vectors(self._path, count)
-        if not wide or len({len(self.names), len(self._vectors), len(self._sizes), count}) > 1:
+        numbers = {len(self.names), len(self._paths), len(self._vectors), len(self._sizes), count}
+        if not holds or len(numbers) > 1 or self._sizes.shape != (count, 2) or self._vectors.ndim != 2:
             raise InputError(
                 f"{self._path} expects (images, features, {COLUMNS} + d), as many names and as many global descriptors."
             )
+
+    def path_of(self, i: int) -> str:
+        """Where the image lay; see :class:`extraction.formats.table.Source`."""
+        return self._paths[i]
 
     def features(self, i: int) -> Features:
         """All features of one image; see :class:`extraction.formats.table.Source`."""
@@ -109,9 +118,10 @@ class AmesFile:
                 (rows["metadata"], rows["descriptor"]) if self._records else (rows[:, :COLUMNS], rows[:, COLUMNS:])
             )
         known = known.astype(np.float32)
-        order = np.argsort(-known[:, 4], kind="stable")
-        order = order[known[order, 3] == 0]
-        numbers = known[order, 2]
+        if not np.isin(known[:, 3], (0, 1)).all():
+            raise wrong(self._path, self.names[i], "its mask, column 3, holds other values than 0 and 1")
+        there = np.flatnonzero(known[:, 3] == 0)
+        order = there[np.argsort(-known[there, 4], kind="stable")]
         return Features(
             name=self.names[i],
             image_size=(int(self._sizes[i][0]), int(self._sizes[i][1])),
@@ -119,8 +129,42 @@ class AmesFile:
             keypoints=known[order, :2],
             descriptors=_unit(descriptors[order]),
             scores=known[order, 4],
-            scales=numbers + 1 if self._scales is None else self._scales[numbers.astype(int)],
+            scales=self._scale(known[order, 2], i),
         )
+
+    def _scale(self, numbers: Floats, i: int) -> Floats:
+        """The scales of an image by their numbers."""
+        if self._scales is None:
+            return numbers + 1
+        if not (np.isin(numbers, np.arange(len(self._scales)))).all():
+            raise wrong(self._path, self.names[i], f"its numbers of scales, column 2, go beyond {len(self._scales)}")
+        return self._scales[numbers.astype(int)].astype(np.float32)
+
+
+def _layout(file: Any) -> tuple[int, bool, bool]:
+    """Number of images, whether the features are records, and whether they are of one of the two layouts."""
+    features = file["features"]
+    names = features.dtype.names
+    if names is None:
+        wide = features.ndim == 3 and (features.shape[2] > COLUMNS or features.shape[1:] == (0, COLUMNS))
+        return len(features), False, wide and features.dtype.kind in NUMBERS
+    parts = [features.dtype[name] for name in ("metadata", "descriptor") if name in names]
+    formed = features.ndim == 2 and len(parts) == 2 and parts[0].shape == (COLUMNS,) and len(parts[1].shape) == 1
+    return len(features), True, formed and all(part.base.kind in NUMBERS for part in parts)
+
+
+def _own_names(file: Any, count: int) -> tuple[list[str], list[str]]:
+    """Names and paths of the images, where we wrote the file."""
+    names = list(file["names"].asstr())
+    return names, list(file["paths"].asstr()) if "paths" in file else [""] * count
+
+
+def _numbers(dataset: Any) -> NDArray[Any]:
+    """All of a dataset of numbers; raises ValueError where it holds others."""
+    values = np.asarray(dataset)
+    if values.dtype.kind not in NUMBERS or not np.isfinite(values).all():
+        raise ValueError(f"{dataset.name} holds no finite numbers")
+    return values
 
 
 def _unit(descriptors: NDArray[Any]) -> Floats:
@@ -131,21 +175,21 @@ def _unit(descriptors: NDArray[Any]) -> Floats:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(EPS))
 
 
-def _listed(path: Path, count: int) -> list[str]:
-    """Names of the images by the list of their split beside the file; their numbers where there is none."""
+def _listed(path: Path, count: int) -> tuple[list[str], list[str]]:
+    """Names and paths of the images by the list of their split beside the file; numbers where there is none."""
     split = path.name.removesuffix(ENDING).rpartition("_")[2]
     place = path.with_name(f"test_{split}.txt")
     if not place.is_file():
-        return [f"{i:07d}" for i in range(count)]
-    lines = [line.partition(",")[0] for line in read_text(place).splitlines()]
+        return [f"{i:07d}" for i in range(count)], [""] * count
+    lines = [line.partition(",")[0].rstrip() for _, line in read_lines(place)]
     names = [line.removesuffix(Path(line).suffix) for line in lines]
     if all(name.startswith("jpg/") for name in names):
-        names = [name.removeprefix("jpg/") for name in names]
+        names, lines = ([name.removeprefix("jpg/") for name in some] for some in (names, lines))
     for name in names:
         check_name(name, str(place))
     if len(names) != count or len(set(names)) != count:
         raise InputError(f"{place} expects {count} different images, as {path.name} holds. Received: {len(names)}")
-    return names
+    return names, lines
 
 
 def _vectors(local: Path, count: int) -> Floats:
@@ -156,7 +200,7 @@ def _vectors(local: Path, count: int) -> Floats:
             continue
         if place.suffix == ".hdf5":
             with opened(place) as file:
-                return np.asarray(file["features"], np.float32)
+                return _numbers(file["features"]).astype(np.float32)
         if is_torch_file(place):
             return _of_torch(place, count)
         values = np.fromfile(place, "<f4")

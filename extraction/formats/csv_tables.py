@@ -12,8 +12,9 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, read_json, write_json
 from delg.common.progress import progress_bar
+from delg.common.text_files import table
 from extraction.features import Features
-from extraction.settings import UNKNOWN
+from extraction.formats.checks import local_width, record_of, recorded, wrong
 
 if TYPE_CHECKING:
     from extraction.formats.table import Source
@@ -38,8 +39,7 @@ def write_csv(source: "Source", folder: Path) -> None:
       source: the features.
       folder: where the files go.
     """
-    one = source.features(0)
-    dimensions = len(one.global_descriptor), one.descriptors.shape[1]
+    dimensions = len(source.features(0).global_descriptor), local_width(source)
     columns = [
         [*names, *(f"d{i}" for i in range(count))] for names, count in zip((GLOBAL_COLUMNS, LOCAL_COLUMNS), dimensions)
     ]
@@ -49,7 +49,7 @@ def write_csv(source: "Source", folder: Path) -> None:
             images.writerow([found.name, *found.image_size, *found.global_descriptor])
             numbers = np.column_stack([found.keypoints, found.scales, found.scores, found.descriptors])
             local.writerows([found.name, *row] for row in numbers)
-    write_json(folder / SETTINGS_FILE, {"settings": source.settings, "skipped": source.skipped})
+    write_json(folder / SETTINGS_FILE, record_of(source))
 
 
 class CsvFiles:
@@ -69,10 +69,18 @@ class CsvFiles:
         Raises:
           InputError: a file is missing, or a row is not of numbers, of another length, or of an unknown image.
         """
-        told = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
-        self.settings: dict[str, Any] = told.get("settings", {"extractor": f"{UNKNOWN}, CSV files"})
-        self.skipped: list[dict[str, str]] = told.get("skipped", [])
-        self._images = dict(_rows(folder / GLOBAL_FILE, GLOBAL_COLUMNS))
+        place = folder / SETTINGS_FILE
+        told = recorded(read_json(place) if place.is_file() else {}, place, "CSV")
+        self.settings: dict[str, Any] = told["settings"]
+        self.skipped: list[dict[str, str]] = told["skipped"]
+        self._paths: dict[str, str] = told["paths"]
+        self._images: dict[str, np.ndarray] = {}
+        for name, numbers in _rows(folder / GLOBAL_FILE, GLOBAL_COLUMNS):
+            if name in self._images:
+                raise InputError(f"{folder / GLOBAL_FILE} holds the image {name!r} twice.")
+            if not all(float(side).is_integer() for side in numbers[:2]):
+                raise wrong(folder / GLOBAL_FILE, name, "its width and height are no whole numbers")
+            self._images[name] = numbers
         self.names = list(self._images)
         self._local: dict[str, list[np.ndarray]] = {name: [] for name in self.names}
         self._width = 0
@@ -81,6 +89,10 @@ class CsvFiles:
                 raise InputError(f"{folder / LOCAL_FILE} has local features of {json.dumps(name)}, {GLOBAL_FILE} not.")
             self._local[name].append(numbers)
             self._width = len(numbers) - 4
+
+    def path_of(self, i: int) -> str:
+        """Where the image lay; see :class:`extraction.formats.table.Source`."""
+        return self._paths.get(self.names[i], "")
 
     def features(self, i: int) -> Features:
         """All features of one image; see :class:`extraction.formats.table.Source`."""
@@ -100,16 +112,15 @@ class CsvFiles:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and numbers of each row."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            if tuple(header[: len(columns)]) != columns:
-                raise InputError(f"{path} expects the columns {', '.join(columns)}, .... Received: {header[:6]}")
-            for row in rows:
-                if len(row) != len(header):
-                    raise InputError(f"{path}, line {rows.line_num}: {len(row)} values; expected {len(header)}.")
-                yield row[0], np.array(row[1:], np.float64).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    """Name and numbers of each row; a name is kept as it stands, with the blanks around it."""
+    lines = table(path, exact=True)
+    header = [name.strip() for name in next(lines, (0, []))[1]]
+    if tuple(header[: len(columns)]) != columns:
+        raise InputError(f"{path} expects the columns {', '.join(columns)}, .... Received: {header[:6]}")
+    for number, row in lines:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {number}: {len(row)} values; expected {len(header)}.")
+        try:
+            yield row[0], np.array(row[1:], np.float64).astype(np.float32)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}, cannot be read: {error}") from error

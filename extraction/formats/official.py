@@ -12,6 +12,7 @@ from delg.common.errors import InputError
 from delg.common.files import files_below, read_json
 from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
+from extraction.formats.checks import check, recorded, wrong
 from extraction.settings import UNKNOWN
 from extraction.store.reader import MANIFEST, PLAN, FeatureStore
 from protos.arrays import read_global
@@ -21,6 +22,7 @@ GLOBAL = ".delg_global"
 LOCAL = (".delg_local", ".delf")  # the first that the folder holds
 RECORD = "extraction.json"  # what delg-extract leaves beside the files; the released programs leave nothing
 EMPTY = "its global descriptor is empty, as the released extractor leaves it of very small images"
+MOST_BYTES = 255  # of a file's name, on all common file systems
 PATIENCE = 5.0  # seconds without a progress line
 
 
@@ -48,12 +50,13 @@ class OfficialFiles(FeatureStore):
           names: of the images that are described.
           global_descriptors: ``(N, D)`` float32.
           local: suffix of the files of local features; None where there are none.
-          record: ``settings`` and ``skipped``.
+          record: ``settings``, ``skipped`` and ``paths``.
         """
         local_bytes = sum(place_of(folder, name, local).stat().st_size for name in names) if local else 0
         held = {"names": names, "shards": [], "counts": {"local_bytes": local_bytes}}
         super().__init__(folder, record | held | {"storage": {"local_dtype": "float32"}}, global_descriptors)
-        self._local = local
+        self._local, self._paths = local, record.get("paths", {})
+        self._width: dict[str, tuple[int, str]] = {}
 
     @classmethod
     def of(cls, folder: str | os.PathLike[str], names: Sequence[str]) -> Self:
@@ -79,6 +82,9 @@ class OfficialFiles(FeatureStore):
             record["skipped"] += [{"name": name, "reason": EMPTY} for name in wanted if name in empty]
             rows = [row for row in rows if row.size]
             wanted = [name for name in wanted if name not in empty]
+        for name, row in zip(wanted, rows):
+            if not np.isfinite(row).all():
+                raise wrong(place, name, "its global_descriptor holds values that are not finite numbers")
         _check_dimensions(place, wanted, rows)
         matrix = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 0)
         if not record["settings"]:
@@ -99,7 +105,7 @@ class OfficialFiles(FeatureStore):
 
         Raises:
           IndexError: ``i`` is outside ``0 .. len(self) - 1``.
-          InputError: the file of the local features is damaged.
+          InputError: the file of the local features is damaged, or its descriptors are longer or shorter than others.
         """
         if not 0 <= i < len(self):
             raise IndexError(f"Image {i} of a folder with {len(self)} images.")
@@ -108,7 +114,7 @@ class OfficialFiles(FeatureStore):
             return Features(name, (0, 0), descriptor)
         local = read_local(place_of(self.folder, name, self._local))
         order = np.argsort(-local.attention, kind="stable")
-        return Features(
+        found = Features(
             name=name,
             image_size=(0, 0),
             global_descriptor=descriptor,
@@ -117,12 +123,22 @@ class OfficialFiles(FeatureStore):
             scores=local.attention[order],
             scales=local.scales[order],
         )
+        check(found, self.folder)
+        width = found.descriptors.shape[1]
+        first, other = self._width.setdefault("local", (width, name)) if len(found) else (width, name)
+        if width != first:
+            raise wrong(self.folder, name, f"its descriptors hold {width} values, those of {other!r} {first}")
+        return found
+
+    def path_of(self, i: int) -> str:
+        """Where image ``i`` lay below the folder that the names start in; empty where the record does not tell."""
+        return self._paths.get(self.names[i], "")
 
     def _feature_hashes(self) -> list[Any]:
-        """Of the global descriptors, and size and time of each file of local features."""
+        """Of the global descriptors, and size and time of the last change of each file of local features."""
         matrix = hashlib.sha256(np.ascontiguousarray(self.global_descriptors).tobytes()).hexdigest()
         files = [place_of(self.folder, name, self._local).stat() for name in self.names] if self._local else []
-        return [matrix, *([file.st_size, file.st_mtime_ns] for file in files)]
+        return [matrix, *([file.st_size, file.st_ctime_ns] for file in files)]
 
 
 def open_features(folder: str | os.PathLike[str], names: Sequence[str]) -> FeatureStore:
@@ -170,6 +186,21 @@ def place_of(folder: str | os.PathLike[str], name: str, suffix: str) -> Path:
     return Path(folder) / f"{name}{suffix}"
 
 
+def check_file_name(name: str) -> None:
+    """Proves that an image's official files can have their names, before long work starts.
+
+    Raises:
+      InputError: a part of the name is longer than file systems take.
+    """
+    for part in f"{name}{GLOBAL}".split("/"):
+        size = len(os.fsencode(part))
+        if size > MOST_BYTES:
+            raise InputError(
+                f"An official file takes names of up to {MOST_BYTES} bytes; that of the image {name!r} would have "
+                f"{size}."
+            )
+
+
 def holds_official_files(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder, or one below it, holds official files or their record."""
     names = {path.name for path in files_below(folder)}
@@ -179,13 +210,13 @@ def holds_official_files(folder: str | os.PathLike[str]) -> bool:
 def _record(folder: Path) -> dict[str, Any]:
     """Settings and skipped images, as ``delg-extract`` recorded them; empty where other programs wrote the files."""
     if not (folder / RECORD).is_file():
-        return {"settings": {}, "skipped": []}
+        return {"settings": {}, "skipped": [], "paths": {}}
     record = read_json(folder / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
         raise InputError(f"{folder / RECORD} is not the record of an extraction.")
     if "skipped" not in record:
         raise InputError(f"The extraction into {folder} is not finished; run its delg-extract command again.")
-    return {key: record[key] for key in ("settings", "skipped")}
+    return recorded(record, folder / RECORD, "official")
 
 
 def _check_complete(folder: Path, names: Sequence[str], suffix: str) -> None:

@@ -13,6 +13,7 @@ from extraction.config import SWITCHES
 from extraction.describing import Extractor
 from extraction.features import Features
 from extraction.formats.official_writer import BOTH, Kinds
+from extraction.images import EXIF
 from extraction.pca import Pca, Projections, load_pca
 from protos.configs import read_delf_config
 from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
@@ -23,6 +24,7 @@ RELEASED: dict[str, Any] = {  # what the released programs do, and no file of th
     "scale_pooling": "sum",
     "keypoints": "released",
     "crop_rule": "round",
+    "exif": EXIF["ignore"],
     **dict.fromkeys((*SWITCHES, "antialias"), False),
 }
 
@@ -165,6 +167,8 @@ def _limits(config: DelfConfig) -> dict[str, Any]:
     if config.use_local_features:
         options["max_feature_num"] = config.delf_local_config.max_feature_num
         options["score_threshold"] = short(config.delf_local_config.score_threshold)
+        if config.delf_local_config.use_resized_coordinates:
+            options["use_resized_coordinates"] = True
     return options
 
 
@@ -222,5 +226,7 @@ def to_config(settings: dict[str, Any], model: str, kinds: Kinds) -> DelfConfig:
     config.delf_local_config.use_pca = config.delf_global_config.use_pca = False
     config.delf_local_config.max_feature_num = settings.get("max_feature_num") or 1000
     config.delf_local_config.score_threshold = settings.get("score_threshold") or 0.0
+    if settings.get("use_resized_coordinates"):
+        config.delf_local_config.use_resized_coordinates = True
     config.delf_global_config.image_scales_ind.extend(settings.get("global_scales_ind") or [])
     return config

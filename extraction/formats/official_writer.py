@@ -15,9 +15,10 @@ from delg.common.progress import progress_bar
 from extraction.batching import threads
 from extraction.describing import Extractor, describe_crop
 from extraction.features import Features
-from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_name, place_of
-from extraction.images import BadImageError, ImageRef
-from extraction.resize import TooSmallError
+from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_file_name, check_name, place_of
+from extraction.images import BadImageError, ImageRef, Reading, crop_size, relative_path
+from extraction.resize import SMALLEST, TooSmallError
+from extraction.settings import recorded_settings
 from extraction.store.image_lists import fingerprint
 from extraction.store.reader import MANIFEST, PLAN, differing
 from protos.arrays import write_global
@@ -85,8 +86,9 @@ def extract_official(
 ) -> list[dict[str, str]]:
     """Describes images and writes official files; continues where an earlier run stopped.
 
-    As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small for the model
-    gets files without features. It counts as skipped, as a bad image does, of which no files are written.
+    As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small (a side below 10
+    pixels after resizing, or what the model says) gets files without features. It counts as skipped, as a bad image
+    does, of which no files are written.
 
     Args:
       extractor: what describes an image.
@@ -107,8 +109,9 @@ def extract_official(
         raise InputError("Expected one image or more, each name once.")
     for ref in images:
         check_name(ref.name, "Official files")
+        check_file_name(ref.name)
     crop = any(ref.crop is not None for ref in images)
-    settings = extractor.settings | {"crop": crop}
+    settings = recorded_settings(extractor) | {"crop": crop}
     record = {"settings": settings, "images": len(images), "fingerprint": fingerprint(images)}
     place = check_writable(folder)
     finished = _begin(place, record)
@@ -132,13 +135,15 @@ def extract_official(
         raise InputError(
             f"None of the {len(images)} images could be read: {skipped[0]['name']} ({skipped[0]['reason']})."
         )
-    _finish(place, record, skipped)
+    paths = {ref.name: path for ref in images if (path := relative_path(ref))}
+    _finish(place, record, skipped, paths)
     return skipped
 
 
 def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) -> dict[str, str] | None:
     """Describes one image and writes its files; gives name and reason of an image that is skipped."""
     try:
+        _check_size(extractor, ref)
         features, *_ = describe_crop(extractor, ref)
     except BadImageError as error:
         if isinstance(error, TooSmallError):
@@ -146,6 +151,14 @@ def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) 
         return {"name": ref.name, "reason": str(error)}
     write_features(folder, features, kinds)
     return None
+
+
+def _check_size(extractor: Any, ref: ImageRef) -> None:
+    """Raises TooSmallError where the released extractor gives no features, whatever describes the image here."""
+    side, whole = crop_size(ref, Reading.of(extractor.settings))
+    base = extractor.base_size(side, max(side) / max(whole)) if hasattr(extractor, "base_size") else side
+    if min(base) < SMALLEST:
+        raise TooSmallError(f"{base[0]} x {base[1]} pixels after resizing; official files need {SMALLEST} or more")
 
 
 def _discard(folder: Path, skipped: Sequence[dict[str, str]]) -> None:
@@ -204,9 +217,9 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _finish(folder: Path, record: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:
+def _finish(folder: Path, record: dict[str, Any], skipped: Sequence[dict[str, str]], paths: dict[str, str]) -> None:
     """Removes what killed runs left, and writes the record, which now is one of a finished extraction."""
     for place in {folder, *(path.parent for path in files_below(folder))}:
         for suffix in (GLOBAL, LOCAL[0]):
             remove_leftovers(place, f"*{suffix}")
-    write_json(folder / RECORD, _plain(record) | {"skipped": list(skipped)})
+    write_json(folder / RECORD, _plain(record) | {"skipped": list(skipped), "paths": paths})

@@ -1,18 +1,23 @@
 """Feature stores to and from the files of other programs, by the name of a format."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from delg.common.errors import InputError
 from delg.common.files import check_writable, files_below, write_json
 from delg.common.progress import progress_bar
+from extraction.describing import check_coordinates
 from extraction.features import Features
 from extraction.formats.ames import AmesFile, write_ames
+from extraction.formats.checks import Checked, known_paths, local_width, record_of
 from extraction.formats.csv_tables import CsvFiles, write_csv
 from extraction.formats.hdf5 import HlocFiles, write_hloc
-from extraction.formats.official import GLOBAL, LOCAL, RECORD, OfficialFiles
+from extraction.formats.official import GLOBAL, LOCAL, RECORD, OfficialFiles, check_file_name
 from extraction.formats.official_writer import Kinds, write_features
 from extraction.images import ImageRef
 from extraction.store.reader import MANIFEST, PLAN, FeatureStore
@@ -36,6 +41,10 @@ class Source(Protocol):
         """All features of one image."""
         ...
 
+    def path_of(self, i: int) -> str:
+        """Where the image lay below the folder that the names start in; empty where that is not known."""
+        ...
+
 
 def read_official(folder: Path) -> Source:
     """A folder of ``NAME.delg_global``."""
@@ -48,11 +57,14 @@ def read_official(folder: Path) -> Source:
 
 def write_official(source: Source, folder: Path) -> None:
     """Files ``NAME.delg_global`` and ``NAME.delg_local``, and their record."""
+    for name in source.names:
+        check_file_name(name)
+    local = local_width(source) > 0
     for i in progress_bar(range(len(source.names)), desc=folder.name, unit="image"):
         features = source.features(i)
-        kinds = Kinds(global_=bool(len(features.global_descriptor)), local=features.descriptors.shape[1] > 0)
+        kinds = Kinds(global_=bool(len(features.global_descriptor)), local=local)
         write_features(folder, features, kinds)
-    write_json(folder / RECORD, {"settings": source.settings, "skipped": source.skipped})
+    write_json(folder / RECORD, record_of(source))
 
 
 READERS: dict[str, Callable[[Path], Source]] = {
@@ -103,14 +115,20 @@ def convert(folder: str | os.PathLike[str], output_dir: str | os.PathLike[str], 
       Number of images.
 
     Raises:
-      InputError: the features cannot be read or written so.
+      InputError: the features cannot be read or written so, or are damaged; names the image.
     """
-    source, place = READERS[guessed(folder)](Path(folder)), Path(output_dir)
+    place = Path(output_dir)
+    with np.errstate(over="ignore"):  # what is beyond float32 is told as not finite
+        found = READERS[guessed(folder)](Path(folder))
+    source = Checked(found, Path(folder))
+    check_coordinates(source.settings)
+    for note in getattr(found, "notes", ()):
+        print(note, file=sys.stderr)
     if to == "store":
         return len(to_store(source, place, local_dtype))
     if place.is_dir() and any(place.iterdir()):
         raise InputError(f"The output folder {place} must be absent or empty; a conversion replaces nothing.")
-    if getattr(source, "local_dtype", "") == "binary":
+    if getattr(found, "local_dtype", "") == "binary":
         raise InputError(f"{folder} holds binary local descriptors; only a feature store does.")
     check_writable(place)
     WRITERS[to](source, place)
@@ -120,7 +138,8 @@ def convert(folder: str | os.PathLike[str], output_dir: str | os.PathLike[str], 
 def to_store(source: Source, folder: Path, local_dtype: str) -> FeatureStore:
     """Writes features into a store; continues where an earlier run stopped."""
     order = {name: i for i, name in enumerate(source.names)}
-    writer = StoreWriter(folder, source.settings, [ImageRef(name, "") for name in order], local_dtype=local_dtype)
+    refs, paths = [ImageRef(name, "") for name in order], known_paths(source)
+    writer = StoreWriter(folder, source.settings, refs, local_dtype=local_dtype, paths=paths)
     for shard in progress_bar(writer.missing(), desc=folder.name, unit="shard"):
         writer.write(shard, [source.features(order[ref.name]) for ref in writer.shard_images(shard)], [])
     return FeatureStore.open(folder) if writer.complete else writer.finish()

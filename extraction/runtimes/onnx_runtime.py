@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from delg.exporting.batch import traced
 from delg.exporting.onnx import onnx_document
 from extraction.runtimes.table import Network
@@ -25,7 +25,7 @@ class OnnxRuntime:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError("The runtime onnxruntime is not installed; run: pip install 'delg[onnx]'") from error
+            raise needs_extra("The runtime onnxruntime", "onnx") from error
         self._package, self._model = onnxruntime, model
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:

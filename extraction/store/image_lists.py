@@ -17,7 +17,7 @@ def fingerprint(images: Sequence[ImageRef]) -> str:
     digest = hashlib.sha256()
     for ref in images:
         try:
-            size = Path(ref.path).stat().st_size
+            size = Path(ref.path).stat().st_size if ref.path else -1  # a converted image has no file
         except OSError:
             size = -1
         crop = None if ref.crop is None else [float(side) for side in ref.crop]

@@ -4,8 +4,8 @@ Layout (format version 1)::
 
     plan.json           written first: settings, storage, and the fingerprint of the image list
     shard-00000/        one fixed range of the image list; written whole or not at all
-      index.json        names and sizes of its images, the images that were skipped, with reasons, and the sha256 of
-                        each array's file, which delg-features verify compares
+      index.json        names, paths and sizes of its images, the images that were skipped, with reasons, and the
+                        sha256 of each array's file, which delg-features verify compares
       global.npy        (n, D) float32 global descriptors of unit norm
       offsets.npy       (n + 1,) int64: local features of image i are the rows offsets[i]:offsets[i + 1] of
       keypoints.npy     (m, 2) float32 (x, y) in pixels of the whole photo
@@ -28,19 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError, first_line
-from delg.common.files import json_sha256, read_json, sampled_sha256
+from delg.common.files import json_sha256, read_json, recorded_sha256, sampled_sha256
 from delg.common.npy import map_array
+from extraction.earlier import WHEN_ABSENT, as_now
 from extraction.features import Features, Floats
 from extraction.store.encoding import form
 
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-MAY_DIFFER = frozenset(
-    {"crop", "runtime", "use_local_features"}
-)  # settings that need not agree between queries and database
-VERSIONS = ("package_version", "opencv", "decoder")  # nor these; of the decoder its name has to
-WHEN_ABSENT = {"precision": "float32", "iou": 1.0, "runtime": "tensorflow", "use_global_features": True}
+# settings that need not agree between queries and database
+MAY_DIFFER = frozenset({"crop", "crop_border", "runtime", "truncated", "use_local_features"})
+VERSIONS = ("package_version", "source_sha256", "opencv", "decoder")  # nor these; of the decoder its name has to
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
@@ -49,6 +48,7 @@ class Shard(NamedTuple):
     """One shard, its arrays memory-mapped."""
 
     names: list[str]
+    paths: list[str]
     sizes: list[list[int]]
     offsets: NDArray[np.int64]
     local: dict[str, NDArray[Any]]
@@ -61,6 +61,7 @@ def shard_name(number: int) -> str:
 
 def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     """What differs between two settings, each as ``key (left and right)``; what is not recorded is as it once was."""
+    left, right = as_now(left), as_now(right)
     pairs = {
         key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
         for key in sorted(left.keys() | right.keys())
@@ -73,7 +74,7 @@ def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
 
     The crop, the runtime and versions of packages may differ; of different extractors only the kinds are told.
     """
-    left, right = _binding(left), _binding(right)
+    left, right = _binding(as_now(left)), _binding(as_now(right))
     if left.get("extractor") != right.get("extractor"):
         left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
     return differing(left, right)
@@ -195,8 +196,8 @@ class FeatureStore:
         """
         if not 0 <= i < len(self):
             raise IndexError(f"Image {i} of a feature store with {len(self)} images.")
-        number = int(np.searchsorted(self._starts, i, side="right")) - 1
-        shard, row = self._shard(number), i - int(self._starts[number])
+        number, row = self._place(i)
+        shard = self._shard(number)
         rows = slice(int(shard.offsets[row]), int(shard.offsets[row + 1]))
         try:
             width, height = shard.sizes[row]
@@ -208,6 +209,20 @@ class FeatureStore:
             )
         except UNREADABLE as error:
             raise _damaged(self.folder / shard_name(number), error) from error
+
+    def path_of(self, i: int) -> str:
+        """Where image ``i`` lay below the folder that the names start in; empty where the store does not tell.
+
+        Raises:
+          InputError: the shard is damaged.
+        """
+        number, row = self._place(i)
+        return self._shard(number).paths[row]
+
+    def _place(self, i: int) -> tuple[int, int]:
+        """The shard of an image, and its row there."""
+        number = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return number, i - int(self._starts[number])
 
     def bytes_per_image(self) -> dict[str, float]:
         """Mean bytes of the arrays of one image: ``global`` descriptor, and ``local`` features with their geometry."""
@@ -226,7 +241,8 @@ class FeatureStore:
         """Of the global descriptors, and of the files of each shard."""
         places = [self.folder / shard_name(number) for number in range(len(self._starts) - 1)]
         try:
-            return [sampled_sha256(self.folder / GLOBAL), *map(_shard_hashes, places)]
+            known = sampled_sha256(whole := self.folder / GLOBAL)
+            return [known, recorded_sha256(whole, self.folder / MANIFEST, known), *map(_shard_hashes, places)]
         except UNREADABLE as error:
             raise _damaged(self.folder, error) from error
 
@@ -263,8 +279,10 @@ class FeatureStore:
             index = read_json(place / INDEX)
             keys = (*self._form.rows, *self._form.images)
             offsets, *arrays = (map_array(place / f"{key}.npy") for key in ("offsets", *keys))
+            names = _checked(index["names"], list, str)
             shard = Shard(
-                _checked(index["names"], list, str),
+                names,
+                _checked(index.get("paths", [""] * len(names)), list, str),  # older stores have none
                 _checked(index["sizes"], list, list),
                 offsets,
                 dict(zip(keys, arrays)),
@@ -272,7 +290,7 @@ class FeatureStore:
             ends = {int(offsets[-1])} if offsets.dtype == np.int64 and offsets.ndim == 1 else set()
             images = int(self._starts[number + 1] - self._starts[number])
             rows = {len(shard.local[key]) for key in self._form.rows}
-            per_image = {len(shard.names), *(len(shard.local[key]) for key in self._form.images)}
+            per_image = {len(shard.names), len(shard.paths), *(len(shard.local[key]) for key in self._form.images)}
         except UNREADABLE as error:
             raise _damaged(place, error) from error
         fit = (per_image, len(offsets), rows) == ({images}, images + 1, ends)
@@ -289,9 +307,10 @@ def _checked(value: Any, kind: Any, of: type) -> Any:
 
 
 def _shard_hashes(place: Path) -> dict[str, str]:
-    """Of each array of a shard, as it was written; of a sample of it where that is not recorded."""
-    index = _checked(read_json(place / INDEX), dict, str)
-    return index.get("sha256") or {path.name: sampled_sha256(path) for path in sorted(place.glob("*.npy"))}
+    """Of each array of a shard, see :func:`delg.common.files.recorded_sha256`."""
+    known = _checked(_checked(read_json(place / INDEX), dict, str).get("sha256", {}), dict, str)
+    arrays = sorted(place.glob("*.npy"))
+    return known | {path.stem: recorded_sha256(path, place / INDEX, known.get(path.stem)) for path in arrays}
 
 
 def _damaged(place: Path, why: object) -> InputError:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,7 @@ from delg.common.files import (
 from delg.common.npy import map_array
 from extraction.features import Features
 from extraction.formats.official import holds_official_files
-from extraction.images import ImageRef
+from extraction.images import ImageRef, relative_path
 from extraction.store.encoding import LOCAL_DTYPES, form
 from extraction.store.image_lists import batches, contents_of, shards_of, well_formed, with_batch
 from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
@@ -53,6 +53,7 @@ class StoreWriter:
         local_dtype: str = "float32",
         shard_size: int = SHARD_SIZE,
         append: bool = False,
+        paths: Mapping[str, str] | None = None,
     ):
         """Writes the plan, or compares it with the one that is there.
 
@@ -62,7 +63,9 @@ class StoreWriter:
           images: the image list.
           local_dtype: how local features lie on disk, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
           shard_size: images a shard.
-          append: add the images whose names the store does not hold yet.
+          append: add the images whose names and paths the store does not hold yet.
+          paths: of the images by their names, where their files do not tell; see
+            :func:`extraction.images.relative_path`.
 
         Raises:
           InputError: the folder cannot be written, or holds a store of other settings or images.
@@ -71,7 +74,7 @@ class StoreWriter:
             raise InputError(f"Unknown local_dtype {local_dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
         if shard_size < 1:
             raise InputError(f"Expected a shard_size of at least 1. Received: {shard_size}")
-        self._form = form(local_dtype)
+        self._form, self._paths = form(local_dtype), paths
         self.folder, self.images, self.shard_size = Path(folder), list(images), shard_size
         storage = {"local_dtype": local_dtype, "shard_size": shard_size}
         contents, self._first = contents_of(self.images), 0
@@ -121,8 +124,10 @@ class StoreWriter:
           InputError: the disk is full or cannot be written; the shards that are there stay.
         """
         counts = [len(f) for f in features]
+        paths = self._paths or {ref.name: relative_path(ref) for ref in self.shard_images(shard)}
         index = {
             "names": [f.name for f in features],
+            "paths": [paths.get(f.name, "") for f in features],
             "sizes": [[int(side) for side in f.image_size] for f in features],
             "skipped": list(skipped),
         }
@@ -189,7 +194,9 @@ class StoreWriter:
         indices = self._indices(before)
         known = {name for index in indices for name in index["names"]}
         known |= {entry["name"] for index in indices for entry in index["skipped"]}
-        self.images, self._first = [ref for ref in self.images if ref.name not in known], before
+        paths = {path for index in indices for path in index.get("paths", []) if path}
+        new = [ref for ref in self.images if ref.name not in known and relative_path(ref) not in paths]
+        self.images, self._first = new, before
         batch = contents_of(self.images)
         if begun and batch != last:
             raise InputError(

@@ -46,6 +46,7 @@ class Manifest:
       files: bytes of each file of the index.
       digests: of each file, see :func:`delg.common.files.sampled_sha256`.
       seconds: how long it took to build, in the run that finished.
+      source_sha256: of the code that built it, see :mod:`delg.common.sources`.
     """
 
     index: str
@@ -56,6 +57,7 @@ class Manifest:
     files: dict[str, int]
     seconds: float = 0.0
     digests: dict[str, str] = field(default_factory=dict)
+    source_sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -89,7 +91,7 @@ class Manifest:
           place: where.
 
         Raises:
-          InputError: it is of another kind, other settings, or other features.
+          InputError: it is of another kind, other settings, other features, or was built by other code.
         """
         if self.store != other.store:
             raise InputError(f"{place} holds an index of other features; choose another place, or remove that index.")
@@ -97,13 +99,15 @@ class Manifest:
             raise InputError(
                 f"{place} holds an index {self.index}, not {other.index}; choose another place, or remove that index."
             )
+        if self.source_sha256 != other.source_sha256:
+            raise InputError(f"{place} holds an index that other code has built; remove it, or choose another place.")
 
 
 def _fits(name: str, value: Any) -> bool:
     """Whether a field of the record can have a value."""
     if name in ("count", "dimension"):
         return isinstance(value, int) and value > 0
-    if name in ("index", "store"):
+    if name in ("index", "store", "source_sha256"):
         return isinstance(value, str)
     if name == "seconds":
         return isinstance(value, int | float)

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from matching.indexes.base import Floats, check_rows, in_order
 from matching.indexes.manifest import Manifest, Store
 from matching.indexes.saved import Searchable, plan
 from matching.ranking import Ranking
+from matching.source import paths_of
 
 COLLECTION = "delg"
 PLAN, RECORD = 0, 1  # rows of the collection of manifests
@@ -81,6 +83,15 @@ class MilvusIndex(Searchable):
         names = {item["id"]: item["name"] for item in found}
         return [names[int(row)] for row in rows]
 
+    def paths_of(self, rows: Sequence[int]) -> list[str]:
+        """Where images lay below the folder that their names start in; empty where that is not known."""
+        with _told(self.place):
+            if "path" not in _fields(self._client, self._collection):
+                return super().paths_of(rows)
+            found = self._client.get(self._collection, ids=[int(row) for row in rows], output_fields=["path"])
+        paths = {item["id"]: item["path"] for item in found}
+        return [paths[int(row)] for row in rows]
+
     def close(self) -> None:
         """Ends the connection."""
         self._client.close()
@@ -121,10 +132,13 @@ def build(store: Store, location: str, text: str, options: Options) -> MilvusInd
     Raises:
       InputError: Milvus is not to be had, refuses, or holds something else under that name.
     """
-    wanted = plan(store, text)
-    longest = max(store.names, key=lambda name: len(name.encode("utf-8", "replace")))
+    wanted = plan(store, text, options)
+    texts = [*store.names, *paths_of(store, range(len(store.names)))]
+    longest = max(texts, key=lambda name: len(name.encode("utf-8", "replace")))
     if len(longest.encode("utf-8", "replace")) > MOST_NAME:
-        raise InputError(f"An index in Milvus expects names of at most {MOST_NAME} bytes. Received: {longest!r}")
+        raise InputError(
+            f"An index in Milvus expects names and paths of at most {MOST_NAME} bytes. Received: {longest!r}"
+        )
     client, collection = _connect(location, make=True)
     with _told(location):
         found = _records(client, collection)
@@ -179,7 +193,7 @@ def _connect(location: str, make: bool) -> tuple[Any, str]:
     try:
         from pymilvus import MilvusClient
     except ImportError as error:
-        raise InputError("An index in Milvus needs the extra 'milvus': pip install 'delg[milvus]'.") from error
+        raise needs_extra("An index in Milvus", "milvus") from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     uri, _, collection = location.partition("#")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,200}", collection or COLLECTION):
@@ -230,17 +244,23 @@ def _record(client: Any, collection: str, row: int, manifest: Manifest) -> None:
         raise InputError(f"An index in Milvus expects settings of at most {MOST_TEXT} bytes. Received: {len(text)}")
     name = _manifest_of(collection)
     if not client.has_collection(name):
-        _create(client, name, ("text", MOST_TEXT), 2, Options())
+        _create(client, name, {"text": MOST_TEXT}, 2, Options())
     client.upsert(name, [{"id": row, "text": text, "descriptor": [1.0, 0.0]}])
 
 
-def _create(client: Any, name: str, text: tuple[str, int], dimension: int, options: Options) -> None:
-    """Makes a collection of rows: a number, a text of a name and a length, a vector."""
+def _fields(client: Any, collection: str) -> set[str]:
+    """What the rows of a collection hold; those of older indexes have no path."""
+    return {field["name"] for field in client.describe_collection(collection)["fields"]}
+
+
+def _create(client: Any, name: str, texts: dict[str, int], dimension: int, options: Options) -> None:
+    """Makes a collection of rows: a number, texts by name, each with its most bytes, a vector."""
     from pymilvus import DataType
 
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field(text[0], DataType.VARCHAR, max_length=text[1])
+    for text, most in texts.items():
+        schema.add_field(text, DataType.VARCHAR, max_length=most)
     schema.add_field("descriptor", DataType.FLOAT_VECTOR, dim=dimension)
     index = client.prepare_index_params()
     index.add_index("descriptor", index_type=options.index_type, metric_type="IP", params=options.params)
@@ -256,14 +276,17 @@ def _fill(client: Any, collection: str, store: Store, options: Options) -> None:
     """Puts all rows in, from where a run that was stopped had come to."""
     matrix, step = store.global_descriptors, max(1, BATCH_BYTES // (4 * store.global_descriptors.shape[1]))
     if not client.has_collection(collection):
-        _create(client, collection, ("name", MOST_NAME), matrix.shape[1], options)
+        _create(client, collection, {"name": MOST_NAME, "path": MOST_NAME}, matrix.shape[1], options)
     client.load_collection(collection)
+    fields = _fields(client, collection)
     done = int(client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
     for start in range(done // step * step, len(matrix), step):
         rows = np.asarray(matrix[start : start + step], np.float32)
         check_rows(rows, start, "database row", unit=options.index_type != "FLAT")
-        names = store.names[start : start + step]
-        client.upsert(
-            collection, [{"id": start + i, "name": n, "descriptor": r} for i, (n, r) in enumerate(zip(names, rows))]
-        )
+        images = range(start, start + len(rows))
+        items = [
+            {"id": i, "name": store.names[i], "path": path, "descriptor": row}
+            for i, path, row in zip(images, paths_of(store, images), rows)
+        ]
+        client.upsert(collection, [{key: value for key, value in item.items() if key in fields} for item in items])
     client.flush(collection)

@@ -5,6 +5,7 @@ Layout (format version 1)::
     plan.json           written first: the kind of index, its settings, and the fingerprint of the feature store
     names.npy           UTF-8 bytes of all names, one after the other
     name_ends.npy       (N + 1,) int64: name i is the bytes name_ends[i]:name_ends[i + 1]
+    paths.npy, path_ends.npy    the same of where the images lay, where the feature store tells
     descriptors.npy, index.faiss, bits.npy      as the kind of index needs
     manifest.json       written last: the plan, sizes and digests of the files, and the time it took
 """
@@ -21,13 +22,15 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
 from delg.common.npy import map_array
+from delg.common.sources import source_sha256
 from extraction.store.reader import check_settings
 from matching.indexes.base import Descriptors, Index, check_rows, depth
 from matching.indexes.manifest import Manifest, Store, fingerprint
 from matching.ranking import Ranking
-from matching.source import matrix
+from matching.source import matrix, paths_of
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
+PATHS, PATH_ENDS = "paths.npy", "path_ends.npy"
 QUERY_ROWS = 256
 
 
@@ -92,6 +95,10 @@ class Searchable:
         """Names of images by their rows."""
         raise NotImplementedError
 
+    def paths_of(self, rows: Sequence[int]) -> list[str]:
+        """Where images lay below the folder that their names start in; empty where that is not known."""
+        return [""] * len(rows)
+
     def _search(self, queries: Descriptors, top_k: int) -> Ranking:
         """Searches for a few queries that have been checked."""
         raise NotImplementedError
@@ -138,10 +145,9 @@ class FolderIndex(Searchable):
                 raise InputError(f"The index {folder} is damaged: {name} has changed; run delg-index again elsewhere.")
         try:
             index.open(folder, (manifest.count, manifest.dimension))
-            self._names = map_array(folder / NAMES)
-            self._ends = map_array(folder / ENDS)
-            if len(self._ends) != manifest.count + 1:
-                raise ValueError(f"{len(self._ends) - 1} names of {manifest.count} images")
+            self._names = _Texts(folder, NAMES, ENDS, manifest.count)
+            known = PATHS in manifest.files
+            self._paths = _Texts(folder, PATHS, PATH_ENDS, manifest.count) if known else None
         except InputError:
             raise
         except (OSError, ValueError) as error:
@@ -149,15 +155,23 @@ class FolderIndex(Searchable):
 
     def names_of(self, rows: Sequence[int]) -> list[str]:
         """Names of images by their rows."""
-        parts = (self._names[self._ends[row] : self._ends[row + 1]] for row in rows)
-        return [part.tobytes().decode("utf-8", "surrogateescape") for part in parts]
+        return self._names[rows]
+
+    def paths_of(self, rows: Sequence[int]) -> list[str]:
+        """Where images lay below the folder that their names start in; empty where that is not known."""
+        return super().paths_of(rows) if self._paths is None else self._paths[rows]
 
     def _search(self, queries: Descriptors, top_k: int) -> Ranking:
         return self.index.search(queries, top_k)
 
 
-def plan(store: Store, text: str) -> Manifest:
+def plan(store: Store, text: str, index: Any) -> Manifest:
     """The record of an index that is to be built.
+
+    Args:
+      store: the features.
+      text: kind and settings.
+      index: what is made of them, for its code.
 
     Raises:
       InputError: the store is empty or without global descriptors.
@@ -166,7 +180,8 @@ def plan(store: Store, text: str) -> Manifest:
     if not len(descriptors):
         raise InputError("The database holds no images.")
     count, dimension = descriptors.shape
-    return Manifest(text, count, dimension, fingerprint(store), store.settings, {})
+    source = source_sha256(index, "matching.indexes.saved")
+    return Manifest(text, count, dimension, fingerprint(store), store.settings, {}, source_sha256=source)
 
 
 def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index: Index) -> None:
@@ -181,7 +196,7 @@ def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index:
     Raises:
       InputError: the folder holds something else, or the index does not fit the features.
     """
-    place, wanted = Path(folder), plan(store, text)
+    place, wanted = Path(folder), plan(store, text, index)
     index.check(wanted.count, wanted.dimension)
     for name in (MANIFEST, PLAN):
         if (place / name).is_file():
@@ -203,7 +218,10 @@ def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index:
             file.unlink()
         (place / PLAN).unlink()
         raise
-    _write_names(store.names, place)
+    _write_texts(store.names, place, NAMES, ENDS)
+    paths = paths_of(store, range(len(store.names)))
+    if any(paths):
+        _write_texts(paths, place, PATHS, PATH_ENDS)
     files = {file.name: file.stat().st_size for file in _files(place)}
     digests = {name: sampled_sha256(place / name) for name in files}
     seconds = time.perf_counter() - start
@@ -230,9 +248,24 @@ def _files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.iterdir()) if file.suffix in (".npy", ".faiss")]
 
 
-def _write_names(names: Sequence[str], folder: Path) -> None:
-    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+class _Texts:
+    """A text for each image of an index, memory-mapped."""
+
+    def __init__(self, folder: Path, texts: str, ends: str, count: int):
+        """Opens the two files; raises ValueError where they are of another number of images."""
+        self._bytes, self._ends = map_array(folder / texts), map_array(folder / ends)
+        if len(self._ends) != count + 1:
+            raise ValueError(f"{texts} holds {len(self._ends) - 1} texts of {count} images")
+
+    def __getitem__(self, rows: Sequence[int]) -> list[str]:
+        """The texts of some rows."""
+        parts = (self._bytes[self._ends[row] : self._ends[row + 1]] for row in rows)
+        return [part.tobytes().decode("utf-8", "surrogateescape") for part in parts]
+
+
+def _write_texts(texts: Sequence[str], folder: Path, name: str, name_of_ends: str) -> None:
+    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    for name, array in ((NAMES, np.frombuffer(b"".join(encoded), np.uint8)), (ENDS, ends)):
-        with atomic_path(folder / name) as temporary, temporary.open("wb") as file:
+    for file_name, array in ((name, np.frombuffer(b"".join(encoded), np.uint8)), (name_of_ends, ends)):
+        with atomic_path(folder / file_name) as temporary, temporary.open("wb") as file:
             np.save(file, array)

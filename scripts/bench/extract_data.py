@@ -54,7 +54,7 @@ def model_folder(options: Options) -> str:
     """A ResNet-50 with both heads, its weights fresh from seed 0."""
     place = options.folder / "extraction_model"
     if not (place / "config.json").exists():
-        delg.save(delg.from_preset("delg_r50"), place)
+        delg.save(delg.create("delg_r50"), place)
     return str(place)
 
 

@@ -54,7 +54,7 @@ def run(model: str, runtime: str, refs: list[ImageRef], store: str) -> None:
 def row(options: Options) -> dict[str, Any]:
     """Measures seconds per image of the many, by the first of the runtimes; the notes hold the memory in MB."""
     model, store = options.folder / "memory_model", str(options.folder / "memory_store")
-    delg.save(delg.from_preset("delg_small"), model)
+    delg.save(delg.create("delg_small"), model)
     refs = photos(options.folder / "memory_photos", SIDE // 2)
     alike = photos(options.folder / "memory_photos_of_one_size", SIDE)
     notes: dict[str, Any] = {}

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.model import Delg
-from extraction.images import ImageRef, load_image
+from extraction.images import ImageRef, Reading, load_image
 
 SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0)
 CHOSEN = (3, 4, 5)
 FEATURES = 1000
 PADDING, STRIDE = 145.0, 16.0
+RELEASED = Reading("ignore", "describe", "round", "pad")
 
 Array = NDArray[np.float32]
 
@@ -63,7 +64,7 @@ class Reference:
     def __call__(self, ref: ImageRef) -> Described:
         """Decodes and describes an image that needs no resizing."""
         tf = self._tf
-        image, *_ = load_image(ref)
+        image, *_ = load_image(ref, RELEASED)
         found = [self._at(image, np.float32(scale)) for scale in SCALES]
         boxes, descriptors, scores, scales = (tf.concat([one[i] for one in found], 0) for i in range(1, 5))
         kept = tf.image.non_max_suppression(boxes, scores, FEATURES, iou_threshold=1.0)

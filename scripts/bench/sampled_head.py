@@ -36,7 +36,7 @@ def step_of(classes: int, dimension: int, sampled: int | None) -> tuple[Any, Any
     from training.optimizers import build_optimizer
     from training.sampled import SampledHead
 
-    model = delg.from_preset(
+    model = delg.create(
         "delg_small", num_classes=classes, embedding_dim=dimension, local_head=None, local_dim=None,
         sampled_classifier=sampled is not None,
     )  # fmt: skip

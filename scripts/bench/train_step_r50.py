@@ -34,14 +34,13 @@ def batch() -> tuple[Any, Any]:
 def our_step(mixed: bool = False) -> tuple[Any, Any]:
     """Our model and its step."""
     import delg
-    from training.assembly import precision
+    from training.assembly import policy
     from training.backends.batch_normalization import fuse_batch_normalization
     from training.backends.tensorflow_step import TrainStep
     from training.computation import StepConfig
     from training.optimizers import build_optimizer
 
-    with precision(mixed):
-        model = delg.from_preset("delg_r50", num_classes=CLASSES, block3_strides=True)
+    model = delg.create("delg_r50", num_classes=CLASSES, block3_strides=True, dtype=policy(mixed))
     optimizer = build_optimizer("sgd(momentum=0.9)")
     optimizer.build(model.trainable_variables)
     fuse_batch_normalization(model.backbone.layers)

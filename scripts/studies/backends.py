@@ -60,7 +60,7 @@ def describe(folder: Path) -> dict[str, np.ndarray]:
 def write(work: Path) -> None:
     """Saves the models and what this backend makes of them."""
     for name, options in MODELS.items():
-        model = delg.from_preset(name, **options)
+        model = delg.create(name, **options)
         shake(model)
         delg.save(model, work / name)
     np.savez(work / "descriptors.npz", **{k: v for name in MODELS for k, v in describe(work / name).items()})

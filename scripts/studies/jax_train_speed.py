@@ -77,15 +77,16 @@ def main() -> None:
 
     import delg
     from scripts.bench.arithmetic import step_operations
-    from training.assembly import precision
+    from training.assembly import policy
     from training.backends.jax_distribution import build_strategy
     from training.backends.jax_step import TrainStep
     from training.computation import StepConfig
     from training.optimizers import build_optimizer
 
     strategy = build_strategy(asked.distribute)
-    with strategy.scope(), precision(asked.mixed_precision):
-        model = delg.from_preset(asked.preset, num_classes=asked.num_classes, block3_strides=True)
+    with strategy.scope():
+        chosen = {"num_classes": asked.num_classes, "block3_strides": True, "dtype": policy(asked.mixed_precision)}
+        model = delg.create(asked.preset, **chosen)
         optimizer = build_optimizer("sgd(momentum=0.9)")
         optimizer.build(model.trainable_variables)
         step = TrainStep(model, optimizer, StepConfig(asked.batch_size, asked.image_size), strategy=strategy)

@@ -15,7 +15,7 @@ SCALES = (1.5, 0.5, 1.0)
 
 def tiny(**options):
     """One unit a stage."""
-    return delg.from_preset("delg_small", backbone="resnet_small(depths=(1,1,1,1), widths=(8,12,16,24))", **options)
+    return delg.create("delg_small", backbone="resnet_small(depths=(1,1,1,1), widths=(8,12,16,24))", **options)
 
 
 def model_with_both_heads():

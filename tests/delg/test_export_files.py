@@ -136,7 +136,7 @@ def test_onnx_gives_what_the_network_gives(model, exported):
 
 def test_onnx_without_the_extra_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
-    with pytest.raises(InputError, match=r"pip install 'delg\[onnx\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[onnx\]'"):
         check_place(tmp_path / "x", ExportOptions(kind="onnx"))
 
 

@@ -17,7 +17,7 @@ SMALL = {"backbone": "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))",
 
 
 def tiny(**overrides) -> "delg.Delg":
-    return delg.from_preset("delg_small", **{"num_classes": 5, **SMALL, **overrides})
+    return delg.create("delg_small", **{"num_classes": 5, **SMALL, **overrides})
 
 
 def numpy_of(x) -> np.ndarray:
@@ -200,16 +200,16 @@ def test_load_refuses_what_does_not_fit(tmp_path):
 )
 def test_bad_choices_answer_with_the_choices(arguments, message):
     with pytest.raises(InputError, match=message):
-        delg.from_preset("delg_small", **arguments)
+        delg.create("delg_small", **arguments)
 
 
 def test_unknown_preset():
     with pytest.raises(InputError, match=r"delg_r101, .*superglobal_r50, .*delg_small"):
-        delg.from_preset("delg_r51")
+        delg.create("delg_r51")
 
 
 def test_presets_have_the_released_sizes_and_scales():
-    model = delg.from_preset("delg_r50")
+    model = delg.create("delg_r50")
     assert (model.embedding_dim, model.local_dim, model.local_stride, model.min_side) == (2048, 128, 16, 5)
     assert model.extraction["image_scales"] == [0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0]
     assert model.extraction["global_scales_ind"] == [3, 4, 5]
@@ -218,7 +218,7 @@ def test_presets_have_the_released_sizes_and_scales():
 
 
 def test_r101_has_23_units_in_stage_four():
-    names = {layer.name for layer in delg.from_preset("delg_r101", embedding_dim=8, local_dim=8).backbone.layers}
+    names = {layer.name for layer in delg.create("delg_r101", embedding_dim=8, local_dim=8).backbone.layers}
     assert "res4w_branch2a" in names
     assert "res4x_branch2a" not in names
     assert keras.__version__
@@ -233,7 +233,7 @@ def test_r101_has_23_units_in_stage_four():
     ],
 )
 def test_symmetric_presets_have_the_released_number_of_weights(preset, backbone, head):
-    model = delg.from_preset(preset)
+    model = delg.create(preset)
     assert model.backbone.count_params() == backbone
     assert model.count_params() == backbone + head
     assert len(model.backbone.weights) == 5 * (53 if preset.endswith("r50") else 104)

@@ -22,7 +22,7 @@ def array(x) -> np.ndarray:
 @pytest.fixture(scope="module")
 def small():
     """A small model whose normalisations are not at their start values."""
-    model = delg.from_preset("delg_small", embedding_dim=24, local_dim=8, attention_channels=8, num_classes=3)
+    model = delg.create("delg_small", embedding_dim=24, local_dim=8, attention_channels=8, num_classes=3)
     rng = np.random.default_rng(0)
     for variable in model.weights:
         if variable.path.endswith(("moving_mean", "beta")):
@@ -127,7 +127,7 @@ def floors(model) -> dict[str, float]:
 
 
 def test_relup_stands_where_superglobal_puts_it():
-    model = delg.from_preset("cvnet_r50", **SYMMETRIC)
+    model = delg.create("cvnet_r50", **SYMMETRIC)
     inner = {f"res2{unit}_branch2{x}_relu" for unit in "abc" for x in "ab"}
     ends = {f"res{s}{u}_relu" for s, units in ((2, "abc"), (3, "abcd"), (4, "abcdef")) for u in units}
     on, leak = adapted(model, Switches(relup=True, regional_gem=True)), adapted(model, Switches(stage1_inner_leak=True))
@@ -145,7 +145,7 @@ def test_no_switch_gives_the_model_itself(small):
 
 @pytest.mark.parametrize("pooling", ["gem(p=3.0)", "gem(p=2.5, learned=True)", "average"])
 def test_each_switch_does_its_own_thing_on_a_small_model(images, pooling):
-    model = delg.from_preset("delg_small", embedding_dim=24, local_dim=8, attention_channels=8, pooling=pooling)
+    model = delg.create("delg_small", embedding_dim=24, local_dim=8, attention_channels=8, pooling=pooling)
     block4 = array(model.backbone(images)["block4"])
     whitening = lambda x: array(model.embedding_layer(x))  # noqa: E731
     regional = reference_regional(block4, 2.5, 5).astype("float32")
@@ -176,14 +176,14 @@ def test_the_adapted_model_has_the_same_weights_and_no_classifiers(small, images
 
 
 def test_what_is_built_in_stays_and_is_not_put_in_twice(small):
-    built_in = delg.from_preset("delg_small", backbone="resnet_small(relup=True)", pooling="regional_gem(p=3.0), gem")
+    built_in = delg.create("delg_small", backbone="resnet_small(relup=True)", pooling="regional_gem(p=3.0), gem")
     assert adapted(built_in, Switches(relup=True, regional_gem=True)) is built_in
     assert adapted(built_in, Switches(gem_plus=True)).config["pooling"] == "regional_gem(p=3.0), gem_plus"
 
 
 @pytest.mark.parametrize("pooling", ["regional_gem,gem_plus", " regional_gem( window = 5 ) , gem_plus()"])
 def test_another_spelling_of_what_is_built_in_is_no_change(pooling):
-    built_in = delg.from_preset("delg_small", pooling=pooling)
+    built_in = delg.create("delg_small", pooling=pooling)
     assert adapted(built_in, Switches()) is built_in
     assert adapted(built_in, Switches(gem_plus=True, regional_gem=True)) is built_in
 

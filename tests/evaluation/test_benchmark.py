@@ -71,7 +71,7 @@ def test_the_command_goes_from_photos_to_a_report(photos, tmp_path):
     assert report["rows"][1]["metrics"]["all"]["R@1"] == 100.0
     page = (tmp_path / "out" / "report.md").read_text()
     assert "R@1 all" in page and "R@k is the share of queries with any right image" in page
-    assert "\n  R@" not in (tmp_path / "out" / "metrics.txt").read_text()
+    assert "\n  R@k[ 1  5 10] [100. 100. 100.]\n" in (tmp_path / "out" / "metrics.txt").read_text()
     assert "global+ransac" in done.stdout and done.stdout.rstrip().endswith(str(tmp_path / "out" / "report.html"))
     assert (tmp_path / "out" / "report.html").stat().st_size < 4_000_000
 

@@ -98,12 +98,12 @@ def test_wrong_folders_end_in_a_sentence(photos, tmp_path):
 
 def test_an_unknown_name_is_answered_with_the_choices(tmp_path):
     with pytest.raises(
-        InputError, match="choices are csv, folders, gldv2_recognition, gldv2_retrieval, instre, landmarks, rox"
+        InputError, match="choices are csv, folders, gldv2_recognition, gldv2_retrieval, instre, landmarks, msls, rox"
     ):
         build_benchmark("oxford", str(tmp_path))
     with pytest.raises(InputError, match="its arguments are"):
         build_benchmark("roxford5k(junk='keep')", str(tmp_path))
-    assert len(BENCHMARKS) == 7
+    assert len(BENCHMARKS) == 8
 
 
 def write_lists(folder, database, queries=None):
@@ -133,8 +133,8 @@ def test_lists_with_labels_and_boxes(photos):
     [
         (["path,name", "a,b"], None, "expects the columns path,label"),
         (["path,label", "a.jpg"], None, "line 2: expected 2 values"),
-        (["path,label", "a.jpg,"], None, "line 2: expected a path and a label"),
-        (["path,label", "a.jpg,x", "a.jpg,y"], None, "line 3: an earlier line has the image 'a'"),
+        (["path,label", "a.jpg,"], None, "line 2: no value for label"),
+        (["path,label", "a.jpg,x", "a.jpg,y"], None, "line 3: a.jpg has the label 'y' here and 'x' before"),
         (["path,label", "../a.jpg,x"], None, "without '..'"),
         (["path,label"], None, "names no image"),
         (["path,label", "a.jpg,x"], ["path,label,x1", "q.jpg,x,1"], "all of the columns x1,y1,x2,y2"),

@@ -31,7 +31,7 @@ def command(tmp_path, catalogue, *more):
 
 
 def test_weights_become_a_model_folder(server, tmp_path):  # noqa: F811
-    model = delg.from_preset("delg_small", seed=3)
+    model = delg.create("delg_small", seed=3)
     delg.save(model, tmp_path / "made")
     names = ("config.json", "model.weights.h5")
     server.files |= {name: (tmp_path / "made" / name).read_bytes() for name in names}

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from delg.common import text_files
 from delg.common.errors import InputError
 from evaluation import landmark_scores
-from evaluation.data import csv_files
 from evaluation.landmark_scores import Config
 
 RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"
@@ -126,7 +126,7 @@ def test_the_switch_is_of_recognition(files):
 
 def test_columns_of_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        csv_files.columns(tmp_path / "none.csv")
+        text_files.columns(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ VIEWS = {name: i for i, name in enumerate(("first", "second"))}
 def place(tmp_path_factory):
     """A small untrained model, and photos: two views of three scenes, the second shifted and noisy."""
     folder = tmp_path_factory.mktemp("dtypes")
-    delg.save(delg.from_preset("delg_small", embedding_dim=16, local_dim=32, attention_channels=8), folder / "model")
+    delg.save(delg.create("delg_small", embedding_dim=16, local_dim=32, attention_channels=8), folder / "model")
     for scene in range(3):
         for view, number in VIEWS.items():
             noise = np.random.default_rng(scene).normal(0, 6 * number, (96, 112, 3))

@@ -22,7 +22,7 @@ from evaluation.report.tradeoff import tradeoff
 from evaluation.run.method import Outcome
 from evaluation.run.published_values import beside
 from evaluation.statistics.summary import trusted
-from extraction.images import ImageRef
+from extraction.images import ImageRef, Reading
 from tests.evaluation.tiny import BLUE, RED, paint
 
 NAN = math.nan
@@ -210,6 +210,18 @@ def test_the_crop_is_drawn(tmp_path):
     yellow = (picture[..., 0] > 150) & (picture[..., 1] > 120)
     ys, xs = np.nonzero(yellow)
     assert abs(xs.min() - 50) <= 2 and abs(xs.max() - 100) <= 2 and abs(ys.min() - 30) <= 2 and abs(ys.max() - 90) <= 2
+
+
+def test_a_thumbnail_stands_as_the_features_were_read(tmp_path):
+    exif, half = Image.Exif(), np.zeros((100, 60, 3), np.uint8)
+    half[:50] = 255
+    exif[0x0112] = 8  # a viewer turns it to the left, so that white is there
+    Image.fromarray(half).save(tmp_path / "q.png", exif=exif)
+    for reading, size, white in ((Reading(), (100, 60), np.s_[:, :40]), (Reading("ignore"), (60, 100), np.s_[:40])):
+        source = thumbs.thumbnail(ImageRef("q", str(tmp_path / "q.png")), reading=reading)
+        with Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) as picture:
+            assert picture.size == size
+            assert np.asarray(picture.convert("L"))[white].min() > 200
 
 
 class Links(HTMLParser):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation.report import results
+from extraction import images
 from extraction.features import Features
 from extraction.images import ImageRef, find_image
 from matching.lookup import Result
@@ -39,6 +40,21 @@ def rendered(tmp_path, photos, found, reranker=None, **changes):
     given = {"searched": "3 images of store", "reranked": reranker is not None, "settings": {"model": "<m>"}} | changes
     verify = results.verifier(query, store, reranker)
     return results.render_search((ref, query), found, tmp_path / "jpg", verify=verify, **given)
+
+
+@pytest.mark.parametrize(("exif", "upright"), [("apply", True), ("ignore", False)])
+def test_all_photos_of_the_page_stand_as_the_store_was_read(tmp_path, photos, monkeypatch, exif, upright):
+    seen = []
+    load = images.load_shrunk
+
+    def loaded(ref, reading, *others):
+        seen.append(reading.exif == "apply")
+        return load(ref, reading, *others)
+
+    monkeypatch.setattr(images, "load_shrunk", loaded)
+    found = [Result("c.d", 30.0, 1, 3)]
+    rendered(tmp_path, photos, found, build_reranker("superglobal | ransac"), reading=images.Reading(exif))
+    assert seen == [upright] * 4  # the query, the pair, the result
 
 
 def test_results_with_ranks_inliers_and_missing_photos(tmp_path, photos):
@@ -96,11 +112,28 @@ def test_pictures_of_the_first_matches_only(tmp_path, photos, monkeypatch):
 
 
 def test_photos_are_found_by_their_names(tmp_path):
-    for name in ("a.jpg", "sub/b.c.PNG", "d.Webp", "e.jpg", "e.png", "text.txt"):
+    for name in ("a.jpg", "sub/b.c.PNG", "d.Webp", "e.jpg", "e.png", "text.txt", "x.jpg.jpg", "y.png"):
         paint(tmp_path / "x.png")
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / "x.png").rename(tmp_path / name)
-    for name, file in (("a", "a.jpg"), ("sub/b.c", "sub/b.c.PNG"), ("d", "d.Webp"), ("e.png", "e.png"), ("e", "e.jpg")):
-        assert find_image(tmp_path, name) == ImageRef(name, str(tmp_path / file))
-    for name in ("none", "text", "sub/none", "nowhere/a"):
+    for name, file in (
+        ("a", "a.jpg"),
+        ("sub/b.c", "sub/b.c.PNG"),
+        ("d", "d.Webp"),
+        ("e.png", "e.png"),
+        ("x.jpg", "x.jpg.jpg"),
+    ):
+        assert find_image(tmp_path, name) == ImageRef(name, str(tmp_path / file)), name
+    for name in ("none", "text", "sub/none", "nowhere/a", "e", "y.jpg"):  # e is one of two, of which nothing tells
         assert find_image(tmp_path, name) == ImageRef(name, str(tmp_path / name))
+
+
+def test_photos_are_found_by_their_paths(tmp_path):
+    """The file ``a.jpg.jpg`` is named ``a.jpg``, which is the name of another file."""
+    for place in ("a.jpg", "a.jpg.jpg", "b/a.png", "b/a.jpg", "ü.jpg"):
+        paint(tmp_path / place)
+    for name, path in (("a", "a.jpg"), ("a.jpg", "a.jpg.jpg"), ("b/a", "b/a.png"), ("b/a", "b/a.jpg"), ("x", "ü.jpg")):
+        assert find_image(tmp_path, name, path) == ImageRef(name, str(tmp_path / path))
+    assert find_image(tmp_path, "a", "gone/a.jpg") == ImageRef("a", str(tmp_path / "gone/a.jpg"))
+    assert find_image(tmp_path, "a.jpg") == ImageRef("a.jpg", str(tmp_path / "a.jpg.jpg"))  # as list_images names it
+    assert find_image(tmp_path, "u\u0308", "u\u0308.jpg") == ImageRef("u\u0308", str(tmp_path / "ü.jpg"))

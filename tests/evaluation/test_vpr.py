@@ -1,7 +1,10 @@
 """Place recognition: positions in names, and recall on a procedural walk against a script of its own."""
 
+import csv
 import json
 import math
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -56,6 +59,12 @@ def brute_force(walk, features, ks=(1, 5, 10, 20)):
     return {f"R@{k}": 100 * hit / counted for k, hit in zip(ks, hits)}, counted
 
 
+def printed(folder, measure):
+    """Values of a line of metrics.txt."""
+    found = re.search(rf"^  {measure}\[ 1  5 10 20\] \[(.*)\]$", (folder / "metrics.txt").read_text(), re.MULTILINE)
+    return [float(value) for value in found[1].split()]
+
+
 def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
     report = pipeline.benchmark(Config("vpr", str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
     stores = [tmp_path / "features" / "global" / part for part in ("database", "queries")]
@@ -76,6 +85,8 @@ def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
     number = len({tuple(square) for square in squares[:12]})
     assert f"bootstrap over {number} squares of 100 m." in table and 3 <= number < 8
     assert "| method | mAP | R@1 | R@5 | R@10 | R@20 |" in table
+    assert printed(tmp_path, "R@k") == pytest.approx(list(expected.values()), abs=0.006)
+    assert printed(tmp_path, "mAP@k") == pytest.approx([metrics[f"mAP@{k}"] for k in (1, 5, 10, 20)], abs=0.006)
     assert f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]" in table
 
 
@@ -110,3 +121,142 @@ def test_a_photo_is_not_an_answer_to_itself(walk):
     for row, truth in enumerate(build_benchmark("vpr(radius=10)", photos, photos).protocols["all"]):
         assert truth.junk.tolist() == [row] and row not in truth.positives
         assert len(truth.positives) in (1, 2)
+
+
+def test_queries_without_positives_count_where_that_is_asked_for(walk, tmp_path):
+    def run(text):
+        report = pipeline.benchmark(Config(text, str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
+        return report, report.rows[0].metrics["all"]
+
+    _, left_out = run("vpr")
+    report, counted = run("vpr(count_queries_without_positives=True)")
+    for k in (1, 5, 10, 20):
+        assert counted[f"R@{k}"] == pytest.approx(left_out[f"R@{k}"] * 12 / 14)
+    assert printed(tmp_path, "R@k") == pytest.approx([counted[f"R@{k}"] for k in (1, 5, 10, 20)], abs=0.006)
+    assert {name: value for name, value in counted.items() if not name.startswith("R@")} == {
+        name: value for name, value in left_out.items() if not name.startswith("R@")
+    }
+    assert report.statistics["hits"]["R@1"]["intervals"]["global"]["all"]["mean"] == pytest.approx(counted["R@1"])
+    assert report.settings["queries_without_positives_count"] is True
+    with pytest.raises(InputError, match="True or False"):
+        build_benchmark("vpr(count_queries_without_positives=1)", str(walk))
+
+
+CITIES = {"cph": 0.0, "sf": 40.0}  # metres of the walk at which each begins; coordinates of the two overlap
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory):
+    """Two cities in MSLS' layout: 200 m each, with panoramas, images of other subtasks, and a query far away."""
+    folder, random = tmp_path_factory.mktemp("msls"), np.random.default_rng(0)
+    for city, start in CITIES.items():
+        for role, places in (("database", np.arange(0, 200, 9.0)), ("query", [*random.uniform(0, 200, 8), 900.0])):
+            files = {"postprocessed": ["key", "easting", "northing", "night"], "raw": ["key", "lon", "lat", "pano"]}
+            lines = {"subtask_index": [",key,all,d2n"]} | {
+                file: [f",{','.join(names)}"] for file, names in files.items()
+            }
+            for i, metres in enumerate(places):
+                key = f"{city}-{role[0]}{i:02}"
+                colours = colour(start + metres + (random.normal(0, 9) if role == "query" else 0))
+                paint(folder / "train_val" / city / role / "images" / f"{key}.jpg", colours)
+                lines["postprocessed"].append(f"{i},{key},{EAST + metres},{NORTH + 3 * math.sin(metres)},{i % 2 == 0}")
+                lines["raw"].append(f"{i},{key},0,0,{i % 6 == 5}")
+                lines["subtask_index"].append(f"{i},{key},{i % 7 != 6},{i % 2 == 0}")
+            for file, text in lines.items():
+                (folder / "train_val" / city / role / f"{file}.csv").write_text("\n".join(text) + "\n")
+    return folder
+
+
+def msls_tables(root, subtask):
+    """What counts, read by loops: of each role ``(city, key, east, north)``."""
+    found = {}
+    for role in ("query", "database"):
+        found[role] = []
+        for city in CITIES:
+            rows = {}
+            for file in ("postprocessed", "raw", "subtask_index"):
+                with (root / "train_val" / city / role / f"{file}.csv").open() as lines:
+                    for row in csv.DictReader(lines):
+                        rows.setdefault(row["key"], {}).update(row)
+            found[role] += [
+                (city, key, float(row["easting"]), float(row["northing"]))
+                for key, row in rows.items()
+                if row["pano"] == "False" and row[subtask] == "True"
+            ]
+    return found
+
+
+@pytest.mark.parametrize("subtask", ["all", "d2n"])
+def test_msls_is_that_of_loops_over_its_files(streets, tmp_path, subtask):
+    text = f"msls(subtask='{subtask}')"
+    report = pipeline.benchmark(Config(text, str(streets), str(tmp_path), "histogram", rerank=()), lambda line: None)
+    stores = {"query": "queries", "database": "database"}
+    described = {}
+    for role, part in stores.items():
+        place = tmp_path / "features" / "global" / part
+        names = json.loads((place / "manifest.json").read_text())["names"]
+        described[role] = dict(zip((name.split("/")[-1] for name in names), np.load(place / "global.npy"), strict=True))
+    tables = msls_tables(streets, subtask)
+    for role in stores:
+        assert list(described[role]) == [key for _, key, _, _ in tables[role]]
+    recalls, precisions, counted = np.zeros(4), np.zeros(4), 0
+    for city, key, *place in tables["query"]:
+        similar = {d: float(described["query"][key] @ v) for d, v in described["database"].items()}
+        order = sorted(tables["database"], key=lambda row: -similar[row[1]])
+        right = [row[0] == city and math.dist(row[2:], place) <= 25 for row in order]
+        if any(right):
+            counted += 1
+            recalls += [any(right[:k]) for k in (1, 5, 10, 20)]
+            for column, k in enumerate((1, 5, 10, 20)):
+                hits = [sum(right[: i + 1]) / (i + 1) for i in range(min(k, len(right))) if right[i]]
+                precisions[column] += sum(hits) / min(sum(right), k)
+    assert 0 < counted < len(tables["query"]) and 0 < recalls[0] < counted
+    values = report.rows[0].metrics["all"]
+    for column, k in enumerate((1, 5, 10, 20)):
+        assert values[f"R@{k}"] == pytest.approx(100 * recalls[column] / counted, abs=1e-9)
+        assert values[f"mAP@{k}"] == pytest.approx(100 * precisions[column] / counted, abs=1e-9)
+    assert report.settings["queries_without_positives"] == {"all": len(tables["query"]) - counted}
+    assert printed(tmp_path, "mAP@k") == pytest.approx((100 * precisions / counted).tolist(), abs=0.006)
+
+
+def test_msls_of_one_city_and_without_positions(streets, tmp_path):
+    whole, one = (build_benchmark(text, str(streets)) for text in ("msls", "msls(cities='sf')"))
+    assert len(one.database) * 2 == len(whole.database) and one.database[0].name.startswith("sf/database/images/")
+    assert image_key(one.queries[0].name) == "sf-q00"
+    shutil.copytree(streets / "train_val" / "sf", tmp_path / "test" / "miami")
+    for role in ("query", "database"):
+        for file in ("raw", "postprocessed"):
+            (tmp_path / "test" / "miami" / role / f"{file}.csv").unlink()
+    hidden = build_benchmark("msls(cities='miami', labelled=False)", str(tmp_path))
+    assert len(hidden.database) > len(one.database), "panoramas are not told apart"
+    assert not any(len(truth.positives) for truth in hidden.protocols["all"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("msls(cities='paris')", "no folder paris"),
+        ("msls(cities='')", "cities in quotes"),
+        ("msls(subtask='night')", "choices are all, s2w"),
+        ("msls(subtask='s2w')", "expects the columns key,s2w"),
+        ("msls(radius=-1)", "radius above 0"),
+        ("msls(name=1)", "name in quotes"),
+    ],
+)
+def test_msls_ends_in_one_sentence(streets, text, message):
+    with pytest.raises(InputError, match=message):
+        build_benchmark(text, str(streets))
+
+
+def test_msls_with_broken_files(streets, tmp_path):
+    for file, column, value in (("raw", 4, "maybe"), ("postprocessed", 2, "nan"), ("postprocessed", 3, "north")):
+        place = tmp_path / f"{file}{column}"
+        shutil.copytree(streets, place)
+        path = place / "train_val" / "sf" / "query" / f"{file}.csv"
+        lines = path.read_text().splitlines()
+        fields = lines[2].split(",")
+        path.write_text("\n".join([*lines[:2], ",".join([*fields[:column], value, *fields[column + 1 :]]), *lines[3:]]))
+        with pytest.raises(InputError, match=rf"{file}\.csv, line 3"):
+            build_benchmark("msls", str(place))
+    with pytest.raises(InputError, match="queries_dir"):
+        build_benchmark("msls", str(streets), str(streets))

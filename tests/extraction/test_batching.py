@@ -37,7 +37,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model():
     small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.from_preset("delg_small", backbone=small, embedding_dim=16, local_dim=8, attention_channels=8)
+    model = delg.create("delg_small", backbone=small, embedding_dim=16, local_dim=8, attention_channels=8)
     model.inference_model = cache(model.inference_model)
     return model
 

@@ -116,7 +116,7 @@ def test_settings_record_what_matters():
     assert settings["max_image_size"] == 500
     assert settings["max_feature_num"] == 1000
     assert settings["decoder"].startswith("pillow ")
-    assert settings["exif"] == "orientation ignored"
+    assert (settings["exif"], settings["truncated"], settings["crop_border"]) == ("orientation applied", "skip", "cut")
     assert {"opencv", "resize", "package_version"} <= settings.keys()
 
 

@@ -132,7 +132,7 @@ def test_an_extractor_takes_it_or_says_so():
 
 @pytest.mark.slow
 def test_a_model_projects_each_scale_and_its_local_descriptors():
-    model = delg.from_preset("delg_small", num_classes=None, seed=0)
+    model = delg.create("delg_small", num_classes=None, seed=0)
     image, random = picture(72, 96), np.random.default_rng(0)
 
     def extractor(*scales):

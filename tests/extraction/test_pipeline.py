@@ -93,14 +93,10 @@ def test_a_run_that_failed_continues_with_what_is_missing(tmp_path):
         write_picture(tmp_path / "photos" / f"{i:03d}.png", 8, 8, seed=i)
     images = list_images(tmp_path / "photos")
 
-    class Failing(Counting):
-        def __call__(self, image, name, resize_factor=1.0):
-            if name == "100":
-                raise MemoryError
-            return super().__call__(image, name, resize_factor)
-
+    failing = Counting()
+    failing.fails_at = "100"
     with pytest.raises(MemoryError):
-        run(Failing(), images, tmp_path / "part")
+        run(failing, images, tmp_path / "part")
     with pytest.raises(InputError, match="not finished"):
         FeatureStore.open(tmp_path / "part")
     extractor = Counting()

@@ -124,6 +124,6 @@ def fill_by_rule(model: keras.Model, salt: str = "") -> None:
 @pytest.fixture(scope="session", params=[True, False], ids=["strides1", "strides0"])
 def released(request: pytest.FixtureRequest, salt: str) -> tuple[str, "delg.Delg"]:
     """The prefix of the golden fields and the R50 model with the rule's weights."""
-    model = delg.from_preset("delg_r50", num_classes=10, block3_strides=request.param)
+    model = delg.create("delg_r50", num_classes=10, block3_strides=request.param)
     fill_by_rule(model, salt)
     return f"strides{int(request.param)}", model

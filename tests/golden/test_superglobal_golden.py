@@ -16,7 +16,7 @@ from delg.presets import CVNET_EXTRACTION, SUPERGLOBAL_EXTRACTION
 from delg.superglobal import Switches, adapted
 from extraction.describing import describe
 from extraction.extractors.delg import DelgExtractor, ExtractionConfig
-from extraction.images import ImageRef, load_image
+from extraction.images import ImageRef, Reading, load_image
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid
 from tests.golden import rule
@@ -61,7 +61,7 @@ def golden(request) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def model(salt):
-    made = delg.from_preset("superglobal_r50")
+    made = delg.create("superglobal_r50")
     for variable in made.weights:
         drawn = rule.weight(torch_name(variable.path), torch_shape(tuple(variable.shape)), salt)
         variable.assign(drawn.transpose(2, 3, 1, 0) if drawn.ndim == 4 else drawn.T)
@@ -233,7 +233,7 @@ def test_query_crop(golden, model, superglobal, measured, tmp_path):
     assert golden["query_crop/bbx"].tolist() == box
     Image.fromarray(rule.synthetic_image(seed, height, width)).save(tmp_path / "photo.png")
     query = ImageRef("query", str(tmp_path / "photo.png"), tuple(box))
-    crop = nchw(model.normalize(load_image(query, "truncate")[0][None]))
+    crop = nchw(model.normalize(load_image(query, Reading("ignore", crop_rule="truncate"))[0][None]))
     assert tuple(golden["query_crop/tensor_shape"])[-3:] == crop.shape[1:]
     key = "query_crop/tensor/sample"
     measured("SuperGlobal: network input", largest_difference(rule.sample(crop, key), golden[key]), 1e-6)

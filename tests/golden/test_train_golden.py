@@ -86,7 +86,7 @@ def config(meta) -> StepConfig:
 
 @pytest.fixture(scope="module")
 def model(meta, salt) -> "delg.Delg":
-    made = delg.from_preset("delg_r50", num_classes=meta["num_classes"], block3_strides=True)
+    made = delg.create("delg_r50", num_classes=meta["num_classes"], block3_strides=True)
     fill_by_rule(made, salt)
     return made
 
@@ -187,23 +187,16 @@ class WideGeM(GeM):
 
 
 @pytest.fixture
-def wide_model(meta, salt) -> Iterator["delg.Delg"]:
+def wide_model(meta, salt) -> "delg.Delg":
     """The model in float64; the parts that are float32 under every policy are replaced."""
-    old = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        made = delg.from_preset("delg_r50", block3_strides=True)
-        made.pooling = WideGeM(made.pooling.p, made.pooling.epsilon, name="pooling")
-        made.classifier = ArcFace(meta["num_classes"], 0.1, 45.25, dtype="float64", name="classifier")
-        made.classifier.build((None, made.embedding_dim))
-        made.attention_classifier = keras.layers.Dense(meta["num_classes"], name="att_fc")
-        made.attention_classifier.build((None, 1024))
-        fill_by_rule(made, salt)
-        yield made
-    finally:
-        keras.config.set_floatx(old[0])
-        keras.config.set_dtype_policy(old[1])
+    made = delg.create("delg_r50", block3_strides=True, dtype="float64")
+    made.pooling = WideGeM(made.pooling.p, made.pooling.epsilon, dtype="float64", name="pooling")
+    made.classifier = ArcFace(meta["num_classes"], 0.1, 45.25, dtype="float64", name="classifier")
+    made.classifier.build((None, made.embedding_dim))
+    made.attention_classifier = keras.layers.Dense(meta["num_classes"], dtype="float64", name="att_fc")
+    made.attention_classifier.build((None, 1024))
+    fill_by_rule(made, salt)
+    return made
 
 
 @pytest.mark.slow

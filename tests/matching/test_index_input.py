@@ -14,6 +14,16 @@ from tests.matching.helpers import unit
 from tests.matching.index_helpers import THOROUGH, Store, built, clustered, queries, ranked, store  # noqa: F401
 
 
+def test_an_index_of_other_code_is_not_taken_for_the_same(store, tmp_path, monkeypatch):
+    place = tmp_path / "index"
+    build_index(store, place)
+    before = (place / "manifest.json").read_bytes()
+    monkeypatch.setattr("matching.indexes.saved.source_sha256", lambda *makers: "0" * 64)
+    with pytest.raises(InputError, match="other code"):
+        build_index(store, place)
+    assert (place / "manifest.json").read_bytes() == before and len(open_index(place)) == len(store.names)
+
+
 def test_what_lies_there_is_not_overwritten(store, tmp_path):
     place = tmp_path / "index"
     build_index(store, place)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
@@ -53,6 +54,18 @@ def delg(place, *arguments):
         text=True,
         check=False,
     )
+
+
+def test_match_obeys_the_orientation_unless_asked_otherwise(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(1)).save(tmp_path / "stored.png", exif=exif)
+    for policy, size in (("apply", (240, 320)), ("ignore", (320, 240))):
+        flag = [] if policy == "apply" else [f"--exif={policy}"]
+        done = delg(tmp_path, "match", "stored.png", "stored.png", f"--model={MODEL}", "--output=m.png", *flag)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / "m.png") as drawn:
+            assert drawn.size == (2 * size[0] + 8, size[1])
 
 
 def refused(done, *words):

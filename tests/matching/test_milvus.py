@@ -29,7 +29,7 @@ def address(request, tmp_path_factory):
     needed = ("pymilvus", "milvus_lite" if request.param == "embedded" else "milvus")
     missing = [name for name in needed if not INSTALLED[name]]
     if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (pip install 'delg[milvus]'; the server: pip install milvus)")
+        pytest.skip(f"not installed: {', '.join(missing)} (pip install '.[milvus]'; the server: pip install milvus)")
     folder = tmp_path_factory.mktemp("milvus")
     if request.param == "embedded":
         yield str(folder / "new" / "index.db")
@@ -164,7 +164,7 @@ def test_bad_input_is_named(address, store, queries):
         (store, "exact", "Unknown index in Milvus 'exact'; the choices are milvus"),
         (store, "milvus(index_type=3)", "index_type to be a text"),
         (store, "milvus(params=3)", "params of the form"),
-        (Store(store.global_descriptors, names=["x" * 1025] * 600), None, "names of at most 1024 bytes"),
+        (Store(store.global_descriptors, names=["x" * 1025] * 600), None, "names and paths of at most 1024 bytes"),
     ):
         with pytest.raises(InputError, match=message):
             build_index(other, f"{address}#bad", text)
@@ -208,5 +208,5 @@ def test_addresses():
 
 @pytest.mark.skipif(INSTALLED["pymilvus"], reason="the extra is installed")
 def test_without_the_extra_its_name_is_said(store):
-    with pytest.raises(InputError, match=r"needs the extra 'milvus': pip install 'delg\[milvus\]'"):
+    with pytest.raises(InputError, match=r"needs the extra 'milvus': pip install '.*\[milvus\]'"):
         build_index(store, "http://localhost:1")

@@ -87,10 +87,10 @@ def test_a_wrong_field_ends_in_one_sentence(tmp_path, text, why):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "config.pbtxt").write_bytes(b"\xff\xfe")
-    for path in (tmp_path / "none.pbtxt", tmp_path / "config.pbtxt"):
-        with pytest.raises(InputError, match="cannot be read as UTF-8 text"):
-            configs.read_delf_config(path)
+    (tmp_path / "config.pbtxt").write_bytes(b"max_image_size: 9\n# caf\xe9")
+    for name in ("none.pbtxt", r"config\.pbtxt, line 2"):
+        with pytest.raises(InputError, match=name):
+            configs.read_delf_config(tmp_path / name.partition(",")[0].replace("\\", ""))
 
 
 RELEASED = {
@@ -107,7 +107,7 @@ RELEASED = {
     "codebook_path=5 num_assignments=6 use_regional_aggregation=7 alpha=8 tau=9 feature_batch_size=10",
     "DelfPcaParameters": "mean_path=1 projection_matrix_path=2 pca_dim=3 use_whitening=4 pca_variances_path=5",
     "DelfLocalFeatureConfig": "use_pca=1 layer_name=2 iou_threshold=3 max_feature_num=4 score_threshold=5 "
-    "pca_parameters=6",
+    "pca_parameters=6 use_resized_coordinates=7",
     "DelfGlobalFeatureConfig": "use_pca=1 pca_parameters=2 image_scales_ind=3",
     "DelfConfig": "model_path=1 image_scales=2 delf_local_config=3 max_image_size=4 min_image_size=5 "
     "use_square_images=6 use_local_features=7 use_global_features=8 delf_global_config=9 is_tf2_exported=10",

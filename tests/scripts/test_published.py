@@ -113,7 +113,7 @@ def test_converted_weights_get_their_table(server, tmp_path):  # noqa: F811
     entries = [{"name": name, "urls": [f"{server.url}/{name}"]} for name in names]
     write_json(tmp_path / "own.json", {"rparis6k": truth, model: [entries[0], entries[1] | {"convert": "model"}]})
     tiny = {"backbone": "resnet_small(depths=(1,1,1,1), widths=(8,12,16,24))", "embedding_dim": 16}
-    made = delg.from_preset("delg_small", seed=3, extraction=RELEASED_EXTRACTION, **tiny)
+    made = delg.create("delg_small", seed=3, extraction=RELEASED_EXTRACTION, **tiny)
     delg.save(made, tmp_path / "made")
     server.files |= {name: (tmp_path / "made" / name).read_bytes() for name in names}
     done = run(tmp_path, "rparis6k", model, "--catalogue", "own.json")
@@ -139,7 +139,7 @@ def test_converted_weights_get_their_table(server, tmp_path):  # noqa: F811
             ["roxford5k+r1m", "superglobal_r101"],
             "No photos of roxford5k+r1m are known to delg-fetch, which has those of",
         ),
-        (["roxford5k", "delg_r50_gldv1", "--catalogue=none.json"], "none.json cannot be read as JSON"),
+        (["roxford5k", "delg_r50_gldv1", "--catalogue=none.json"], "none.json cannot be read"),
         (["roxford5k", "delg_r50_gldv1", "--offline"], "is not there, and --offline asks no server"),
     ],
 )

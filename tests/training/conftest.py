@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import delg
 from tests.training.pictures import write_folders
+from tests.training.tiny import tiny_model
 from training.records.shards import RecordsConfig, write_records
 from training.records.sources import from_folders
 
@@ -16,6 +18,14 @@ def records_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = from_folders(write_folders(root / "images", classes=8, images=5))
     write_records(source, root / "records", RecordsConfig(validation_split_size=0.2, num_shards=2), workers=2)
     return root / "records"
+
+
+@pytest.fixture(scope="session")
+def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny model, to begin a training of the command with."""
+    folder = tmp_path_factory.mktemp("start")
+    delg.save(tiny_model(), folder)
+    return folder
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ python -m tests.training.replicas CHOICE RECORDS OUTPUT, CHOICE as of --distribu
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -50,13 +49,11 @@ def train(strategy, records_dir: str, output: Path, name: str) -> None:
     one after the other.
     """
     floatx, sampled, own = name.partition("_")[0], RUNS[name], name.endswith("own")
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(floatx)
     records = open_records(f"{records_dir}/train*")
     config = InputConfig(BATCH, SIZE, Augmentation(), threads=1)
     cache, share = load_cache(records, config), share_of(strategy, BATCH)
     with strategy.scope():
-        model = tiny_model() if sampled is None else _many_classes()
+        model = tiny_model(dtype=floatx) if sampled is None else _many_classes(floatx)
         optimizer = build_optimizer("sgd(momentum=0.9, weight_decay=1e-4)")
     settings = TrainerConfig(
         STEPS,
@@ -101,10 +98,10 @@ def first_half_statistics(trainer: Trainer) -> dict[str, np.ndarray]:
     return kept
 
 
-def _many_classes() -> "delg.Delg":
+def _many_classes(dtype: str) -> "delg.Delg":
     """Twenty classes, of which the records have eight, so that a sample is less than all."""
-    chosen = {"sampled_classifier": True, "classifier": "curricularface"}
-    return delg.from_preset("delg_small", num_classes=20, seed=0, **OVERRIDES | chosen)
+    chosen = {"sampled_classifier": True, "classifier": "curricularface", "dtype": dtype}
+    return delg.create("delg_small", num_classes=20, seed=0, **OVERRIDES | chosen)
 
 
 def stop(strategy, output: Path) -> None:

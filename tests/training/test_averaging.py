@@ -61,7 +61,7 @@ def test_an_average_by_hand():
 
 
 def trainer(logdir, max_iters: int, average: AverageConfig | None, **settings) -> Trainer:
-    config = TrainerConfig(max_iters=max_iters, step=step_config(BATCH), average=average, **settings)
+    config = TrainerConfig(max_iters, step_config(BATCH), average=average, save_seconds=1e9, **settings)
     schedule = build_schedule("linear", 0.003, max_iters)
     return Trainer(tiny_model(), build_optimizer("sgd(momentum=0.9)"), schedule, config, logdir, log=lambda line: None)
 
@@ -154,7 +154,7 @@ def test_of_sampled_classifiers_the_class_vectors_are_averaged_too(tmp_path, bat
     config = TrainerConfig(3, step_config(BATCH), average=AverageConfig(0.8), sampled_classes=BATCH, save_seconds=1e9)
 
     def made() -> Trainer:
-        model = delg.from_preset("delg_small", num_classes=40, seed=0, **OVERRIDES | {"sampled_classifier": True})
+        model = delg.create("delg_small", num_classes=40, seed=0, **OVERRIDES | {"sampled_classifier": True})
         schedule = build_schedule("linear", 0.05, 3)
         return Trainer(model, build_optimizer("sgd"), schedule, config, tmp_path, log=lambda line: None)
 

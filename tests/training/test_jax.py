@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from keras import ops
 
 import delg
 from delg.common.errors import InputError
+from tests import processes
+from tests.processes import ROOT, free_ports
 from tests.training import five_steps
-from tests.training.backends.test_tensorflow_distribution import finish, free_ports
-from tests.training.test_resume import ROOT, curves, killed_at, start
+from tests.training.backends.test_tensorflow_distribution import finish
+from tests.training.test_resume import command, curves
 from training.job import run
 from training.options import TrainOptions
 
@@ -83,13 +86,13 @@ def test_one_device_two_devices_two_workers_and_tensorflow_train_alike(tmp_path,
 
 
 @pytest.mark.slow
-def test_the_command_on_two_machines_gives_what_it_gives_on_one(tmp_path, records_dir, jax_environment):
+def test_the_command_on_two_machines_gives_what_it_gives_on_one(tmp_path, records_dir, tiny_start, jax_environment):
     def arguments(logdir: Path) -> list[str]:
         return [
             "-m", "delg", "train", f"--train_file_pattern={records_dir}/train*", f"--logdir={logdir}",
-            f"--validation_file_pattern={records_dir}/validation*", "--preset=delg_small", "--image_size=32",
-            "--batch_size=4", "--max_iters=4", "--report_interval=1", "--initial_lr=0.005", "--whitening_init=pca",
-            "--moving_average_decay=0.5", "--delg_embedding_layer_dim=16", "--optimizer=sgd(momentum=0.9)",
+            f"--validation_file_pattern={records_dir}/validation*", f"--init_model={tiny_start}", "--image_size=32",
+            "--batch_size=16", "--max_iters=4", "--report_interval=1", "--initial_lr=0.005", "--whitening_init=pca",
+            "--moving_average_decay=0.5", "--optimizer=sgd(momentum=0.9)",
         ]  # fmt: skip
 
     alone = ran(*arguments(tmp_path / "one"), **jax_environment)
@@ -105,23 +108,21 @@ def test_the_command_on_two_machines_gives_what_it_gives_on_one(tmp_path, record
 
 
 @pytest.mark.slow
-def test_killed_and_continued_it_is_the_uninterrupted_run(tmp_path, records_dir, monkeypatch, jax_environment):
-    for name, value in jax_environment.items():
-        monkeypatch.setenv(name, value)
-    killed_at(records_dir, tmp_path / "killed", 17)
-    with start(records_dir, tmp_path / "killed") as last:
-        out, _ = last.communicate(timeout=200)
-    assert last.returncode == 0 and 13 < int(out.split("continuing from step ")[1].split()[0]) <= 17
-    with start(records_dir, tmp_path / "whole") as whole:
-        assert whole.communicate(timeout=200) and whole.returncode == 0
+def test_killed_and_continued_it_is_the_uninterrupted_run(tmp_path, records_dir, tiny_start, jax_environment):
+    whole, killed = (command(records_dir, tmp_path / name, tiny_start) for name in ("whole", "killed"))
+    done = ran("-m", "tests.processes", "step 17/", *killed, **jax_environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    done = ran("-m", "delg", *killed, **jax_environment)
+    assert done.returncode == 0 and "continuing from step 15\n" in done.stdout, done.stderr
+    done = ran("-m", "delg", *whole, **jax_environment)
+    assert done.returncode == 0, done.stderr
     expected = curves(tmp_path / "whole")
     assert len(expected) > 200 and curves(tmp_path / "killed") == expected
     ours, theirs = (delg.load(tmp_path / name / "model") for name in ("killed", "whole"))  # on TensorFlow
     for a, b in zip(ours.weights, theirs.weights):
         assert np.array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b)), a.path
-    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    with start(records_dir, tmp_path / "killed") as other:
-        assert other.wait(timeout=100) != 0
+    other = processes.run(*killed)
+    assert other.returncode == 1 and "backend: 'jax' there" in other.stderr
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_what_jax_cannot_do_is_refused(tmp_path, records_dir, monkeypatch, setti
 def test_an_absent_jax_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"run: pip install 'delg\[jax\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[jax\]'"):
         run(TrainOptions("records/train*", logdir=str(tmp_path)))
 
 

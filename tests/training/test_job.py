@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from keras import ops
 
 import delg
 from delg.common.errors import InputError
+from tests import processes
 from tests.training.pictures import write_folders
 from tests.training.tiny import tiny_model
 from training.assembly import check_model
@@ -232,27 +232,22 @@ def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path):
         "train", f"--train_file_pattern={tmp_path}/records/train*", f"--logdir={tmp_path}/run",
         f"--validation_file_pattern={tmp_path}/records/validation*", "--preset=delg_small", "--image_size=32",
         "--batch_size=8", "--max_iters=120", "--save_interval=10", "--report_interval=50", "--optimizer=adamw",
-        "--initial_lr=0.001", "--delg_embedding_layer_dim=32",
+        "--initial_lr=0.001", "--delg_embedding_layer_dim=32", "--save_seconds=1e6",
     )  # fmt: skip
-    with subprocess.Popen(command(*train), env=environment(), stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 240
-        while not (tmp_path / "run" / "checkpoints" / "checkpoint").exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    killed = processes.run(*train, killed="step 50/")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "run" / "model").exists()
     again = finished(*train)
     assert again.returncode == 0, again.stderr
-    start = int(again.stdout.split("continuing from step ")[1].split()[0])
-    assert 10 <= start < 120 and start % 10 == 0
+    assert "continuing from step 40\n" in again.stdout, "a line comes before its step's checkpoint"
     assert "step 120/120" in again.stdout and "validation at step 120" in again.stdout
     model = delg.load(tmp_path / "run" / "model")
     assert (model.num_classes, model.embedding_dim) == (3, 32)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    third = finished(*train)
+    third = processes.run(*train)
     assert third.returncode == 0 and "already complete" in third.stdout
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    other = finished(*train, "--seed=1")
+    other = processes.run(*train, "--seed=1")
     assert other.returncode != 0 and "seed: 0 there, 1 now" in other.stderr and "Traceback" not in other.stderr
 
 

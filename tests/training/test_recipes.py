@@ -1,7 +1,5 @@
 """Recipes: every one of ours is accepted, flags go before them, and mistakes are told; training from other weights."""
 
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from pkgutil import iter_modules
@@ -13,6 +11,8 @@ from keras import ops
 import delg
 import training.configs
 from delg.common.errors import InputError
+from evaluation.data.catalogue import CATALOGUE
+from tests import processes
 from tests.training.tiny import tiny_model
 from training.input.augment import build_augmentation
 from training.job import augmentation_text, model_overrides, run
@@ -28,7 +28,9 @@ NAMES = [module.name for module in iter_modules(training.configs.__path__)]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_is_made_of_options_that_can_be_used(name):
-    config = read_recipe(name)
+    recipe = read_recipe(name)
+    config = recipe.options
+    assert recipe.pretrained, "all four begin with weights that were trained before"
     assert set(config) <= {field.name for field in fields(TrainOptions)}
     options = TrainOptions(**config)
     model_overrides(options)
@@ -40,22 +42,15 @@ def test_every_recipe_is_made_of_options_that_can_be_used(name):
         assert part in text, part
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "delg", "train", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command_takes_a_recipe_and_flags_go_before_it(tmp_path, records_dir):
     recipe = tmp_path / "mine.py"
     recipe.write_text("CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 2, 'batch_size': 4}\n")
-    told = command(
-        f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run", "--max_iters=3"
-    )
+    given = f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run"
+    told = processes.run("train", *given, "--max_iters=3")
     assert told.returncode == 0, told.stderr
     assert "step 3/3" in told.stdout and delg.load(tmp_path / "run" / "model").config["backbone"] == "resnet_small"
     recipe.write_text("CONFIG = {'batch_size': 0}\n")
-    told = command(f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
+    told = processes.run("train", f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
     assert told.returncode != 0 and "batch_size=0" in told.stderr and "Traceback" not in told.stderr
 
 
@@ -100,3 +95,30 @@ def test_weights_that_do_not_fit_are_named(tmp_path, records_dir):
                 init_model=str(tmp_path / "no"),
             )
         )
+
+
+def test_a_recipe_without_its_pretrained_weights_is_refused(tmp_path, records_dir):
+    recipe = tmp_path / "mine.py"
+    text = "CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 1, 'batch_size': 4}\n"
+    recipe.write_text(f"{text}PRETRAINED = 'the shelf has them'\n")
+    data = (f"--config={recipe}", f"--train_file_pattern={records_dir}/train*")
+    told = processes.run("train", *data, f"--logdir={tmp_path}/run")
+    assert told.returncode == 1 and told.stderr.count("\n") == 1, told.stderr
+    assert "--imagenet_checkpoint" in told.stderr and "the shelf has them" in told.stderr
+    assert not (tmp_path / "run").exists()
+    told = processes.run("train", *data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=")
+    assert told.returncode == 0 and "random of seed 0" in told.stdout, told.stderr
+    delg.save(tiny_model(), tmp_path / "start")
+    told = processes.run("train", *data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
+    assert told.returncode == 0 and f"those of {tmp_path}/start" in told.stdout, told.stderr
+    told = processes.run("train", *data, f"--logdir={tmp_path}/no", f"--init_model={tmp_path}/start", "--preset=delg_squeezenet")
+    assert told.returncode == 1 and "squeezenet" in told.stderr and "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_file_that_a_recipe_names_is_in_the_catalogue(name):
+    told = processes.run("train", f"--config={name}", "--train_file_pattern=x", "--logdir=y")
+    assert told.returncode == 1 and "Traceback" not in told.stderr
+    named = [Path(word).name for word in told.stderr.replace(",", " ").split() if word.endswith(".h5")]
+    known = [file.name for key in CATALOGUE if f"delg-fetch {key} " in told.stderr for file in CATALOGUE[key]]
+    assert named == known and (known or name == "finetune_r50")

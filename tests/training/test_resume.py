@@ -1,10 +1,7 @@
 """A training that is killed at random steps and continued is, bit for bit, the training that was not."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +10,20 @@ import tensorflow as tf
 from keras import ops
 
 import delg
+from tests.processes import Started
 
-ROOT = Path(__file__).parents[2]
 STEPS, KILLS = 40, 3
 
 
-def command(records_dir: Path, logdir: Path) -> list[str]:
+def command(records_dir: Path, logdir: Path, start: Path) -> list[str]:
     return [
-        sys.executable, "-m", "delg", "train", f"--train_file_pattern={records_dir}/train*", f"--logdir={logdir}",
-        "--preset=delg_small", "--image_size=32", "--batch_size=6", f"--max_iters={STEPS}", "--report_interval=1",
+        "train", f"--train_file_pattern={records_dir}/train*", f"--logdir={logdir}",
+        f"--init_model={start}", "--image_size=32", "--batch_size=6", f"--max_iters={STEPS}", "--report_interval=1",
         "--save_interval=3", "--save_seconds=1e6", "--optimizer=sgd(momentum=0.9, weight_decay=1e-4)",
         "--deterministic", "--initial_lr=0.02", "--schedule=cosine(warmup=5)",
         "--augment=crop, flip, color_jitter, random_erasing", "--cache=false", "--shuffle_buffer=7",
-        "--moving_average_decay=0.9", "--delg_embedding_layer_dim=32",
+        "--moving_average_decay=0.9",
     ]  # fmt: skip
-
-
-def start(records_dir: Path, logdir: Path) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(command(records_dir, logdir), env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def killed_at(records_dir: Path, logdir: Path, step: int) -> None:
-    with start(records_dir, logdir) as process:
-        for line in process.stdout:
-            if line.startswith(f"step {step}/"):
-                process.send_signal(signal.SIGKILL)
-                break
-        else:
-            raise AssertionError(f"the training ended before step {step}")
 
 
 def curves(logdir: Path) -> dict[tuple[str, int], set[float]]:
@@ -60,18 +42,17 @@ def curves(logdir: Path) -> dict[tuple[str, int], set[float]]:
 
 
 @pytest.mark.slow
-def test_killed_at_three_random_steps_the_losses_are_those_of_an_uninterrupted_run(tmp_path, records_dir):
-    whole = start(records_dir, tmp_path / "whole")
+def test_killed_at_three_random_steps_the_losses_are_those_of_an_uninterrupted_run(tmp_path, records_dir, tiny_start):
+    whole, killed = (command(records_dir, tmp_path / name, tiny_start) for name in ("whole", "killed"))
+    uninterrupted = Started(*whole)
     points = sorted(random.Random().sample(range(4, STEPS - 1), KILLS))
     print("killed at", points)
     for point in points:
-        killed_at(records_dir, tmp_path / "killed", point)
-    with start(records_dir, tmp_path / "killed") as last:
-        out, _ = last.communicate(timeout=200)
-    assert last.returncode == 0
-    resumed = int(out.split("continuing from step ")[1].split()[0])
-    assert resumed % 3 == 0 and points[-1] - 4 < resumed <= points[-1], "a line comes before its step's checkpoint"
-    assert whole.communicate(timeout=200) and whole.returncode == 0
+        assert Started(*killed, killed=f"step {point}/").finished().returncode == -signal.SIGKILL
+    last = Started(*killed).finished()
+    assert last.returncode == 0, last.stderr
+    assert int(last.stdout.split("continuing from step ")[1].split()[0]) == (points[-1] - 1) // 3 * 3
+    assert uninterrupted.finished().returncode == 0
     expected, got = curves(tmp_path / "whole"), curves(tmp_path / "killed")
     losses = {step for tag, step in expected if tag == "loss/total"}
     assert (

@@ -9,7 +9,7 @@ from delg.common.errors import InputError
 from tests.training.backends.test_tensorflow_step import IMAGES, LABELS, numbers
 from tests.training.test_trainer import batches, trainer  # noqa: F401
 from tests.training.tiny import SIZE, step_config, tiny_model
-from training.assembly import precision
+from training.assembly import policy
 from training.backends.tensorflow_step import TrainStep
 from training.computation import METRICS, forward, trained
 from training.job import run
@@ -91,14 +91,12 @@ def test_the_loop_thaws_the_backbone_after_its_steps(tmp_path, batches):  # noqa
 
 
 def test_mixed_precision_keeps_weights_and_losses_in_float32():
-    exact, mixed = tiny_model(), None
-    with precision(True):
-        mixed = tiny_model()
-        assert mixed.backbone.get_layer("conv1").compute_dtype == "bfloat16"
-        results = [
-            dict(zip(METRICS, numbers(made(model, batch_size=4)(IMAGES, LABELS, 0.01).metrics).tolist()))
-            for model in (exact, mixed)
-        ]
+    exact, mixed = tiny_model(), tiny_model(dtype=policy(True))
+    assert mixed.backbone.get_layer("conv1").compute_dtype == "bfloat16"
+    results = [
+        dict(zip(METRICS, numbers(made(model, batch_size=4)(IMAGES, LABELS, 0.01).metrics).tolist()))
+        for model in (exact, mixed)
+    ]
     assert keras.config.dtype_policy().name == "float32"
     assert {v.dtype for v in mixed.weights} == {"float32"}
     for name in ("loss", "desc", "attn"):

@@ -26,7 +26,9 @@ BATCH = 16
 
 
 def trainer(logdir: Path, max_iters: int, lr: float = 0.003, optimizer: str = "adamw", **settings) -> Trainer:
-    config = TrainerConfig(max_iters=max_iters, step=step_config(BATCH), **{"save_interval": 10_000, **settings})
+    config = TrainerConfig(
+        max_iters=max_iters, step=step_config(BATCH), **{"save_interval": 10_000, "save_seconds": 1e9, **settings}
+    )
     lines: list[str] = []
     made = Trainer(
         tiny_model(),

@@ -14,7 +14,7 @@ OVERRIDES = {
 
 
 def tiny_model(seed: int = 0, **overrides) -> "delg.Delg":
-    return delg.from_preset("delg_small", num_classes=8, seed=seed, **OVERRIDES | overrides)
+    return delg.create("delg_small", num_classes=8, seed=seed, **OVERRIDES | overrides)
 
 
 def step_config(batch_size: int = 16, **settings) -> StepConfig:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from delg.commands import chosen_backend
 from delg.common.errors import InputError
+from delg.common.extras import needs_extra
 from training.options import TrainOptions
 
 Strategy = Any  # tf.distribute.Strategy or training.backends.jax_distribution.Devices
@@ -72,7 +73,7 @@ def check_backend(options: TrainOptions) -> None:
             f"Training needs the TensorFlow or the JAX backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
         )
     if backend == "jax" and not importlib.util.find_spec("jax"):
-        raise InputError("KERAS_BACKEND=jax needs packages that are missing; run: pip install 'delg[jax]'")
+        raise needs_extra("KERAS_BACKEND=jax", "jax")
     for name in TENSORFLOW_ONLY if backend != "tensorflow" else ():
         if getattr(options, name) != getattr(TrainOptions(), name):
             raise InputError(

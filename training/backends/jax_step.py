@@ -68,7 +68,7 @@ class TrainStep:
           frozen: leave the backbone as it is.
         """
         values = [variable.value for variable in self._variables]
-        values, told = self._compiled[frozen](values, images, labels, rate, summarize)
+        values, told = self._compiled[frozen](values, images, labels, np.float32(rate), summarize)
         for variable, value in zip(self._variables, values):
             variable.assign(value)
         return StepResult(*told)

@@ -2,9 +2,10 @@ r"""ResNet-50 on Google Landmarks v2 clean, 1,580,470 images of 81,313 classes: 
 
 delg-records --images_dir=gldv2/train --train_clean_csv_path=gldv2/train_clean.csv --output_dir=records \
   --generate_train_validation_splits
+delg-fetch resnet50_imagenet --output_dir=weights
 delg-train --config=delg_r50_gldv2clean --train_file_pattern='records/train*' --logdir=run \
   --validation_file_pattern='records/validation*' \
-  --imagenet_checkpoint=resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5
+  --imagenet_checkpoint=weights/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5
 
 Hardware and hours: not run at this size by this package. The released documents name 8 P100 GPUs for a batch of 256 at
 this rate, 4 for 128 at 0.005, and no hours. Estimated: 1.5 million steps of 256 images at 512 pixels (243 epochs) are
@@ -20,6 +21,10 @@ the attention's classifier (D = 1024); a step adds at most 12 bytes a value, 286
 
 from typing import Any
 
+PRETRAINED = (
+    "delg-fetch resnet50_imagenet --output_dir=weights brings "
+    "weights/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5, of keras.applications"
+)
 CONFIG: dict[str, Any] = {
     "preset": "delg_r50",
     "dataset_version": "gld_v2_clean",

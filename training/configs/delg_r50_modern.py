@@ -1,7 +1,8 @@
 r"""ResNet-50 on any large set with what has come into use since: warm-up, cosine, decay, averaging, bfloat16, sampling.
 
+delg-fetch resnet50_imagenet --output_dir=weights
 delg-train --config=delg_r50_modern --train_file_pattern='records/train*' --logdir=run \
-  --imagenet_checkpoint=resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5
+  --imagenet_checkpoint=weights/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5
 
 Hardware and hours: made for GPUs that compute in bfloat16; not run at full size by this package. Estimated for Google
 Landmarks v2 clean: 400,000 steps of 128 images at 512 pixels (32 epochs) are 6.3e18 floating-point operations, or 1750
@@ -13,6 +14,10 @@ Expected: not measured. Published for the same network and set by the released r
 
 from typing import Any
 
+PRETRAINED = (
+    "delg-fetch resnet50_imagenet --output_dir=weights brings "
+    "weights/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5, of keras.applications"
+)
 CONFIG: dict[str, Any] = {
     "preset": "delg_r50",
     "image_size": 512,

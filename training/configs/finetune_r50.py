@@ -13,6 +13,7 @@ Expected: not measured, it depends on the photos; the best model by the mAP of -
 
 from typing import Any
 
+PRETRAINED = "a model folder of delg-convert or of an earlier training, for --init_model"
 CONFIG: dict[str, Any] = {
     "preset": "delg_r50",
     "image_size": 321,

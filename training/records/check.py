@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from training.records.examples import parse_example
 from training.records.recordset import read_manifest
-from training.records.sources import Source
+from training.records.sources import Source, as_utf8
 
 CHUNK = 256
 
@@ -43,6 +43,7 @@ def problems(folder: str | os.PathLike[str], source: Source | None = None, worke
         for photo in source.photos:
             if photo.id not in seen and photo.id not in skipped:
                 yield f"{photo.path}: in no shard{'' if photo.path.is_file() else ', and there is no such file'}"
+        yield from (f"{path}: in no class's folder" for path in source.strays if as_utf8(path.name) not in skipped)
     yield from (f"{identity}: {count} times in the shards" for identity, count in seen.items() if count > 1)
 
 

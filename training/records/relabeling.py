@@ -4,7 +4,8 @@ import os
 from dataclasses import replace
 
 from delg.common.errors import InputError
-from training.records.sources import Source, csv_rows
+from delg.common.text_files import nfc, rows
+from training.records.sources import Source
 
 
 def relabeled(source: Source, path: str | os.PathLike[str]) -> Source:
@@ -22,15 +23,18 @@ def relabeled(source: Source, path: str | os.PathLike[str]) -> Source:
       InputError: the file cannot be read, its labels are not 0, 1, ..., or a class of the source is not in it.
     """
     names: dict[str, int] = {}
-    for line, row in csv_rows(path, ("new_label", "old_label")):
-        if row["new_label"] != str(len(names)) or row["old_label"] in names:
+    wanted = ("new_label", "old_label")
+    for where, row in rows(path, wanted, filled=wanted):
+        name = nfc(row["old_label"])
+        if row["new_label"] != str(len(names)) or name in names:
             raise InputError(
-                f"{path}, line {line}: expected the new_label {len(names)} and an old_label that was not there before. "
+                f"{where}: expected the new_label {len(names)} and an old_label that was not there before. "
                 f"Received: {row['new_label']},{row['old_label']}"
             )
-        names[row["old_label"]] = len(names)
+        names[name] = len(names)
     unknown = sorted(set(source.class_names) - names.keys())
     if unknown:
         raise InputError(f"{len(unknown)} classes are not in {path}: {', '.join(unknown[:5])}.")
     labels = [names[name] for name in source.class_names]
-    return Source(tuple(replace(photo, label=labels[photo.label]) for photo in source.photos), tuple(names))
+    photos = tuple(replace(photo, label=labels[photo.label]) for photo in source.photos)
+    return replace(source, photos=photos, class_names=tuple(names))

@@ -6,19 +6,21 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, write_json, write_text
 from training.records.examples import write_example
-from training.records.photos import BadImageError, EncodedPhoto, read_photo
+from training.records.photos import EncodedPhoto, read_photo
 from training.records.recordset import FORMAT, MANIFEST
 from training.records.sources import Photo, Source, as_utf8
 from training.records.split import split_and_shuffle
@@ -30,6 +32,7 @@ RELABELING = "relabeling.csv"
 IMAGES_PER_SHARD = 256
 MAX_SHARDS = 128
 CHUNK = 64
+Read = Callable[[Photo], EncodedPhoto | BadImageError]
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,17 @@ class RecordsConfig:
       validation_split_size: fraction of every class that goes to validation; 0 makes no validation shards.
       num_shards: per split (released: 128); None for one per 256 images, at most 128.
       seed: of the split and the shuffles.
+      exif: ``"apply"`` or ``"ignore"`` the orientation tag.
     """
 
     validation_split_size: float = 0.0
     num_shards: int | None = None
     seed: int = 0
+    exif: str = "apply"
+
+    def identity(self) -> dict[str, Any]:
+        """The settings as records of earlier versions knew them, which ignored the tag."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("exif", "ignore")}
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def write_records(source: Source, output_dir: Path, config: RecordsConfig, *, wo
     elif any(output_dir.glob("*-of-*")):
         raise InputError(f"{output_dir} holds shards that this command did not make; choose another --output_dir.")
     write_json(output_dir / PARTS / PLAN, {"fingerprint": fingerprint})
-    parts = _write_missing(_plan(source, config), output_dir, workers)
+    parts = _write_missing(_plan(source, config), output_dir, partial(_read, upright=config.exif == "apply"), workers)
     return _finish(source, config, output_dir, {"fingerprint": fingerprint, "parts": parts})
 
 
@@ -104,7 +113,7 @@ def _plan(source: Source, config: RecordsConfig) -> list[Shard]:
     return shards
 
 
-def _write_missing(shards: Sequence[Shard], output_dir: Path, workers: int) -> dict[str, dict[str, Any]]:
+def _write_missing(shards: Sequence[Shard], output_dir: Path, read: Read, workers: int) -> dict[str, dict[str, Any]]:
     """Writes the shards that have no part file yet; returns the part of every shard."""
     parts, started, written = {}, time.monotonic(), 0
     total = sum(len(shard.photos) for shard in shards)
@@ -116,7 +125,7 @@ def _write_missing(shards: Sequence[Shard], output_dir: Path, workers: int) -> d
             if part_path.is_file() and (output_dir / shard.name).is_file():
                 parts[shard.name] = read_json(part_path)
                 continue
-            part = _write_shard(shard, output_dir, executor)
+            part = _write_shard(shard, output_dir, read, executor)
             write_json(part_path, part)
             parts[shard.name] = part
             written += len(shard.photos)
@@ -125,7 +134,7 @@ def _write_missing(shards: Sequence[Shard], output_dir: Path, workers: int) -> d
     return parts
 
 
-def _write_shard(shard: Shard, output_dir: Path, executor: ThreadPoolExecutor) -> dict[str, Any]:
+def _write_shard(shard: Shard, output_dir: Path, read: Read, executor: ThreadPoolExecutor) -> dict[str, Any]:
     """Writes one shard and returns what the manifest says of it.
 
     Raises:
@@ -133,19 +142,19 @@ def _write_shard(shard: Shard, output_dir: Path, executor: ThreadPoolExecutor) -
     """
     try:
         with atomic_path(output_dir / shard.name) as temporary:
-            return _write_file(shard.photos, temporary, executor)
+            return _write_file(shard.photos, temporary, read, executor)
     except tf.errors.OpError as error:
         raise InputError(f"The shard {output_dir / shard.name} cannot be written: {error.message}.") from error
 
 
-def _write_file(photos: Sequence[Photo], path: Path, executor: ThreadPoolExecutor) -> dict[str, Any]:
+def _write_file(photos: Sequence[Photo], path: Path, read: Read, executor: ThreadPoolExecutor) -> dict[str, Any]:
     """Writes the records of one shard to a file."""
     images, decoded, skipped = 0, 0, []
     labels: dict[int, int] = {}
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for photo, result in _read_all(photos, executor):
+        for photo, result in _read_all(photos, read, executor):
             if isinstance(result, BadImageError):
-                skipped.append({"id": photo.id, "path": as_utf8(str(photo.path)), "reason": str(result)})
+                skipped.append(_left_out(photo.id, photo.path, str(result)))
                 continue
             writer.write(write_example(result, photo.label, photo.id))
             images += 1
@@ -156,18 +165,18 @@ def _write_file(photos: Sequence[Photo], path: Path, executor: ThreadPoolExecuto
 
 
 def _read_all(
-    photos: Sequence[Photo], executor: ThreadPoolExecutor
+    photos: Sequence[Photo], read: Read, executor: ThreadPoolExecutor
 ) -> Iterator[tuple[Photo, EncodedPhoto | BadImageError]]:
     """Reads in parallel, a bounded number at once, in order."""
     for begin in range(0, len(photos), CHUNK):
         chunk = photos[begin : begin + CHUNK]
-        yield from zip(chunk, executor.map(_read, chunk))
+        yield from zip(chunk, executor.map(read, chunk))
 
 
-def _read(photo: Photo) -> EncodedPhoto | BadImageError:
+def _read(photo: Photo, upright: bool) -> EncodedPhoto | BadImageError:
     """Reads a file and decodes the result with the decoder that training uses."""
     try:
-        encoded = read_photo(photo.path)
+        encoded = read_photo(photo.path, upright)
         with tf.device("CPU:0"):
             tf.io.decode_jpeg(encoded.data, channels=3)
     except BadImageError as error:
@@ -180,6 +189,7 @@ def _read(photo: Photo) -> EncodedPhoto | BadImageError:
 def _finish(source: Source, config: RecordsConfig, output_dir: Path, done: dict[str, Any]) -> dict[str, Any]:
     """Writes the label lists and the manifest, and removes the parts."""
     skipped = [entry for part in done["parts"].values() for entry in part.pop("skipped")]
+    skipped += [_left_out(as_utf8(path.name), path, "it lies in no class's folder") for path in source.strays]
     trained: dict[str, int] = {}
     for name, part in done["parts"].items():
         for label, count in part.pop("labels").items():
@@ -213,6 +223,11 @@ def _finish(source: Source, config: RecordsConfig, output_dir: Path, done: dict[
     return manifest
 
 
+def _left_out(identity: str, path: Path, reason: str) -> dict[str, str]:
+    """How the manifest lists an image that is in no shard."""
+    return {"id": identity, "path": as_utf8(str(path)), "reason": reason}
+
+
 def _tidy(output_dir: Path) -> None:
     """Removes the notes of the run and what killed runs left half-written."""
     shutil.rmtree(output_dir / PARTS, ignore_errors=True)
@@ -231,7 +246,7 @@ def _relabeling(class_names: Sequence[str]) -> str:
 
 def _fingerprint(source: Source, config: RecordsConfig) -> str:
     """Identifies ids, labels, sizes of the files, class names and settings; the images' bytes are not read."""
-    digest = hashlib.sha256(json.dumps([asdict(config), source.class_names]).encode())
+    digest = hashlib.sha256(json.dumps([config.identity(), source.class_names]).encode())
     for photo in source.photos:
         digest.update(f"{photo.id}\0{photo.label}\0{_size(photo.path)}\n".encode())
     return digest.hexdigest()[:32]

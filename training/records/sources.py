@@ -4,16 +4,16 @@ Labels are always contiguous, ``0 .. C-1``, in the sorted order of the class nam
 whole number), as in the released ``build_image_dataset.py``.
 """
 
-import csv
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delg.common.errors import InputError
 from delg.common.files import files_below
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from delg.common.image_files import is_image_name
+from delg.common.image_lists import read_labelled, read_landmarks
+from delg.common.text_files import nfc
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,12 @@ class Source:
     Attributes:
       photos: the images, in the order of their source.
       class_names: the name of every class; the position is the label.
+      strays: images that lie in no class's folder; they are listed as skipped.
     """
 
     photos: tuple[Photo, ...]
     class_names: tuple[str, ...]
+    strays: tuple[Path, ...] = ()
 
 
 def from_folders(images_dir: str | os.PathLike[str]) -> Source:
@@ -54,36 +56,34 @@ def from_folders(images_dir: str | os.PathLike[str]) -> Source:
       InputError: the folder is missing, or has no sub-folder with images.
     """
     root = _folder(images_dir)
-    pairs = []
+    pairs, strays = [], []
     for folder in sorted(root.iterdir()):
+        if folder.is_file() and is_image_name(folder.name):
+            strays.append(folder)
         if folder.is_dir() and not folder.name.startswith("."):
             pairs += [(path, folder.name) for path in _images_below(folder, root)]
     if not pairs:
         raise InputError(
-            f"{root} holds no training images: expected one sub-folder per class with images ({', '.join(SUFFIXES)})."
+            f"{root} holds no training images: expected one sub-folder per class with images such as .jpg or .png."
         )
-    return _labelled((path.relative_to(root).as_posix(), path, name) for path, name in pairs)
+    labelled = _labelled((path.relative_to(root).as_posix(), path, name) for path, name in pairs)
+    return replace(labelled, strays=tuple(strays))
 
 
 def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> Source:
-    """Reads a CSV with the columns ``path`` and ``label``.
+    """Reads a CSV with the columns ``path`` and ``label``; see :func:`delg.common.image_lists.read_labelled`.
 
     Args:
       csv_path: the file; further columns are ignored. A label is any text.
       images_dir: the folder that relative paths start from; by default the CSV's own folder.
 
     Raises:
-      InputError: the file, a column or a value is missing, or an image has two labels.
+      InputError: the file, a column or a value is missing, an image has two labels, or a path without suffix can be any
+        of several images.
     """
     root = Path(csv_path).parent if images_dir is None else _folder(images_dir)
-    seen: dict[str, str] = {}
-    for line, row in csv_rows(csv_path, ("path", "label")):
-        if seen.setdefault(row["path"], row["label"]) != row["label"]:
-            raise InputError(
-                f"{csv_path}, line {line}: {row['path']} has the label {row['label']!r} here and "
-                f"{seen[row['path']]!r} before."
-            )
-    return _labelled((path, root / path, label) for path, label in seen.items())
+    listed = read_labelled(csv_path, root, lambda row, where: None)
+    return _labelled((image.path, root / image.path, image.label) for image in listed)
 
 
 def from_gldv2(
@@ -102,18 +102,12 @@ def from_gldv2(
       InputError: a file, a column or a value is missing, or no listed image lies in the folder.
     """
     root = _folder(images_dir)
-    listed: list[tuple[str, str]] = []
-    if train_clean_csv_path is not None:
-        csv_path = train_clean_csv_path
-        for _, row in csv_rows(csv_path, ("landmark_id", "images")):
-            listed += [(image, row["landmark_id"]) for image in row["images"].split()]
-    elif train_csv_path is not None:
-        csv_path = train_csv_path
-        listed = [(row["id"], row["landmark_id"]) for _, row in csv_rows(csv_path, ("id", "landmark_id"))]
-    else:
+    csv_path = train_clean_csv_path or train_csv_path
+    if csv_path is None:
         raise InputError("Google Landmarks v2 needs --train_csv_path or --train_clean_csv_path.")
-    nested = _is_nested(root, (image for image, _ in listed), csv_path)
-    return _labelled((image, gldv2_path(root, image, nested), label) for image, label in listed)
+    listed = read_landmarks(csv_path, clean=train_clean_csv_path is not None)
+    nested = _is_nested(root, listed, csv_path)
+    return _labelled((image, gldv2_path(root, image, nested), label) for image, label in listed.items())
 
 
 def gldv2_path(root: Path, image: str, nested: bool) -> Path:
@@ -136,7 +130,7 @@ def _is_nested(root: Path, images: Iterable[str], csv_path: str | os.PathLike[st
 
 def _labelled(items: Iterable[tuple[str, Path, str]]) -> Source:
     """Turns ``(id, path, class name)`` into photos with contiguous labels."""
-    listed = [(as_utf8(identity), path, as_utf8(name)) for identity, path, name in items]
+    listed = [(as_utf8(identity), path, nfc(as_utf8(name))) for identity, path, name in items]
     names = {name for _, _, name in listed}
     ordered = sorted(names, key=int) if all(map(_is_number, names)) else sorted(names)
     if len(ordered) < 2:
@@ -165,32 +159,3 @@ def _folder(path: str | os.PathLike[str]) -> Path:
 def _images_below(folder: Path, root: Path) -> list[Path]:
     """Image files below a class's folder, sorted; links that lead back, also to the root, are not followed."""
     return sorted(path for path in files_below(folder, above=[root]) if is_image_name(path.name))
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file's name looks like an image's; what a file is shows when it is decoded."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-def csv_rows(csv_path: str | os.PathLike[str], columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV with their line numbers; every asked column is there and filled."""
-    try:
-        with Path(csv_path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = header
-            absent = [name for name in columns if name not in header]
-            if absent:
-                raise InputError(
-                    f"{csv_path} has no column {' and no column '.join(absent)}: expected the header "
-                    f"{','.join(columns)}. Received: {','.join(header) or 'an empty file'}."
-                )
-            for row in reader:
-                values = {name: (row[name] or "").strip() for name in columns}
-                empty = [name for name, value in values.items() if not value]
-                if empty:
-                    raise InputError(f"{csv_path}, line {reader.line_num}: no value for {', '.join(empty)}.")
-                yield reader.line_num, values
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{csv_path} cannot be read as a CSV file: {reason}.") from error

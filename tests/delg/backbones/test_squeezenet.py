@@ -9,6 +9,8 @@ from keras import layers, ops
 
 import delg
 from delg.backbones.squeezenet import squeezenet
+from delg.common.files import sha256
+from evaluation.data.catalogue import CATALOGUE
 from training.pretrained import load_imagenet
 
 WEIGHTS = Path(__file__).parents[4] / "shared" / "weights" / "squeezenet1_1_imagenet_notop.h5"
@@ -56,8 +58,14 @@ def reference(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="the ImageNet weights are not there")
+def test_the_catalogue_knows_the_hash_of_the_weights():
+    (file,) = CATALOGUE["squeezenet_imagenet"]
+    assert sha256(WEIGHTS) == file.sha256
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the ImageNet weights are not there")
 def test_imagenet_weights_give_the_features_of_the_keras_port():
-    model = delg.from_preset("delg_squeezenet", num_classes=3)
+    model = delg.create("delg_squeezenet", num_classes=3)
     load_imagenet(model, WEIGHTS)
     images = np.random.default_rng(0).integers(0, 256, (2, 97, 120, 3)).astype(np.float32)
     ours = array(model.backbone(model.normalize(images))["block4"])
@@ -67,7 +75,7 @@ def test_imagenet_weights_give_the_features_of_the_keras_port():
 
 
 def test_the_model_runs_both_heads_and_is_saved(tmp_path):
-    model = delg.from_preset("delg_squeezenet", num_classes=3)
+    model = delg.create("delg_squeezenet", num_classes=3)
     outputs = model(model.normalize(np.zeros((1, 96, 96, 3), np.float32)))
     assert outputs["global_descriptor"].shape == (1, 256) and outputs["local_descriptors"].shape == (1, 5, 5, 64)
     delg.save(model, tmp_path)

@@ -136,7 +136,7 @@ def test_they_stay_in_float32_under_mixed_precision():
 def test_models_keep_the_choice_and_refuse_a_wrong_one(tmp_path):
     small = {"num_classes": 4, "embedding_dim": 8, "local_dim": 8}
     for text in CASES:
-        model = delg.from_preset("delg_small", classifier=text, sampled_classifier=text == "adacos", **small)
+        model = delg.create("delg_small", classifier=text, sampled_classifier=text == "adacos", **small)
         delg.save(model, tmp_path / "model")
         again = delg.load(tmp_path / "model")
         assert again.get_config() == model.get_config()
@@ -147,6 +147,6 @@ def test_models_keep_the_choice_and_refuse_a_wrong_one(tmp_path):
         ("cosface(radius=1)", "its arguments are margin, scale"),
     ):
         with pytest.raises(InputError, match=message):
-            delg.from_preset("delg_small", classifier=text, **small)
+            delg.create("delg_small", classifier=text, **small)
     with pytest.raises(InputError, match="adacos needs at least three classes"):
-        delg.from_preset("delg_small", classifier="adacos", **small | {"num_classes": 2})
+        delg.create("delg_small", classifier="adacos", **small | {"num_classes": 2})

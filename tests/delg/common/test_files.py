@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,29 @@ def test_json_round_trip_and_broken_file(tmp_path: Path):
 def test_sha256(tmp_path: Path):
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("fill", ["n", "ü", "写"])
+@pytest.mark.parametrize("length", [1, 48, 49, 50, 51, 63, 64, 65, 143, 230, 241, 242, 255])
+def test_every_name_that_a_file_can_have_can_be_written(tmp_path: Path, fill: str, length: int):
+    suffix = ".delg_global" if length > 20 else ""
+    room = length - len(suffix)
+    characters = max(room // len(fill.encode()), 1)
+    name = fill * characters + "n" * (room - characters * len(fill.encode())) + suffix
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+        assert len(os.fsencode(temporary.name)) <= max(len(name.encode()), 64)
+        assert temporary.name.endswith(suffix) and temporary.name.startswith(".")
+        temporary.name.encode()  # no part of a character is left
+    assert [p.name for p in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "whole"
+    for _ in range(2):  # a directory, and one that it replaces
+        with atomic_path(tmp_path / "d" / name) as temporary:
+            temporary.mkdir()
+    assert [p.name for p in (tmp_path / "d").iterdir()] == [name]
+    stray = atomic_path(tmp_path / name).__enter__()
+    stray.touch()
+    remove_leftovers(tmp_path, f"*{suffix}")
+    assert not stray.exists() and (tmp_path / name).is_file()
 
 
 def test_check_writable_makes_the_folder_or_says_why(tmp_path: Path):

@@ -53,7 +53,7 @@ def test_the_pytorch_head_by_hand():
 
 
 def test_a_model_with_the_pytorch_head():
-    model = delg.from_preset("delg_pytorch_r50", **BACKBONE, attention_channels=12, num_classes=5)
+    model = delg.create("delg_pytorch_r50", **BACKBONE, attention_channels=12, num_classes=5)
     out = model(IMAGES)
     assert model.local_dim == out["local_descriptors"].shape[-1] == 12
     assert array(model.attention_logits(out["attention_pooled"])).shape == (2, 5)
@@ -65,7 +65,7 @@ def test_a_model_with_the_pytorch_head():
 def test_the_pytorch_head_sends_no_gradient_to_the_backbone():
     import tensorflow as tf
 
-    model = delg.from_preset("delg_pytorch_r50", **BACKBONE, attention_channels=12, num_classes=5)
+    model = delg.create("delg_pytorch_r50", **BACKBONE, attention_channels=12, num_classes=5)
     with tf.GradientTape(persistent=True) as tape:
         loss = tf.reduce_sum(model.attention_logits(model(IMAGES, training=True)["attention_pooled"]) ** 2)
     assert all(g is None for g in tape.gradient(loss, model.backbone.trainable_variables))
@@ -74,7 +74,7 @@ def test_the_pytorch_head_sends_no_gradient_to_the_backbone():
 
 
 def test_a_model_without_a_local_head(tmp_path):
-    model = delg.from_preset("cvnet_r50", **BACKBONE, num_classes=5)
+    model = delg.create("cvnet_r50", **BACKBONE, num_classes=5)
     assert set(model(IMAGES)) == {"global_descriptor"}
     assert (model.local_dim, model.head_names, set(model.min_sides)) == (0, ("global",), {"global"})
     assert set(model.inference_model().predict_on_batch(IMAGES)) == {"global_descriptor"}
@@ -101,4 +101,4 @@ def test_a_model_without_a_local_head(tmp_path):
 )
 def test_bad_choices_answer_with_the_choices(arguments, message):
     with pytest.raises(InputError, match=message):
-        delg.from_preset("delg_small", **arguments)
+        delg.create("delg_small", **arguments)

@@ -74,7 +74,7 @@ TRANSLATED.discard("embedding_layer")
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("own") / "model"
-    model = delg.from_preset("delg_small", num_classes=3, seed=5)
+    model = delg.create("delg_small", num_classes=3, seed=5)
     model.weights[0].assign(np.full(model.weights[0].shape, 0.5, "f4"))
     delg.save(model, folder)
     return folder / "model.weights.h5"
@@ -246,7 +246,7 @@ def test_the_command_refuses_a_file_that_would_run_another(write, tmp_path):
 
 @pytest.fixture(scope="module")
 def delg_r50() -> dict[str, tuple[int, ...]]:
-    return shapes_of(delg.from_preset("delg_r50"))
+    return shapes_of(delg.create("delg_r50"))
 
 
 @pytest.mark.parametrize(("old", "top"), [(False, None), (True, None), (False, "model_weights")])

@@ -15,12 +15,12 @@ from tests.delg.importers.test_sources import official, released, torch_file
 
 @pytest.fixture(scope="module")
 def cvnet_shapes():
-    return shapes_of(delg.from_preset("cvnet_r50"))
+    return shapes_of(delg.create("cvnet_r50"))
 
 
 @pytest.fixture(scope="module")
 def delg_shapes():
-    return shapes_of(delg.from_preset("delg_r50", num_classes=10))
+    return shapes_of(delg.create("delg_r50", num_classes=10))
 
 
 BREAKS = {

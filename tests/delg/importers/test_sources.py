@@ -38,12 +38,12 @@ def official(kind: str) -> dict[str, list[int]]:
 
 @pytest.fixture(scope="module")
 def cvnet_shapes():
-    return shapes_of(delg.from_preset("cvnet_r50"))
+    return shapes_of(delg.create("cvnet_r50"))
 
 
 @pytest.fixture(scope="module")
 def delg_shapes():
-    return shapes_of(delg.from_preset("delg_r50", num_classes=10))
+    return shapes_of(delg.create("delg_r50", num_classes=10))
 
 
 @pytest.mark.parametrize("prefix", ["encoder_q.", "globalmodel.", "module.encoder_q.", "module.globalmodel.", ""])
@@ -68,7 +68,7 @@ def test_the_pytorch_delg(tmp_path):
     source = delg_pytorch(path)
     assert torch_format(path) == "delg_pytorch" and source.preset == "delg_pytorch_r50"
     assert source.overrides == {"embedding_dim": 512, "attention_channels": 512}
-    assert len(check(source, shapes_of(delg.from_preset(source.preset, **source.overrides)))) == 276
+    assert len(check(source, shapes_of(delg.create(source.preset, **source.overrides)))) == 276
 
 
 def test_resnet_101_has_17_more_units(tmp_path):
@@ -76,14 +76,14 @@ def test_resnet_101_has_17_more_units(tmp_path):
     kept = [name for name in shapes if name.startswith("encoder_q") and not name.endswith("tracked")]
     assert len(kept) == 268 + 17 * 15 == 523
     source = cvnet(torch_file(shapes, tmp_path / "a.pyth"))
-    model = delg.from_preset("cvnet_r101")
+    model = delg.create("cvnet_r101")
     assert source.preset == "cvnet_r101" and len(check(source, shapes_of(model))) == 523
     letters = [chr(ord("g") + i) for i in range(17)]
     for kind, count in (("checkpoint_key", 335), ("saved_model_key", 332)):
         keras = deeper(official(kind), r"backbone/l4(f)/", letters)
         source = released(keras)
         assert source.preset == "delg_r101" and len(source.stored) == count + 17 * 18
-    assert len(check(source, shapes_of(delg.from_preset("delg_r101")))) == 332 + 17 * 18 == 638
+    assert len(check(source, shapes_of(delg.create("delg_r101")))) == 332 + 17 * 18 == 638
 
 
 @pytest.mark.parametrize("kind", ["checkpoint_key", "saved_model_key"])
@@ -208,7 +208,7 @@ def test_values_that_are_no_weights(array, message):
 
 
 def test_a_model_is_unchanged_by_a_file_that_does_not_fit():
-    model = delg.from_preset("delg_small")
+    model = delg.create("delg_small")
     before = [np.array(variable) for variable in model.weights]
     arrays = {variable.path: np.full(variable.shape, 2.0) for variable in model.weights}
     last = model.weights[-1].path

@@ -118,5 +118,5 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         gldv2_files.read_retrieval_solution(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"id,images,Usage\n\xff\xfe,a,Public\n")
-    with pytest.raises(InputError, match="is not a CSV file in UTF-8"):
+    with pytest.raises(InputError, match=r"b\.csv, line 2"):
         gldv2_files.read_retrieval_solution(tmp_path / "b.csv")

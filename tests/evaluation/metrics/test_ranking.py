@@ -80,6 +80,21 @@ def test_any_recall_counts_queries():
     scores = ranking.evaluate([rows(0, 1), rows(2, 1, 3, 5), rows(3, 4, 0, 5, 1)], [none, two, two])
     assert scores.percent_any_recalls() == {"R@1": 50.0, "R@5": 100.0, "R@10": 100.0}
     assert scores.percent_recalls()["mR@1"] == 25.0  # one of two positives of one of two queries
+    assert scores.percent_any_recalls(count_all=True) == pytest.approx(
+        {"R@1": 100 / 3, "R@5": 200 / 3, "R@10": 200 / 3}
+    )
+    assert scores.percent_hits(count_all=True)["R@1"] == [0.0, 100.0, 0.0]
+    assert np.isnan(scores.percent_hits()["R@1"][0])
+
+
+def test_average_precision_of_a_cut_list_by_hand():
+    """Right at places 1, 3 and 8 of four: (1/1 + 2/3) / 4 of five results, (1/1 + 2/3 + 3/8) / 4 of ten."""
+    truth, order = Truth(rows(0, 2, 7, 99), rows()), [rows(*range(10))]
+    scores = ranking.evaluate(order, [truth], (1, 3, 5, 10))
+    expected = {"mAP@1": 100.0, "mAP@3": 500 / 9, "mAP@5": 500 / 12, "mAP@10": 100 * (1 + 2 / 3 + 3 / 8) / 4}
+    assert scores.percent_cut_maps() == pytest.approx(expected)
+    with_junk = ranking.evaluate([rows(50, *range(10))], [Truth(truth.positives, rows(50))], (1, 3, 5, 10))
+    assert with_junk.percent_cut_maps() == scores.percent_cut_maps(), "junk is passed over"
 
 
 @pytest.mark.parametrize("case", GOLDEN["revisited"], ids=lambda case: case["note"][:20])

@@ -8,7 +8,7 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json
 from extraction.config import ExtractionConfig
-from extraction.describing import Picture
+from extraction.describing import Picture, describe
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
@@ -24,7 +24,7 @@ IMAGE = picture(90, 120, seed=3)
 
 @pytest.fixture(scope="module")
 def model():
-    model = delg.from_preset("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
+    model = delg.create("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
     model.inference_model = cache(model.inference_model)  # compiled once for all tests
     return model
 
@@ -161,7 +161,7 @@ def test_the_last_stage_runs_at_the_global_scales_only(model):
 
 
 def test_the_network_is_traced_four_times_at_most():
-    model = delg.from_preset("delg_small", embedding_dim=16, local_head=None)
+    model = delg.create("delg_small", embedding_dim=16, local_head=None)
     model.inference_model = cache(model.inference_model)
     one = extractor(model, (1.0,), (0,))
     for size in ((60, 80), (70, 80), (64, 99), (120, 33), (99, 64), (33, 34)):
@@ -197,12 +197,33 @@ def test_squares(model):
     assert found.image_size == (120, 90) and one.settings["use_square_images"] is True
 
 
+@pytest.mark.parametrize("options", [{}, {"iou": 0.3}, {"use_square_images": True}], ids=["plain", "iou", "square"])
+@pytest.mark.parametrize("keypoints", ["centre", "released"])
+def test_keypoints_in_pixels_of_the_resized_image(model, tmp_path, keypoints, options):
+    shared = {"keypoints": keypoints, "max_image_size": 80, **options}
+    plain, resized = (extractor(model, **shared, use_resized_coordinates=told) for told in (False, True))
+    before, after = plain(IMAGE, "x"), resized(IMAGE, "x")
+    base = np.array(plain.base_size((120, 90)))
+    for name in ("global_descriptor", "descriptors", "scores", "scales"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    half = 0.5 if keypoints == "centre" else 0.0
+    np.testing.assert_allclose(after.keypoints, (before.keypoints + half) * base / [120, 90] - half, atol=1e-4)
+    assert base.max() == 80 and len(after) and after.image_size == (120, 90)
+    assert differing(plain.settings, resized.settings) == ["use_resized_coordinates (False and True)"]
+    write_picture(tmp_path / "a.png", 60, 90)
+    with pytest.raises(InputError, match="official files alone"):
+        extract(resized, list_images(tmp_path), tmp_path / "store", progress=False)
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(InputError, match="official files alone"):
+        describe(resized, list_images(tmp_path)[0])
+
+
 ALL_ON = {"gem_plus": True, "regional_gem": True, "relup": True, "normalize_pooled": True}
 
 
 def test_every_switch_changes_the_descriptor_and_is_recorded():
     small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.from_preset("delg_small", backbone=small, embedding_dim=12, local_head=None)
+    model = delg.create("delg_small", backbone=small, embedding_dim=12, local_head=None)
     model.embedding_layer.bias.assign(np.linspace(-0.2, 0.2, 12))  # so that the length of the pooled vector matters
     model.inference_model = cache(model.inference_model)
     plain = extractor(model, (0.7, 1.0))
@@ -268,7 +289,7 @@ def superglobal(model):
 
 def test_a_model_without_a_local_head_gives_no_local_features(tmp_path):
     small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    delg.save(delg.from_preset("superglobal_r50", backbone=small, embedding_dim=12), tmp_path)
+    delg.save(delg.create("superglobal_r50", backbone=small, embedding_dim=12), tmp_path)
     features = build_extractor(str(tmp_path))(IMAGE, "x")
     assert (features.global_descriptor.shape, len(features), features.keypoints.shape) == ((12,), 0, (0, 2))
     refs = list_images(write_picture(tmp_path / "photos" / "a.png").parent)
@@ -290,4 +311,4 @@ def test_a_backbone_that_lacks_a_switch_is_a_sentence(model, monkeypatch):
 
     monkeypatch.setitem(table.BACKBONES, "plain", lambda block3_strides=False: table.resnet_small((1, 1, 1, 1)))
     with pytest.raises(InputError, match="relup"):
-        extractor(delg.from_preset("delg_small", backbone="plain"), relup=True)
+        extractor(delg.create("delg_small", backbone="plain"), relup=True)

@@ -17,7 +17,7 @@ IMAGE = picture(90, 120, seed=3)
 
 @pytest.fixture(scope="module")
 def model():
-    return delg.from_preset("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
+    return delg.create("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
 
 
 @pytest.fixture(scope="module")

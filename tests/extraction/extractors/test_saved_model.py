@@ -14,10 +14,12 @@ from delg.common.errors import InputError
 from extraction.extractors.saved_model import SavedModelExtractor
 from extraction.extractors.saved_model_runner import digest, is_saved_model, load_runner
 from extraction.extractors.table import build_extractor
-from extraction.images import BadImageError
+from extraction.formats.official_writer import extract_official
+from extraction.images import BadImageError, ImageRef, load_image
 from extraction.pca import Pca, Projections, attach
 from extraction.resize import TooSmallError
-from tests.extraction.pictures import picture
+from protos.local_features import read_local
+from tests.extraction.pictures import picture, write_picture
 from tests.extraction.tensorflow_models import KERNEL, SCALES, STEP, expected, write_tf1, write_tf2
 
 IMAGE = picture(60, 80, seed=5)
@@ -102,6 +104,26 @@ def test_models_of_one_head(part, tmp_path):
     refused = {"global_scales_ind": [0]} if part == "local" else {"max_feature_num": 9}
     with pytest.raises(InputError, match="has no effect on this SavedModel: it has no input input_"):
         SavedModelExtractor(str(tmp_path / "model"), image_scales=SCALES, **refused)
+
+
+def test_keypoints_in_pixels_of_the_resized_image(folder, tmp_path):
+    """As the released extractor: ``if not use_resized_coordinates: locations /= scale_factors``."""
+    options = {"image_scales": SCALES, "global_scales_ind": [0, 1], "max_feature_num": 30, "max_image_size": 64}
+    plain = SavedModelExtractor(folder, **options)(IMAGE, "x")
+    extractor = SavedModelExtractor(folder, **options, use_resized_coordinates=True)
+    small = np.asarray(Image.fromarray(IMAGE).resize((64, 48), Image.Resampling.BILINEAR))
+    raw, features = expected(small, limit=30), extractor(IMAGE, "x")
+    locations = raw["boxes"][:, :2] + 20 / SCALES_OF(raw)
+    np.testing.assert_allclose(features.keypoints[:, ::-1], locations, atol=1e-4)
+    np.testing.assert_allclose(plain.keypoints[:, ::-1], locations / [48 / 60, 64 / 80], atol=1e-4)
+    assert np.abs(plain.keypoints - features.keypoints).max() > 1 and extractor.settings["use_resized_coordinates"]
+    write_picture(tmp_path / "jpg" / "a.png", 60, 80, seed=5)
+    ref = ImageRef("a", str(tmp_path / "jpg" / "a.png"), (8.0, 6.0, 80.0, 60.0))
+    assert extract_official(extractor, [ref], tmp_path / "out", progress=False) == []
+    image, whole, _ = load_image(ref)
+    expected_of_crop = extractor(image, "a", resize_factor=max(image.shape) / max(whole))
+    written = read_local(tmp_path / "out" / "a.delg_local")
+    np.testing.assert_array_equal(written.locations[:, ::-1], expected_of_crop.keypoints)
 
 
 def test_heads_that_are_not_wanted_and_squares(folder):

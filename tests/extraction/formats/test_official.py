@@ -14,6 +14,7 @@ from extraction.formats.official_writer import Kinds, extract_official, write_fe
 from extraction.images import ImageRef
 from extraction.pipeline import extract
 from extraction.resize import TooSmallError
+from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
 from protos.arrays import read_global, write_global
 from protos.local_features import read_local, write_local
@@ -118,7 +119,8 @@ def test_settings_that_are_known_are_compared(folder, tmp_path):
     write_picture(tmp_path / "p.png")
     extract_official(Counting(), [ImageRef("p", str(tmp_path / "p.png"))], tmp_path / "o", progress=False)
     ours = OfficialFiles.of(tmp_path / "o", ["p"])
-    assert ours.settings == {"extractor": "counting", "crop": False}
+    assert ours.settings == recorded_settings(Counting()) | {"crop": False}
+    assert ours.settings.keys() == {"extractor", "source_sha256", "crop"}
     with pytest.raises(InputError, match=r"extractor \('counting' and 'unknown, official files'\)"):
         ours.check_compatible(files)
 
@@ -227,18 +229,18 @@ def test_a_run_that_ended_before_its_first_image_blocks_nothing(tmp_path, images
 
 class Small(Counting):
     def __call__(self, image, name, resize_factor=1.0):
-        if image.shape[0] < 10:
-            raise TooSmallError("9 pixels")
+        if image.shape[0] < 12:
+            raise TooSmallError("11 pixels")
         return super().__call__(image, name, resize_factor)
 
 
 @pytest.mark.parametrize("kinds", [Kinds(), Kinds(local=False), Kinds(global_=False)])
 def test_images_that_are_too_small_get_empty_files(tmp_path, images, kinds):
-    write_picture(tmp_path / "tiny.png", 9, 60)
+    write_picture(tmp_path / "tiny.png", 11, 60)
     tiny = ImageRef("tiny", str(tmp_path / "tiny.png"))
     refs = [images[0], tiny, images[1]]
     skipped = extract_official(Small(), refs, tmp_path / "o", kinds=kinds, progress=False)
-    assert skipped == [{"name": "tiny", "reason": "9 pixels"}]
+    assert skipped == [{"name": "tiny", "reason": "11 pixels"}]
     if kinds.local:
         assert (tmp_path / "o" / "tiny.delg_local").read_bytes() == b""
     if kinds.global_:
@@ -253,6 +255,25 @@ def test_images_that_are_too_small_get_empty_files(tmp_path, images, kinds):
     with pytest.raises(InputError, match="None of the 1 images could be read"):
         extract_official(Small(), [tiny], tmp_path / "p", kinds=kinds, progress=False)
     assert not tree(tmp_path / "p")
+
+
+def test_no_official_files_of_less_than_ten_pixels_hold_features(tmp_path, images):
+    """The released extractor leaves them empty, whatever the model."""
+    sizes = {"nine": (9, 60), "ten": (10, 60), "thin": (60, 9)}
+    refs = [ImageRef(name, str(write_picture(tmp_path / f"{name}.png", *size))) for name, size in sizes.items()]
+    boxed = [
+        replace(images[0], name=name, crop=(3.0, 3.0, right, 40.0)) for name, right in (("box", 12.0), ("more", 13.0))
+    ]
+    counting = Counting()
+    skipped = extract_official(counting, refs + boxed, tmp_path / "o", progress=False)
+    assert sorted(entry["name"] for entry in skipped) == ["box", "nine", "thin"]
+    assert sorted(call[0] for call in counting.calls) == ["more", "ten"]
+    for name in ("box", "nine", "thin"):
+        assert (tmp_path / "o" / f"{name}.delg_local").read_bytes() == b""
+        assert read_global(tmp_path / "o" / f"{name}.delg_global").shape == (0,)
+    counting.base_size = lambda size, factor: (size[0] // 5, size[1] // 5)  # it is the size after resizing that counts
+    skipped = extract_official(counting, [images[0], refs[1]], tmp_path / "p", progress=False)
+    assert [entry["name"] for entry in skipped] == ["ten"]
 
 
 def test_keypoints_of_a_crop_are_those_of_the_crop(tmp_path, images):

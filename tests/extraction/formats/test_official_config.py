@@ -68,6 +68,18 @@ def test_only_one_kind(tmp_path):
     assert asked(tmp_path, DELG + "use_square_images: true").options["use_square_images"] is True
 
 
+def test_resized_coordinates(tmp_path):
+    text = DELG.replace("max_feature_num", "use_resized_coordinates: true max_feature_num")
+    found = asked(tmp_path, text)
+    assert found.options["use_resized_coordinates"] is True
+    assert "use_resized_coordinates" not in asked(tmp_path, DELG).options
+    assert "use_resized_coordinates" not in asked(tmp_path, text + "use_local_features: false").options
+    settings = ExtractionConfig((1.0,), (0,), keypoints="released", use_resized_coordinates=True).settings()
+    assert to_config(settings, "m", Kinds()).delf_local_config.use_resized_coordinates
+    plain = to_config(settings | {"use_resized_coordinates": False}, "m", Kinds())
+    assert not plain.delf_local_config.HasField("use_resized_coordinates")  # unknown to older programs
+
+
 def test_what_is_left_out(tmp_path):
     found = asked(tmp_path, "delf_local_config { use_pca: false }")
     assert found.model == "" and found.kinds == Kinds(global_=False)
@@ -153,6 +165,7 @@ def test_settings_become_a_configuration(tmp_path):
         ("scale_pooling", "scale_gem"),
         ("keypoints", "centre"),
         ("crop_rule", "truncate"),
+        ("exif", "orientation applied"),
         ("antialias", True),
         ("gem_plus", True),
         ("normalize_pooled", True),

@@ -26,7 +26,7 @@ IMAGE = picture(90, 120, seed=3)
 @pytest.fixture(scope="module")
 def model():
     small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.from_preset("delg_small", backbone=small, embedding_dim=16, local_dim=8, attention_channels=8)
+    model = delg.create("delg_small", backbone=small, embedding_dim=16, local_dim=8, attention_channels=8)
     model.inference_model = cache(model.inference_model)
     return model
 
@@ -113,7 +113,7 @@ def test_another_backend_and_a_missing_extra_are_sentences(model, monkeypatch):
         DelgExtractor(model, ExtractionConfig(SCALES, CHOSEN, runtime="jax"))
     for runtime, extra in (("openvino", "openvino"), ("onnxruntime", "onnx")):
         monkeypatch.setitem(__import__("sys").modules, runtime, None)
-        with pytest.raises(InputError, match=rf"pip install 'delg\[{extra}\]'"):
+        with pytest.raises(InputError, match=rf"pip install '\.\[{extra}\]'"):
             DelgExtractor(model, ExtractionConfig(SCALES, CHOSEN, runtime=runtime))(IMAGE, "x")
     assert set(RUNTIMES) == {"tensorflow", "jax", "torch", "openvino", "onnxruntime"}
 

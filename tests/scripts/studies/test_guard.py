@@ -21,7 +21,7 @@ def script(name, *arguments):
     ("name", "arguments", "sentence"),
     [
         ("claims", ["none"], "the following arguments are required: seeds"),
-        ("claims", ["none", "0"], "claims: none/0/float cannot be read as JSON"),
+        ("claims", ["none", "0"], "claims: none/0/float cannot be read"),
         ("r1m", ["gnd_none.pkl", "out"], "gnd_none.pkl"),
         ("r1m", ["gnd_none.pkl", "out", "--rerank=alpha_qe"], "alpha_qe expects a top_k of at most 20000"),
         ("roxford", ["gnd_none.pkl", "out"], "gnd_none.pkl"),

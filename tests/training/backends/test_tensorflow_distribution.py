@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from delg.common.errors import InputError
+from tests.processes import HANGS, free_ports
 from tests.training.replicas import RUNS
 from training.backends.tensorflow_distribution import build_strategy, share_of
 from training.input.augment import build_augmentation
@@ -31,20 +31,10 @@ def program(choice: str, records_dir: Path, output: Path, **variables: str) -> s
     )
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def finish(processes: list[subprocess.Popen]) -> None:
     try:
         for process in processes:
-            out, _ = process.communicate(timeout=540)
+            out, _ = process.communicate(timeout=HANGS)
             assert process.returncode == 0, out[-3000:]
     finally:
         for process in processes:

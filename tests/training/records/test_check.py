@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from delg.common.errors import InputError
+from tests.processes import run
 from tests.training.pictures import write_folders
 from training.records.check import problems
 from training.records.examples import write_example
@@ -17,8 +15,6 @@ from training.records.photos import EncodedPhoto
 from training.records.relabeling import relabeled
 from training.records.shards import RecordsConfig, write_records
 from training.records.sources import from_folders
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -76,23 +72,19 @@ def test_images_that_came_later_or_were_left_out_are_named(made):
     shutil.rmtree(folder)
     write_records(from_folders(photos), folder, RecordsConfig(), workers=1)
     assert [line.split(": ", 1)[1] for line in problems(folder)] == [
-        "left out when the records were made: not an image of a known format"
+        "left out when the records were made: not an image that Pillow can decode"
     ]
 
 
 def test_the_command_fails_where_something_is_wrong(made):
     folder, _ = made
 
-    def check() -> subprocess.CompletedProcess:
-        arguments = [sys.executable, "-m", "delg", "records", f"--output_dir={folder}", "--check"]
-        return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
-
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    whole = check()
+    whole = run("records", f"--output_dir={folder}", "--check")
     assert whole.returncode == 0 and f"{folder} is whole." in whole.stdout
     assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     next(folder.glob("train-00001*")).unlink()
-    told = check()
+    told = run("records", f"--output_dir={folder}", "--check")
     assert told.returncode != 0 and "train-00001-of-00003: missing, 4 images" in told.stdout
     assert f"delg-records: {folder}: 1 problems, listed above." in told.stderr
 

@@ -1,0 +1,54 @@
+"""Which files are images: by their names, and by the formats that Pillow decodes here."""
+
+from functools import lru_cache
+from pathlib import PurePath
+
+from PIL import Image
+
+# Formats that Pillow knows and nobody should decode as a photo: data, metadata and video of which it reads the head
+# alone, drawings that need another program, and bitmaps whose file does not say which of its two values is black.
+NO_PHOTOS = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF", "XBM"})
+RAW = frozenset(
+    f".{name}"
+    for name in (
+        *("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos", "mrw", "nef"),
+        *("nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+    )
+)
+OTHERS = frozenset(  # images that Pillow does not decode, or not in every build
+    f".{name}"
+    for name in (
+        *("avif", "avifs", "bpg", "emf", "eps", "exr", "hdr", "heic", "heics", "heif", "heifs", "hif", "jp2", "jxl"),
+        *("jxr", "psb", "svg", "svgz", "wdp", "webp", "wmf", "xbm", "xcf"),
+    )
+)
+
+
+def formats() -> list[str]:
+    """Names of the formats that are decoded, in the order in which Pillow tries them."""
+    known = set(Image.registered_extensions().values())  # loads all plugins; formats without a suffix are of no camera
+    return [name for name in Image.ID if name in known - NO_PHOTOS]
+
+
+def suffixes() -> frozenset[str]:
+    """Suffixes of image files in small letters: those that Pillow decodes, and those that end up among the skipped."""
+    return _suffixes(len(Image.registered_extensions()))  # another package may have added a format
+
+
+@lru_cache(maxsize=1)
+def _suffixes(known: int) -> frozenset[str]:
+    decoded = {*formats(), "MPO"}  # Pillow opens this one as JPEG
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded) | RAW | OTHERS
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name is that of an image, in any case; what a file is shows when it is decoded.
+
+    Hidden files are none, such as the ``._photo.jpg`` that macOS puts beside a photo and into ``__MACOSX``.
+    """
+    return not name.startswith(".") and PurePath(name).suffix.lower() in suffixes()
+
+
+def is_raw_name(name: str) -> bool:
+    """Whether a file is a camera's raw data: many are TIFF files whose first picture is a thumbnail."""
+    return PurePath(name).suffix.lower() in RAW

@@ -1,0 +1,73 @@
+"""Prints hashes of outputs of models, extraction and training steps; run as a program by the tests.
+
+python -m tests.delg.keras_outputs FOLDER [POLICY], POLICY becoming Keras' global dtype policy.
+"""
+
+import hashlib
+import json
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+SMALL = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
+MODELS: dict[str, dict[str, Any]] = {
+    "delg_small": {"backbone": SMALL, "pooling": "average"},
+    "superglobal_r50": {"backbone": SMALL, "local_head": "delg_pytorch", "pooling": "regional_gem, gem(learned=True)"},
+}
+
+
+def digest(*values: Any) -> str:
+    arrays = [np.ascontiguousarray(keras.ops.convert_to_numpy(value)) for value in values]
+    return hashlib.sha256(b"".join(str(a.dtype).encode() + a.tobytes() for a in arrays)).hexdigest()
+
+
+def of_models(folder: str) -> dict[str, Any]:
+    import delg
+    from extraction.extractors.delg import DelgExtractor
+
+    found: dict[str, Any] = {}
+    for name, settings in MODELS.items():
+        model = delg.create(name, embedding_dim=16, attention_channels=8, **settings)
+        outputs = model(model.normalize(IMAGE[None]))
+        found |= {f"{name} {key}": digest(value) for key, value in outputs.items()}
+        delg.save(model, f"{folder}/{name}")
+        scales = {"image_scales": [0.7, 1.0], "global_scales_ind": [0, 1]}
+        extractor = DelgExtractor.from_folder(f"{folder}/{name}", **scales)
+        features = extractor(IMAGE, "a")
+        found[f"{name} global"] = digest(features.global_descriptor)
+        found[f"{name} local"] = digest(features.keypoints, features.descriptors, features.scores)
+        found[f"{name} precision"] = extractor.settings["precision"]
+    return found
+
+
+def of_training() -> dict[str, Any]:
+    from tests.training.tiny import SIZE, step_config, tiny_model
+    from training.averaging import AverageConfig, MovingAverage
+    from training.backends.tensorflow_step import TrainStep
+    from training.losses.global_descriptor import build_global_loss
+    from training.optimizers import build_optimizer
+
+    random, found = np.random.default_rng(1), {}
+    images, labels = random.integers(0, 255, (8, SIZE, SIZE, 3)).astype(np.float32), random.integers(0, 8, 8)
+    for classifier, optimizer, loss in (("curricularface", "adamw", "arcface"), ("arcface", "sgd", "triplet_semihard")):
+        model, made = tiny_model(classifier=classifier), build_optimizer(optimizer)
+        made.build(model.trainable_variables)
+        average = MovingAverage(model.trainable_variables, AverageConfig(0.5))
+        step = TrainStep(model, made, step_config(8, global_loss=build_global_loss(loss)), average)
+        results = [step(images, labels, 0.0003, summarize=True) for _ in range(2)]
+        told = [value for one in results for value in (one.metrics, one.attention, one.sparsity)]
+        found[f"{classifier} {optimizer} {loss}"] = digest(*told, *model.weights, *average.averages)
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        keras.config.set_dtype_policy(sys.argv[2])
+    config = keras.config
+    before = config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name
+    result = of_models(sys.argv[1]) | of_training()
+    assert before == (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name)
+    print(json.dumps(result))
