@@ -97,7 +97,8 @@ def best_sample(
       places: rows of the pairs that are sampled, see :func:`distinct`.
       model: ``affine``, ``homography`` or ``similarity``.
       residual: pixels in the target, exclusive.
-      trials: times :data:`DRAWS` the samples of each set of places, at random; where there are at most twice as many, all.
+      trials: times :data:`DRAWS` the random samples of each set of places; all of them where there are at most twice
+        as many.
       seed: of the random generator.
       plausible_only: leave out what :func:`matching.local.transforms.plausible` refuses.
 
