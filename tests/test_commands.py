@@ -15,6 +15,7 @@ from PIL import Image
 import delg
 from delg.commands import MODULES, ROOMS, chosen_backend
 from delg.common.distribution import NAME
+from tests.processes import HANGS
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +30,7 @@ def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subproc
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=HANGS,
     )
 
 

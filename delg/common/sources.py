@@ -2,8 +2,8 @@
 
 Imports are read from the text, also those inside functions, and followed through our packages and through modules of
 the user's own; a module that is only named in quotes, as in a table, counts too. Installed libraries do not: their
-versions are recorded where they have a part. Too many files may be found, never too few: what is then made anew is
-right, only late.
+versions are recorded where they have a part. Too many files may be found: what is then made anew is
+right, only late. A module whose name a program puts together as it runs is not seen.
 """
 
 import hashlib
@@ -79,7 +79,9 @@ def _sha256(names: tuple[str, ...]) -> str:
     for name, path in sorted(files.items()):
         digest.update(f"{name} {_file_sha256(path)}\n".encode())
         if path.name == "__init__.py":
-            data = sorted(p for p in path.parent.iterdir() if p.is_file() and not p.name.endswith(CODE))
+            data = sorted(
+                p for p in path.parent.iterdir() if p.is_file() and not p.name.startswith(".") and p.suffix not in CODE
+            )
             digest.update("".join(f"{name}/{p.name} {_file_sha256(p)}\n" for p in data).encode())
     return digest.hexdigest()
 

@@ -33,7 +33,7 @@ MOST_NAME = 1024
 MOST_RESULTS = 16_384  # of a query, by Milvus
 BATCH_BYTES = 8 << 20  # of descriptors in a message
 BATCH_RESULTS = 1 << 20
-SECONDS = 20  # until a server that does not answer is given up
+SECONDS = 60  # until a server that does not answer is given up
 
 
 class Options:

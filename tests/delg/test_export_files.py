@@ -17,6 +17,7 @@ from delg.exporting.files import check_place, export_model
 from delg.exporting.options import ExportOptions
 from delg.importers.tensorflow_weights import read_checkpoint
 from delg.superglobal import Switches, adapted
+from tests import processes
 from tests.delg.exported import (
     IMAGE,
     SCALES,
@@ -145,23 +146,21 @@ def test_the_command(tmp_path):
     delg.save(tiny(embedding_dim=6, local_dim=4, attention_channels=4), tmp_path / "model")
     (tmp_path / "model" / "local_whitening.npz").write_bytes(b"of this model")
 
-    def command(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "delg", "export", "--model=model", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    done = command("--output_dir=out/x", "--kind=global", "--input_scales_list=1,0.5", "--multi_scale_pool_type=sum")
+    first = ["--output_dir=out/x", "--kind=global", "--input_scales_list=1,0.5", "--multi_scale_pool_type=sum"]
+    done = subprocess.run(
+        [sys.executable, "-m", "delg", "export", "--model=model", *first],
+        cwd=tmp_path,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.splitlines() == [
         "out/x: serving_default(input_image uint8 (None, None, 3)) -> global_descriptor",
         "local_whitening.npz of model is not part of the export: its local descriptors are not whitened.",
     ], done.stderr
     assert done.stderr == "", "TensorFlow and absl have nothing to say"
-    again = command("--output_dir=out/x")
+    again = processes.run("export", "--model=model", "--output_dir=out/x", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (
         1,
         "delg-export: The output folder out/x must be absent or empty; an export replaces nothing.\n",
@@ -170,7 +169,7 @@ def test_the_command(tmp_path):
         ((), "--output_dir is required"),
         (("--output_dir=y", "--input_scales_list=a"), "expects numbers separated by commas"),
     ):
-        done = command(*arguments)
+        done = processes.run("export", "--model=model", *arguments, cwd=tmp_path)
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
         assert said in done.stderr
 

@@ -3,8 +3,6 @@
 import json
 import pickle
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +13,7 @@ from delg.common.errors import InputError
 from evaluation.run import features, pipeline
 from evaluation.run.plan import Config
 from evaluation.run.rerank_rows import reranker_names
+from tests import processes
 from tests.evaluation.tiny import revisited_set
 
 FILES = ["metrics.txt", "report.html", "report.json", "report.md"]
@@ -48,8 +47,7 @@ def run(config):
 
 
 def delg(*arguments, cwd):
-    command = [sys.executable, "-m", "delg", "benchmark", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return processes.run("benchmark", *arguments, cwd=cwd)
 
 
 def test_the_command_goes_from_photos_to_a_report(photos, tmp_path):

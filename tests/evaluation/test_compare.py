@@ -1,7 +1,5 @@
 """Two reports side by side: the changes, the settings that differ, and what cannot be compared."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +10,7 @@ from delg.common.files import read_json, write_json
 from evaluation.report import compared
 from evaluation.report.comparison import put_together
 from evaluation.report.model import Report, Row
+from tests import processes
 
 COST = {"search": 1.0, "rerank": 0.0}, {"global": 8.0, "local": 0.0}
 
@@ -87,15 +86,14 @@ def test_reports_of_different_right_answers_are_refused_or_told(tmp_path, key):
     found = put_together(one, other, allow_different_truths=True)
     assert len(found.warnings) == 1 and "DIFFERENT RIGHT ANSWERS" in compared.render(found)
     assert put_together(one, same).warnings == [] == put_together(one, silent).warnings
-    command = [sys.executable, "-m", "delg", "compare", one, other]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = processes.run("compare", one, other)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     landmarks = [made(tmp_path / f"{flag}", values, ignore_non_landmarks=flag) for flag in (False, True)]
     with pytest.raises(InputError, match=r"right answers \(ignore_non_landmarks False and True\)"):
         put_together(*landmarks)
     forms = [made(tmp_path / form, values, answers_sha256="ccc", ground_truth_sha256=form) for form in ("pkl", "mat")]
     assert put_together(*forms).warnings == [], "the same right answers in files of two forms"
-    done = subprocess.run([*command, "--allow_different_truths"], capture_output=True, text=True, check=False)
+    done = processes.run("compare", one, other, "--allow_different_truths")
     assert done.returncode == 0 and "DIFFERENT RIGHT ANSWERS: A and B" in done.stdout, done.stderr
 
 
@@ -114,14 +112,13 @@ def test_what_either_report_warns_of_is_told_first(tmp_path):
 
 
 def test_the_command_prints_and_writes_a_page(two, tmp_path):
-    command = [sys.executable, "-m", "delg", "compare", *two]
-    done = subprocess.run([*command, "--output=c.html"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = processes.run("compare", *two, "--output=c.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "roxford5k: A = a, B = b" in done.stdout and "junk: keep | remove_before_rerank" in done.stdout
     page = (tmp_path / "c.html").read_text()
     assert page.count('<table class="sortable">') == 2 and "q17</th>" in page and "http" not in page
     for wrong, message in ((["--rows=global"], "a row of each"), (["--output=x.txt"], "ending in .html")):
-        done = subprocess.run([*command, *wrong], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = processes.run("compare", *two, *wrong, cwd=tmp_path)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
 
 

@@ -20,6 +20,7 @@ from evaluation.landmark_parts import recognition, retrieval
 from evaluation.landmark_run import Config, run
 from evaluation.metrics.gldv2 import Prediction
 from extraction.store.reader import FeatureStore
+from tests import processes
 from tests.evaluation.run.test_distractors import store, unit
 
 CLASSES, IMAGES, QUERIES, SIZE = 12, 10, 40, 16
@@ -106,13 +107,13 @@ def test_blocks_are_joined_one_at_a_time(world, tmp_path, monkeypatch):
 
 def test_the_command_answers_and_scores(world, tmp_path):
     folder = world[0]
-    command = [sys.executable, "-m", "delg", "benchmark", "--benchmark=gldv2_recognition", "--output_dir=out"]
+    command = ["benchmark", "--benchmark=gldv2_recognition", "--output_dir=out"]
     command += [f"--query_features_dir={folder / 'q'}", f"--index_features_dir={folder / 'i'}"]
     command += [f"--solution_file={folder / 'recognition.csv'}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = processes.run(*command, cwd=tmp_path)
     assert done.returncode == 1 and "expects --labels_file" in done.stderr and "Traceback" not in done.stderr
     command.append(f"--labels_file={folder / 'labels.csv'}")
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = processes.run(*command, cwd=tmp_path)
     assert done.returncode == 0 and "GAP" in done.stdout, done.stderr
 
 
@@ -193,9 +194,8 @@ def photos(tmp_path_factory):
 
 
 def test_recognition_from_images_to_report_with_ransac_before_the_vote(photos, tmp_path):
-    command = [sys.executable, "-m", "delg", "benchmark", "--benchmark=gldv2_recognition", f"--data_dir={photos}"]
-    command += ["--model=rootsift", "--baselines=histogram", "--rerank=ransac", "--output_dir=out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ["benchmark", "--benchmark=gldv2_recognition", f"--data_dir={photos}", "--model=rootsift"]
+    done = processes.run(*command, "--baselines=histogram", "--rerank=ransac", "--output_dir=out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = read_json(tmp_path / "out" / "report.json")
     names = ["global", "global+ransac", "histogram", "histogram+ransac"]
@@ -295,8 +295,7 @@ def test_sums_of_one_task_keep_those_of_the_other(photos, tmp_path):
 
 def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):
     def run(*more):
-        command = [sys.executable, "-m", "delg", "benchmark", "--benchmark=gldv2_recognition", *more]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return processes.run("benchmark", "--benchmark=gldv2_recognition", *more, cwd=tmp_path)
 
     done = run("--check", f"--data_dir={photos}")
     assert done.returncode == 0 and "4 queries, 12 database images, 16 files; 0 missing" in done.stdout, done.stderr

@@ -1,8 +1,6 @@
 """Answers to the landmark challenges, from CSV files to numbers, report and sentences for mistakes."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +9,7 @@ from delg.common import text_files
 from delg.common.errors import InputError
 from evaluation import landmark_scores
 from evaluation.landmark_scores import Config
+from tests import processes
 
 RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"
 ANSWERS = "id,landmarks\na,1 0.9\nn,7 0.8\nb,3 0.7\nc,9 0.5\ni,6 0.1\n"
@@ -29,8 +28,7 @@ def files(tmp_path):
 
 
 def delg(*arguments, cwd):
-    command = [sys.executable, "-m", "delg", "benchmark", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return processes.run("benchmark", *arguments, cwd=cwd)
 
 
 def test_recognition_by_command(files, tmp_path):

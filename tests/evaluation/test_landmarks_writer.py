@@ -18,6 +18,7 @@ from delg.common.files import atomic_path
 from evaluation.synthetic.dataset import Config
 from evaluation.synthetic.truth import load_homographies
 from evaluation.synthetic.writer import write_set
+from tests.processes import HANGS
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Config(
@@ -144,13 +145,13 @@ def test_killed_and_continued(tmp_path):
     config = replace(TINY, num_classes=40, image_size=128)
     arguments = command(tmp_path, *flags_of(config), "--num_workers=2")
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 40
-    while len(list(tmp_path.glob("train/*/*.jpg"))) < 6 and time.monotonic() < deadline:
+    limit = time.monotonic() + HANGS
+    while len(list(tmp_path.glob("train/*/*.jpg"))) < 6 and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
     workers = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:  # they leave with their parent
+    while any(alive(pid) for pid in workers) and time.monotonic() < limit:  # they leave with their parent
         time.sleep(0.05)
     assert not any(alive(pid) for pid in workers)
     begun = files(tmp_path)

@@ -1,9 +1,5 @@
 """Compact local features from the photo to the report: the commands by which a user meets them."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +9,7 @@ from delg.common.errors import InputError
 from evaluation.run import pipeline
 from evaluation.run.plan import Config
 from extraction.store.reader import FeatureStore
+from tests import processes
 from tests.extraction.pictures import picture
 
 COMPACT = ("float16", "uint8", "binary")
@@ -40,14 +37,7 @@ def untrained(place):
 
 def run(place, command, *positional, **given):
     arguments = [*map(str, positional), *(f"--{name}={value}" for name, value in given.items())]
-    return subprocess.run(
-        [sys.executable, "-m", "delg", command, *arguments],
-        cwd=place,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return processes.run(command, *arguments, cwd=place)
 
 
 def best(done):

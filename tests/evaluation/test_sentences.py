@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -20,13 +18,13 @@ from evaluation.run.plan import Config
 from extraction.extractors.rootsift import RootSift
 from extraction.images import list_images
 from extraction.pipeline import extract
+from tests import processes
 from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
 from tests.golden.conftest import WHOLE
 
 
 def delg(tmp_path, *arguments):
-    command = [sys.executable, "-m", "delg", *arguments]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return processes.run(*arguments, cwd=tmp_path)
 
 
 def benchmark(tmp_path, *arguments):

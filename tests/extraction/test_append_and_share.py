@@ -1,8 +1,5 @@
 """Images that are added later, and several jobs that fill one store."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -12,6 +9,7 @@ from extraction.images import list_images
 from extraction.pipeline import begin, extract, extract_share, write_shards
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import Counting, tree, write_picture
+from tests.processes import Started, run
 
 
 def photos(folder, names):
@@ -91,17 +89,12 @@ def test_the_last_of_several_jobs_completes_the_store(tmp_path):
 def test_jobs_at_the_same_time(tmp_path):
     photos(tmp_path / "photos", names(0, 200))
     flags = ["--images_dir=photos", "--model=rootsift", "--num_shards=2"]
-    command = [sys.executable, "-m", "delg", "extract", *flags]
-    jobs = [
-        subprocess.Popen(
-            [*command, "--output_dir=store", f"--shard_index={i}"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-        )
-        for i in range(2)
-    ]
-    printed = [job.communicate(timeout=120)[0] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0]
-    assert any("200 images, 0 skipped" in text for text in printed)
-    subprocess.run([*command[:-1], "--output_dir=alone"], cwd=tmp_path, check=True, capture_output=True)
+    command = ["extract", *flags]
+    jobs = [Started(*command, "--output_dir=store", f"--shard_index={i}", cwd=tmp_path) for i in range(2)]
+    done = [job.finished() for job in jobs]
+    assert [one.returncode for one in done] == [0, 0]
+    assert any("200 images, 0 skipped" in one.stdout for one in done)
+    assert run(*command[:-1], "--output_dir=alone", cwd=tmp_path).returncode == 0
     assert tree(tmp_path / "store") == tree(tmp_path / "alone")
 
 

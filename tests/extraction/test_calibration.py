@@ -9,6 +9,7 @@ from extraction.calibration import keep_threshold, quantise, score_threshold, sp
 from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
 from extraction.verification import verify
+from tests import processes
 from tests.extraction.pictures import picture
 from tests.test_commands import run
 
@@ -53,7 +54,7 @@ def test_the_command(folder):
     done = run("calibrate", "--model=model", "--images_dir=photos", "--quantile=0.5", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "model: score_threshold 0." in done.stdout and "from a sample of 4 images" in done.stdout
-    done = run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
+    done = processes.run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
     assert (done.returncode, done.stderr) == (
         1,
         "delg-calibrate: One of --quantile, --local_whitening and --precision=int8 is required.\n",

@@ -4,42 +4,32 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import tree, write_picture
+from tests.processes import HANGS, Started
 
 
-def start(folder, **flags):
+def start(folder, killed=None, **flags):
     arguments = [f"--{key}={value}" for key, value in flags.items()]
-    return subprocess.Popen(
-        [sys.executable, "-m", "delg", "extract", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Started("extract", *arguments, cwd=folder, killed=killed)
 
 
 def run(folder, **flags):
-    process = start(folder, **flags)
-    printed, errors = process.communicate(timeout=120)
-    return process.returncode, printed, errors
+    done = start(folder, **flags).finished()
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_killed_and_continued_gives_the_same_bytes(tmp_path):
     for i in range(140):
         write_picture(tmp_path / "photos" / f"{i:03d}.jpg", 90, 120, seed=i)
     (tmp_path / "photos" / "bad.jpg").write_text("hello")
-    process = start(tmp_path, images_dir="photos", model="rootsift", output_dir="part")
-    limit = time.monotonic() + 60
-    while not (tmp_path / "part" / "shard-00000").exists() and time.monotonic() < limit:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    flags = {"images_dir": "photos", "model": "rootsift", "output_dir": "part"}
+    assert start(tmp_path, killed="shard-00001", **flags).finished().returncode == -signal.SIGKILL
     first = tree(tmp_path / "part" / "shard-00000")
-    code, printed, errors = run(tmp_path, images_dir="photos", model="rootsift", output_dir="part")
+    command = [sys.executable, "-m", "delg", "extract", *(f"--{key}={value}" for key, value in flags.items())]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=HANGS)
+    code, printed, errors = done.returncode, done.stdout, done.stderr
     assert code == 0, errors
     assert printed == "part: 140 images, 1 skipped: bad (not an image that Pillow can decode)\n"
     assert "64/141" in errors  # the progress line starts after the first shard
@@ -90,10 +80,10 @@ def test_mistakes_end_in_one_sentence(tmp_path):
     ]
     running = [(start(tmp_path, **flags), said) for flags, said in cases]
     for process, said in running:
-        printed, errors = process.communicate(timeout=60)
-        assert process.returncode == 1, errors
-        assert said in errors
-        assert "Traceback" not in errors
-        assert not printed
-        assert errors.strip().count("\n") == 0
+        done = process.finished()
+        assert done.returncode == 1, done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not done.stdout
+        assert done.stderr.strip().count("\n") == 0
     assert not list(tmp_path.glob("o/*"))

@@ -1,8 +1,6 @@
 """The command delg-extract with the files of the released programs, in and out."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from extraction.formats.official import OfficialFiles
 from extraction.images import ImageRef, load_image
 from extraction.store.reader import FeatureStore
 from protos.configs import read_delf_config
+from tests import processes
 from tests.extraction.pictures import tree, write_picture
 
 CONFIG = """
@@ -28,8 +27,7 @@ use_global_features: true
 
 def run(folder, **flags):
     arguments = [f"--{key}={value}" for key, value in flags.items()]
-    command = [sys.executable, "-m", "delg", "extract", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    done = processes.run("extract", *arguments, cwd=folder)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -22,7 +22,7 @@ from extraction.formats.official_writer import Kinds
 from extraction.images import ImageRef, list_images
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import picture, write_picture
-from tests.test_commands import run
+from tests.processes import run
 
 
 def bomb(width: int, height: int) -> bytes:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from extraction.ray_engine import RUNS, write_shards_on_ray
 from extraction.store.reader import FeatureStore
 from tests.extraction.deadly import Deadly, DeadlyRecipe
 from tests.extraction.pictures import tree, write_picture
+from tests.processes import HANGS
 from tests.test_commands import run
 
 psutil = pytest.importorskip("psutil")
@@ -33,6 +35,7 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     noticed = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    noticed |= {"health_check_timeout_ms": 1000 * HANGS}  # a busy node answers late, that of a dead one refuses at once
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticed})
     nodes = [made.add_node(num_cpus=1)]
     yield made, nodes
@@ -41,7 +44,11 @@ def cluster():
 
 def workers() -> list[psutil.Process]:
     """Processes of this test's cluster that run our task now."""
-    return [p for p in psutil.Process().children(recursive=True) if "ray::task" in " ".join(p.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # gone meanwhile
+            found += [process] if "ray::task" in " ".join(process.cmdline()) else []
+    return found
 
 
 @pytest.mark.slow
@@ -64,15 +71,15 @@ def test_a_worker_and_a_node_may_die_and_a_users_own_extraction_is_no_hindrance(
         stderr=subprocess.PIPE,
         text=True,
     )
-    limit = time.monotonic() + 90
-    while not workers() and time.monotonic() < limit:
+    limit = time.monotonic() + HANGS
+    while not (found := workers()) and job.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
-    workers()[0].send_signal(signal.SIGKILL)
+    found[0].send_signal(signal.SIGKILL)
     while not list((tmp_path / "store").glob("shard-*")) and job.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
     assert job.poll() is None, "the node is to be killed before the end"
     made.remove_node(nodes.pop(), allow_graceful=False)
-    printed, errors = job.communicate(timeout=120)
+    printed, errors = job.communicate(timeout=HANGS)
     assert job.returncode == 0, errors
     assert printed.endswith("store: 200 images, 1 skipped: bad (not an image that Pillow can decode)\n")
     extract(build_extractor("rootsift"), list_images(tmp_path / "photos"), tmp_path / "alone", progress=False)

@@ -12,7 +12,7 @@ from extraction.images import list_images
 from extraction.pca import Pca, Projections, attach
 from extraction.store.encoding import packed
 from tests.extraction.pictures import picture
-from tests.test_commands import run
+from tests.processes import run
 
 
 def correlated(n, d=8, seed=0):

@@ -33,6 +33,13 @@ class Store:
         self.names = self.names or [f"folder/ä image {i}" for i in range(len(self.global_descriptors))]
 
 
+class WithPaths(Store):
+    """A store that tells where its images lay."""
+
+    def path_of(self, i):
+        return f"{self.names[i]}.jpg"
+
+
 def clustered(count=600, dimension=32, seed=0):
     """Groups of twenty: a centre plus noise of equal norm."""
     rng = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from PIL import Image
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 MODEL = "rootsift(max_feature_num=150)"
@@ -46,6 +47,11 @@ def place(tmp_path_factory):
 
 
 def delg(place, *arguments):
+    return processes.run(*arguments, cwd=place)
+
+
+def alone(place, *arguments):
+    """In a process that knows nothing of ours but the path."""
     return subprocess.run(
         [sys.executable, "-m", "delg", *arguments],
         cwd=place,
@@ -77,7 +83,7 @@ def refused(done, *words):
 
 
 def test_match_prints_the_counts_and_draws(place):
-    done = delg(place, "match", "query.png", "jpg/image3.png", "--output=out/picture.png")
+    done = alone(place, "match", "query.png", "jpg/image3.png", "--output=out/picture.png")
     assert done.returncode == 0, done.stderr
     numbers = {line.split(":")[0]: line.split(":")[1].strip() for line in done.stdout.splitlines()}
     assert int(numbers["inliers"]) > 25
@@ -116,18 +122,18 @@ def search(place, *arguments):
     return delg(place, "search", "--query=query.png", f"--model={MODEL}", "--features_dir=store", *arguments)
 
 
-def test_search_prints_rank_score_and_name(place):
+def test_search_prints_rank_score_and_path(place):
     done = search(place, "--top_k=3", "--rerank=ransac")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()[1:]]
     assert [line[0] for line in lines] == ["1", "2", "3"]
-    assert lines[0][2] == "image3"
+    assert lines[0][2] == "image3.png"
     assert float(lines[0][1]) > 25
     scores = [float(line[1]) for line in lines]
     assert scores == sorted(scores, reverse=True)
     cropped = search(place, "--top_k=1", "--rerank=ransac(residual=5.0)", "--crop=80,60,240,180")
     _, score, name = cropped.stdout.splitlines()[1].split()
-    assert name == "image3"
+    assert name == "image3.png"
     assert float(score) < float(lines[0][1])
 
 
@@ -157,7 +163,7 @@ def test_search_makes_a_page(place):
     assert html.count('alt="Result ') == 3 and html.count('id="match-1"') == 1
     inliers = int(re.search(r">(\d+) inliers</a>", html)[1])
     assert inliers == float(done.stdout.splitlines()[1].split()[1]) > 10
-    for part in ("its crop drawn as a box", "The best 3 of 6 images of store.", "image3", "80,60,240,180"):
+    for part in ("its crop drawn as a box", "The best 3 of 6 images of store.", "image3.png", "80,60,240,180"):
         assert part in html
     refused(search(place, "--output=r.html"), "--output and --images_dir go together")
     refused(search(place, "--images_dir=jpg"), "--output and --images_dir go together")
@@ -172,16 +178,16 @@ def lines(done):
 
 def test_index_and_search_by_it(place):
     index = ["index", "--features_dir=store"]
-    done = delg(place, *index, "--output_dir=exact")
+    done = alone(place, *index, "--output_dir=exact")
     assert done.returncode == 0, done.stderr
     assert "6 descriptors" in done.stdout
     assert "exact(dtype='float16')" in done.stdout
     assert delg(place, *index, "--output_dir=bits", "--index=binary(rescore=0)").returncode == 0
     expected = lines(search(place))
     query = ["search", "--query=query.png", f"--model={MODEL}"]
-    alone = lines(delg(place, *query, "--index=exact"))
-    assert [(rank, name) for rank, _, name in alone] == [(rank, name) for rank, _, name in expected]
-    assert lines(search(place, "--index=exact", "--rerank=ransac", "--top_k=3"))[0][2] == "image3"
+    by_index = lines(alone(place, *query, "--index=exact"))
+    assert [(rank, name) for rank, _, name in by_index] == [(rank, name) for rank, _, name in expected]
+    assert lines(search(place, "--index=exact", "--rerank=ransac", "--top_k=3"))[0][2] == "image3.png"
     assert len(lines(delg(place, *query, "--index=bits"))) == 6
     refused(delg(place, *index, "--output_dir=exact", "--index=binary"), "exact holds an index exact(dtype='float16')")
     refused(delg(place, *index, "--output_dir=jpg"), "jpg holds something else than an index")

@@ -2,7 +2,6 @@
 
 import importlib.util
 import logging
-import socket
 
 import numpy as np
 import pytest
@@ -11,16 +10,11 @@ from delg.common.errors import InputError
 from matching.indexes import milvus
 from matching.indexes.table import build_index, open_index
 from tests.matching.helpers import unit
-from tests.matching.index_helpers import Store, clustered, ranked
+from tests.matching.index_helpers import Store, WithPaths, clustered, ranked
+from tests.processes import HANGS, free_ports
 
 INSTALLED = {name: importlib.util.find_spec(name) is not None for name in ("pymilvus", "milvus_lite", "milvus")}
 needs_client = pytest.mark.skipif(not INSTALLED["pymilvus"], reason="the extra 'milvus' is not installed")
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
@@ -36,11 +30,12 @@ def address(request, tmp_path_factory):
         return
     from milvus import MilvusServer
 
-    server = MilvusServer()
+    server = MilvusServer(wait_for_started=False)
     server.set_base_dir(str(folder))
-    server.listen_port = free_port()
+    server.listen_port = free_ports(1)[0]
     try:
         server.start()
+        server.wait_started(1000 * HANGS)
         yield f"http://127.0.0.1:{server.listen_port}"
     finally:
         server.stop()
@@ -89,6 +84,20 @@ def test_equals_brute_force(text, top_k, address, store, queries):
     again.check_store(store, "it")
     np.testing.assert_array_equal(again.search(queries, top_k).indices, order)
     close(again)
+
+
+def test_paths_where_the_store_tells_them(address, store, monkeypatch):
+    made = build_index(WithPaths(store.global_descriptors), f"{address}#paths")
+    assert made.paths_of([599, 0]) == ["folder/ä image 599.jpg", "folder/ä image 0.jpg"]
+    close(made)
+    create = milvus._create
+    older = lambda client, name, texts, *rest: create(  # noqa: E731 -- as older versions made a collection
+        client, name, {key: most for key, most in texts.items() if key != "path"}, *rest
+    )
+    monkeypatch.setattr(milvus, "_create", older)
+    made = build_index(WithPaths(store.global_descriptors), f"{address}#older")
+    assert made.paths_of([599, 0]) == ["", ""] and made.names_of([599]) == ["folder/ä image 599"]
+    close(made)
 
 
 def test_equal_rows_are_ranked_by_number(address):
@@ -184,7 +193,7 @@ def test_bad_input_is_named(address, store, queries):
 
 def test_a_collection_of_something_else_is_left_alone(address, store):
     client, _ = milvus._connect(address, make=True)
-    milvus._create(client, "mine", ("text", 10), 4, milvus.Options())
+    milvus._create(client, "mine", {"text": 10}, 4, milvus.Options())
     client.close()
     with pytest.raises(InputError, match="a collection 'mine' that is no index of delg"):
         build_index(store, f"{address}#mine")
@@ -196,7 +205,7 @@ def test_where_nothing_is(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none\.db does not exist; delg-index makes one"):
         open_index(tmp_path / "none.db")
     with pytest.raises(InputError, match="Milvus at http"):
-        open_index(f"http://127.0.0.1:{free_port()}")
+        open_index(f"http://127.0.0.1:{free_ports(1)[0]}")
 
 
 def test_addresses():

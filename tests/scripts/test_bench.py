@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,15 +17,19 @@ from scripts.bench import measure, run, superglobal_rerank
 ROOT = Path(__file__).parents[2]
 
 
-def test_rounds_take_turns_and_medians_are_taken():
-    calls = []
-    naps = {"a": [0.0, 0.05, 0.0], "b": [0.03, 0.03, 0.0]}
-    actions = {
-        name: lambda turn, name=name: (calls.append(f"{name}{turn}"), time.sleep(naps[name][turn])) for name in naps
-    }
+def test_rounds_take_turns_and_medians_are_taken(monkeypatch):
+    calls, now = [], [0.0]
+    naps = {"a": [1.0, 50.0, 2.0], "b": [30.0, 40.0, 0.0]}
+
+    def action(name, turn):
+        calls.append(f"{name}{turn}")
+        now[0] += naps[name][turn]
+
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    actions = {name: partial(action, name) for name in naps}
     seconds = measure.interleaved(actions, 3)
     assert calls == ["a0", "b0", "a1", "b1", "a2", "b2"]
-    assert seconds["a"] < 0.02 < seconds["b"] < 0.2
+    assert seconds == {"a": 2.0, "b": 30.0}
 
 
 def test_added_memory_is_the_highest_mark():

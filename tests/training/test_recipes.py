@@ -111,7 +111,8 @@ def test_a_recipe_without_its_pretrained_weights_is_refused(tmp_path, records_di
     delg.save(tiny_model(), tmp_path / "start")
     told = processes.run("train", *data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
     assert told.returncode == 0 and f"those of {tmp_path}/start" in told.stdout, told.stderr
-    told = processes.run("train", *data, f"--logdir={tmp_path}/no", f"--init_model={tmp_path}/start", "--preset=delg_squeezenet")
+    given = (f"--logdir={tmp_path}/no", f"--init_model={tmp_path}/start", "--preset=delg_squeezenet")
+    told = processes.run("train", *data, *given)
     assert told.returncode == 1 and "squeezenet" in told.stderr and "Traceback" not in told.stderr
 
 

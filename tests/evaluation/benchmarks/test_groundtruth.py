@@ -12,6 +12,7 @@ import pytest
 from delg.common.errors import InputError
 from evaluation.benchmarks import groundtruth
 from evaluation.benchmarks.protocols import revisited
+from tests.processes import HANGS
 
 GND = Path(__file__).parents[4] / "shared" / "gnd"
 
@@ -105,14 +106,15 @@ REBUILT.call += ((1, (1,), FIELDS, False, b"AAAAAAAA"),)
 def test_addresses_and_sizes_of_the_file_are_not_believed(tmp_path, evil):
     path = write(tmp_path, data() | {"extra": evil})
     program = (
-        "import resource, sys; from evaluation import groundtruth; from delg.common.errors import InputError\n"
+        "import resource, sys\n"
+        "from evaluation.benchmarks import groundtruth; from delg.common.errors import InputError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))\n"
         "try: str(groundtruth.read_plain_pickle(sys.argv[1])); print('read')\n"
         "except InputError as error: print(error)\n"
     )
     command = [sys.executable, "-c", program, str(path)]
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     assert "MemoryError" not in done.stdout
     empty = isinstance(evil.call[1][0], bytes) and evil.call[1][0] == b""

@@ -1,7 +1,6 @@
 """The check of a data folder: missing, extra and changed files, and the known ground truth."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,14 @@ import pytest
 from delg.common.errors import InputError
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.data import check
+from tests import processes
 from tests.evaluation.tiny import RED, paint, revisited_set
 
 GND = Path(__file__).parents[4] / "shared" / "gnd"
 
 
 def delg(*arguments, cwd):
-    command = [sys.executable, "-m", "delg", "benchmark", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return processes.run("benchmark", *arguments, cwd=cwd)
 
 
 @pytest.fixture

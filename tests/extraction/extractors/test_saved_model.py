@@ -1,6 +1,5 @@
 """SavedModels of TensorFlow 1 and 2 with the released names, made here by rule, through the released pipeline."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from extraction.images import BadImageError, ImageRef, load_image
 from extraction.pca import Pca, Projections, attach
 from extraction.resize import TooSmallError
 from protos.local_features import read_local
+from tests import processes
 from tests.extraction.pictures import picture, write_picture
 from tests.extraction.tensorflow_models import KERNEL, SCALES, STEP, expected, write_tf1, write_tf2
 
@@ -281,14 +281,7 @@ def test_a_folder_with_a_saved_model_is_chosen_by_its_path(folder):
 def test_two_images_are_matched_by_the_command(folder, tmp_path):
     for name in ("a", "b"):
         Image.fromarray(IMAGE).save(tmp_path / f"{name}.png")
-    done = subprocess.run(
-        [sys.executable, "-m", "delg", "match", "a.png", "b.png", f"--model={folder}"],
-        cwd=tmp_path,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.run("match", "a.png", "b.png", f"--model={folder}", cwd=tmp_path)
     assert "local features: " in done.stdout, done.stderr[-2000:]
     assert int(done.stdout.split("inliers: ")[1].split()[0]) > 10
 

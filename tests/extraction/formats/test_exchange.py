@@ -15,7 +15,7 @@ from extraction.store.writer import StoreWriter
 from tests.delg.importers.torch_writer import TorchFile, tensor
 from tests.extraction.pictures import features, tree
 from tests.extraction.store.test_store import build, refs
-from tests.test_commands import run
+from tests.processes import run
 
 COUNTS = [5, 0, 3, 7, 2]
 PARTS = ("global_descriptor", "keypoints", "descriptors", "scores", "scales")

@@ -17,7 +17,7 @@ from extraction.runtimes.table import PRECISIONS, RUNTIMES
 from extraction.store.reader import check_settings, differing
 from extraction.verification import Verification, twin_cosines, verify
 from tests.extraction.pictures import picture, write_picture
-from tests.test_commands import run
+from tests.processes import run
 
 SCALES, CHOSEN = (0.5, 1.0, 1.5), (1,)
 IMAGE = picture(90, 120, seed=3)

@@ -12,7 +12,7 @@ from matching.indexes.faiss_index import Faiss
 from matching.indexes.faiss_kinds import IvfPq
 from matching.indexes.table import INDEXES, build_index, open_index
 from tests.matching.helpers import unit
-from tests.matching.index_helpers import THOROUGH, Store, built, clustered, queries, ranked, store  # noqa: F401
+from tests.matching.index_helpers import THOROUGH, Store, WithPaths, built, clustered, queries, ranked, store  # noqa: F401
 
 
 def test_every_kind_is_tried():
@@ -152,11 +152,24 @@ def test_lists_are_chosen_by_the_number_of_rows(monkeypatch):
     assert IvfPq().factory(1000, 5).endswith("PQ1x4np")
 
 
+def test_an_index_tells_paths_where_its_store_does(store, tmp_path):
+    told = WithPaths(store.global_descriptors)
+    for place in ("told", "told"):  # made, and opened
+        index = build_index(told, tmp_path / place)
+        assert index.paths_of([599, 0]) == ["folder/ä image 599.jpg", "folder/ä image 0.jpg"]
+        assert index.names_of([599, 0]) == ["folder/ä image 599", "folder/ä image 0"]
+    assert build_index(store, tmp_path / "older").paths_of([3, 0]) == ["", ""]
+    assert not (tmp_path / "older" / "paths.npy").exists()
+    (tmp_path / "told" / "paths.npy").unlink()
+    with pytest.raises(InputError, match=r"damaged: paths\.npy"):
+        open_index(tmp_path / "told")
+
+
 def killed(*_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stage", ["write_matrix", "index.add", "_write_names"])
+@pytest.mark.parametrize("stage", ["write_matrix", "index.add", "_write_texts"])
 def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, monkeypatch):
     text, place = "ivf_pq(nlist=6, nprobe=6, rescore=600)", tmp_path / "index"
     with monkeypatch.context() as patched:
@@ -165,7 +178,7 @@ def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, 
         elif stage == "index.add":
             patched.setattr("matching.indexes.faiss_index.blocks", killed)
         else:
-            patched.setattr(saved, "_write_names", killed)
+            patched.setattr(saved, "_write_texts", killed)
         with pytest.raises(KeyboardInterrupt):
             build_index(store, place, text)
     with pytest.raises(InputError, match="not finished; run its delg-index command again"):
@@ -178,7 +191,7 @@ def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, 
     with monkeypatch.context() as patched:
         if stage == "index.add":
             patched.setattr("matching.indexes.faiss_index.sample_size", None)
-        if stage == "_write_names":
+        if stage == "_write_texts":
             patched.setattr(Faiss, "_trained", None)
         made = build_index(store, place, text)
     assert sorted(p.name for p in place.iterdir()) == sorted(

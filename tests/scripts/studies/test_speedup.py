@@ -9,7 +9,7 @@ from PIL import Image
 from delg.common.errors import InputError
 from matching.rerankers.ransac import Ransac
 from tests.extraction.pictures import picture
-from tests.test_commands import run
+from tests.processes import run
 
 pytest.importorskip("skimage", reason="the released matching calls scikit-image")
 from scripts.studies import speedup
