@@ -24,7 +24,9 @@ flags.DEFINE_enum("geometry", "affine", ["affine", "homography", "similarity"], 
 flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descriptors.", lower_bound=0.0)
 flags.DEFINE_float("ratio", None, "Largest ratio of the distances of the nearest and the second nearest descriptor.")
 flags.DEFINE_bool("mutual", False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
-flags.DEFINE_bool("one_per_place", False, "Count inliers that share a place (a whole pixel) in either image once.")
+flags.DEFINE_bool(
+    "one_per_place", False, "Count inliers that share a place (a twentieth of --residual) in either image once."
+)
 flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
 flags.DEFINE_bool("binary", False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
 flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the first image.")

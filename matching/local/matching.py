@@ -127,7 +127,7 @@ def match(
       seed: of the random generator; the same arguments give the same inliers.
       min_matches: fewer tentative matches, or fewer inliers, count as none.
       plausible_only: refuse mirrored, collapsed and extremely stretched fits.
-      one_per_place: of the inliers that share a whole pixel in either image, only that of nearest descriptors counts.
+      one_per_place: of the inliers that share a place in either image, only that of nearest descriptors counts.
 
     Returns:
       The inliers; none when either image has no local features.

@@ -79,7 +79,7 @@ class Ransac:
           seed: of the random generator.
           mutual: keep only mutual nearest neighbours.
           plausible_only: refuse mirrored, collapsed and extremely stretched fits.
-          one_per_place: count inliers that share a place once; RootSIFT describes many places more than once.
+          one_per_place: count inliers that share a place once; the released rule, and so the default, counts all.
           released: match by the released algorithm instead, which is slow; see :mod:`matching.local.released`.
           score: what the head is ordered by, ``inliers`` or ``fused``.
           fused_weight: of the logarithm in the fused score.
