@@ -93,10 +93,10 @@ def test_binary_features_from_the_command_line(place, reports):
     asked = {"query": query, "model": untrained(place), "features_dir": "bits", "top_k": 2, "rerank": "ransac"}
     done = run(place, "search", **asked)
     name, score = best(done)
-    assert name == "scene1/second"
+    assert name == "scene1/second.png"
     own = FeatureStore.open(place / "bits").features(3)
     assert len(np.unique(own.descriptors, axis=0)) <= score <= len(own), "of equal descriptors the first is matched"
-    assert done.stdout.splitlines()[2].split()[2] == "scene1/first"
+    assert done.stdout.splitlines()[2].split()[2] == "scene1/first.png"
     matched = run(place, "match", query, query, model=untrained(place), binary=True)
     assert matched.stdout.splitlines()[-1] == f"inliers: {score:.0f}", matched.stderr
 
@@ -109,7 +109,7 @@ def test_compact_rootsift_from_the_command_line(place):
         query = place / "jpg" / "scene2" / "second.png"
         asked = {"query": query, "model": "rootsift", "features_dir": dtype, "rerank": "ransac(ratio=0.9)"}
         found[dtype] = best(run(place, "search", **asked))
-    assert {name for name, _ in found.values()} == {"scene2/second"}
+    assert {name for name, _ in found.values()} == {"scene2/second.png"}
     assert found["float16"][1] == pytest.approx(found["float32"][1], rel=0.05)
     assert found["uint8"][1] == pytest.approx(found["float32"][1], rel=0.05)
 

@@ -212,11 +212,11 @@ def test_the_commands_record_and_obey_the_policy(tmp_path):
     for name in ("own", "stored"):  # the query is read as the store was, so that it finds itself exactly
         query = ["--query=photos/a.jpg", "--model=rootsift", f"--features_dir={name}"]
         done = run(tmp_path, "search", *query, "--images_dir=photos", f"--output={name}.html")
-        assert done.returncode == 0 and "1.0000  a\n" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "1.0000  a.jpg\n" in done.stdout, done.stdout + done.stderr
     done = run(tmp_path, "index", "--features_dir=stored", "--output_dir=index")
     assert done.returncode == 0, done.stderr
     done = run(tmp_path, "search", "--query=photos/a.jpg", "--model=rootsift", "--index=index")
-    assert done.returncode == 0 and "1.0000  a\n" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "1.0000  a.jpg\n" in done.stdout, done.stdout + done.stderr
 
 
 def test_official_files_are_made_as_released(tmp_path):
