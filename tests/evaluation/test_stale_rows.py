@@ -100,7 +100,7 @@ def test_edited_code_makes_rows_anew(photos, tmp_path):
     assert not cached
     np.testing.assert_array_equal(np.load(made / "global.npy"), before[:, ::-1])
 
-    path = run.folder / "matching" / "ransac.py"
+    path = run.folder / "matching" / "rerankers" / "ransac.py"
     path.write_text(
         path.read_text() + "\n\n_call = Ransac.__call__\n\n\ndef _broken(*given):\n    raise RuntimeError\n\n\n"
         "Ransac.__call__ = _broken\n"
