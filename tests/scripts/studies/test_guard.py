@@ -13,7 +13,7 @@ from scripts.studies import claims
 
 
 def script(name, *arguments):
-    command = [sys.executable, "-m", f"scripts.{name}", *map(str, arguments)]
+    command = [sys.executable, "-m", f"scripts.studies.{name}", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
