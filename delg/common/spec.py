@@ -1,21 +1,30 @@
 """The text form of a choice, ``name(arg=value, ...)``, as used by flags and configuration files.
 
-Only literals are admitted as values; the text is parsed with :mod:`ast` and never evaluated.
+The name is one of a table, or ``module:Class``, which names a plug-in outside of the package; modules of the current
+folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated.
 """
 
 import ast
+import importlib
 import inspect
+import re
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError
+
+Factory = Callable[..., Any]
+Table = Mapping[str, Factory | str]  # name to factory, or to "module:factory", which is imported when it is used
+_PLUG_IN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Splits ``"gem(p=4.6)"`` into ``("gem", {"p": 4.6})``.
 
     Args:
-      text: a name, optionally followed by keyword arguments with literal values in parentheses.
+      text: a name or ``module:Class``, optionally followed by keyword arguments with literal values in parentheses.
 
     Returns:
       The name and its keyword arguments.
@@ -24,14 +33,17 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
       InputError: the text is not of that form.
     """
     form = f"Expected name or name(argument=literal, ...). Received: {text!r}"
+    plug_in = _PLUG_IN.match(text.strip())
+    source = "plug_in" + text.strip()[plug_in.end() :] if plug_in else text.strip()
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        node = ast.parse(source, mode="eval").body
         if isinstance(node, ast.Name):
-            return node.id, {}
+            return (plug_in.group() if plug_in and node.id == "plug_in" else node.id), {}
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
             arguments = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
             if None not in arguments:
-                return node.func.id, {str(key): value for key, value in arguments.items()}
+                name = plug_in.group() if plug_in else node.func.id
+                return name, {str(key): value for key, value in arguments.items()}
     except (SyntaxError, ValueError) as error:
         raise InputError(form) from error
     raise InputError(form)
@@ -75,25 +87,77 @@ def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[
     return [part.strip() for part in [*parts, current] if keep_empty or part.strip()]
 
 
-def build(text: str, table: Mapping[str, Callable[..., Any]], kind: str, **context: Any) -> Any:
+def factory_of(name: str, table: Table, kind: str) -> Factory:
+    """The factory of a name.
+
+    Args:
+      name: a name of the table, or ``module:Class``.
+      table: the choices of this kind.
+      kind: what is chosen, in words, for the error message ("backbone", "reranker").
+
+    Returns:
+      The factory.
+
+    Raises:
+      InputError: the name is not in the table, or the plug-in cannot be imported.
+    """
+    if name in table:
+        factory = table[name]
+        if isinstance(factory, str):
+            module, _, attribute = factory.partition(":")
+            factory = getattr(importlib.import_module(module), attribute)
+        return factory
+    if ":" not in name:
+        choices = ", ".join(sorted(table))
+        raise InputError(f"Unknown {kind} {name!r}; the choices are {choices}, or module:Class of your own.")
+    return plug_in(name, kind)
+
+
+def plug_in(name: str, kind: str) -> Factory:
+    """Imports ``module:Class``; modules of the current folder are found too.
+
+    Raises:
+      InputError: the module cannot be imported, or has no callable of this name.
+    """
+    module_name, _, attribute = name.partition(":")
+    path = list(sys.path)
+    try:
+        sys.path.append(str(Path.cwd()))
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise InputError(f"{kind} {name!r}: the module {module_name!r} cannot be imported: {error}") from error
+    finally:
+        sys.path[:] = path
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        found = "no such name" if factory is None else f"a {type(factory).__name__}"
+        raise InputError(
+            f"{kind} {name!r}: expected a class or function {attribute!r} in {module_name}; it has {found}."
+        )
+    return factory
+
+
+def build(text: str, table: Table, kind: str, *, base: type | None = None, **context: Any) -> Any:
     """Calls the factory that the text names.
 
     Args:
-      text: ``name(arg=value, ...)``.
+      text: ``name(arg=value, ...)`` or ``module:Class(arg=value, ...)``.
       table: the choices of this kind, name to factory.
       kind: what is chosen, in words, for the error message ("backbone", "reranker").
+      base: what a plug-in must return an instance of; None accepts anything.
       **context: further keyword arguments that the program, not the text, supplies.
 
     Returns:
       What the factory returns.
 
     Raises:
-      InputError: the name is not in the table, or an argument does not fit the factory.
+      InputError: the name is not in the table, an argument does not fit the factory, or a plug-in returns another type.
     """
     name, arguments = parse(text)
-    if name not in table:
-        raise InputError(f"Unknown {kind} {name!r}; the choices are {', '.join(sorted(table))}.")
-    return call(table[name], text, arguments, kind, **context)
+    built = call(factory_of(name, table, kind), text, arguments, kind, **context)
+    if base is not None and not isinstance(built, base):
+        raise InputError(f"{kind} {text!r}: expected a {base.__module__}.{base.__qualname__}, not {type(built)}.")
+    return built
 
 
 def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], kind: str, **context: Any) -> Any:

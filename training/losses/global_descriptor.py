@@ -3,19 +3,16 @@
 Losses on pairs need several images of a class in a batch: the pairs are all pairs of the batch.
 """
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from delg.common.errors import InputError, first_line
-from delg.common.spec import build
+from delg.common.spec import build, plug_in
 from delg.numerics import l2_normalize
 from training.gradients import gradients_of
 from training.losses.metric import DISTANCES, all_pairs_contrastive_loss, npairs_loss, triplet_semihard_loss
@@ -137,21 +134,10 @@ def check_global_loss(loss: GlobalLoss, embedding_dim: int) -> None:
 
 
 def _imported(text: str) -> Function:
-    """The function that ``module:function`` names; modules of the present folder are found too."""
-    module_name, _, name = text.partition(":")
-    here = str(Path.cwd())
-    path = list(sys.path)
-    try:
-        sys.path.append(here)
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError(f"The global loss {text!r}: the module {module_name!r} cannot be imported: {error}") from error
-    finally:
-        sys.path[:] = path
-    function = getattr(module, name, None)
-    if not callable(function) or inspect.isclass(function):
-        found = "no such name" if function is None else f"a {type(function).__name__}"
-        raise InputError(f"The global loss {text!r}: expected a function {name!r} in {module_name}; it has {found}.")
+    """The function that ``module:function`` names."""
+    function = plug_in(text, "global loss")
+    if inspect.isclass(function):
+        raise InputError(f"The global loss {text!r} must be a function, not a class.")
     try:
         inspect.signature(function).bind(None, None)
     except TypeError as error:

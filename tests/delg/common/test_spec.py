@@ -1,4 +1,5 @@
 import math
+from decimal import Decimal
 
 import pytest
 
@@ -12,7 +13,8 @@ def test_parse_and_render_are_inverse():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gem(", "gem(3)", "gem(p=open('x'))", "a.b(c=1)", "gem(**{'p': 1})", "1", "gem(p=x)"]
+    "text",
+    ["", "a:", "a:b:c", "a:b.c", "gem(", "gem(3)", "gem(p=open('x'))", "a.b(c=1)", "gem(**{'p': 1})", "1", "gem(p=x)"],
 )
 def test_anything_but_literals_is_refused(text):
     with pytest.raises(InputError, match="literal"):
@@ -48,6 +50,23 @@ def _positive(a: int) -> int:
     if a < 1:
         raise InputError("too small")
     return a
+
+
+def test_plug_ins_are_imported_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "my_parts.py").write_text("class Wide:\n    def __init__(self, width=1):\n        self.width = width\n")
+    monkeypatch.chdir(tmp_path)
+    assert spec.parse("my_parts:Wide(width=3)") == ("my_parts:Wide", {"width": 3})
+    assert spec.build("my_parts:Wide(width=3)", {}, "thing").width == 3
+    assert spec.build("my_parts:Wide", {}, "thing", width=4).width == 4
+    for text in ("my_parts:Narrow", "none_such:Wide", "my_parts:Wide(depth=1)", "my_parts:__name__"):
+        with pytest.raises(InputError, match=text.partition("(")[0]):
+            spec.build(text, {}, "thing")
+    with pytest.raises(InputError, match="Decimal"):
+        spec.build("my_parts:Wide", {}, "thing", base=Decimal)
+
+
+def test_a_table_may_name_what_is_imported_when_it_is_used():
+    assert spec.build("number(value='1.5')", {"number": "decimal:Decimal"}, "thing", base=Decimal) == Decimal("1.5")
 
 
 def test_call_takes_what_is_no_literal():

@@ -1,0 +1,149 @@
+"""The options of a command: a dataclass whose fields are its flags.
+
+A field holds the default, the help text and the limits once; flags are defined from the fields, and a dataclass is
+filled from the flags by name.
+
+>>> from dataclasses import dataclass
+>>> @dataclass(frozen=True)
+... class SearchOptions:
+...     top_k: int = option(10, "Results of each query.", lower_bound=1)
+...     output_dir: str | None = option(None, "Folder of the results.", irrelevant=True)
+>>> fingerprint(SearchOptions(top_k=5, output_dir="found"))
+{'top_k': 5}
+"""
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, field, fields
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from absl import flags
+
+from delg.common.errors import InputError
+from delg.common.spec import split
+
+Options = TypeVar("Options")
+HELP, CHOICES, LOWER, UPPER, IRRELEVANT = "help", "choices", "lower_bound", "upper_bound", "irrelevant"
+
+
+def option(
+    default: Any,
+    help_text: str,
+    *,
+    choices: Sequence[str] | None = None,
+    lower_bound: float | None = None,
+    upper_bound: float | None = None,
+    irrelevant: bool = False,
+) -> Any:
+    """A field of a dataclass of options.
+
+    Args:
+      default: its value without the flag.
+      help_text: what ``--help`` says.
+      choices: the values that are accepted.
+      lower_bound: least number.
+      upper_bound: largest number.
+      irrelevant: whether results do not depend on the option, such as a folder or a number of threads; other options
+        enter the :func:`fingerprint`.
+    """
+    metadata = {HELP: help_text, CHOICES: choices, LOWER: lower_bound, UPPER: upper_bound, IRRELEVANT: irrelevant}
+    return field(default=default, metadata=metadata)
+
+
+def define_flags(options: type) -> None:
+    """Defines a flag for each field of a dataclass; ``--help`` lists the flags under the module that calls this.
+
+    The type of a field decides what the flag accepts: ``str``, ``int``, ``float``, ``bool``, or ``tuple`` of one of the
+    first three, whose values are separated by commas; each may be ``| None``.
+
+    Args:
+      options: the dataclass.
+    """
+    flags.disclaim_key_flags()  # the flags are of the calling module
+    hints = get_type_hints(options)
+    for one in fields(options):
+        default = None if one.default is MISSING else one.default
+        text, kind = one.metadata[HELP], _without_none(hints[one.name])
+        limits = {key: one.metadata[key] for key in (LOWER, UPPER)}
+        if get_origin(kind) is tuple:
+            parser = _TupleParser(get_args(kind)[0], one.metadata[CHOICES])
+            flags.DEFINE(parser, one.name, default, text, serializer=_TupleSerializer())
+        elif one.metadata[CHOICES]:
+            flags.DEFINE_enum(one.name, default, list(one.metadata[CHOICES]), text)
+        elif kind is bool:
+            flags.DEFINE_bool(one.name, default, text)
+        elif kind is int:
+            flags.DEFINE_integer(one.name, default, text, **limits)
+        elif kind is float:
+            flags.DEFINE_float(one.name, default, text, **limits)
+        else:
+            flags.DEFINE_string(one.name, default, text)
+
+
+def from_flags(options: Callable[..., Options]) -> Options:
+    """The options that the flags say; an empty text stands for None where None is the default."""
+    values = {}
+    for one in fields(options):  # type: ignore[arg-type]
+        value = flags.FLAGS[one.name].value
+        values[one.name] = None if value == "" and one.default is None else value
+    return options(**values)
+
+
+def fingerprint(options: Any) -> dict[str, Any]:
+    """The options that results depend on, by name, as JSON values; see ``irrelevant`` of :func:`option`."""
+    found = {one.name: getattr(options, one.name) for one in fields(options) if not one.metadata[IRRELEVANT]}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def refuse(what: str, options: Any, names: Sequence[str]) -> None:
+    """Checks that options have their defaults.
+
+    Args:
+      what: the flag that they cannot be combined with, such as ``--check``.
+      options: a dataclass of options.
+      names: of the options.
+
+    Raises:
+      InputError: one has another value; the sentence names what was given.
+    """
+    default = {one.name: one.default for one in fields(options)}
+    given = [f"--{name}" for name in names if getattr(options, name) not in (default[name], None, ())]
+    if given:
+        raise InputError(f"{', '.join(given)} cannot be combined with {what}.")
+
+
+def _without_none(hint: Any) -> Any:
+    """``X`` of ``X | None``."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(one for one in get_args(hint) if one is not type(None))
+    return hint
+
+
+class _TupleParser(flags.ArgumentParser):
+    """Reads values that are separated by commas; commas in parentheses and quotes separate nothing."""
+
+    def __init__(self, kind: type, choices: Sequence[str] | None):
+        super().__init__()
+        self._kind, self._choices = kind, choices
+        names = f"from {', '.join(choices)}" if choices else {str: "texts", int: "whole numbers"}.get(kind, "numbers")
+        self.syntactic_help = f"{names}, separated by commas"
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        given = split(argument) if isinstance(argument, str) else argument
+        try:
+            values = tuple(self._kind(one) for one in given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected {self.syntactic_help}") from error
+        if self._choices and (strange := [one for one in values if one not in self._choices]):
+            raise ValueError(f"unknown {', '.join(map(repr, strange))}; expected {self.syntactic_help}")
+        return values
+
+    def flag_type(self) -> str:
+        return f"{self._kind.__name__} list"
+
+
+class _TupleSerializer(flags.ArgumentSerializer):
+    """The inverse of :class:`_TupleParser`."""
+
+    def serialize(self, value: Sequence[Any]) -> str:
+        return ",".join(map(str, value))
