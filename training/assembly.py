@@ -145,6 +145,9 @@ def _tell_of_pairs(options: TrainOptions, records: RecordSet, images: int) -> No
 
 def check_model(options: TrainOptions, model: Any) -> None:
     """The image size and the announced channels must suit the model."""
+    side = model.trunk.image_side
+    if side and options.image_size != side:
+        raise InputError(f"--image_size must be {side} for this model. Received: {options.image_size}")
     if options.image_size < model.min_side:
         raise InputError(
             f"--image_size must be at least {model.min_side} for this model. Received: {options.image_size}"

@@ -169,6 +169,12 @@ class DelgExtractor:
         config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
         sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
         passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
+        side = self.model.trunk.image_side
+        if side and any(one.size != (side, side) for one in passes):
+            raise InputError(
+                f"The model's backbone accepts images of {side} x {side} pixels only; give --image_scales=1.0, "
+                f"--max_image_size={side}, --min_image_size={side} and --use_square_images."
+            )
         return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
@@ -246,4 +252,11 @@ class DelgExtractor:
             return top_by_score(scores, config.max_feature_num, config.score_threshold)
         order = top_by_score(scores, len(scores), config.score_threshold)
         centres = to_source(np.concatenate(found.points), frame, base)
-        return suppressed(order, centres, np.concatenate(found.scales), config.iou, config.max_feature_num)
+        return suppressed(
+            order,
+            centres,
+            np.concatenate(found.scales),
+            iou=config.iou,
+            max_feature_num=config.max_feature_num,
+            receptive_field=self.model.trunk.receptive_field,
+        )

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -212,11 +211,10 @@ def test_the_input_pipeline_is_measured_alone(records_dir, tmp_path, capsys, mon
 
 
 def test_images_must_not_be_smaller_than_the_model_s_least(records_dir):
-    model = SimpleNamespace(min_side=33, local_head=SimpleNamespace(channels=96))
-    with pytest.raises(InputError, match=r"--image_size must be at least 33 for this model\. Received: 32"):
+    model = delg.create("delg_small", pooling="regional_gem(window=7), gem")  # four cells at stride 16
+    with pytest.raises(InputError, match=r"--image_size must be at least 49"):
         check_model(options(records_dir, Path("x")), model)
-    model.min_side = 32
-    check_model(options(records_dir, Path("x"), local_feature_map_channels=96), model)
+    check_model(options(records_dir, Path("x"), image_size=49, local_feature_map_channels=64), model)
 
 
 @pytest.mark.slow
