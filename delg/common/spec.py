@@ -49,6 +49,11 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     raise InputError(form)
 
 
+def plug_ins_in(text: str) -> list[str]:
+    """The names ``module:Class`` in a text of one or several choices, not those in quotes."""
+    return [match.group() for match in _PLUG_IN.finditer(re.sub(r"'[^']*'|\"[^\"]*\"", "", text))]
+
+
 def render(name: str, arguments: Mapping[str, Any]) -> str:
     """The inverse of :func:`parse`: ``render("gem", {"p": 4.6})`` is ``"gem(p=4.6)"``."""
     inside = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
