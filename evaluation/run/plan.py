@@ -23,12 +23,11 @@ from evaluation.run.published_values import check_model
 from evaluation.run.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
 from evaluation.run.result_cache import Ledger
 from evaluation.synthetic.truth import load_homographies
-from extraction.formats.official_config import heads_of
+from extraction.extractors.base import Extractor
 from extraction.images import list_images
-from extraction.pipeline import Extractor
 from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
-from matching.rerankers.table import build_reranker, identity
+from matching.rerankers.table import build_reranker
 
 DISTRACTORS = "+r1m"
 
@@ -167,7 +166,7 @@ def prepare(config: Config) -> Plan:
     chosen = find_benchmark(config)
     rerankers = reranker_names(DEFAULT_RERANK if config.rerank is None else config.rerank)
     for name, text in rerankers.items() if config.distractors_dir else ():
-        check_head(build_reranker(text).head, name)
+        check_head(build_reranker(text).top_k, name)
     floor = choose(config.baselines, config.model, chosen, bool(config.distractors_dir))
     sources = stores.sources(config.model, floor.baselines)
     _check(config, chosen)
@@ -196,7 +195,7 @@ def prepare(config: Config) -> Plan:
             folder / "results",
             chosen,
             method,
-            {name: identity(text) for name, text in floor.rerankers(method.name, rerankers).items()},
+            {name: build_reranker(text).identity() for name, text in floor.rerankers(method.name, rerankers).items()},
             homographies=known,
             asked=basis,
         )
@@ -233,7 +232,7 @@ def _methods(
     else:
         exif = stores.exif_of(config.exif, chosen)
         claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
-        local = "local" in heads_of(extractors[FIRST_STAGE])
+        local = "local" in extractors[FIRST_STAGE].heads
     claim = Claim(claims, local, config.junk, rerankers)
     mismatches += with_published(config.published, chosen.name, claim)
     compatibility.check(mismatches, config.allow_protocol_mismatch)
