@@ -86,13 +86,14 @@ def _fresh_model(options: TrainOptions, num_classes: int, overrides: dict[str, A
     """The model of the preset, or of ``init_model``, with weights from the seed."""
     import keras
 
-    import delg
+    from delg.model import Delg
+    from delg.presets import create
 
     overrides = overrides | {"num_classes": num_classes, "dtype": policy(options.mixed_precision)}
     if not options.init_model:
-        return delg.create(options.preset, seed=options.seed, **overrides)
+        return create(options.preset, seed=options.seed, **overrides)
     keras.utils.set_random_seed(options.seed)
-    return delg.Delg(**model_config(options.init_model) | overrides)
+    return Delg(**model_config(options.init_model) | overrides)
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:

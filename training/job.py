@@ -12,22 +12,15 @@ from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.common.options import fingerprint
 from delg.common.sources import source_sha256
-from delg.common.spec import plug_in, plug_ins_in
-from delg.saving import WEIGHTS, model_config
+from delg.common.spec import plug_ins_in
+from delg.saving import WEIGHTS, model_config, save
 from training.backends.engine import MODULES, check_backend, engine
 from training.options import RELEASED_CLASSES, TrainOptions
 from training.records.recordset import RecordSet, check_same_classes, open_records
 
 Evaluate = Callable[[Any], dict[str, float]]
 VALIDATION_IMAGES = 50_000
-COMPUTING = (
-    "delg.model",
-    "training.assembly",
-    "training.computation",
-    "training.input.pipeline",
-    "training.optimizers",
-    "training.schedules",
-)  # what the weights depend on beside the backend's training step
+COMPUTING = ("training.assembly", "training.input.pipeline")  # and the training step of the backend
 
 
 def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
@@ -75,26 +68,17 @@ def settings_of(options: TrainOptions, records: RecordSet) -> dict[str, Any]:
     Raises:
       InputError: a file that an option names cannot be read, or a plug-in cannot be imported.
     """
-    return fingerprint(options) | {
-        "model": model_overrides(options),
-        "augment": augmentation_text(options),
+    relevant = fingerprint(options)
+    start = model_config(options.init_model) if options.init_model else {}
+    plug_ins = plug_ins_in(*relevant.values(), *start.values())
+    return relevant | {
         "imagenet_checkpoint": _imagenet_sha256(options.imagenet_checkpoint),
         **_init_sha256(options.init_model),
         "num_classes": records.num_classes,
         "records": records.fingerprint,
         "backend": chosen_backend(),
-        "source": source_sha256(MODULES[chosen_backend()], *COMPUTING, *_plug_ins(options)),
+        "source": source_sha256(MODULES[chosen_backend()], *COMPUTING, *plug_ins),
     }
-
-
-def _plug_ins(options: TrainOptions) -> list[str]:
-    """The modules of the user's own that options or the model to start from name as ``module:Class``."""
-    config = model_config(options.init_model) if options.init_model else {}
-    texts = [value for value in (*vars(options).values(), *config.values()) if isinstance(value, str)]
-    names = {name for text in texts for name in plug_ins_in(text)}
-    for name in names:
-        plug_in(name, "plug-in")
-    return sorted(name.partition(":")[0] for name in names)
 
 
 def _imagenet_sha256(path: str | None) -> str | None:
@@ -207,7 +191,6 @@ def _train(
     settings: dict[str, Any],
 ) -> None:
     """Builds everything, trains, saves."""
-    import delg
     from training.assembly import build_trainer, start_weights
     from training.input.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, last_replicas, start_run
@@ -238,7 +221,7 @@ def _train(
     if not trainer.is_chief:
         return
     with trainer.averaged():
-        delg.save(trainer.model, str(options.output_model))
+        save(trainer.model, str(options.output_model))
     finish_run(str(options.logdir), options.max_iters, str(options.output_model))
     print(f"model written to {options.output_model}")
 

@@ -24,9 +24,7 @@ class TrainOptions:
     )
 
     # Data and output.
-    train_file_pattern: str | None = option(
-        None, "Training shards, such as records/train*. Required.", irrelevant=True
-    )
+    train_file_pattern: str | None = option(None, "Training shards, such as records/train*. Required.", irrelevant=True)
     validation_file_pattern: str | None = option(
         None, "Validation shards, such as records/validation*.", irrelevant=True
     )
@@ -123,9 +121,7 @@ class TrainOptions:
     keep_aspect: bool = option(
         False, "Resize without changing the aspect ratio, and fill the square with grey (released: false)."
     )
-    cache: bool | None = option(
-        None, "Decode every photo once and keep it in memory. Default: when 2 GiB are enough."
-    )
+    cache: bool | None = option(None, "Decode every photo once and keep it in memory. Default: when 2 GiB are enough.")
     shuffle_buffer: int = option(1024, "Records shuffled at once when not cached (released: 100).", lower_bound=1)
     benchmark_input: bool = option(
         False, "First measure the input pipeline alone; without --logdir, stop after that.", irrelevant=True

@@ -49,9 +49,14 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     raise InputError(form)
 
 
-def plug_ins_in(text: str) -> list[str]:
-    """The names ``module:Class`` in a text of one or several choices, not those in quotes."""
-    return [match.group() for match in _PLUG_IN.finditer(re.sub(r"'[^']*'|\"[^\"]*\"", "", text))]
+def plug_ins_in(*choices: Any) -> list[Factory]:
+    """The plug-ins that texts of choices name, imported; values that are no texts, and quoted parts, name none.
+
+    Raises:
+      InputError: a plug-in cannot be imported.
+    """
+    texts = [re.sub(r"'[^']*'|\"[^\"]*\"", "", text) for text in choices if isinstance(text, str)]
+    return [plug_in(match.group(), "plug-in") for text in texts for match in _PLUG_IN.finditer(text)]
 
 
 def render(name: str, arguments: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import sha256
+from delg.common.spec import plug_ins_in
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor, Picture
@@ -23,7 +24,7 @@ from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
-from extraction.runtimes.table import SHARING, Network, Runtime, resolved, start
+from extraction.runtimes.table import MODULES, SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pyramid, Size
 from extraction.settings import common_settings, model_digest
@@ -197,6 +198,10 @@ class DelgExtractor(Extractor):
             if key not in self._networks:
                 self._networks[key] = self._runtime.network(*key)
         return self._networks[key]
+
+    def makers(self) -> tuple[Any, ...]:
+        """The extractor, the module of its runtime, and what the model names as ``module:Class``."""
+        return (self, MODULES[self._runtime_name], *plug_ins_in(*self.model.config.values()))
 
     def share_cores(self, threads: int) -> None:
         """Tells how many threads are going to describe images at the same time."""

@@ -8,6 +8,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
+from delg.common.sources import clear_caches
 from extraction.extractors.base import Extractor, HeadSelection, Picture, Wrapper
 from extraction.extractors.rootsift import RootSift
 from extraction.extractors.table import EXTRACTORS, build_extractor
@@ -174,23 +175,15 @@ def test_a_plug_in_is_part_of_the_identity_of_its_store(place, tmp_path):
     extractors = [build_extractor("own_extractors:Mean"), Wrapper(build_extractor("own_extractors:Mean"))]
     before = [recorded_settings(extractor)["source_sha256"] for extractor in extractors]
     source.write_text(PLUG_IN.replace(".mean(0)", ".max(0)"))
-    sources_cache_clear()
+    clear_caches()
     with pytest.raises(InputError, match="source_sha256"):
         extract(build_extractor("own_extractors:Mean"), images, tmp_path / "store", progress=False)
     assert all(recorded_settings(one)["source_sha256"] != then for one, then in zip(extractors, before))
     source.write_text(PLUG_IN)
-    sources_cache_clear()
+    clear_caches()
     assert [recorded_settings(one)["source_sha256"] for one in extractors] == before
     with pytest.raises(InputError, match="offset"):
         extract(build_extractor("own_extractors:Mean(offset=9.0)"), images, tmp_path / "store", progress=False)
-
-
-def sources_cache_clear():
-    """As in another process, which reads the source anew."""
-    from delg.common import sources
-
-    for function in (sources._sha256, sources._file_sha256, sources._targets):
-        function.cache_clear()
 
 
 @pytest.mark.parametrize(
