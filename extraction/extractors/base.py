@@ -90,7 +90,7 @@ class Extractor(ABC):
         """Receives the number of threads that are going to call the extractor at once; does nothing by default."""
 
     def makers(self) -> tuple[Any, ...]:
-        """Objects and modules whose source the features depend on, see :func:`extraction.settings.recorded_settings`."""
+        """What the features' source hash covers, see :func:`extraction.settings.recorded_settings`."""
         return (self,)
 
     def project(self, projections: Projections) -> None:

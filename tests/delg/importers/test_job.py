@@ -240,7 +240,7 @@ def test_the_command_refuses_a_file_that_would_run_another(write, tmp_path):
     command = [sys.executable, "-m", "delg", "convert", f"--input={path}", f"--output_dir={tmp_path / 'out'}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"delg-convert: {path} asks for the Python object posix.system")
+    assert str(path) in done.stderr and "posix.system" in done.stderr
     assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
 
 
