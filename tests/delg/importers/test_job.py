@@ -15,9 +15,9 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.importers.detect import detect
-from delg.importers.formats import FORMATS
 from delg.importers.job import KERAS, TORCH, ConvertOptions, convert, read_source
 from delg.importers.keras_h5 import MEAN_BGR, for_our_input, keras_applications
+from delg.importers.options import FORMATS
 from delg.importers.strict import check, gather, shapes_of
 from delg.importers.tensorflow_weights import checkpoint_prefix
 from tests.delg.importers.keys import load_keys, torch_keys
