@@ -23,9 +23,8 @@ from evaluation.run.published_values import check_model
 from evaluation.run.rerank_rows import DEFAULT_RERANK, check_local, reranker_names, without_local
 from evaluation.run.result_cache import Ledger
 from evaluation.synthetic.truth import load_homographies
-from extraction.formats.official_config import heads_of
+from extraction.extractors.base import Extractor
 from extraction.images import list_images
-from extraction.pipeline import Extractor
 from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
 from matching.rerankers.table import build_reranker
@@ -233,7 +232,7 @@ def _methods(
     else:
         exif = stores.exif_of(config.exif, chosen)
         claims = {f"--model={config.model}": extractors[FIRST_STAGE].settings}
-        local = "local" in heads_of(extractors[FIRST_STAGE])
+        local = "local" in extractors[FIRST_STAGE].heads
     claim = Claim(claims, local, config.junk, rerankers)
     mismatches += with_published(config.published, chosen.name, claim)
     compatibility.check(mismatches, config.allow_protocol_mismatch)

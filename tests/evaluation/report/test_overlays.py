@@ -6,6 +6,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.report import overlays, pairs
 from evaluation.run.method import Method
+from extraction.extractors.base import Extractor
 from extraction.features import Features
 from extraction.pipeline import extract
 from matching.local.matching import Inliers
@@ -14,12 +15,12 @@ from matching.rerankers.table import build_reranker
 from tests.evaluation.tiny import GREEN, RED, refs
 
 
-class Corner:
+class Corner(Extractor):
     """One local feature, at the last pixel of the image."""
 
     settings = {"extractor": "corner"}  # noqa: RUF012
 
-    def __call__(self, image, name, resize_factor=1.0):
+    def __call__(self, image, name, resize_factor=1.0, size=None):
         height, width = image.shape[:2]
         point = np.array([[width - 1, height - 1]], np.float32)
         one = np.ones(1, np.float32)
