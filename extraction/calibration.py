@@ -45,7 +45,7 @@ def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quanti
     return float(np.quantile(np.concatenate([f.scores for f in _local(extractor, every, images)]), quantile))
 
 
-def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
+def write_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
     """Writes a threshold into the model's own options of extraction."""
     from delg.saving import CONFIG
 

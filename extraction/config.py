@@ -10,7 +10,6 @@ from extraction.images import CROP_RULES
 from extraction.runtimes.table import check_runtime
 from extraction.scale_pooling import build_scale_pooling
 from extraction.scaling import SCALE_RULES
-from extraction.settings import check_limits
 
 KEYPOINTS = ("centre", "released")
 MAX_SCALE = 16
@@ -115,6 +114,21 @@ class ExtractionConfig:
         """Every field as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:
+    """Checks the limits that extractors have.
+
+    Raises:
+      InputError: one is not a whole number, or out of range, or no size lies between the two of the image.
+    """
+    for name, side in (("max_image_size", max_image_size), ("min_image_size", min_image_size)):
+        if type(side) is not int or (side < 1 and side != -1):
+            raise InputError(f"{name} expects 1 or more, or -1 for no limit. Received: {side!r}")
+    if 0 < max_image_size < min_image_size:
+        raise InputError(f"min_image_size {min_image_size} is above max_image_size {max_image_size}.")
+    if type(max_feature_num) is not int or max_feature_num < 1:
+        raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")
 
 
 def _whole(number: Any) -> int:

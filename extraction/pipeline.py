@@ -8,8 +8,9 @@ from typing import Any
 from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.batching import good_and_bad, in_order
-from extraction.describing import Described, check_coordinates
+from extraction.describing import Described
 from extraction.extractors.base import Extractor
+from extraction.formats.checks import check_coordinates
 from extraction.images import BadImageError, ImageRef
 from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore

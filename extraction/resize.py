@@ -5,9 +5,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from delg.common.decoding import BadImageError, resized
-from extraction.earlier import RESIZE
 
-RULE = RESIZE
+RULE = "pillow bilinear, antialiased, width first, side = round-half-even(side * factor)"  # of stores
 SMALLEST = 10  # pixels of a side after resizing; the released extractor describes no smaller image
 
 

@@ -1,10 +1,9 @@
-"""How an image is brought to a scale: the rules of the released extractors, chosen by name."""
+"""The scales of an image: which runs of the network describe it, and how it is resized to each scale, by rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,6 +79,8 @@ class Pyramid:
         return ops.image.resize(self._input, (size[1], size[0]), **how)
 
     def _resized_pixels(self, scale: float, size: Size) -> NDArray[np.uint8]:
+        import cv2  # only here, so that the rules can be named without it
+
         if size == self.base:
             return self._image
         if size != self._rule.size(self.base, scale):
@@ -87,3 +88,56 @@ class Pyramid:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(self._image, None, fx=scale, fy=scale, interpolation=method)  # by factor, as released
         return np.asarray(pixels, np.uint8)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run of the network.
+
+    Attributes:
+      scale: nominal factor.
+      size: ``(width, height)`` of its input.
+      heads: what is computed.
+    """
+
+    scale: float
+    size: Size
+    heads: tuple[str, ...]
+
+
+def plan_passes(
+    scales: Sequence[float],
+    global_scales_ind: Sequence[int],
+    base: Size,
+    min_sides: Mapping[str, int],
+    rule: ScaleRule = SCALE_RULES["delg"],
+) -> list[Pass]:
+    """What is run for one image, in the order of the scales.
+
+    Local features come from every scale, the global descriptor from the chosen ones; where the shorter side of a scale
+    would fall below what a head accepts, that head leaves the scale out. Where that leaves it none, the largest of them
+    is run with its sides raised to the least, so that every image of one pixel or more is described.
+
+    Args:
+      scales: factors.
+      global_scales_ind: indices of those of the global descriptor.
+      base: ``(width, height)`` at scale 1.
+      min_sides: smallest side that each head of the model, ``"global"`` or ``"local"``, accepts.
+      rule: gives the sizes.
+    """
+    sizes = [rule.size(base, scale) for scale in scales]
+    chosen = {"global": sorted(set(global_scales_ind)), "local": list(range(len(scales)))}
+    heads: dict[int, list[str]] = {i: [] for i in range(len(scales))}
+    for head in ("global", "local"):
+        if head not in min_sides:
+            continue
+        usable = [i for i in chosen[head] if min(sizes[i]) >= min_sides[head]]
+        for i in usable or [max(chosen[head], key=lambda i: scales[i])]:
+            heads[i].append(head)
+    passes = []
+    for i, wanted in heads.items():
+        if wanted:
+            least = max(min_sides[head] for head in wanted)
+            width, height = sizes[i]
+            passes.append(Pass(scales[i], (max(width, least), max(height, least)), tuple(wanted)))
+    return passes

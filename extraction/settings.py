@@ -5,19 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from delg.common.distribution import __version__
-from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from delg.common.sources import source_sha256
 from extraction.extractors.base import Extractor
 from extraction.images import DECODER, OWN, Reading
 
 WRITERS = ("extraction.formats.official_writer", "extraction.pipeline")
-UNKNOWN = "unknown"  # how the setting "extractor" starts of features that other programs made
-
-
-def is_unknown(settings: Mapping[str, Any]) -> bool:
-    """Whether features do not record how they were made."""
-    return str(settings.get("extractor", UNKNOWN)).startswith(UNKNOWN)
 
 
 def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
@@ -52,21 +45,6 @@ def set_reading(extractor: Extractor, **choices: str | None) -> Extractor:
     given = {name: value for name, value in choices.items() if value is not None}
     extractor.settings = extractor.settings | replace(Reading.of(extractor.settings), **given).settings()
     return extractor
-
-
-def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:
-    """Checks the limits that extractors have.
-
-    Raises:
-      InputError: one is not a whole number, or out of range, or no size lies between the two of the image.
-    """
-    for name, side in (("max_image_size", max_image_size), ("min_image_size", min_image_size)):
-        if type(side) is not int or (side < 1 and side != -1):
-            raise InputError(f"{name} expects 1 or more, or -1 for no limit. Received: {side!r}")
-    if 0 < max_image_size < min_image_size:
-        raise InputError(f"min_image_size {min_image_size} is above max_image_size {max_image_size}.")
-    if type(max_feature_num) is not int or max_feature_num < 1:
-        raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")
 
 
 def model_digest(config: Mapping[str, Any]) -> str:

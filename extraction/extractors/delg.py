@@ -19,13 +19,12 @@ from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
-from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
 from extraction.runtimes.table import SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
-from extraction.scaling import SCALE_RULES, Pyramid, Size
+from extraction.scaling import SCALE_RULES, Pass, Pyramid, Size, plan_passes
 from extraction.settings import common_settings, model_digest
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.config import check_limits
 from extraction.extractors.base import Extractor
 from extraction.features import Features, Floats
 from extraction.images import Size
 from extraction.resize import RULE, limited_size, resize, to_source
-from extraction.settings import check_limits, common_settings
+from extraction.settings import common_settings
 
 CENTRES = 32
 BASE_DIAMETER = 3.2  # twice the sigma (1.6) of SIFT's first scale, in pixels

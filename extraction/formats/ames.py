@@ -8,23 +8,21 @@ wrote is read, too.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
-from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from delg.importers.torch_file import is_torch_file, read_torch
+from delg.importers.torch_pickle import Tensor
 from extraction.features import Features, Floats
+from extraction.formats.base import FeatureSink, FeatureSource
 from extraction.formats.checks import wrong
-from extraction.formats.hdf5 import new_file, opened, told
+from extraction.formats.hdf5 import new_file, opened, record_in
 from extraction.formats.official import check_name
-
-if TYPE_CHECKING:
-    from extraction.formats.table import Source
 
 LOCAL, GLOBAL = "local.hdf5", "global.pt"
 ENDING = "_local.hdf5"  # of a file of others
@@ -33,52 +31,48 @@ EPS = 1e-12
 NUMBERS = "fiu"  # kinds of dtypes
 
 
-def write_ames(source: "Source", folder: Path) -> None:
-    """``local.hdf5`` with the dataset ``features`` ``(images, most features, 5 + d)`` float32, and ``global.pt``.
+class AmesSink(FeatureSink):
+    """Writes ``local.hdf5`` with ``features`` ``(images, most features, 5 + d)`` float32, and ``global.pt``.
 
     A row is x, y in pixels, the number of its scale (the largest image first), the mask (1 where there is no feature),
-    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a head. ``names``, ``paths``,
-    ``sizes`` and ``scales`` are ours; these programs take the order of their image list.
+    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a header. ``names``,
+    ``paths``, ``sizes`` and ``scales`` are ours; these programs take the order of their image list.
     """
-    import h5py
 
-    longest, width, scales, sizes = 0, 0, np.zeros(0, np.float32), []
-    for i in range(len(source.names)):
-        one = source.features(i)
-        longest, width = max(longest, len(one)), one.descriptors.shape[1] if len(one) else width
-        scales = np.union1d(scales, one.scales)
-        sizes.append(one.image_size)
-    with new_file(folder / LOCAL, source) as file, atomic_path(folder / GLOBAL) as temporary:
-        file["names"] = np.array(source.names, h5py.string_dtype())
-        file["paths"] = np.array([source.path_of(i) for i in range(len(sizes))], h5py.string_dtype())
-        file["sizes"], file["scales"] = np.array(sizes), scales
-        shape = (len(sizes), longest, COLUMNS + width)
-        rows = file.create_dataset("features", shape, np.float32)
-        with temporary.open("wb") as vectors:
-            for i in progress_bar(range(len(sizes)), desc=folder.name, unit="image"):
-                one, block = source.features(i), np.zeros(shape[1:], np.float32)
-                block[len(one) :, 3] = 1
-                numbers, unmasked = np.searchsorted(scales, one.scales), np.zeros(len(one))
-                if len(one):
-                    block[: len(one)] = np.column_stack([one.keypoints, numbers, unmasked, one.scores, one.descriptors])
-                rows[i] = block
-                vectors.write(one.global_descriptor.astype("<f4").tobytes())
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes both files; no more than two images are in memory at once."""
+        import h5py
+
+        longest, width, scales, sizes = 0, 0, np.zeros(0, np.float32), []
+        for i in range(len(source)):
+            one = source.features(i)
+            longest, width = max(longest, len(one)), one.descriptors.shape[1] if len(one) else width
+            scales = np.union1d(scales, one.scales)
+            sizes.append(one.image_size)
+        with new_file(folder / LOCAL, source) as file, atomic_path(folder / GLOBAL) as temporary:
+            file["names"] = np.array(source.names, h5py.string_dtype())
+            file["paths"] = np.array([source.path_of(i) for i in range(len(sizes))], h5py.string_dtype())
+            file["sizes"], file["scales"] = np.array(sizes), scales
+            shape = (len(sizes), longest, COLUMNS + width)
+            rows = file.create_dataset("features", shape, np.float32)
+            with temporary.open("wb") as vectors:
+                for i, one in enumerate(self.images(source, folder)):
+                    n, block = len(one), np.zeros(shape[1:], np.float32)
+                    block[n:, 3] = 1
+                    if n:
+                        numbers = np.searchsorted(scales, one.scales)
+                        block[:n] = np.column_stack([one.keypoints, numbers, np.zeros(n), one.scores, one.descriptors])
+                    rows[i] = block
+                    vectors.write(one.global_descriptor.astype("<f4").tobytes())
 
 
-class AmesFile:
+class AmesFile(FeatureSource):
     """Features of such files.
 
     Where others wrote them, images are named by ``test_SPLIT.txt`` beside the file, without suffix and without the
     folder ``jpg`` that all of them lie in, else numbered; scales are their numbers from 1, and positions what the file
     holds, usually shares of the sides of the photo.
-
-    Attributes:
-      names: of the images.
-      settings: where we wrote the files, how the features were made.
-      skipped: the same.
     """
-
-    files = (LOCAL,)
 
     def __init__(self, place: Path):
         """Opens the files.
@@ -93,25 +87,32 @@ class AmesFile:
         if not self._path.name.endswith(ENDING) and not place.is_dir():
             raise InputError(f"Expected a folder or a file NAME{ENDING}. Received: {place}")
         with opened(self._path) as file:
-            count, self._records, holds = _layout(file)
-            self.settings, self.skipped = told(file, "AMES")
-            named = "names" in file
-            self.names, self._paths = _own_names(file, count) if named else _listed(self._path, count)
+            count, self._records, well_formed = _layout(file)
+            record = record_in(file, "AMES")
+            names, paths = _own_names(file, count) if "names" in file else _listed(self._path, count)
             self._scales = _numbers(file["scales"]).ravel() if "scales" in file else None
             self._sizes = _numbers(file["sizes"]) if "sizes" in file else np.zeros((count, 2), np.int64)
-        self._vectors = _vectors(self._path, count)
-        numbers = {len(self.names), len(self._paths), len(self._vectors), len(self._sizes), count}
-        if not holds or len(numbers) > 1 or self._sizes.shape != (count, 2) or self._vectors.ndim != 2:
+            self._local = well_formed and file["features"].shape[1] > 0
+        vectors = _vectors(self._path, count)
+        counts = {len(names), len(paths), len(vectors), len(self._sizes), count}
+        if not well_formed or len(counts) > 1 or self._sizes.shape != (count, 2) or vectors.ndim != 2:
             raise InputError(
                 f"{self._path} expects (images, features, {COLUMNS} + d), as many names and as many global descriptors."
             )
+        super().__init__(place, names, **record, paths=dict(zip(names, paths)))
+        self.global_descriptors = vectors
 
-    def path_of(self, i: int) -> str:
-        """Where the image lay; see :class:`extraction.formats.table.Source`."""
-        return self._paths[i]
+    @classmethod
+    def recognizes(cls, place: Path) -> bool:
+        """Whether a folder holds ``local.hdf5``; a single file can be of no other format."""
+        return place.is_file() or (place / LOCAL).is_file()
 
-    def features(self, i: int) -> Features:
-        """All features of one image; see :class:`extraction.formats.table.Source`."""
+    def local_files(self) -> list[Path]:
+        """The file of the local features."""
+        return [self._path] if self._local else []
+
+    def read(self, i: int) -> Features:
+        """All features of image ``i``."""
         with opened(self._path) as file:
             rows = file["features"][i]
             known, descriptors = (
@@ -125,7 +126,7 @@ class AmesFile:
         return Features(
             name=self.names[i],
             image_size=(int(self._sizes[i][0]), int(self._sizes[i][1])),
-            global_descriptor=self._vectors[i].astype(np.float32),
+            global_descriptor=self.global_descriptors[i].astype(np.float32),
             keypoints=known[order, :2],
             descriptors=_unit(descriptors[order]),
             scores=known[order, 4],
@@ -212,8 +213,8 @@ def _vectors(local: Path, count: int) -> Floats:
 
 def _of_torch(place: Path, count: int) -> Floats:
     """``(count, D)`` of a file that ``torch.save`` wrote."""
-    array = getattr(read_torch(place), "array", None)
-    vectors = np.zeros(0) if array is None else np.asarray(array())
+    content = read_torch(place)
+    vectors = np.asarray(content.array()) if isinstance(content, Tensor) else np.zeros(0)
     if vectors.ndim != 2 or len(vectors) != count:
         raise InputError(f"{place} expects a tensor ({count}, D), a row an image. Received: {vectors.shape}")
     return vectors.astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from delg.common.errors import InputError
 from extraction.config import SWITCHES
 from extraction.images import EXIF
-from extraction.pca import Pca, Projections, load_pca
+from extraction.pca import NO_PCA, Pca, Projections, load_pca
 from protos.configs import read_delf_config
 from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
 
@@ -41,6 +41,9 @@ class ExtractionRequest:
     options: dict[str, Any]
     projections: Projections
     heads: tuple[str, ...] | None
+
+
+NO_REQUEST = ExtractionRequest("", {}, NO_PCA, None)
 
 
 def read_request(path: Place) -> ExtractionRequest:

@@ -15,12 +15,14 @@ from extraction.batching import threads
 from extraction.describing import describe_crop
 from extraction.extractors.base import HEADS, Extractor
 from extraction.features import Features
+from extraction.formats.base import FeatureSink, FeatureSource
+from extraction.formats.checks import differing
 from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_file_name, check_name, place_of
 from extraction.images import BadImageError, ImageRef, Reading, crop_size, relative_path
 from extraction.resize import SMALLEST, TooSmallError
 from extraction.settings import recorded_settings
 from extraction.store.image_lists import fingerprint
-from extraction.store.reader import MANIFEST, PLAN, differing
+from extraction.store.reader import FeatureStore
 from protos.arrays import write_global
 from protos.local_features import write_local
 
@@ -48,6 +50,19 @@ def write_features(folder: str | os.PathLike[str], features: Features, heads: Se
         )
     if "global" in heads:
         write_global(place_of(folder, features.name, GLOBAL), features.global_descriptor)
+
+
+class OfficialSink(FeatureSink):
+    """Writes ``NAME.delg_global`` and ``NAME.delg_local`` of each image, and the record beside them."""
+
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes the files."""
+        for name in source.names:
+            check_file_name(name)
+        local = ("local",) * (source.local_width() > 0)
+        for features in self.images(source, folder):
+            write_features(folder, features, ("global",) * bool(len(features.global_descriptor)) + local)
+        write_json(folder / RECORD, source.record())
 
 
 def extract_official(
@@ -153,7 +168,7 @@ def _described(path: Path) -> bool:
 def _begin(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     """Writes the record, or compares it with the one that is there; gives that back if it is a finished one."""
     record = _plain(record)
-    if any((folder / name).is_file() for name in (MANIFEST, PLAN)):
+    if FeatureStore.recognizes(folder):
         raise InputError(f"{folder} holds a feature store; choose another folder for the official files.")
     if not (folder / RECORD).is_file():
         if _has_features(folder):

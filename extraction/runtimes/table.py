@@ -16,7 +16,8 @@ Network = Callable[[Any], dict[str, NDArray[np.float32]]]
 """Normalised images ``(B, h, w, 3)`` float32 to the float32 outputs of :meth:`delg.model.Delg.inference_model`."""
 
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
-PRECISIONS = ("float32", "bfloat16", "int8")
+INT8 = "int8"
+PRECISIONS = ("float32", "bfloat16", INT8)
 RUNTIMES: dict[str, tuple[str, ...]] = {  # and the precisions that each computes in
     **dict.fromkeys(KERAS_BACKENDS, PRECISIONS[:2]),
     "openvino": PRECISIONS,

@@ -12,8 +12,9 @@ from delg.common.errors import InputError
 from delg.common.files import check_writable, read_json, sha256, write_json
 from delg.common.npy import map_array
 from delg.common.progress import progress_bar
+from extraction.formats.checks import differing
 from extraction.store.image_lists import batches
-from extraction.store.reader import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, differing, shard_name
+from extraction.store.reader import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, shard_name
 from extraction.store.writer import StoreWriter
 
 UNIT = 1e-3  # of a norm
@@ -33,7 +34,7 @@ def info(store: FeatureStore) -> str:
 
 
 def verify(store: FeatureStore) -> None:
-    """Reads every feature of a store and checks what holds of all: finite, unit norms, scores decreasing; then hashes.
+    """Reads every feature of a store, checks names and norms beyond what every read checks, then compares hashes.
 
     Raises:
       InputError: names the first image that is damaged, or the first file that is not as it was written.
@@ -42,14 +43,11 @@ def verify(store: FeatureStore) -> None:
         raise InputError(f"{store.folder} holds a name twice.")
     for i in progress_bar(range(len(store)), desc=store.folder.name, unit="image"):
         found = store.features(i)
-        arrays = (found.global_descriptor, found.keypoints, found.descriptors, found.scores, found.scales)
         norms = [found.global_descriptor[None]] + ([] if found.binary else [found.descriptors])
         lengths = [np.linalg.norm(rows, axis=1) for rows in norms if rows.size]
         holds = {
             f"is called {found.name!r} in its shard": found.name == store.names[i],
-            "holds values that are not finite": all(np.isfinite(array).all() for array in arrays),
             "has descriptors that are not of unit norm": all(np.abs(n - 1).max() < UNIT for n in lengths if n.size),
-            "has scores that do not decrease": bool((np.diff(found.scores) <= 0).all()),
         }
         for what, good in holds.items():
             if not good:
@@ -62,7 +60,7 @@ def _verify_files(store: FeatureStore) -> None:
     start = 0
     for number, images in enumerate(read_json(store.folder / MANIFEST)["shards"]):
         place, joined = store.folder / shard_name(number), store.global_descriptors[start : start + images]
-        for name, digest in read_json(place / INDEX).get("sha256", {}).items():  # older stores have none
+        for name, digest in read_json(place / INDEX)["sha256"].items():
             path = place / f"{name}.npy"
             if not path.is_file() or sha256(path) != digest:
                 raise InputError(f"{store.folder} is damaged: {path} is not as it was written; extract again.")

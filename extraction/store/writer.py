@@ -22,12 +22,15 @@ from delg.common.files import (
     write_json,
 )
 from delg.common.npy import map_array
+from delg.common.progress import progress_bar
 from extraction.features import Features
-from extraction.formats.official import holds_official_files
+from extraction.formats.base import FeatureSink, FeatureSource
+from extraction.formats.checks import differing
+from extraction.formats.official import OfficialFiles
 from extraction.images import ImageRef, relative_path
 from extraction.store.encoding import LOCAL_DTYPES, form
 from extraction.store.image_lists import batches, contents_of, shards_of, well_formed, with_batch
-from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
+from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, shard_name
 
 SHARD_SIZE = 64
 
@@ -194,7 +197,7 @@ class StoreWriter:
         indices = self._indices(before)
         known = {name for index in indices for name in index["names"]}
         known |= {entry["name"] for index in indices for entry in index["skipped"]}
-        paths = {path for index in indices for path in index.get("paths", []) if path}
+        paths = {path for index in indices for path in index["paths"] if path}
         new = [ref for ref in self.images if ref.name not in known and relative_path(ref) not in paths]
         self.images, self._first = new, before
         batch = contents_of(self.images)
@@ -210,7 +213,7 @@ class StoreWriter:
     def _keep_plan(self) -> None:
         place = self.folder / PLAN
         if not place.exists():
-            if holds_official_files(self.folder):
+            if OfficialFiles.recognizes(self.folder):
                 raise InputError(f"{self.folder} holds official files; choose another folder for the feature store.")
             check_writable(self.folder)
             with self._disk_errors():
@@ -286,3 +289,23 @@ class StoreWriter:
                 f"The feature store {self.folder} cannot be written: {error.strerror or 'disk full'}; what is finished "
                 "is kept, and the same command continues when there is room."
             ) from error
+
+
+class StoreSink(FeatureSink):
+    """Writes features into a store; continues where an earlier run stopped."""
+
+    binary = continues = True
+
+    def __init__(self, local_dtype: str = LOCAL_DTYPES[0]):
+        """Takes how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`."""
+        self._local_dtype = local_dtype
+
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes the shards that are missing, and finishes the store."""
+        refs, paths = [ImageRef(name, "") for name in source.names], source.record()["paths"]
+        writer = StoreWriter(folder, source.settings, refs, local_dtype=self._local_dtype, paths=paths)
+        for shard in progress_bar(writer.missing(), desc=folder.name, unit="shard"):
+            images = [source.features(source.index_of(ref.name)) for ref in writer.shard_images(shard)]
+            writer.write(shard, images, [])
+        if not writer.complete:
+            writer.finish()

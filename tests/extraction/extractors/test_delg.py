@@ -11,11 +11,11 @@ from extraction.config import ExtractionConfig
 from extraction.describing import Picture, describe
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.table import build_extractor
+from extraction.formats.checks import differing
 from extraction.images import list_images
 from extraction.pipeline import extract
 from extraction.resize import resize
 from extraction.scale_pooling import unit
-from extraction.store.reader import differing
 from tests.extraction.pictures import picture, write_picture
 
 SCALES = (0.5, 1.0, 1.5)

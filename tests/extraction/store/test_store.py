@@ -7,9 +7,10 @@ import pytest
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
+from extraction.formats.checks import differing
 from extraction.images import ImageRef
 from extraction.store.image_lists import fingerprint
-from extraction.store.reader import FeatureStore, differing
+from extraction.store.reader import FeatureStore
 from extraction.store.writer import StoreWriter
 from tests.extraction.pictures import features, tree
 
