@@ -114,6 +114,8 @@ class DelgExtractor(Extractor):
         """
         from delg.saving import CONFIG, WEIGHTS, load
 
+        if type(local_whitening) is not bool:
+            raise InputError(f"local_whitening expects True or False. Received: {local_whitening!r}")
         if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
             raise InputError(f"seed expects a whole number from 0 to 4294967295. Received: {seed!r}")
         if seed is not None:
@@ -243,3 +245,6 @@ class DelgExtractor(Extractor):
         order = top_by_score(scores, len(scores), config.score_threshold)
         centres = to_source(np.concatenate(found.points), frame, base)
         return suppressed(order, centres, np.concatenate(found.scales), config.iou, config.max_feature_num)
+
+
+from_folder = DelgExtractor.from_folder

@@ -51,10 +51,10 @@ def paths(store):
 
 
 def without_paths(store):
-    """A store as older versions wrote it."""
+    """A store of images whose paths are not known."""
     for place in store.folder.glob("shard-*/index.json"):
         index = json.loads(place.read_text())
-        del index["paths"]
+        index["paths"] = [""] * len(index["names"])
         place.write_text(json.dumps(index))
     return FeatureStore.open(store.folder)
 
@@ -167,22 +167,22 @@ def test_odd_names_come_back_from_every_format(tmp_path, form):
     assert paths(back) == paths(first) == {name: f"{name}.png" for name in names}
 
 
-def test_stores_of_older_versions_open(store, tmp_path, capsys):
-    old = without_paths(store)
-    assert set(paths(old).values()) == {""} and len(old) == len(FILES)
-    verify(old)
+def test_a_store_without_paths_opens(store, tmp_path, capsys):
+    pathless = without_paths(store)
+    assert set(paths(pathless).values()) == {""} and len(pathless) == len(FILES)
+    verify(pathless)
     with pytest.raises(InputError, match=r"'b/(scores|keypoints)' lies where HDF5 keeps"):
-        convert(old.folder, tmp_path / "hloc", "hloc")
+        convert(pathless.folder, tmp_path / "hloc", "hloc")
     assert not list((tmp_path / "hloc").glob("*.h5"))
     assert f"{len(FILES)} of {len(FILES)} images are not known" in capsys.readouterr().err
-    convert(old.folder, tmp_path / "csv", "csv")
+    convert(pathless.folder, tmp_path / "csv", "csv")
 
 
-def test_an_old_store_without_such_names_goes_to_hloc_by_its_names(tmp_path, capsys):
+def test_a_store_without_paths_and_such_names_goes_to_hloc_by_its_names(tmp_path, capsys):
     write_picture(tmp_path / "p" / "s" / "a.jpg")
     write_picture(tmp_path / "p" / "s.jpg")
-    old = without_paths(extract(Counting(), list_images(tmp_path / "p"), tmp_path / "store", progress=False))
-    convert(old.folder, tmp_path / "hloc", "hloc")
+    pathless = without_paths(extract(Counting(), list_images(tmp_path / "p"), tmp_path / "store", progress=False))
+    convert(pathless.folder, tmp_path / "hloc", "hloc")
     assert list_h5_names(tmp_path / "hloc" / "local.h5") == {"s/a", "s"}
     convert(tmp_path / "hloc", tmp_path / "back", "store")
     assert paths(FeatureStore.open(tmp_path / "back")) == {"s": "", "s/a": ""}
