@@ -14,11 +14,11 @@ Tensor = Any
 
 @dataclass(frozen=True)
 class ScaleRule:
-    """The size of a scaled image, and what is interpolated.
+    """A rule for the size and the interpolation of a scaled image.
 
     Attributes:
-      side: a side in pixels times the factor to whole pixels.
-      on_pixels: OpenCV resizes the uint8 image; otherwise the network's float32 input is resized.
+      side: rounds a side in pixels, times the factor, to whole pixels.
+      on_pixels: whether OpenCV resizes the uint8 image; otherwise the network's float32 input is resized.
       text: the rule in words, for the settings of a store.
     """
 
@@ -36,8 +36,8 @@ SCALE_RULES = {
     "superglobal": ScaleRule(int, False, "bilinear, half-pixel centres, sides cut down to whole pixels"),
     "cvnet": ScaleRule(round, True, "opencv on the pixels, area below 1 and bilinear above"),
 }
-"""``delg`` (and DELG in PyTorch): sides rounded half to even; ``superglobal``: sides cut down; ``cvnet``: OpenCV on the
-pixels, area interpolation below 1, bilinear above 1, sides rounded half to even."""
+"""``delg`` (and DELG in PyTorch): sides rounded half to even; ``superglobal``: sides rounded down; ``cvnet``: OpenCV on
+the pixels, area interpolation below 1, bilinear above 1, sides rounded half to even."""
 
 
 class Pyramid:
@@ -50,8 +50,8 @@ class Pyramid:
 
         Args:
           image: ``(H, W, 3)`` uint8 RGB at scale 1.
-          rule: see there.
-          antialias: low-pass filter before shrinking; of the rules that resize the network's input.
+          rule: of the size and the interpolation.
+          antialias: low-pass filter before shrinking; only for rules that resize the network's input.
           normalize: ``(1, h, w, 3)`` RGB values in 0..255 to the network's input.
         """
         self._image, self._rule, self._antialias, self._normalize = image, rule, antialias, normalize
@@ -67,7 +67,7 @@ class Pyramid:
 
         Args:
           scale: nominal factor.
-          size: ``(width, height)`` to come out, the rule's own or a larger one.
+          size: ``(width, height)`` of the result, the rule's own or a larger one.
         """
         if self._rule.on_pixels:
             return self._normalize(self._resized_pixels(scale, size)[None])
@@ -112,32 +112,32 @@ def plan_passes(
     min_sides: Mapping[str, int],
     rule: ScaleRule = SCALE_RULES["delg"],
 ) -> list[Pass]:
-    """What is run for one image, in the order of the scales.
+    """The runs of the network for one image, in the order of the scales.
 
-    Local features come from every scale, the global descriptor from the chosen ones; where the shorter side of a scale
-    would fall below what a head accepts, that head leaves the scale out. Where that leaves it none, the largest of them
-    is run with its sides raised to the least, so that every image of one pixel or more is described.
+    Local features come from every scale, the global descriptor from some. A head leaves out a scale whose shorter side
+    is below the smallest side that the head accepts. A head that would have no scale gets its largest scale with the
+    sides raised to the smallest side, so that every image of one pixel or more is described.
 
     Args:
       scales: factors.
-      global_scales_ind: indices of those of the global descriptor.
+      global_scales_ind: indices of the scales of the global descriptor.
       base: ``(width, height)`` at scale 1.
       min_sides: smallest side that each head of the model, ``"global"`` or ``"local"``, accepts.
       rule: gives the sizes.
     """
     sizes = [rule.size(base, scale) for scale in scales]
-    chosen = {"global": sorted(set(global_scales_ind)), "local": list(range(len(scales)))}
+    scales_of = {"global": sorted(set(global_scales_ind)), "local": list(range(len(scales)))}
     heads: dict[int, list[str]] = {i: [] for i in range(len(scales))}
     for head in ("global", "local"):
         if head not in min_sides:
             continue
-        usable = [i for i in chosen[head] if min(sizes[i]) >= min_sides[head]]
-        for i in usable or [max(chosen[head], key=lambda i: scales[i])]:
+        usable = [i for i in scales_of[head] if min(sizes[i]) >= min_sides[head]]
+        for i in usable or [max(scales_of[head], key=lambda i: scales[i])]:
             heads[i].append(head)
     passes = []
-    for i, wanted in heads.items():
-        if wanted:
-            least = max(min_sides[head] for head in wanted)
+    for i, heads_of_scale in heads.items():
+        if heads_of_scale:
+            least = max(min_sides[head] for head in heads_of_scale)
             width, height = sizes[i]
-            passes.append(Pass(scales[i], (max(width, least), max(height, least)), tuple(wanted)))
+            passes.append(Pass(scales[i], (max(width, least), max(height, least)), tuple(heads_of_scale)))
     return passes

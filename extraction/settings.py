@@ -1,4 +1,4 @@
-"""The settings that every extractor records in the store."""
+"""The settings that extractors record, and the settings of reading images."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,12 +14,11 @@ WRITERS = ("extraction.formats.official_writer", "extraction.pipeline")
 
 
 def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
-    """Settings of one extractor, completed by what all of them share.
+    """Settings of an extractor, completed by the settings that all extractors share.
 
     Args:
       extractor: its kind.
-      **others: what its features depend on besides, as JSON values; this includes ``weights_sha256`` where it has
-        weights.
+      **others: everything else that its features depend on, as JSON values, such as ``weights_sha256``.
     """
     return {"extractor": extractor, **others, "decoder": DECODER, **OWN.settings(), "package_version": __version__}
 
@@ -30,17 +29,17 @@ def recorded_settings(extractor: Extractor) -> dict[str, Any]:
 
 
 def set_reading(extractor: Extractor, **choices: str | None) -> Extractor:
-    """Says how an extractor reads images, where that is not as :data:`extraction.images.OWN`.
+    """Sets how images are read for an extractor.
 
     Args:
-      extractor: as it is built; its settings change.
-      **choices: ``exif``, ``truncated`` and ``crop_border``, see :class:`extraction.images.Reading`; None for its own.
+      extractor: its settings change.
+      **choices: ``exif``, ``truncated`` and ``crop_border``, see :class:`extraction.images.Reading`; None leaves one.
 
     Returns:
       The extractor.
 
     Raises:
-      InputError: a value is no choice.
+      InputError: an unknown choice.
     """
     given = {name: value for name, value in choices.items() if value is not None}
     extractor.settings = extractor.settings | replace(Reading.of(extractor.settings), **given).settings()
@@ -51,9 +50,7 @@ def model_digest(config: Mapping[str, Any]) -> str:
     """Hexadecimal SHA-256 of the part of a model's configuration that its features depend on.
 
     Args:
-      config: JSON values; left out are ``extraction``, which the store records as it was used, and what only the
-        classifiers know.
+      config: JSON values; ``extraction``, whose used values a store records, and the classifiers are left out.
     """
     left_out = ("extraction", "num_classes", "classifier", "sampled_classifier")
-    part = {key: value for key, value in config.items() if key not in left_out}
-    return json_sha256(part)
+    return json_sha256({key: value for key, value in config.items() if key not in left_out})

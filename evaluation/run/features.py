@@ -22,7 +22,7 @@ from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
 from extraction.settings import recorded_settings
 from extraction.store.encoding import LOCAL_DTYPES
-from extraction.store.image_lists import batches, fingerprint
+from extraction.store.image_lists import fingerprint, image_lists
 from extraction.store.reader import PLAN, FeatureStore
 
 TEXT = "extractor.txt"  # beside stores that are a run's own: what they were asked for by
@@ -205,7 +205,7 @@ def _changed(images: list[ImageRef], place: Path) -> str | None:
     """A sentence where a store was made of as many photos, and not of these; None otherwise."""
     plan = place / PLAN
     try:
-        first = batches(read_json(plan)["contents"])[0]
+        first = image_lists(read_json(plan)["contents"])[0]
     except (InputError, KeyError, TypeError):
         return None
     if first["images"] != len(images) or first["fingerprint"] == fingerprint(images):

@@ -1,6 +1,6 @@
-"""Features as AMES, ELViS and LOCORE lay them out: one HDF5 file of local features, global descriptors beside it.
+"""Features in the layout of AMES, ELViS and LOCORE: one HDF5 file of local features, global descriptors beside it.
 
-What these programs read and write, as their repositories show it: ``DESC_SPLIT_local.hdf5`` with the dataset
+The files of these programs, by their repositories: ``DESC_SPLIT_local.hdf5`` with the dataset
 ``features``, ``(images, most features, 5 + d)`` floats, or records of ``metadata`` and ``descriptor``, the latter also
 as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
 the images in the order of ``test_SPLIT.txt``, a path a line, other columns after it. A ``.pt`` file that ``torch.save``
@@ -25,7 +25,7 @@ from extraction.formats.hdf5 import new_file, opened, record_in
 from extraction.formats.official import check_name
 
 LOCAL, GLOBAL = "local.hdf5", "global.pt"
-ENDING = "_local.hdf5"  # of a file of others
+ENDING = "_local.hdf5"  # of the files of these programs
 COLUMNS = 5  # x, y, number of the scale, mask, weight; the descriptor follows
 EPS = 1e-12
 NUMBERS = "fiu"  # kinds of dtypes
@@ -69,9 +69,9 @@ class AmesSink(FeatureSink):
 class AmesFile(FeatureSource):
     """Features of such files.
 
-    Where others wrote them, images are named by ``test_SPLIT.txt`` beside the file, without suffix and without the
-    folder ``jpg`` that all of them lie in, else numbered; scales are their numbers from 1, and positions what the file
-    holds, usually shares of the sides of the photo.
+    In files of these programs, images are named by ``test_SPLIT.txt`` beside the file, without suffix and without a
+    common folder ``jpg``, or else numbered; scales are numbered from 1, and positions are usually fractions of the
+    sides of the photo.
     """
 
     def __init__(self, place: Path):
@@ -115,22 +115,22 @@ class AmesFile(FeatureSource):
         """All features of image ``i``."""
         with opened(self._path) as file:
             rows = file["features"][i]
-            known, descriptors = (
+            columns, descriptors = (
                 (rows["metadata"], rows["descriptor"]) if self._records else (rows[:, :COLUMNS], rows[:, COLUMNS:])
             )
-        known = known.astype(np.float32)
-        if not np.isin(known[:, 3], (0, 1)).all():
+        columns = columns.astype(np.float32)
+        if not np.isin(columns[:, 3], (0, 1)).all():
             raise wrong(self._path, self.names[i], "its mask, column 3, holds other values than 0 and 1")
-        there = np.flatnonzero(known[:, 3] == 0)
-        order = there[np.argsort(-known[there, 4], kind="stable")]
+        present = np.flatnonzero(columns[:, 3] == 0)
+        order = present[np.argsort(-columns[present, 4], kind="stable")]
         return Features(
             name=self.names[i],
             image_size=(int(self._sizes[i][0]), int(self._sizes[i][1])),
             global_descriptor=self.global_descriptors[i].astype(np.float32),
-            keypoints=known[order, :2],
+            keypoints=columns[order, :2],
             descriptors=_unit(descriptors[order]),
-            scores=known[order, 4],
-            scales=self._scale(known[order, 2], i),
+            scores=columns[order, 4],
+            scales=self._scale(columns[order, 2], i),
         )
 
     def _scale(self, numbers: Floats, i: int) -> Floats:
@@ -143,7 +143,7 @@ class AmesFile(FeatureSource):
 
 
 def _layout(file: Any) -> tuple[int, bool, bool]:
-    """Number of images, whether the features are records, and whether they are of one of the two layouts."""
+    """Number of images, whether the features are records, and whether they have one of the two layouts."""
     features = file["features"]
     names = features.dtype.names
     if names is None:
@@ -155,13 +155,13 @@ def _layout(file: Any) -> tuple[int, bool, bool]:
 
 
 def _own_names(file: Any, count: int) -> tuple[list[str], list[str]]:
-    """Names and paths of the images, where we wrote the file."""
+    """Names and paths of the images in a file that we wrote."""
     names = list(file["names"].asstr())
     return names, list(file["paths"].asstr()) if "paths" in file else [""] * count
 
 
 def _numbers(dataset: Any) -> NDArray[Any]:
-    """All of a dataset of numbers; raises ValueError where it holds others."""
+    """A dataset of finite numbers; raises ValueError for other values."""
     values = np.asarray(dataset)
     if values.dtype.kind not in NUMBERS or not np.isfinite(values).all():
         raise ValueError(f"{dataset.name} holds no finite numbers")
@@ -177,7 +177,7 @@ def _unit(descriptors: NDArray[Any]) -> Floats:
 
 
 def _listed(path: Path, count: int) -> tuple[list[str], list[str]]:
-    """Names and paths of the images by the list of their split beside the file; numbers where there is none."""
+    """Names and paths of the images by the list of their split beside the file; numbers without a list."""
     split = path.name.removesuffix(ENDING).rpartition("_")[2]
     place = path.with_name(f"test_{split}.txt")
     if not place.is_file():

@@ -1,6 +1,6 @@
 """Checks of features and of their settings, whatever format holds them, and the record that lies beside features."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,14 @@ def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
         for key in sorted(left.keys() | right.keys())
     }
     return [f"{key} ({one!r} and {other!r})" for key, (one, other) in pairs.items() if one != other]
+
+
+def other_features(place: Path, lines: Sequence[str]) -> InputError:
+    """The error for a folder that holds features of other settings or images, as :func:`differing` lists them."""
+    return InputError(
+        f"{place} holds features of other settings or images, there and asked for: {'; '.join(lines)}; choose another "
+        "folder or remove that one."
+    )
 
 
 def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:

@@ -101,7 +101,7 @@ class CsvFiles(FeatureSource):
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and numbers of each row; a name is kept as it stands, with the blanks around it."""
+    """Name and numbers of each row; blanks around a name are part of it."""
     lines = table(path, exact=True)
     header = [name.strip() for name in next(lines, (0, []))[1]]
     if tuple(header[: len(columns)]) != columns:

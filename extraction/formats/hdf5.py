@@ -1,4 +1,4 @@
-"""Features as HDF5, as hloc lays them out, and what all layouts of HDF5 share."""
+"""Features as HDF5 in the layout of hloc, and helpers of all HDF5 layouts."""
 
 import json
 import sys
@@ -87,25 +87,25 @@ class HlocSink(FeatureSink):
 def _groups(source: FeatureSource) -> list[str]:
     """The group of each image."""
     groups = [source.path_of(i) or name for i, name in enumerate(source.names)]
-    unknown = sum(not source.path_of(i) for i in range(len(groups)))
-    if unknown:
+    pathless = sum(not source.path_of(i) for i in range(len(groups)))
+    if pathless:
         print(
-            f"The paths of {unknown} of {len(groups)} images are not known; hloc finds these by their names alone.",
+            f"The paths of {pathless} of {len(groups)} images are not known; hloc finds these by their names alone.",
             file=sys.stderr,
         )
-    known: dict[tuple[str, ...], str] = {}
+    name_of: dict[tuple[str, ...], str] = {}
     for path, name in zip(groups, source.names):
         parts = PurePosixPath("/", path).parts[1:]
         if "." in path.split("/") or not parts:
             raise InputError(f"The image {name!r} cannot be a group of HDF5: its path is {path!r}.")
-        first = known.setdefault(parts, name)
+        first = name_of.setdefault(parts, name)
         if first != name:
             raise InputError(f"The images {first!r} and {name!r} have one path, {path!r}; HDF5 needs one for each.")
-    for parts, name in known.items():
+    for parts, name in name_of.items():
         for end in range(1, len(parts)):
-            if parts[:end] in known and parts[end] in KEYS:
+            if parts[:end] in name_of and parts[end] in KEYS:
                 raise InputError(
-                    f"The image {name!r} lies where HDF5 keeps the {parts[end]} of {known[parts[:end]]!r}; expected "
+                    f"The image {name!r} lies where HDF5 keeps the {parts[end]} of {name_of[parts[:end]]!r}; expected "
                     "paths with suffixes, which delg-extract records."
                 )
     return groups
@@ -123,7 +123,7 @@ class HlocFiles(FeatureSource):
         """
         self._files = {name: folder / name for name in HLOC_FILES if (folder / name).is_file()}
         self._transposed = self._local = False
-        self._unknown: set[str] = set()  # groups that we called by a name, for want of a path
+        self._pathless: set[str] = set()  # groups that we named by the image, as its path was not known
         record: dict[str, Any] = {"settings": {}}
         names: list[dict[str, str]] = []
         for file_name, path in self._files.items():
@@ -132,7 +132,7 @@ class HlocFiles(FeatureSource):
                 groups = _groups_with(file, "keypoints" if file_name == HLOC_LOCAL else "global_descriptor")
                 names.append({group: str(file[group].attrs.get("name", group)) for group in groups})
                 own = "settings" in file.attrs
-                self._unknown |= {group for group in groups if own and "name" not in file[group].attrs}
+                self._pathless |= {group for group in groups if own and "name" not in file[group].attrs}
                 if file_name == HLOC_LOCAL:
                     self._transposed = _transposed(file, path, groups)
                     self._local = any(file[group]["keypoints"].size for group in groups)
@@ -156,7 +156,7 @@ class HlocFiles(FeatureSource):
 
     def path_of(self, i: int) -> str:
         """The group of the image, which hloc calls by the path."""
-        return "" if self._groups[i] in self._unknown else self._groups[i]
+        return "" if self._groups[i] in self._pathless else self._groups[i]
 
     def local_files(self) -> list[Path]:
         """``local.h5``."""
@@ -217,42 +217,42 @@ def _groups_with(file: Any, key: str) -> list[str]:
 
 
 def _transposed(file: Any, path: Path, groups: Sequence[str]) -> bool:
-    """Whether descriptors are ``(N, d)`` throughout, as a file of hloc never holds them.
+    """Whether descriptors are ``(N, d)`` throughout, unlike those of hloc.
 
-    An image tells where one axis alone is as long as it has keypoints. Where none tells, the norms of the first square
-    ones do, or else the layout is hloc's.
+    The layout is that of images where only one axis is as long as the number of keypoints. Where no image decides, the
+    norms of the first square descriptors do; otherwise the layout is hloc's.
     """
     import h5py
 
-    telling: dict[bool, str] = {}
+    groups_of: dict[bool, str] = {}  # first group of each layout
     square = None
     for group in groups:
         points: tuple[int, ...] = file[group]["keypoints"].shape
         there = file[group].get("descriptors")
         descriptors: tuple[int, ...] = there.shape if isinstance(there, h5py.Dataset) else ()
         if len(points) != 2 or len(descriptors) != 2 or not points[0] or points[0] not in descriptors:
-            continue  # told when it is read
+            continue  # reported when it is read
         if descriptors[0] == descriptors[1]:
             square = square or group
         else:
-            telling.setdefault(descriptors[0] == points[0], group)
-    if len(telling) > 1:
+            groups_of.setdefault(descriptors[0] == points[0], group)
+    if len(groups_of) > 1:
         raise InputError(
-            f"{path} holds descriptors (d, N) of the image {telling[False]!r} and (N, d) of "
-            f"{telling[True]!r}; expected one layout."
+            f"{path} holds descriptors (d, N) of the image {groups_of[False]!r} and (N, d) of "
+            f"{groups_of[True]!r}; expected one layout."
         )
-    if telling or square is None:
-        return True in telling
+    if groups_of or square is None:
+        return True in groups_of
     lengths = [np.linalg.norm(np.asarray(file[square]["descriptors"], np.float64), axis=axis) for axis in (0, 1)]
     columns, rows = (bool(np.abs(length - 1).max() < UNIT) for length in lengths)
     return rows and not columns
 
 
 def _local(values: dict[str, Any], transposed: bool) -> dict[str, Any]:
-    """Local features of a group, by decreasing score; ones where scores or scales are absent.
+    """Local features of a group, by decreasing score; absent scores and scales are ones.
 
     Raises:
-      ValueError: what is wrong with them.
+      ValueError: the arrays do not fit together; the message is the reason.
     """
     points, descriptors = values["keypoints"], values.get("descriptors")
     if points.size == 0:

@@ -18,7 +18,7 @@ from protos.local_features import read_local
 
 GLOBAL = ".delg_global"
 LOCAL = (".delg_local", ".delf")  # the first that the folder holds
-RECORD = "extraction.json"  # what delg-extract leaves beside the files; the released programs leave nothing
+RECORD = "extraction.json"  # written by delg-extract beside the files; the released programs write none
 EMPTY = "its global descriptor is empty, as the released extractor leaves it of very small images"
 MOST_BYTES = 255  # of a file's name, on all common file systems
 PATIENCE = 5.0  # seconds without a progress line
@@ -113,7 +113,7 @@ def check_name(name: str, what: str) -> None:
 
     Args:
       name: of the image; ``/`` stands for a folder below.
-      what: where it comes from, for the message.
+      what: source of the name, for the message.
 
     Raises:
       InputError: the name is absolute, or leads out of the folder.
@@ -151,7 +151,7 @@ def check_file_name(name: str) -> None:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """Settings and skipped images, as ``delg-extract`` recorded them; empty where other programs wrote the files."""
+    """The record of ``delg-extract``; an empty one where other programs wrote the files."""
     if not (folder / RECORD).is_file():
         return {"settings": {}, "skipped": [], "paths": {}}
     record = read_json(folder / RECORD)

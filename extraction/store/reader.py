@@ -16,7 +16,7 @@ Layout (format version 1)::
     manifest.json       written last: format, settings, storage, names, shards, skipped, counts, global_sha256 (of
                         samples of global.npy, see :func:`delg.common.files.sampled_sha256`)
 
-With ``local_dtype`` binary, the local features have the form of :class:`extraction.store.encoding.Binary` instead.
+With ``local_dtype`` binary, the local features are encoded as in :class:`extraction.store.encoding.Binary` instead.
 """
 
 import os
@@ -33,7 +33,7 @@ from delg.common.files import read_json, recorded_sha256, sampled_sha256
 from delg.common.npy import map_array
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSource
-from extraction.store.encoding import form
+from extraction.store.encoding import encoding
 
 FORMAT = "delg feature store"
 VERSION = 1
@@ -73,7 +73,7 @@ class FeatureStore(FeatureSource):
         )
         self.global_descriptors = global_descriptors
         self.local_dtype = manifest["storage"]["local_dtype"]
-        self._form = form(self.local_dtype)
+        self._encoding = encoding(self.local_dtype)
         self.local_bytes = int(manifest["counts"]["local_bytes"])
         self._starts = np.cumsum([0, *_checked(manifest["shards"], list, int)])
         self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
@@ -129,7 +129,7 @@ class FeatureStore(FeatureSource):
                 name=shard.names[row],
                 image_size=(width, height),
                 global_descriptor=np.array(self.global_descriptors[i], np.float32),
-                **self._form.decode(shard.local, rows, row),
+                **self._encoding.decode(shard.local, rows, row),
             )
         except UNREADABLE as error:
             raise _damaged(self.folder / shard_name(number), error) from error
@@ -157,7 +157,7 @@ class FeatureStore(FeatureSource):
         place = self.folder / shard_name(number)
         try:
             index = read_json(place / INDEX)
-            keys = (*self._form.rows, *self._form.images)
+            keys = (*self._encoding.rows, *self._encoding.images)
             offsets, *arrays = (map_array(place / f"{key}.npy") for key in ("offsets", *keys))
             names = _checked(index["names"], list, str)
             shard = Shard(
@@ -169,8 +169,8 @@ class FeatureStore(FeatureSource):
             )
             ends = {int(offsets[-1])} if offsets.dtype == np.int64 and offsets.ndim == 1 else set()
             images = int(self._starts[number + 1] - self._starts[number])
-            rows = {len(shard.local[key]) for key in self._form.rows}
-            per_image = {len(shard.names), len(shard.paths), *(len(shard.local[key]) for key in self._form.images)}
+            rows = {len(shard.local[key]) for key in self._encoding.rows}
+            per_image = {len(shard.names), len(shard.paths), *(len(shard.local[key]) for key in self._encoding.images)}
         except UNREADABLE as error:
             raise _damaged(place, error) from error
         fit = (per_image, len(offsets), rows) == ({images}, images + 1, ends)

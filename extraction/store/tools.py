@@ -1,4 +1,4 @@
-"""What can be done with finished stores: describe, check, join."""
+"""Tools for finished stores: describe, check, join."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from delg.common.files import check_writable, read_json, sha256, write_json
 from delg.common.npy import map_array
 from delg.common.progress import progress_bar
 from extraction.formats.checks import differing
-from extraction.store.image_lists import batches
+from extraction.store.image_lists import image_lists
 from extraction.store.reader import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, shard_name
 from extraction.store.writer import StoreWriter
 
@@ -42,11 +42,11 @@ def verify(store: FeatureStore) -> None:
     if len(set(store.names)) < len(store):
         raise InputError(f"{store.folder} holds a name twice.")
     for i in progress_bar(range(len(store)), desc=store.folder.name, unit="image"):
-        found = store.features(i)
-        norms = [found.global_descriptor[None]] + ([] if found.binary else [found.descriptors])
+        features = store.features(i)
+        norms = [features.global_descriptor[None]] + ([] if features.binary else [features.descriptors])
         lengths = [np.linalg.norm(rows, axis=1) for rows in norms if rows.size]
         holds = {
-            f"is called {found.name!r} in its shard": found.name == store.names[i],
+            f"is called {features.name!r} in its shard": features.name == store.names[i],
             "has descriptors that are not of unit norm": all(np.abs(n - 1).max() < UNIT for n in lengths if n.size),
         }
         for what, good in holds.items():
@@ -56,7 +56,7 @@ def verify(store: FeatureStore) -> None:
 
 
 def _verify_files(store: FeatureStore) -> None:
-    """Compares arrays with the hashes of their shards, and the joined global descriptors with those of the shards."""
+    """Compares arrays with the hashes of their shards, and the joined global descriptors with the shards' own."""
     start = 0
     for number, images in enumerate(read_json(store.folder / MANIFEST)["shards"]):
         place, joined = store.folder / shard_name(number), store.global_descriptors[start : start + images]
@@ -77,7 +77,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], output_dir: str | os.PathLi
       output_dir: an absent or empty folder.
 
     Raises:
-      InputError: settings or storage differ, two hold an image of one name, or the folder holds something.
+      InputError: settings or storage differ, two stores hold an image of one name, or the folder is not empty.
     """
     stores, place = [FeatureStore.open(folder) for folder in folders], Path(output_dir)
     plans = [read_json(store.folder / PLAN) for store in stores]
@@ -94,7 +94,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], output_dir: str | os.PathLi
     if place.is_dir() and any(place.iterdir()):
         raise InputError(f"The output folder {place} must be absent or empty; a merge replaces nothing.")
     check_writable(place)
-    first, *others = (batch for plan in plans for batch in batches(plan["contents"]))
+    first, *others = (one for plan in plans for one in image_lists(plan["contents"]))
     write_json(place / PLAN, plans[0] | {"contents": first | {"appended": others}})
     number = 0
     for store in stores:
