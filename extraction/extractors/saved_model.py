@@ -1,4 +1,4 @@
-"""Released SavedModels as they are: the pipeline of the released extractor around their graph.
+"""Released SavedModels: the pipeline of the released extractor around their graph.
 
 Source: `delf/python/examples/extractor.py` of the released code.
 """
@@ -50,8 +50,8 @@ class SavedModelExtractor(Extractor):
 
     Attributes:
       runner: the loaded model.
-      heads: what is given, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
-      config: the options; those for which the model has no input have no effect.
+      heads: the heads of the features; all heads of the model, unless it is set to fewer.
+      config: the options; options without an input of the model have no effect.
       pca: applied to the global descriptor of each scale and to the local descriptors.
     """
 
@@ -103,7 +103,7 @@ class SavedModelExtractor(Extractor):
         )
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
-        """``(width, height)`` that an image is brought to."""
+        """``(width, height)`` that an image is resized to first."""
         config = self.config
         limits = config.max_image_size, config.min_image_size
         return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
@@ -114,7 +114,7 @@ class SavedModelExtractor(Extractor):
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.extractors.base.Extractor`.
 
         Raises:
-          TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives nothing.
+          TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives no features.
           BadImageError: the graph fails on the image, as the released ones do below about 19 pixels.
         """
         config, source = self.config, size or (image.shape[1], image.shape[0])
@@ -161,7 +161,7 @@ class SavedModelExtractor(Extractor):
 
 
 def _own_extraction(folder: str) -> dict[str, Any]:
-    """The scales and limits that the export recorded; nothing for the released models."""
+    """The scales and limits that the export recorded; none for the released models."""
     path = Path(folder) / OWN_EXTRACTION
     document = read_json(path) if path.is_file() else {}
     if not isinstance(document, dict):

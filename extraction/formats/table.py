@@ -34,7 +34,7 @@ def open_features(text: str | os.PathLike[str], names: Sequence[str] | None = No
     """Opens features of any format.
 
     Args:
-      text: a folder or file, whose format is found out, or ``name(path="DIR")`` with a name of :data:`SOURCES` or with
+      text: a folder or file, whose format is recognized, or ``name(path="DIR")`` with a name of :data:`SOURCES` or with
         ``module:Class`` of a subclass of :class:`extraction.formats.base.FeatureSource`.
       names: of the images that are wanted, for formats with a file an image, which then read no other files.
 

@@ -21,7 +21,7 @@ class KerasRuntime:
     """
 
     def __init__(self, model: "Delg", precision: str):
-        """Takes the model, or a copy of it that computes in bfloat16."""
+        """Takes the model, which is copied for another precision than its own."""
         self.model = in_policy(model, POLICIES[precision])
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
@@ -38,7 +38,7 @@ class KerasRuntime:
 
 
 def _on_jax(inner: keras.Model) -> Network:
-    """A function for all threads; that of Keras gives its weights away while it runs, which bears one thread alone."""
+    """A function for several threads; Keras' own donates its weights while it runs, and so serves one thread."""
     import jax
 
     @jax.jit
@@ -53,5 +53,5 @@ def _on_jax(inner: keras.Model) -> Network:
 
 
 def build(model: "Delg", precision: str, folder: str | None) -> KerasRuntime:
-    """See :func:`extraction.runtimes.table.start`; nothing is kept in the folder."""
+    """See :func:`extraction.runtimes.table.start`; the folder is not used."""
     return KerasRuntime(model, precision)

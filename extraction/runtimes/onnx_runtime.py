@@ -39,5 +39,5 @@ class OnnxRuntime:
 
 
 def build(model: "Delg", precision: str, folder: str | None) -> OnnxRuntime:
-    """See :func:`extraction.runtimes.table.start`; nothing is kept in the folder."""
+    """See :func:`extraction.runtimes.table.start`; the folder is not used."""
     return OnnxRuntime(model)

@@ -1,4 +1,4 @@
-"""What computes a model's network, and in which precision: the Keras backend, OpenVINO or ONNX Runtime, by name."""
+"""The runtimes of a model's network by name, and their precisions: the Keras backend, OpenVINO or ONNX Runtime."""
 
 import importlib
 from collections.abc import Callable
@@ -18,12 +18,12 @@ Network = Callable[[Any], dict[str, NDArray[np.float32]]]
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 INT8 = "int8"
 PRECISIONS = ("float32", "bfloat16", INT8)
-RUNTIMES: dict[str, tuple[str, ...]] = {  # and the precisions that each computes in
+RUNTIMES: dict[str, tuple[str, ...]] = {  # name to precisions
     **dict.fromkeys(KERAS_BACKENDS, PRECISIONS[:2]),
     "openvino": PRECISIONS,
     "onnxruntime": PRECISIONS[:1],
 }
-SHARING = ("openvino",)  # make another network for several calls at once
+SHARING = ("openvino",)  # runtimes that build another network for several calls at once
 MODULES = {
     **dict.fromkeys(KERAS_BACKENDS, "extraction.runtimes.keras_runtime"),
     "openvino": "extraction.runtimes.openvino_runtime",
@@ -32,42 +32,42 @@ MODULES = {
 
 
 class Runtime(Protocol):
-    """A model made ready for one runtime and precision."""
+    """A model prepared for one runtime and precision."""
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
-        """The network that computes these heads and no more; it may be called by several threads.
+        """The network that computes these heads alone; it may be called by several threads.
 
         Args:
-          heads: what is computed.
-          at_once: how many threads are expected to call it at the same time, which is a matter of speed alone.
+          heads: of the model.
+          at_once: expected number of threads that call it at the same time, which affects speed alone.
         """
         ...
 
 
 def check_runtime(runtime: str | None, precision: str) -> None:
-    """Checks the two names, and that they go together.
+    """Checks a runtime and its precision.
 
     Raises:
-      InputError: an unknown one, or a precision that the runtime does not compute in.
+      InputError: an unknown name, or a precision that the runtime lacks.
     """
     if precision not in PRECISIONS:
         raise InputError(f"Unknown precision {precision!r}; the choices are {', '.join(PRECISIONS)}.")
     if runtime is not None and runtime not in RUNTIMES:
         raise InputError(f"Unknown runtime {runtime!r}; the choices are {', '.join(RUNTIMES)}.")
-    able = RUNTIMES[runtime or KERAS_BACKENDS[0]]
-    if precision not in able:
-        others = [name for name, precisions in RUNTIMES.items() if precision in precisions]
+    precisions = RUNTIMES[runtime or KERAS_BACKENDS[0]]
+    if precision not in precisions:
+        others = [name for name, own in RUNTIMES.items() if precision in own]
         raise InputError(
-            f"The runtime {runtime or 'of Keras'} computes in {' and '.join(able)}, not in {precision}; "
+            f"The runtime {runtime or 'of Keras'} computes in {' and '.join(precisions)}, not in {precision}; "
             f"{', '.join(others)} does."
         )
 
 
 def resolved(runtime: str | None) -> str:
-    """The runtime's name; the Keras backend in use for None.
+    """The runtime's name; for None the Keras backend in use.
 
     Raises:
-      InputError: another Keras backend is in use than the one that is asked for.
+      InputError: another Keras backend is in use than the runtime needs.
     """
     import keras
 
@@ -80,13 +80,13 @@ def resolved(runtime: str | None) -> str:
 
 
 def start(model: "Delg", runtime: str, precision: str, folder: str | None = None) -> Runtime:
-    """Makes a model ready.
+    """Prepares a model for a runtime.
 
     Args:
       model: see :class:`delg.model.Delg`.
       runtime: a choice of :data:`RUNTIMES`.
-      precision: one that it computes in.
-      folder: the model's folder, where a calibration for int8 is kept.
+      precision: of the runtime.
+      folder: the model's folder, which may hold a calibration for int8.
 
     Raises:
       InputError: an extra is not installed, the processor lacks the precision, or there is no calibration.

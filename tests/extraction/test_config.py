@@ -37,7 +37,7 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
         ({"crop_rule": "ceil"}, "round, truncate"),
         ({"scale_pooling": "max"}, "mean, scale_gem, sum"),
         ({"scale_pooling": "scale_gem(p=0.5)"}, "p of 1 or more"),
-        ({"scale_rule": "cvnet", "antialias": True}, "antialias=True does not go with scale_rule='cvnet'"),
+        ({"scale_rule": "cvnet", "antialias": True}, "antialias=True cannot be combined with scale_rule='cvnet'"),
     ],
 )
 def test_options_out_of_range_are_a_sentence(options, said):

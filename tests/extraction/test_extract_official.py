@@ -110,7 +110,10 @@ def test_lists_of_paths_and_mistakes(tmp_path):
     for more, said in (
         ({"delf_config_path": "pca.pbtxt"}, "delf_global_config asks for PCA (use_pca is true unless"),
         ({"delf_config_path": "none.pbtxt"}, "none.pbtxt cannot be read"),
-        ({"feature_files": "official", "local_dtype": "float16"}, "--num_shards go with --feature_files=store"),
+        (
+            {"feature_files": "official", "local_dtype": "float16"},
+            "--local_dtype cannot be combined with",
+        ),
     ):
         code, printed, errors = run(tmp_path, **given | more | {"output_dir": "x"})
         assert code == 1 and said in errors and "Traceback" not in errors and not printed
