@@ -96,9 +96,7 @@ class ExtractionConfig:
             indices = tuple(sorted({_whole(i) for i in self.global_scales_ind}))
             threshold = None if self.score_threshold is None else float(self.score_threshold)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(
-                f"image_scales, global_scales_ind or score_threshold holds other values than numbers: {error}"
-            ) from error
+            raise InputError(f"image_scales, global_scales_ind and score_threshold expect numbers: {error}") from error
         if threshold is not None and not math.isfinite(threshold):
             raise InputError(f"score_threshold expects a finite number. Received: {threshold}")
         object.__setattr__(self, "image_scales", scales)
