@@ -24,7 +24,7 @@ from evaluation.run.result_cache import file_name
 from evaluation.run.versions import packages
 from matching.indexes.table import search
 from matching.ranking import Ranking
-from matching.rerankers.table import build_reranker, identity
+from matching.rerankers.table import build_reranker
 from matching.source import Slice
 
 QUERIES = 256  # searched at once
@@ -62,7 +62,7 @@ class Task:
         stores = [store.identity() for store in (self.method.queries, self.method.database)]
         votes = None if self.labels is None else [self.neighbours, json_sha256(self.labels.tolist())]
         basis = [*stores, votes, QUERIES, packages(), source_sha256("evaluation.landmark_answers")]
-        rerankers = {suffix: identity(text) for suffix, text in self.rerankers.items()}
+        rerankers = {suffix: build_reranker(text).identity() for suffix, text in self.rerankers.items()}
         return {row: json_sha256([basis, rerankers.get(suffix)]) for suffix, row in self.rows.items()}
 
     def texts(self, ranking: Ranking) -> list[str]:
@@ -117,7 +117,7 @@ def _answered(task: Task, rows: range, missing: set[str]) -> Iterator[tuple[str,
     wanted = MAX_PREDICTIONS if task.labels is None else task.neighbours
     start = time.perf_counter()
     ranking = search(
-        block.global_descriptors, database.global_descriptors, max([wanted, *(r.head for r in rerankers.values())])
+        block.global_descriptors, database.global_descriptors, max([wanted, *(r.top_k for r in rerankers.values())])
     )
     seconds = {"search": time.perf_counter() - start, "rerank": 0.0}
     for suffix in missing:

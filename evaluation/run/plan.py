@@ -27,7 +27,7 @@ from extraction.extractors.base import Extractor
 from extraction.images import list_images
 from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
-from matching.rerankers.table import build_reranker, identity
+from matching.rerankers.table import build_reranker
 
 DISTRACTORS = "+r1m"
 
@@ -166,7 +166,7 @@ def prepare(config: Config) -> Plan:
     chosen = find_benchmark(config)
     rerankers = reranker_names(DEFAULT_RERANK if config.rerank is None else config.rerank)
     for name, text in rerankers.items() if config.distractors_dir else ():
-        check_head(build_reranker(text).head, name)
+        check_head(build_reranker(text).top_k, name)
     floor = choose(config.baselines, config.model, chosen, bool(config.distractors_dir))
     sources = stores.sources(config.model, floor.baselines)
     _check(config, chosen)
@@ -195,7 +195,7 @@ def prepare(config: Config) -> Plan:
             folder / "results",
             chosen,
             method,
-            {name: identity(text) for name, text in floor.rerankers(method.name, rerankers).items()},
+            {name: build_reranker(text).identity() for name, text in floor.rerankers(method.name, rerankers).items()},
             homographies=known,
             asked=basis,
         )

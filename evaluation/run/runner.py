@@ -170,5 +170,5 @@ def _head(method: Method, rerankers: Mapping[str, Reranker]) -> int:
     if method.distractors is None:
         return SHOWN
     for name, reranker in rerankers.items():
-        check_head(reranker.head, name)
-    return max([SHOWN, *(reranker.head for reranker in rerankers.values())])
+        check_head(reranker.top_k, name)
+    return max([SHOWN, *(reranker.top_k for reranker in rerankers.values())])

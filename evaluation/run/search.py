@@ -95,7 +95,7 @@ class Streamed:
 
     def head(self, reranker: Any | None) -> Ranking:
         """The best of database and distractors, as many as the reranker looks at."""
-        return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.head), self.size)
+        return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
 
     def scores(self, head: Ranking, rows: Rows, truths: list[Truth]) -> Scores:
         """See :class:`Stage`."""
