@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from delg.precision import in_policy
-from extraction.runtimes.table import Network
+from extraction.runtimes.table import Network, Runtime
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-class KerasRuntime:
+class KerasRuntime(Runtime):
     """Compiles one function for each set of heads.
 
     On TensorFlow it is traced four times at most: for the first size, other heights, other widths, and more images.
     """
 
-    def __init__(self, model: "Delg", precision: str):
+    def __init__(self, model: "Delg", precision: str, folder: str | None = None):
         """Takes the model, which is copied for another precision than its own."""
         self.model = in_policy(model, POLICIES[precision])
 
@@ -50,8 +50,3 @@ def _on_jax(inner: keras.Model) -> Network:
         return {name: np.asarray(value, np.float32) for name, value in outputs(*weights, images).items()}
 
     return run
-
-
-def build(model: "Delg", precision: str, folder: str | None) -> KerasRuntime:
-    """See :func:`extraction.runtimes.table.start`; the folder is not used."""
-    return KerasRuntime(model, precision)

@@ -10,7 +10,7 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.exporting.openvino import openvino, openvino_model
-from extraction.runtimes.table import Network
+from extraction.runtimes.table import INT8, Network, Runtime
 from extraction.settings import model_digest
 
 if TYPE_CHECKING:
@@ -27,21 +27,22 @@ hundreds of MB. A pinned thread would wait on its core for threads that decode a
 INT8_FILE = "openvino_int8.xml"  # in the model's folder
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(Runtime):
     """Compiles a part of one graph for each set of heads; all parts share the weights."""
 
-    def __init__(self, graph: Any, precision: str):
-        """Takes a graph with the outputs of all heads.
-
-        Args:
-          graph: an ``openvino.Model``.
-          precision: a choice of :data:`extraction.runtimes.table.PRECISIONS`; for int8 the graph is already quantised.
+    def __init__(self, model: "Delg", precision: str, folder: str | None = None):
+        """Converts the model, or reads its calibrated graph in int8 from the folder.
 
         Raises:
-          InputError: the processor lacks the precision.
+          InputError: the processor lacks the precision, or there is no calibration of this model.
         """
-        self._moved, self._core = without_transposes(graph), openvino().Core()
-        self._graph = graph
+        self._core = openvino().Core()
+        if precision == INT8:
+            int8_digest(model, folder)
+            self._graph = self._core.read_model(Path(folder or "", INT8_FILE))
+        else:
+            self._graph = openvino_model(model, model.head_names)
+        self._moved = without_transposes(self._graph)
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision in NEEDS and NEEDS[precision] not in capabilities:
             raise InputError(f"This processor has no {precision}; OpenVINO finds {', '.join(capabilities)}.")
@@ -105,14 +106,6 @@ def _order(node: Any) -> tuple[int, ...]:
     if node.get_type_name() != "Transpose" or node.input_value(1).get_node().get_type_name() != "Constant":
         return ()
     return tuple(int(axis) for axis in node.input_value(1).get_node().data)
-
-
-def build(model: "Delg", precision: str, folder: str | None) -> OpenVinoRuntime:
-    """See :func:`extraction.runtimes.table.start`."""
-    if precision != "int8":
-        return OpenVinoRuntime(openvino_model(model, model.head_names), precision)
-    int8_digest(model, folder)
-    return OpenVinoRuntime(openvino().Core().read_model(Path(folder or "", INT8_FILE)), precision)
 
 
 def int8_digest(model: "Delg", folder: str | None) -> str:

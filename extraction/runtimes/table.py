@@ -1,13 +1,14 @@
 """The runtimes of a model's network by name, and their precisions: the Keras backend, OpenVINO or ONNX Runtime."""
 
-import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from delg.common.spec import Table, factory_of
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -24,16 +25,21 @@ RUNTIMES: dict[str, tuple[str, ...]] = {  # name to precisions
     "onnxruntime": PRECISIONS[:1],
 }
 SHARING = ("openvino",)  # runtimes that build another network for several calls at once
-MODULES = {
-    **dict.fromkeys(KERAS_BACKENDS, "extraction.runtimes.keras_runtime"),
-    "openvino": "extraction.runtimes.openvino_runtime",
-    "onnxruntime": "extraction.runtimes.onnx_runtime",
+CLASSES: Table = {
+    **dict.fromkeys(KERAS_BACKENDS, "extraction.runtimes.keras_runtime:KerasRuntime"),
+    "openvino": "extraction.runtimes.openvino_runtime:OpenVinoRuntime",
+    "onnxruntime": "extraction.runtimes.onnx_runtime:OnnxRuntime",
 }
 
 
-class Runtime(Protocol):
+class Runtime(ABC):
     """A model prepared for one runtime and precision."""
 
+    @abstractmethod
+    def __init__(self, model: "Delg", precision: str, folder: str | None):
+        """Takes the arguments of :func:`start`."""
+
+    @abstractmethod
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
         """The network that computes these heads alone; it may be called by several threads.
 
@@ -41,7 +47,6 @@ class Runtime(Protocol):
           heads: of the model.
           at_once: expected number of threads that call it at the same time, which affects speed alone.
         """
-        ...
 
 
 def check_runtime(runtime: str | None, precision: str) -> None:
@@ -91,5 +96,5 @@ def start(model: "Delg", runtime: str, precision: str, folder: str | None = None
     Raises:
       InputError: an extra is not installed, the processor lacks the precision, or there is no calibration.
     """
-    made: Runtime = importlib.import_module(MODULES[runtime]).build(model, precision, folder)
-    return made
+    prepared: Runtime = factory_of(runtime, CLASSES, "runtime")(model, precision, folder)
+    return prepared

@@ -14,7 +14,7 @@ from extraction.formats.table import convert
 from extraction.store.reader import FeatureStore
 from protos.arrays import write_global
 from tests.extraction.pictures import features
-from tests.test_commands import run
+from tests.processes import run
 
 WIDTH = 8  # of local descriptors; global ones have as many
 COUNTS = {"a.jpg": 5, "b/c.png": 3, "d.jpg": 12}
