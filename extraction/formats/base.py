@@ -17,7 +17,7 @@ from extraction.formats.checks import check, check_settings, wrong
 
 
 class FeatureSource(ABC):
-    """Features of many images, read one image at a time; each image is checked as it is read.
+    """Features of many images, read one image at a time, and checked as they are read.
 
     A subclass calls the constructor and writes :meth:`read`. All values are finite, scales are above 0, sizes are whole
     numbers, and all images have descriptors of one length. Several threads may read at once.
@@ -28,10 +28,13 @@ class FeatureSource(ABC):
       settings: how the features were made, as far as the files record it.
       skipped: ``{"name", "reason"}`` of each image without features.
       local_dtype: how local descriptors are stored, see :data:`extraction.store.encoding.LOCAL_DTYPES`.
+      checked: whether values are checked as they are read; a store, whose writer got checked values, skips the checks
+        for the speed of rerankers, unless it is verified or converted.
       notes: sentences about the files that the user should read.
     """
 
     local_dtype: str = "float32"
+    checked: bool = True
     notes: Sequence[str] = ()
 
     def __init__(
@@ -93,6 +96,8 @@ class FeatureSource(ABC):
             if isinstance(error, InputError):
                 raise
             raise wrong(self.folder, self.names[i], f"its features do not fit together: {error}") from error
+        if not self.checked:
+            return features
         check(features, self.folder)
         widths = {"global_descriptor": len(features.global_descriptor)}
         widths |= {"descriptors": features.descriptors.shape[1]} if len(features) else {}

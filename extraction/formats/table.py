@@ -91,6 +91,7 @@ def convert(text: str | os.PathLike[str], output_dir: str | os.PathLike[str], to
     sink: FeatureSink = build(to, SINKS, "feature format", base=FeatureSink, **options)
     with np.errstate(over="ignore"):  # values beyond float32 are reported as not finite
         source = open_features(text)
+    source.checked = True
     source.check_names()
     check_coordinates(source.settings)
     for note in source.notes:

@@ -64,6 +64,8 @@ class FeatureStore(FeatureSource):
       local_dtype: how the local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
     """
 
+    checked = False
+
     def __init__(self, folder: Path, manifest: dict[str, Any], global_descriptors: Floats):
         super().__init__(
             folder,

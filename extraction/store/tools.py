@@ -41,6 +41,7 @@ def verify(store: FeatureStore) -> None:
     """
     if len(set(store.names)) < len(store):
         raise InputError(f"{store.folder} holds a name twice.")
+    store.checked = True
     for i in progress_bar(range(len(store)), desc=store.folder.name, unit="image"):
         features = store.features(i)
         norms = [features.global_descriptor[None]] + ([] if features.binary else [features.descriptors])
