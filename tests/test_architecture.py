@@ -14,7 +14,7 @@ MAY_IMPORT = {  # besides delg.common, which every package may import
     "delg": {"protos"},
     "training": {"delg", "protos"},
     "extraction": {"delg", "protos"},
-    "matching": {"extraction.features", "extraction.store", "protos"},
+    "matching": {"extraction.features", "extraction.formats", "extraction.store", "protos"},
     "evaluation": {"matching", "extraction", "protos"},
 }
 NUMPY_ONLY = ("extraction/features.py", "extraction/store/reader.py", "extraction/images.py")
