@@ -1,6 +1,7 @@
 """One query image against a database: what ``delg-search`` does once the query is described."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from delg.common.errors import InputError
@@ -8,7 +9,7 @@ from extraction.features import Features
 from matching.indexes.saved import Searchable
 from matching.indexes.table import search, unranked
 from matching.ranking import Ranking
-from matching.rerankers.table import Reranker
+from matching.rerankers.base import Reranker
 from matching.source import MemorySource, Source, Store
 
 
@@ -31,22 +32,21 @@ class Result(NamedTuple):
     path: str = ""
 
 
-def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | None:
-    """The crop from its four numbers.
+def check_crop(crop: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    """Checks the crop of a query; None is the whole image.
 
     Raises:
-      InputError: it is not four numbers ``x1 < x2``, ``y1 < y2``.
+      InputError: the crop is not four finite numbers ``x1 < x2``, ``y1 < y2``.
     """
-    if text is None:
+    if crop is None:
         return None
-    message = f"--crop expects x1,y1,x2,y2 with x1 < x2 and y1 < y2. Received: {','.join(text)!r}"
-    try:
-        x1, y1, x2, y2 = (float(number) for number in text)
-    except ValueError as error:
-        raise InputError(message) from error
-    if not (x1 < x2 and y1 < y2) or math.inf in (-x1, -y1, x2, y2):
-        raise InputError(message)
-    return x1, y1, x2, y2
+    if len(crop) == 4:
+        x1, y1, x2, y2 = crop
+        if -math.inf < x1 < x2 < math.inf and -math.inf < y1 < y2 < math.inf:
+            return x1, y1, x2, y2
+    raise InputError(
+        f"--crop expects x1,y1,x2,y2 with x1 < x2 and y1 < y2. Received: {','.join(f'{side:g}' for side in crop)}"
+    )
 
 
 def find(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from extraction.features import Features, Floats
-from matching.local import geometry, hamming
+from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, hamming
 
 Rows = NDArray[np.int64]
 FARTHEST = 1e30  # of descriptors
@@ -96,14 +96,14 @@ def match(
     query: Features,
     index: Features,
     *,
-    matching_threshold: float = 1.0,
+    matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
     mutual: bool = False,
     model: str = "affine",
-    residual: float = 20.0,
-    trials: int = 1000,
+    residual: float = RESIDUAL,
+    trials: int = TRIALS,
     seed: int = 0,
-    min_matches: int = 4,
+    min_matches: int = MIN_MATCHES,
     plausible_only: bool = True,
     one_per_place: bool = False,
 ) -> Inliers:
@@ -156,7 +156,7 @@ def tentative(
     query: Features,
     index: Features,
     *,
-    matching_threshold: float = 1.0,
+    matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
     mutual: bool = False,
 ) -> Rows:

@@ -11,11 +11,10 @@ from scipy.spatial import cKDTree
 
 from delg.common.errors import InputError
 from extraction.features import Features
-from matching.local import geometry
+from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry
 from matching.local.matching import Inliers, check_nearest, check_pair, told
 
 SAMPLE = 3
-MIN_MATCHES = 4
 CHUNK = 50  # trials judged at once
 EPSILON = np.finfo(np.float64).eps
 
@@ -26,10 +25,10 @@ def match(
     query: Features,
     index: Features,
     *,
-    matching_threshold: float = 1.0,
+    matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
-    residual: float = 20.0,
-    trials: int = 1000,
+    residual: float = RESIDUAL,
+    trials: int = TRIALS,
     seed: int = 0,
 ) -> Inliers:
     """Matches the local features of two images by the released algorithm.

@@ -42,11 +42,6 @@ def normalised(transform: Matrix | None) -> Matrix | None:
     return transform / transform[2, 2]
 
 
-def within(transform: Matrix, source: Points, target: Points, residual: float) -> Mask:
-    """Whose distance in the target, in pixels, is below ``residual`` (strictly, as released): ``(N,)`` bool."""
-    return np.asarray(squared_residuals(transform[None], as_columns(source, target))[0] < residual**2)
-
-
 def as_columns(source: Points, target: Points) -> Matrix:
     """Pairs as ``(5, N)`` float64, rows ``x, y, 1`` of the source and ``x, y`` of the target."""
     columns = np.ones((5, len(source)))

@@ -13,7 +13,7 @@ from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
 from matching.checks import number, whole
-from matching.local import geometry, matching
+from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, matching
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
 from matching.rerankers.base import GeometricReranker
@@ -25,7 +25,6 @@ REMEMBERED = 500_000  # inlier counts
 PATIENCE = 5.0  # seconds without a progress line
 AHEAD = 4  # candidates handed out at once, times the threads
 HELD = 64 << 20  # bytes of matched points that wait for their geometry
-MIN_MATCHES = 4
 SCORES = ("inliers", "fused")
 
 Rows = NDArray[np.int64]
@@ -54,11 +53,11 @@ class Ransac(GeometricReranker):
         self,
         top_k: int = 100,
         *,
-        matching_threshold: float = 1.0,
-        residual: float = 20.0,
+        matching_threshold: float = MATCHING_THRESHOLD,
+        residual: float = RESIDUAL,
         ratio: float | None = None,
         model: str = "affine",
-        trials: int = 1000,
+        trials: int = TRIALS,
         seed: int = 0,
         mutual: bool = False,
         plausible_only: bool = True,
