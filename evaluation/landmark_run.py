@@ -22,8 +22,8 @@ from evaluation.run import compatibility, features
 from evaluation.run.baselines import Floor, choose
 from evaluation.run.method import FIRST_STAGE, Method
 from evaluation.run.rerank_rows import check_local, hyper_parameters, reranker_names
+from extraction.formats.table import open_features
 from extraction.settings import set_reading
-from extraction.store.reader import FeatureStore
 
 PREDICTIONS = "predictions"
 NEIGHBOURS = 3
@@ -140,8 +140,8 @@ def _methods(
 ) -> tuple[list[Method], Floor, list[str], Benchmark | None]:
     """Features of the model under test and of the baselines, in which protocol they differ, and of which images."""
     if config.index_features_dir and config.query_features_dir:
-        queries = FeatureStore.open(config.query_features_dir)
-        method = Method(FIRST_STAGE, queries, FeatureStore.open(config.index_features_dir))
+        queries = open_features(config.query_features_dir)
+        method = Method(FIRST_STAGE, queries, open_features(config.index_features_dir))
         whole = Benchmark(config.benchmark, [], [], {})
         found = [*compatibility.with_benchmark(whole, method), *compatibility.between(method.stores)]
         compatibility.check(found, config.allow_protocol_mismatch)

@@ -20,12 +20,12 @@ def main() -> None:
     Raises:
       InputError: a flag is missing or does not fit, or the output holds something else.
     """
-    from extraction.store.reader import FeatureStore
+    from extraction.formats.table import open_features
     from matching.indexes.table import build_index
 
     options = from_flags(IndexOptions)
     require(options, ("features_dir", "output_dir"))
-    index = build_index(FeatureStore.open(str(options.features_dir)), str(options.output_dir), options.index)
+    index = build_index(open_features(str(options.features_dir)), str(options.output_dir), options.index)
     manifest = index.manifest
     size = f"{sum(manifest.files.values()) / 1e6:.1f} MB, " if manifest.files else ""
     print(

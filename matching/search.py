@@ -14,8 +14,8 @@ from matching.options import SearchOptions
 
 if TYPE_CHECKING:
     from extraction.features import Features
+    from extraction.formats.base import FeatureSource
     from extraction.images import ImageRef, Reading
-    from extraction.store.reader import FeatureStore
     from matching.indexes.saved import Searchable
     from matching.lookup import Result
     from matching.rerankers.base import Reranker
@@ -34,10 +34,10 @@ def main() -> None:
     from delg.common.errors import InputError
     from extraction.describing import describe
     from extraction.extractors.table import build_extractor
+    from extraction.formats.checks import check_settings
     from extraction.images import BadImageError, ImageRef
     from extraction.settings import set_reading
     from extraction.store.encoding import as_stored
-    from extraction.store.reader import check_settings
     from matching.lookup import check_crop, find
     from matching.rerankers.table import build_reranker
 
@@ -68,7 +68,7 @@ def main() -> None:
         _write_page(options, (ref, query), results, (store, index), reranker)
 
 
-def _reading(store: "FeatureStore | None", index: "Searchable | None") -> "Reading":
+def _reading(store: "FeatureSource | None", index: "Searchable | None") -> "Reading":
     """How the images of the database were read; the query is read likewise."""
     from extraction.images import Reading
 
@@ -99,7 +99,7 @@ def _write_page(
     options: SearchOptions,
     query: "tuple[ImageRef, Features]",
     results: "Sequence[Result]",
-    database: "tuple[FeatureStore | None, Searchable | None]",
+    database: "tuple[FeatureSource | None, Searchable | None]",
     reranker: "Reranker | None",
 ) -> None:
     """Writes the page of the results."""
@@ -125,16 +125,16 @@ def _write_page(
     print(f"page: {options.output}")
 
 
-def _database(options: SearchOptions) -> "tuple[FeatureStore | None, Searchable | None]":
+def _database(options: SearchOptions) -> "tuple[FeatureSource | None, Searchable | None]":
     """The feature store and the index that the options name."""
     from delg.common import spec
     from delg.common.errors import InputError
-    from extraction.store.reader import FeatureStore
+    from extraction.formats.table import open_features
     from matching.indexes.table import open_index
 
     if options.search_options and not options.index:
         raise InputError("--search_options needs --index.")
-    store = FeatureStore.open(options.features_dir) if options.features_dir else None
+    store = open_features(options.features_dir) if options.features_dir else None
     if not options.index:
         return store, None
     try:

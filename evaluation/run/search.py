@@ -18,7 +18,7 @@ from evaluation.metrics.ranking import Scores
 from evaluation.run import distractors
 from evaluation.run.distractors import FirstStage, Joined
 from evaluation.run.method import SHOWN, Alignment, Method, Part, Rows
-from extraction.store.reader import FeatureStore
+from extraction.formats.base import FeatureSource
 from matching.indexes import table
 from matching.ranking import Ranking
 
@@ -56,7 +56,7 @@ class Ranked:
 
     benchmark: Benchmark
     alignment: Alignment
-    database: FeatureStore
+    database: FeatureSource
     ranking: Ranking
 
     def without(self, junk: list[Rows]) -> Self:

@@ -24,7 +24,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
 from delg.common.npy import map_array
 from delg.common.sources import source_sha256
-from extraction.store.reader import check_settings
+from extraction.formats.checks import check_settings
 from matching.indexes.base import Descriptors, Floats, Index, check_rows, depth
 from matching.indexes.manifest import Manifest, fingerprint
 from matching.ranking import Ranking

@@ -9,8 +9,8 @@ import pytest
 
 from delg.common.errors import InputError
 from extraction.features import Features
+from extraction.formats.checks import check_settings
 from extraction.store.encoding import as_stored
-from extraction.store.reader import check_settings
 from matching import lookup
 from matching.indexes.table import INDEXES, build_index, search
 from matching.local import MODELS

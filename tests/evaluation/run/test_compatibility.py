@@ -9,8 +9,8 @@ from evaluation.benchmarks.table import build_benchmark
 from evaluation.run import pipeline
 from evaluation.run.plan import Config
 from extraction.extractors.histogram import Histogram
+from extraction.formats.checks import differences, version_differences
 from extraction.pipeline import extract
-from extraction.store.reader import differences, version_differences
 from tests.evaluation.tiny import MeanColour, revisited_set
 
 MADE = {
