@@ -112,6 +112,22 @@ def refuse(what: str, options: Any, names: Sequence[str]) -> None:
         raise InputError(f"{', '.join(changed)} cannot be combined with {what}.")
 
 
+def require(options: Any, names: Sequence[str]) -> None:
+    """Checks that options are given.
+
+    Args:
+      options: a dataclass of options.
+      names: of the options.
+
+    Raises:
+      InputError: one is not given; the sentence names the flag and says what it is for.
+    """
+    help_texts = {entry.name: entry.metadata[HELP] for entry in fields(options)}
+    for name in names:
+        if not getattr(options, name):
+            raise InputError(f"--{name} is required: {help_texts[name]}")
+
+
 def _without_none(hint: Any) -> Any:
     """``X`` of ``X | None``."""
     if get_origin(hint) in (Union, types.UnionType):
