@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import sha256
+from delg.common.spec import plug_ins_in
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor, Picture
@@ -22,7 +23,7 @@ from extraction.features import Features, Floats
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
-from extraction.runtimes.table import SHARING, Network, Runtime, resolved, start
+from extraction.runtimes.table import CLASSES, SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
 from extraction.scaling import SCALE_RULES, Pass, Pyramid, Size, plan_passes
 from extraction.settings import common_settings, model_digest
@@ -172,6 +173,12 @@ class DelgExtractor(Extractor):
         config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
         sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
         passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
+        side = self.model.trunk.image_side
+        if side and any(one.size != (side, side) for one in passes):
+            raise InputError(
+                f"The model's backbone accepts images of {side} x {side} pixels only; give --image_scales=1.0, "
+                f"--max_image_size={side}, --min_image_size={side} and --use_square_images."
+            )
         return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
@@ -192,6 +199,11 @@ class DelgExtractor(Extractor):
             if key not in self._networks:
                 self._networks[key] = self._runtime.network(*key)
         return self._networks[key]
+
+    def makers(self) -> tuple[Any, ...]:
+        """The extractor, the module of its runtime, and what the model names as ``module:Class``."""
+        runtime = str(CLASSES[self._runtime_name]).partition(":")[0]
+        return (self, runtime, *plug_ins_in(*self.model.config.values()))
 
     def share_cores(self, threads: int) -> None:
         """Receives the number of threads that are going to describe images at once."""
@@ -244,7 +256,14 @@ class DelgExtractor(Extractor):
             return top_by_score(scores, config.max_feature_num, config.score_threshold)
         order = top_by_score(scores, len(scores), config.score_threshold)
         centres = to_source(np.concatenate(outputs.points), frame, base)
-        return suppressed(order, centres, np.concatenate(outputs.scales), config.iou, config.max_feature_num)
+        return suppressed(
+            order,
+            centres,
+            np.concatenate(outputs.scales),
+            iou=config.iou,
+            max_feature_num=config.max_feature_num,
+            receptive_field=self.model.trunk.receptive_field,
+        )
 
 
 from_folder = DelgExtractor.from_folder

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-RECEPTIVE = 291.0  # side in pixels of what a cell of block3 of ResNet-50 sees, as released for every backbone
-
 
 def top_by_score(
     scores: NDArray[np.floating], max_feature_num: int, score_threshold: float | None = None
@@ -37,12 +35,14 @@ def suppressed(
     rows: NDArray[np.int64],
     centres: NDArray[np.floating],
     scales: NDArray[np.floating],
+    *,
     iou: float,
     max_feature_num: int,
+    receptive_field: float,
 ) -> NDArray[np.int64]:
     """Greedy non-maximum suppression: drops a box that overlaps a better one by more than ``iou``.
 
-    A box is the released receptive field, :data:`RECEPTIVE` ``- 1`` pixels times the scale, around the keypoint.
+    A box has sides of ``receptive_field - 1`` pixels times the scale, as released, around the keypoint.
 
     Args:
       rows: of ``centres``, by decreasing score.
@@ -50,15 +50,17 @@ def suppressed(
       scales: ``(N,)`` ``1 / image scale``.
       iou: area of the intersection over that of the union, 0 to 1.
       max_feature_num: largest number of remaining rows.
+      receptive_field: side in pixels of what a cell of the local feature map sees.
 
     Returns:
       The remaining rows in their order.
 
-    >>> suppressed(np.array([2, 0, 1]), np.array([[0.0, 0], [400, 0], [3, 0]]), np.ones(3), 0.5, 9).tolist()
+    >>> limits = {"iou": 0.5, "max_feature_num": 9, "receptive_field": 291}
+    >>> suppressed(np.array([2, 0, 1]), np.array([[0.0, 0], [400, 0], [3, 0]]), np.ones(3), **limits).tolist()
     [2, 1]
     """
     remaining: list[int] = []
-    halves = (RECEPTIVE - 1) / 2 * scales
+    halves = (receptive_field - 1) / 2 * scales
     while len(rows) and len(remaining) < max_feature_num:
         best, rows = rows[0], rows[1:]
         remaining.append(int(best))

@@ -24,7 +24,7 @@ from tests.processes import HANGS
 from tests.test_commands import run
 
 psutil = pytest.importorskip("psutil")
-COMMAND = "import sys; sys.path.remove(''); sys.path.append({home!r}); from delg.commands import extract; extract()"
+COMMAND = "import sys; sys.path.remove(''); sys.path.append({home!r}); from delg.commands import run; run('extract')"
 HOME = str(Path(__file__).resolve().parents[2])
 
 

@@ -19,7 +19,7 @@ from matching.rerankers.table import RERANKERS, build_reranker
 from matching.source import MemorySource
 from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
 from tests.matching.helpers import global_source, local, ranking, scene, unit
-from tests.matching.index_helpers import Store, clustered
+from tests.matching.indexes.index_helpers import Store, clustered
 
 SMALL = {
     "alpha_dba": "alpha_dba(top_k=6, n=2)",
