@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from matching.checks import MOST, number, whole
 from matching.local import MIN_MATCHES, MODELS, RESIDUAL, TRIALS, few_places
 from matching.local.refinement import refined
 from matching.local.transforms import Matrix, Points, as_columns, plausible, squared_residuals
@@ -103,16 +104,13 @@ def check(model: str, residual: float, trials: int, seed: int) -> None:
     """Checks the arguments of :func:`fit`.
 
     Raises:
-      InputError: one is out of range.
+      InputError: an argument is out of range.
     """
     if model not in MODELS:
         raise InputError(f"Unknown geometric model {model!r}; the choices are {', '.join(MODELS)}.")
-    if not isinstance(residual, int | float) or isinstance(residual, bool) or not 0 < residual <= LARGEST:
-        raise InputError(f"residual expects pixels above 0. Received: {residual!r}")
-    if not isinstance(trials, int) or isinstance(trials, bool) or not 1 <= trials < 2**31:
-        raise InputError(f"trials expects 1 or more, below 2147483648. Received: {trials!r}")
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31 - ATTEMPTS:
-        raise InputError(f"seed expects a whole number from 0 to 2147483645. Received: {seed!r}")
+    number("residual", residual, above=True, most=LARGEST)
+    whole("trials", trials)
+    whole("seed", seed, 0, MOST - ATTEMPTS)
 
 
 def _nothing(n: int) -> Fit:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from extraction.features import Features, Floats
-from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, hamming
+from extraction.features import Bits, Features, Floats
+from matching.checks import number
+from matching.local import MATCHING_THRESHOLD, geometry
+from matching.threads import faiss_threads
 
 Rows = NDArray[np.int64]
 FARTHEST = 1e30  # of descriptors
@@ -92,6 +94,53 @@ def _distance(a: Floats, b: Floats) -> Floats:
     return np.sqrt(np.einsum("nd,nd->n", difference, difference))
 
 
+def nearest_bits(
+    query: Bits, index: Bits, threshold: float = 1.0, ratio: float | None = None, mutual: bool = False
+) -> tuple[Rows, Floats]:
+    """For each query descriptor the nearest index descriptor by Hamming distance, which FAISS counts.
+
+    The distance estimates the Euclidean one of the unit vectors whose signs the bits are: where ``h`` of ``b`` signs
+    differ, the angle is near ``pi h / b`` (equal on average over random rotations), and the distance
+    ``2 sin(pi h / (2 b))``. So thresholds mean the same as for floats; a threshold of 1 is a third of the bits.
+
+    Args:
+      query: ``(N, b / 8)`` uint8, packed bits; padding counts as bits that agree.
+      index: ``(M, b / 8)`` uint8.
+      threshold: see :func:`nearest`, as for the others.
+      ratio: or None.
+      mutual: keep only mutual nearest neighbours.
+
+    Returns:
+      See :func:`nearest`.
+    """
+    if not len(query) or not len(index):
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
+    with faiss_threads(1):  # pairs of images are matched in parallel already
+        wanted = 1 if ratio is None else min(2, len(index))
+        counts, rows = _fewest_differences(query, index, wanted)
+        backward = _fewest_differences(index, query, 1)[1][:, 0] if mutual else None
+    distances, best = _distance_of_signs(counts, 8 * query.shape[1]), rows[:, 0]
+    keep = distances[:, 0] < threshold
+    if ratio is not None and wanted > 1:
+        keep &= distances[:, 0] < ratio * distances[:, 1]
+    if backward is not None:
+        keep &= backward[best] == np.arange(len(query))
+    rows_of_query = np.flatnonzero(keep)
+    return np.stack([rows_of_query, best[rows_of_query]], axis=1), distances[rows_of_query, 0]
+
+
+def _distance_of_signs(counts: NDArray[np.integer], bits: int) -> Floats:
+    return (2 * np.sin(np.pi * counts / (2 * bits))).astype(np.float32)
+
+
+def _fewest_differences(query: Bits, index: Bits, k: int) -> tuple[NDArray[np.integer], Rows]:
+    """``(N, k)`` numbers of differing bits, the least first, and the rows that they belong to."""
+    import faiss
+
+    query, index = (np.ascontiguousarray(codes) for codes in (query, index))
+    return faiss.knn_hamming(query, index, k, variant="hc")
+
+
 def match(
     query: Features,
     index: Features,
@@ -99,13 +148,7 @@ def match(
     matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
     mutual: bool = False,
-    model: str = "affine",
-    residual: float = RESIDUAL,
-    trials: int = TRIALS,
-    seed: int = 0,
-    min_matches: int = MIN_MATCHES,
-    plausible_only: bool = True,
-    one_per_place: bool = False,
+    **fit_options: Any,
 ) -> Inliers:
     """Matches the local features of two images and verifies them by geometry.
 
@@ -118,16 +161,11 @@ def match(
       query: the query image's features.
       index: the database image's features.
       matching_threshold: largest Euclidean distance of descriptors, exclusive; of binary ones its estimate, see
-        :func:`matching.local.hamming.nearest`.
+        :func:`nearest_bits`.
       ratio: largest ratio of the distances of the nearest and the second nearest, exclusive; None for no such test.
       mutual: keep only pairs that are nearest neighbours both ways.
-      model: ``affine``, ``homography`` or ``similarity``.
-      residual: pixels in the query image, exclusive.
-      trials: most samples drawn.
-      seed: of the random generator; the same arguments give the same inliers.
-      min_matches: fewer tentative matches, or fewer inliers, count as none.
-      plausible_only: refuse mirrored, collapsed and extremely stretched fits.
-      one_per_place: of the inliers that share a place in either image, only that of nearest descriptors counts.
+      **fit_options: see :func:`matching.local.geometry.fit`; the query is the target. The same arguments give the same
+        inliers.
 
     Returns:
       The inliers; none when either image has no local features.
@@ -136,18 +174,8 @@ def match(
       InputError: an argument is out of range, descriptors of the two images differ in dimension, or are not finite.
     """
     check_nearest(matching_threshold, ratio)
-    geometry.check(model, residual, trials, seed)
     pairs = tentative(query, index, matching_threshold=matching_threshold, ratio=ratio, mutual=mutual)
-    fit = geometry.fit(
-        *points(query, index, pairs),
-        model=model,
-        residual=residual,
-        trials=trials,
-        seed=seed,
-        min_matches=min_matches,
-        plausible_only=plausible_only,
-        one_per_place=one_per_place,
-    )
+    fit = geometry.fit(*points(query, index, pairs), **fit_options)
     inliers = pairs[fit.inliers]
     return Inliers(inliers[np.argsort(inliers[:, 0])], fit.transform, tentative=len(pairs))
 
@@ -160,7 +188,7 @@ def tentative(
     ratio: float | None = None,
     mutual: bool = False,
 ) -> Rows:
-    """Matches descriptors, floats by :func:`nearest`, binary ones by :func:`matching.local.hamming.nearest`.
+    """Matches descriptors, floats by :func:`nearest`, binary ones by :func:`nearest_bits`.
 
     Args:
       query: the query image's features.
@@ -176,7 +204,7 @@ def tentative(
       InputError: the features cannot be compared.
     """
     check_pair(query, index)
-    find: Any = hamming.nearest if query.binary else nearest
+    find: Any = nearest_bits if query.binary else nearest
     kind = np.uint8 if query.binary else np.float32
     left, right = (np.asarray(image.descriptors, kind) for image in (query, index))
     pairs, distances = find(left, right, matching_threshold, ratio, mutual)
@@ -205,10 +233,9 @@ def check_nearest(matching_threshold: float, ratio: float | None) -> None:
     Raises:
       InputError: one is out of range.
     """
-    if not isinstance(matching_threshold, int | float) or not 0 < matching_threshold <= FARTHEST:
-        raise InputError(f"matching_threshold expects a distance above 0. Received: {matching_threshold!r}")
-    if ratio is not None and (not isinstance(ratio, int | float) or not 0 < ratio <= 1):
-        raise InputError(f"ratio expects None or a number above 0, at most 1. Received: {ratio!r}")
+    number("matching_threshold", matching_threshold, above=True, most=FARTHEST)
+    if ratio is not None:
+        number("ratio", ratio, above=True, most=1)
 
 
 def check_pair(query: Features, index: Features) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from extraction.features import Features
 from extraction.store.encoding import as_stored
-from matching.local import hamming, matching
+from matching.local import matching
 from scripts.bench.measure import Options, check, interleaved, on_all_cores
 from scripts.bench.ransac_rerank import CANDIDATES, DIMENSION, FEATURES, scene
 
@@ -32,7 +32,7 @@ def check_matches(query: Features, candidates: Sequence[Features], floats: Seque
         differing = (DIMENSION - signs @ np.where(full.descriptors > 0, 1, -1).T) // 2
         best = differing.argmin(axis=1)
         near = np.flatnonzero(3 * differing.min(axis=1) < DIMENSION)
-        pairs, _ = hamming.nearest(as_stored(query, "binary").descriptors, binary.descriptors)
+        pairs, _ = matching.nearest_bits(as_stored(query, "binary").descriptors, binary.descriptors)
         check(np.array_equal(pairs, np.stack([near, best[near]], axis=1)), f"tentative matches of {binary.name}")
 
 

@@ -20,7 +20,7 @@ def refused():
 
 
 def check_ranked(before, after):
-    """Proves that a ranking is another's, in new order."""
+    """Checks that a ranking holds the images of another one, in new order."""
     assert after.indices.shape == before.indices.shape == after.scores.shape
     for was, row, scores in zip(before.indices, after.indices, after.scores):
         assert sorted(was.tolist()) == sorted(row.tolist())

@@ -202,9 +202,8 @@ def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, 
         if stage == "_write_texts":
             patched.setattr(Faiss, "_trained", None)
         made = build_index(store, place, text)
-    assert sorted(p.name for p in place.iterdir()) == sorted(
-        ["plan.json", "manifest.json", "descriptors.npy", "index.faiss", "names.npy", "name_ends.npy"]
-    )
+    files = {"descriptors.npy", "index.faiss", "names.npy", "name_ends.npy", "paths.npy", "path_ends.npy"}
+    assert {p.name for p in place.iterdir()} == {"plan.json", "manifest.json", *files}
     np.testing.assert_allclose(
         made.search(unit(queries), 9).scores, ranked(unit(queries), store.global_descriptors, 9)[1], atol=1e-3
     )

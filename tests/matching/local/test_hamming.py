@@ -6,8 +6,8 @@ import pytest
 
 from delg.common.errors import InputError
 from extraction.store.encoding import as_stored, packed
-from matching.local import hamming, matching, released
-from matching.local.hamming import nearest
+from matching.local import matching, released
+from matching.local.matching import nearest_bits as nearest
 from matching.rerankers.ransac import Ransac
 from tests.matching.helpers import local as features
 from tests.matching.helpers import scene, view
@@ -95,8 +95,10 @@ def test_rows_need_not_be_contiguous():
 
 def test_faiss_uses_one_thread_and_then_as_many_as_before(monkeypatch):
     """The setting is the calling thread's own."""
-    seen, search = [], hamming._search
-    monkeypatch.setattr(hamming, "_search", lambda *some: (seen.append(faiss.omp_get_max_threads()), search(*some))[1])
+    seen, search = [], faiss.knn_hamming
+    monkeypatch.setattr(
+        faiss, "knn_hamming", lambda *a, **k: (seen.append(faiss.omp_get_max_threads()), search(*a, **k))[1]
+    )
 
     def matched():
         faiss.omp_set_num_threads(3)
