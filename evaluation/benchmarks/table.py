@@ -1,23 +1,28 @@
 """The benchmarks by name. A new one is a file in this folder and a line here."""
 
+import inspect
 from collections.abc import Callable
+from inspect import Parameter
 
 from delg.common import spec
 from delg.common.errors import InputError
+from delg.common.options import refuse
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
+from evaluation.benchmarks.gldv2 import gldv2_recognition, gldv2_retrieval
 from evaluation.benchmarks.instre import instre
 from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.msls import msls
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
-
-LANDMARKS = ("gldv2_recognition", "gldv2_retrieval")  # run by evaluation.landmark_run, of these names alone
+from evaluation.run.config import ARGUMENTS, BenchmarkOptions
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "csv": csv_lists,
     "folders": folders,
+    "gldv2_recognition": gldv2_recognition,
+    "gldv2_retrieval": gldv2_retrieval,
     "instre": instre,
     "landmarks": landmarks,
     "msls": msls,
@@ -27,22 +32,24 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
 }
 
 
-def build_benchmark(text: str, data_dir: str, queries_dir: str | None = None) -> Benchmark:
+def build_benchmark(text: str, options: BenchmarkOptions) -> Benchmark:
     """The benchmark that a text names.
 
     Args:
-      text: ``name`` or ``name(argument=literal, ...)``.
-      data_dir: where its images and ground truth lie.
-      queries_dir: where its queries lie, for benchmarks that have them apart.
+      text: ``name``, ``name(argument=literal, ...)``, or ``module:Class`` of a user's own.
+      options: of the command; those of :data:`evaluation.run.config.ARGUMENTS` that are given become arguments.
 
     Returns:
       The benchmark; image files are not looked at yet (:meth:`Benchmark.check_images`).
 
     Raises:
-      InputError: an unknown name, a wrong argument, or a wrong layout.
+      InputError: an unknown name, a wrong argument, an option that this benchmark does not take, or a wrong layout.
     """
     name, _ = spec.parse(text)
-    if name not in BENCHMARKS:
-        raise InputError(f"Unknown benchmark {name!r}; the choices are {', '.join(sorted([*BENCHMARKS, *LANDMARKS]))}.")
-    benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", data_dir=data_dir, queries_dir=queries_dir)
+    parameters = inspect.signature(spec.factory_of(name, BENCHMARKS, "benchmark")).parameters
+    refuse(f"--benchmark={name}", options, [one for one in ARGUMENTS if one not in parameters])
+    given = {one: getattr(options, one) for one in ARGUMENTS if getattr(options, one) not in (None, False)}
+    if "data_dir" in parameters and parameters["data_dir"].default is Parameter.empty and "data_dir" not in given:
+        raise InputError(f"--benchmark={name} expects --data_dir.")
+    benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", base=Benchmark, **given)
     return benchmark

@@ -134,7 +134,7 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def notes(report: Report) -> list[str]:
     """What a reader has to know about the numbers besides :func:`warnings`, a sentence each."""
-    said = [MEASURES[report.measure]]
+    said = [MEASURES[report.measure]] if report.measure in MEASURES else []
     if "junk" in report.settings:
         said.append(JUNK_SAID[report.settings["junk"]])
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
@@ -198,17 +198,19 @@ def without_positives(report: Report) -> list[str]:
 
 
 def metrics_txt(report: Report) -> str:
-    """The released ``metrics.txt`` of the model under test.
+    """``metrics.txt``: a block for each protocol and row, sorted by name, see :func:`block_suffix`.
 
-    Blocks are sorted by name, see :func:`block_suffix`. Baselines stand in ``report.json``.
+    Where the first metric is mAP, as released: of the model under test alone; baselines stand in ``report.json``.
     """
-    blocks = {}
+    first, blocks = report.rows[0].method.partition("+")[0], {}
     for row in report.rows:
-        if row.method.partition("+")[0] != FIRST_STAGE:
-            continue
         for protocol, values in row.metrics.items():
-            recalls = report.recalls.get(row.method, {}).get(protocol, {})
-            blocks[protocol + block_suffix(row.method, FIRST_STAGE)] = _released_block(values, recalls)
+            name = protocol + block_suffix(row.method, first)
+            if report.measure != "mAP":
+                blocks[name] = "".join(f"  {metric}={value:.2f}\n" for metric, value in values.items())
+            elif row.method.partition("+")[0] == FIRST_STAGE:
+                recalls = report.recalls.get(row.method, {}).get(protocol, {})
+                blocks[name] = _released_block(values, recalls)
     return "".join(f"{name}\n{blocks[name]}" for name in sorted(blocks))
 
 

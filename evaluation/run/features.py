@@ -88,7 +88,7 @@ def own_texts(found: Sequence[Source], features_dir: str | None) -> dict[str, st
 
 
 def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
-    """Proves that nothing is asked of how features are kept where none are extracted.
+    """Checks that no option of extracted features is given where none are extracted.
 
     Args:
       some: whether some are extracted.
@@ -273,7 +273,9 @@ def _opened_distractors(folder: str) -> FeatureStore:
     return FeatureStore.open(place)
 
 
-def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:
+def opened(
+    benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None
+) -> tuple[Method, Benchmark]:
     """The model under test from features that exist: stores, or files as the released programs write them.
 
     Args:
@@ -283,7 +285,7 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
       distractors_dir: feature store of the distractors, where there are some.
 
     Returns:
-      The method.
+      The method, and the benchmark of the images that have features.
 
     Raises:
       InputError: features are missing, or are of other images.
@@ -297,5 +299,6 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
         for store in (queries, database):
             check_store(store, distractors)
     method = Method(FIRST_STAGE, queries, database, distractors)
+    benchmark = benchmark.with_features(queries.names, database.names)
     Alignment(benchmark, method)
-    return method
+    return method, benchmark
