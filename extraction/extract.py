@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 if TYPE_CHECKING:
-    from extraction.describing import Extractor
+    from extraction.extractors.base import Extractor
+    from extraction.extractors.table import Recipe
     from extraction.formats.official_config import ExtractionRequest
     from extraction.images import ImageRef
-    from extraction.recipe import Recipe
     from extraction.store.reader import FeatureStore
 
 _IMAGES_DIR = flags.DEFINE_string(
@@ -152,8 +152,6 @@ flags.DEFINE_alias("output_features_dir", "output_dir")
 
 def main() -> None:
     """Runs the command."""
-    from dataclasses import replace
-
     from delg.common.errors import InputError
     from delg.common.files import check_writable
 
@@ -170,11 +168,11 @@ def main() -> None:
     images = _images()
     check_writable(output_dir)
     recipe = _recipe(model, asked)
-    extractor, kinds = recipe.build()
+    extractor = recipe.build()
     if _VERIFY.value:
         _verify(extractor, model, asked, images)
     if official:
-        _write_official(extractor, images, output_dir, replace(asked, model=model, kinds=kinds))
+        _write_official(extractor, images, output_dir, model)
         return
     store = _run(extractor, recipe, images, output_dir)
     if store is None:
@@ -214,10 +212,9 @@ def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[
 def _asked() -> "ExtractionRequest":
     """What the configuration file asks for; nothing special without one."""
     from extraction.formats.official_config import ExtractionRequest, read_request
-    from extraction.formats.official_writer import BOTH
     from extraction.pca import NO_PCA
 
-    return read_request(_CONFIG.value) if _CONFIG.value else ExtractionRequest("", {}, NO_PCA, BOTH)
+    return read_request(_CONFIG.value) if _CONFIG.value else ExtractionRequest("", {}, NO_PCA, None)
 
 
 def _options(asked: "ExtractionRequest") -> dict[str, Any]:
@@ -239,12 +236,11 @@ def _options(asked: "ExtractionRequest") -> dict[str, Any]:
 
 def _recipe(model: str, asked: "ExtractionRequest", **others: Any) -> "Recipe":
     """All that the extractor is built from; ``others`` go before the flags."""
-    from extraction.recipe import Recipe
+    from extraction.extractors.table import Recipe
 
     released = _FEATURE_FILES.value == "official" or bool(_CONFIG.value)
-    kinds = asked.kinds if _CONFIG.value else None
     defaults = {"keypoints": "released", "local_whitening": False} if released else {}
-    return Recipe(model, _options(asked) | others, defaults, asked.projections, kinds, _reading())
+    return Recipe(model, _options(asked) | others, defaults, asked.projections, asked.heads, _reading())
 
 
 def _reading() -> dict[str, str]:
@@ -266,13 +262,11 @@ def _verify(extractor: "Extractor", model: str, asked: "ExtractionRequest", imag
 
     if "precision" not in extractor.settings:
         raise InputError(f"--verify goes with a model folder, not with {extractor.settings['extractor']}.")
-    reference, _ = _recipe(model, asked, runtime=resolved(None), precision="float32").build()
+    reference = _recipe(model, asked, runtime=resolved(None), precision="float32").build()
     print(verify(extractor, reference, images, _VERIFY.value), flush=True)
 
 
-def _write_official(
-    extractor: "Extractor", images: "list[ImageRef]", output_dir: str, asked: "ExtractionRequest"
-) -> None:
+def _write_official(extractor: "Extractor", images: "list[ImageRef]", output_dir: str, model: str) -> None:
     """Writes official files, and beside them the configuration by which a released program would make them."""
     from pathlib import Path
 
@@ -281,9 +275,9 @@ def _write_official(
     from extraction.formats.official_writer import extract_official
     from protos.configs import write_config
 
-    skipped = extract_official(extractor, images, output_dir, kinds=asked.kinds, num_threads=_NUM_THREADS.value)
+    skipped = extract_official(extractor, images, output_dir, heads=extractor.heads, num_threads=_NUM_THREADS.value)
     with suppress(InputError):  # not every extractor can be told by such a file
-        config = to_config(extractor.settings, asked.model, asked.kinds)
+        config = to_config(extractor.settings, model, extractor.heads)
         write_config(Path(output_dir) / "delf_config.pbtxt", config)
     print(summary(output_dir, len(images) - len(skipped), skipped))
 
@@ -316,7 +310,7 @@ def _dataset_images(path: str, images_dir: str, image_set: str) -> "list[ImageRe
     benchmark = from_file(Path(path).stem, path, images_dir)
     if not Path(images_dir).is_dir():
         raise InputError(f"The image folder {images_dir} does not exist or is not a folder.")
-    return benchmark.database if image_set == "index" else benchmark.queries
+    return list(benchmark.database if image_set == "index" else benchmark.queries)
 
 
 def _numbers(flag: "flags.FlagHolder", kind: type) -> list | None:

@@ -5,7 +5,7 @@ whitening is asked for, and gets unit norm again: ``y = unit((unit(x) - mean) P[
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,30 +124,3 @@ def load_pca(mean: str, projection: str, dim: int, variances: str | None = None)
         return Pca(read_datum(mean).ravel().astype(np.float32), rows[:dim].astype(np.float32), scales)
     except InputError as error:
         raise InputError(f"The PCA of {projection} does not fit together: {error}") from error
-
-
-def attach(extractor: Any, projections: Projections) -> None:
-    """Lets an extractor project its descriptors, and records it in its settings.
-
-    What it projected already it still does, unless it is to project the same descriptors otherwise.
-
-    Args:
-      extractor: one that has a field ``pca``.
-      projections: what is applied.
-
-    Raises:
-      InputError: the extractor cannot project, or its descriptors have another dimension.
-    """
-    if not projections.settings:
-        return
-    if not hasattr(extractor, "pca"):
-        raise InputError(f"The extractor {extractor.settings.get('extractor')!r} takes no PCA; a model does.")
-    known: dict[str, int] = getattr(extractor, "dimensions", {})
-    for head, pca in (("global", projections.of_global), ("local", projections.of_local)):
-        if pca is not None and known.get(head, len(pca.mean)) != len(pca.mean):
-            raise InputError(
-                f"The PCA of {head} descriptors expects {len(pca.mean)} values; the model's have {known[head]}."
-            )
-    given = {name: pca for name, pca in vars(projections).items() if pca is not None}
-    extractor.pca = replace(extractor.pca, **given)
-    extractor.settings = extractor.settings | projections.settings

@@ -7,8 +7,9 @@ from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.progress import progress_bar
-from extraction.batching import in_order, sorted_out
-from extraction.describing import Extractor, Found, check_coordinates
+from extraction.batching import good_and_bad, in_order
+from extraction.describing import Described, check_coordinates
+from extraction.extractors.base import Extractor
 from extraction.images import BadImageError, ImageRef
 from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
@@ -39,7 +40,7 @@ def extract(
       num_threads: images described at once; the features do not depend on it.
       local_dtype: how local features lie on disk, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
       append: add to a store the images whose names it does not hold.
-      batch_size: most images of a run of the network; see :func:`extraction.batching.buckets`.
+      batch_size: most images of a run of the network; see :func:`extraction.batching.batches`.
 
     Raises:
       InputError: no image, a name twice, none can be read, the folder cannot be written or holds another store.
@@ -137,25 +138,25 @@ def write_shards(
     with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, unit="image", **options) as bar:
         bad = 0
 
-        def advance(found: list[Found]) -> None:
+        def advance(described: list[Described]) -> None:
             nonlocal bad
-            bad += sum(isinstance(one, BadImageError) for one in found)
+            bad += sum(isinstance(one, BadImageError) for one in described)
             if bad:
                 bar.set_postfix(skipped=bad)
-            bar.update(len(found))
+            bar.update(len(described))
 
-        described = in_order(extractor, lists, num_threads, batch_size, advance)
-        for shard, refs, found in zip(shards, lists, described, strict=True):
-            writer.write(shard, *sorted_out(refs, found))
+        of_lists = in_order(extractor, lists, num_threads, batch_size, advance)
+        for shard, refs, described in zip(shards, lists, of_lists, strict=True):
+            writer.write(shard, *good_and_bad(refs, described))
 
 
 def check_local_dtype(extractor: Extractor, local_dtype: str) -> None:
     """Checks that the local descriptors of an extractor can be stored so.
 
     Raises:
-      InputError: their signs would be kept, which are all alike.
+      InputError: only the signs would be stored, and those are all alike.
     """
-    if local_dtype == "binary" and not getattr(extractor, "signed", True):
+    if local_dtype == "binary" and not extractor.signed:
         raise InputError(
             f"local_dtype binary keeps the signs of local descriptors; those of {extractor.settings['extractor']} are "
             "never negative."

@@ -18,10 +18,10 @@ from typing import Any
 from delg.common.errors import InputError, first_line
 from delg.common.extras import needs_extra
 from delg.common.progress import progress_bar
-from extraction.batching import Places, sorted_out
-from extraction.describing import Found
+from extraction.batching import Places, good_and_bad
+from extraction.describing import Described
+from extraction.extractors.table import Recipe
 from extraction.images import BadImageError, ImageRef
-from extraction.recipe import Recipe
 from extraction.store.writer import StoreWriter
 
 HOME = str(Path(__file__).resolve().parents[1])
@@ -64,7 +64,7 @@ def write_shards_on_ray(
         with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, **options) as bar:
             bad = 0
             for shard, found in _described(ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size):
-                features, skipped = sorted_out(writer.shard_images(shard), found)
+                features, skipped = good_and_bad(writer.shard_images(shard), found)
                 writer.write(shard, features, skipped)
                 bad += len(skipped)
                 bar.set_postfix(skipped=bad)
@@ -104,7 +104,7 @@ def _answers(address: str) -> None:
 
 def _described(
     ray: Any, recipe: Recipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
-) -> Iterator[tuple[int, list[Found]]]:
+) -> Iterator[tuple[int, list[Described]]]:
     """What comes back, in any order; few more tasks are given out than run, so that results do not pile up.
 
     Raises:
@@ -116,7 +116,7 @@ def _described(
     model, lists = absolute(recipe), {shard: writer.shard_images(shard) for shard in shards}
     waiting: list[tuple[int, Places]] = [(shard, [*range(len(lists[shard]))]) for shard in reversed(shards)]
     running: dict[Any, tuple[int, Places]] = {}
-    found: dict[int, dict[int, Found]] = defaultdict(dict)
+    found: dict[int, dict[int, Described]] = defaultdict(dict)
     while waiting or running:
         while waiting and len(running) < limit:
             shard, places = waiting.pop()
@@ -143,7 +143,7 @@ def _deaths(ray: Any) -> tuple[type[Exception], ...]:
     return tuple(getattr(ray.exceptions, name) for name in names)
 
 
-def _checked(refs: Sequence[ImageRef], found: list[Found]) -> list[Found]:
+def _checked(refs: Sequence[ImageRef], found: list[Described]) -> list[Described]:
     """What was found of a shard.
 
     Raises:

@@ -9,16 +9,15 @@ from delg.commands import chosen_backend
 from delg.quiet import silence_tensorflow
 
 if TYPE_CHECKING:
-    from extraction.describing import Extractor
+    from extraction.extractors.base import Extractor
 
 
 @lru_cache(maxsize=1)
 def _extractor(recipe: bytes) -> "Extractor":
-    """The extractor of a pickled :class:`extraction.recipe.Recipe`."""
+    """The extractor of a pickled :class:`extraction.extractors.table.Recipe`."""
     os.environ["KERAS_BACKEND"] = chosen_backend()
     silence_tensorflow()
-    extractor: Extractor
-    extractor, _ = pickle.loads(recipe).build()
+    extractor: Extractor = pickle.loads(recipe).build()
     return extractor
 
 

@@ -8,7 +8,7 @@ from delg.common.distribution import __version__
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from delg.common.sources import source_sha256
-from extraction.describing import Extractor
+from extraction.extractors.base import Extractor
 from extraction.images import DECODER, OWN, Reading
 
 WRITERS = ("extraction.formats.official_writer", "extraction.pipeline")
@@ -31,16 +31,9 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
     return {"extractor": extractor, **others, "decoder": DECODER, **OWN.settings(), "package_version": __version__}
 
 
-def recorded_settings(extractor: Any) -> dict[str, Any]:
-    """All that is recorded of an extractor: its settings, and ``source_sha256`` of the code that describes and writes.
-
-    Args:
-      extractor: see :class:`extraction.describing.Extractor`; one that holds another as ``extractor`` is made of both.
-    """
-    makers, inner = [extractor], extractor
-    while (inner := getattr(inner, "extractor", None)) is not None:
-        makers.append(inner)
-    return extractor.settings | {"source_sha256": source_sha256(*makers, *WRITERS)}
+def recorded_settings(extractor: Extractor) -> dict[str, Any]:
+    """The settings of an extractor, and ``source_sha256`` of the code that describes and writes, plug-ins included."""
+    return extractor.settings | {"source_sha256": source_sha256(*extractor.makers(), *WRITERS)}
 
 
 def set_reading(extractor: Extractor, **choices: str | None) -> Extractor:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from delg.common.errors import InputError
-from extraction.describing import Extractor, describe
+from extraction.describing import describe
+from extraction.extractors.base import Extractor
 from extraction.features import Features
 from extraction.images import BadImageError, ImageRef
 

@@ -74,7 +74,7 @@ def find(
         be compared.
     """
     source = MemorySource([query])
-    depth = top_k if reranker is None else max(top_k, reranker.head)
+    depth = top_k if reranker is None else max(top_k, reranker.top_k)
     if index is not None:
         if not source.global_descriptors.shape[1]:
             raise InputError("The query's features hold no global descriptor, which an index is searched by.")
@@ -102,7 +102,7 @@ def find(
 def _search(source: Source, store: Source, depth: int, reranker: Reranker | None) -> Ranking:
     """The first stage over all descriptors of a store."""
     if source.global_descriptors.shape[1] == store.global_descriptors.shape[1] == 0:
-        if reranker is None or reranker.head < len(store):
+        if reranker is None or reranker.top_k < len(store):
             raise InputError(
                 "The features hold no global descriptors; expected a reranker that looks at all images, such as "
                 f"'ransac(top_k={len(store)})'."

@@ -24,7 +24,7 @@ LIBRARIES = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "platst
 CODE = (".py", ".pyc", ".pyi", *EXTENSION_SUFFIXES)
 _FROM = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import\b[ \t]*(\([^)]*\)|.*)", re.MULTILINE)
 _IMPORT = re.compile(r"^[ \t]*import[ \t]+(.*)", re.MULTILINE)
-_QUOTED = re.compile(r"""["']([A-Za-z_]\w*(?:\.\w+)+)["']""")
+_QUOTED = re.compile(r"""["']([A-Za-z_]\w*(?:\.\w+)+)(?::\w+)?["']""")
 
 
 def source_sha256(*makers: Any) -> str:

@@ -155,9 +155,19 @@ def build(text: str, table: Table, kind: str, *, base: type | None = None, **con
     """
     name, arguments = parse(text)
     built = call(factory_of(name, table, kind), text, arguments, kind, **context)
-    if base is not None and not isinstance(built, base):
-        raise InputError(f"{kind} {text!r}: expected a {base.__module__}.{base.__qualname__}, not {type(built)}.")
+    if base is not None:
+        check_type(built, base, text, kind)
     return built
+
+
+def check_type(built: Any, base: type, text: str, kind: str) -> None:
+    """Checks that the object which a choice names is one of its kind.
+
+    Raises:
+      InputError: the object is no instance of the base class.
+    """
+    if not isinstance(built, base):
+        raise InputError(f"{kind} {text!r}: expected a {base.__module__}.{base.__qualname__}, not {type(built)}.")
 
 
 def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], kind: str, **context: Any) -> Any:

@@ -45,7 +45,7 @@ def inlier_accuracy(
     Args:
       benchmark: its main protocol says which pairs are relevant.
       method: the features.
-      reranker: one that matches local features, ``reranker.inliers(query, result).pairs`` of ``(M, 2)`` keypoint rows.
+      reranker: a :class:`matching.rerankers.base.GeometricReranker`.
       homographies: of every query and database image.
 
     Returns:
@@ -67,7 +67,7 @@ def inlier_accuracy(
         pairs = reranker.inliers(query, result).pairs
         return agreeing(query, result, pairs, homographies[pair[0]], homographies[pair[2]]), len(pairs)
 
-    with single_threaded(), ThreadPoolExecutor(available(getattr(reranker, "threads", None))) as pool:
+    with single_threaded(), ThreadPoolExecutor(available(reranker.threads)) as pool:
         counts = list(pool.map(count, wanted))
     agree, inliers = (sum(column) for column in zip((0, 0), *counts))
     percent = 100 * agree / inliers if inliers else float("nan")

@@ -7,11 +7,12 @@ from evaluation.report.gallery import DrawMatches
 from evaluation.report.pairs import Picture, draw_pair
 from evaluation.run.method import Alignment, Method
 from extraction.images import Reading
+from matching.rerankers.base import GeometricReranker
 
 
 def matches_locally(method: Method, reranker: Any) -> bool:
-    """Whether a reranker matches local features, and there are some."""
-    return hasattr(reranker, "inliers") and method.database.bytes_per_image()["local"] > 0
+    """Whether a reranker finds inliers of local features, and there are some."""
+    return isinstance(reranker, GeometricReranker) and method.database.bytes_per_image()["local"] > 0
 
 
 def drawer(benchmark: Benchmark, method: Method, reranker: Any) -> DrawMatches | None:

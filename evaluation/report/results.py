@@ -14,6 +14,7 @@ from evaluation.report.thumbs import picture, thumbnail
 from extraction.features import Features
 from extraction.images import OWN, ImageRef, Reading, find_image
 from matching.lookup import Result
+from matching.rerankers.base import GeometricReranker
 from matching.source import Source
 
 QUERY_HEIGHT, TILE_HEIGHT, MAX_WIDTH = 360, 220, 480  # pixels
@@ -55,7 +56,7 @@ class Tile:
 
 def verifier(query: Features, store: Source | None, reranker: Any) -> Verify | None:
     """What finds the inliers of a database row, where the reranker matches local features and there are some."""
-    if store is None or not hasattr(reranker, "inliers") or not len(query):
+    if store is None or not isinstance(reranker, GeometricReranker) or not len(query):
         return None
 
     def verify(row: int) -> tuple[Features, Rows]:

@@ -13,11 +13,9 @@ from delg.common.files import read_json, read_text, write_text
 from evaluation.benchmarks.base import Benchmark
 from evaluation.run.distractors import check_store
 from evaluation.run.method import FIRST_STAGE, Alignment, Method
-from extraction.describing import Extractor
+from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.table import EXTRACTORS, build_extractor
 from extraction.formats.official import GLOBAL, open_features
-from extraction.formats.official_config import heads_of, selected
-from extraction.formats.official_writer import Kinds
 from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
 from extraction.settings import recorded_settings
@@ -171,16 +169,16 @@ def extracted(
     return Method(name, _extract(extractor, benchmark.queries, folder / "queries", local_dtype), database)
 
 
-def _extract(extractor: Extractor, images: list[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
+def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
     """Features of some images; where the photos are not those that a store is of, the sentence names one of them.
 
     Raises:
       InputError: the store on disk is of other photos, or was made with other settings.
     """
     try:
-        return extract(extractor, images, place, local_dtype=local_dtype)
+        return extract(extractor, list(images), place, local_dtype=local_dtype)
     except InputError as error:
-        changed = _changed(images, place)
+        changed = _changed(list(images), place)
         raise InputError(changed) if changed else error from error
 
 
@@ -244,8 +242,8 @@ def with_distractors(
             f"The features of the distractors in {place} hold no local ones, which a reranker is to match; choose "
             "another --features_dir, or remove that folder."
         )
-    if not local and "local" in heads_of(extractor) and not begun:
-        extractor = selected(extractor, Kinds(local=False, global_=True))
+    if not local and "local" in extractor.heads and not begun:
+        extractor = select_heads(extractor, ("global",))
     return replace(method, distractors=_extract(extractor, list_images(images_dir), place, local_dtype))
 
 

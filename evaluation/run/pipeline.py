@@ -34,12 +34,11 @@ from evaluation.run.rerank_rows import check_local, global_only, reranker_names
 from evaluation.run.result_cache import ResultCache
 from evaluation.run.search import Observed, run
 from evaluation.synthetic.truth import load_homographies
-from extraction.describing import Extractor
-from extraction.formats.official_config import heads_of
+from extraction.extractors.base import Extractor
 from extraction.images import list_images
 from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
-from matching.rerankers.table import build_reranker, identity
+from matching.rerankers.table import build_reranker
 
 PREDICTIONS = "predictions"  # folder of submission files and of --predictions
 
@@ -137,7 +136,7 @@ def validate(options: BenchmarkOptions) -> Plan:
     chosen = find_benchmark(options)
     rerankers = reranker_names(chosen.default_rerank if options.rerank is None else options.rerank)
     for name, reranker in rerankers.items() if options.distractors_dir else ():
-        check_head(build_reranker(reranker).head, name)
+        check_head(build_reranker(reranker).top_k, name)
     if bool(options.index_features_dir) == bool(options.model):
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
     if options.query_features_dir and not options.index_features_dir:
@@ -201,7 +200,7 @@ def extract(plan: Plan) -> Extracted:
         local = given.database.bytes_per_image()["local"] > 0
     else:
         claims = {f"--model={options.model}": plan.extractors[FIRST_STAGE].settings}
-        local = "local" in heads_of(plan.extractors[FIRST_STAGE])
+        local = "local" in plan.extractors[FIRST_STAGE].heads
     mismatches += with_published(options.published, chosen.name, Claim(claims, local, options.junk, rerankers))
     exif = features.exif_of(options.exif, chosen, given.database if given else None)
     compatibility.check(mismatches, options.allow_protocol_mismatch)
@@ -241,7 +240,7 @@ def _cache(found: Extracted, method: Method) -> ResultCache:
         found.folder / "results",
         found.benchmark,
         method,
-        {name: identity(reranker) for name, reranker in found.reranker_texts(method.name).items()},
+        {name: build_reranker(reranker).identity() for name, reranker in found.reranker_texts(method.name).items()},
         homographies=sha256(truth) if truth else None,
         options=[found.options.junk, predictions.identity() if predictions else None],
     )

@@ -29,7 +29,7 @@ def reranker_names(texts: Sequence[str]) -> dict[str, str]:
 
 def global_only(rerankers: Mapping[str, str]) -> dict[str, str]:
     """The rerankers, by row suffix, that work without local features."""
-    return {name: text for name, text in rerankers.items() if not hasattr(build_reranker(text), "inliers")}
+    return {name: text for name, text in rerankers.items() if not build_reranker(text).uses_local}
 
 
 def check_local(rerankers: Mapping[str, str], features: object) -> None:
@@ -62,6 +62,7 @@ def hyper_parameters(text: str) -> JsonObject:
 
 def _of_link(name: str, arguments: JsonObject) -> JsonObject:
     """What one reranker is recorded with."""
-    defaults = {key: parameter.default for key, parameter in inspect.signature(RERANKERS[name]).parameters.items()}
+    factory = spec.factory_of(name, RERANKERS, "reranker")
+    defaults = {key: parameter.default for key, parameter in inspect.signature(factory).parameters.items()}
     chosen = {"name": name, **defaults, **arguments}
     return {key: value for key, value in chosen.items() if key != "threads" or value is not None}

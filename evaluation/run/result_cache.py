@@ -51,7 +51,7 @@ class ResultCache:
           folder: where the rows lie.
           benchmark: what is run.
           method: whose rows they are.
-          rerankers: row suffix to the reranker's identity, see :func:`matching.rerankers.table.identity`.
+          rerankers: row suffix to the reranker's identity, see :meth:`matching.rerankers.base.Reranker.identity`.
           homographies: SHA-256 of the file of the true ones, where there is one.
           options: JSON values of further options that rows depend on.
         """

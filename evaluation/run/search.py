@@ -107,7 +107,7 @@ class Streamed:
 
     def candidates(self, reranker: Reranker | None) -> Ranking:
         """The best of database and distractors, as many as the reranker looks at."""
-        return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.head), self.size)
+        return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
 
     def results(self, ranking: Ranking, rows: Rows) -> list[Result]:
         """See :class:`Stage`; of the database images alone, without scores."""
@@ -157,7 +157,7 @@ class Search:
         self.alignment = Alignment(benchmark, method)
         for one, other in zip(method.stores, method.stores[1:]):
             one.check_shapes(other)
-        self._top_k = max([reranker.head for reranker in rerankers], default=0)
+        self._top_k = max([reranker.top_k for reranker in rerankers], default=0)
         if method.distractors is not None:
             size = len(method.queries)
         elif benchmark.depth is not None:
@@ -324,7 +324,7 @@ def run(
     missing = {name: reranker for name, reranker in chosen.items() if name not in rows}
     if missing:
         for suffix, second in rerankers.items() if method.distractors is not None else ():
-            distractors.check_head(second.head, suffix)
+            distractors.check_head(second.top_k, suffix)
         search = Search(benchmark, method, list(rerankers.values()))
         pieces: dict[str, list[Observed]] = {name: [] for name in missing}
         for number in range(len(search.parts)):

@@ -16,11 +16,11 @@ from delg.common.errors import InputError
 from delg.common.files import sha256
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
-from extraction.describing import Picture
+from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
 from extraction.passes import Pass, plan_passes
-from extraction.pca import NO_PCA, Projections, attach
+from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
 from extraction.runtimes.table import SHARING, Network, Runtime, resolved, start
@@ -43,7 +43,7 @@ class _Outputs:
     scales: list[Floats] = field(default_factory=list)
 
 
-class DelgExtractor:
+class DelgExtractor(Extractor):
     """Extractor of a model's global descriptor and local features.
 
     Global: the descriptors of the chosen scales are joined (``scale_pooling``), and what comes out is L2-normalised.
@@ -56,8 +56,9 @@ class DelgExtractor:
       heads: what is computed, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
       pca: applied to the global descriptor of each scale and to the local descriptors (see :mod:`extraction.pca`).
       folder: of the model; None for one in memory.
-      settings: recorded in the store.
     """
+
+    batched = True
 
     def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory", folder: str | None = None):
         """Keeps the model and builds the networks when they are first used.
@@ -76,7 +77,8 @@ class DelgExtractor:
         from delg.superglobal import Switches, adapted
 
         self.config = config
-        self.heads: tuple[str, ...] = tuple(model.min_sides)
+        self.heads = tuple(model.min_sides)
+        self.dimensions = {"global": model.embedding_dim, "local": model.local_dim or 0}
         switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self.model = in_policy(switched, "float32")  # of which the runtime makes what computes in another precision
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
@@ -86,7 +88,7 @@ class DelgExtractor:
         self._networks: dict[tuple[tuple[str, ...], int], Network] = {}
         self._at_once = 1
         self._building = Lock()
-        self.settings: dict[str, Any] = common_settings(
+        self.settings = common_settings(
             extractor="delg",
             weights_sha256=weights,
             model_sha256=model_digest(model.get_config()),
@@ -128,13 +130,13 @@ class DelgExtractor:
         weights = sha256(f"{folder}/{WEIGHTS}")
         extractor = cls(model, config, weights, folder)
         if local_whitening:
-            attach(extractor, Projections(of_local=whitening.load(folder, weights)))
+            extractor.project(Projections(of_local=whitening.load(folder, weights)))
         return extractor
 
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.extractors.base.Extractor`."""
         return self.together([Picture(image, name, resize_factor, size)])[0]
 
     def together(self, pictures: Sequence[Picture]) -> list[Features]:
@@ -175,11 +177,6 @@ class DelgExtractor:
         """What the network gets of an image: ``(1, h, w, 3)`` float32 for each of its runs."""
         _, scaled, passes = self.plan(image)
         return [np.asarray(scaled(one.scale, one.size), np.float32) for one in passes]
-
-    @property
-    def dimensions(self) -> dict[str, int]:
-        """Values of a descriptor of each head, before any PCA."""
-        return {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
 
     def network(self, heads: tuple[str, ...]) -> Network:
         """The network that computes these heads and no more, made when it is first asked for.

@@ -10,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from extraction.extractors.base import Extractor
 from extraction.extractors.rootsift import RootSift
 from extraction.features import Features, Floats
 from extraction.images import Size
 
 
-class Histogram:
-    """Extractor of a joint histogram of hue, saturation and value.
+class Histogram(Extractor):
+    """Extractor of a joint histogram of hue, saturation and value."""
 
-    Attributes:
-      settings: recorded in the store.
-    """
+    signed = RootSift.signed
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Histogram:
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.extractors.base.Extractor`."""
         features = self._local(image, name, resize_factor, size)
         parts = [image, *(_quarters(image) if self.pyramid else [])]
         vector = np.concatenate([histogram(part, self.bins) for part in parts])

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.extractors.base import Extractor
 from extraction.features import Features, Floats
 from extraction.images import Size
 from extraction.resize import RULE, limited_size, resize, to_source
@@ -22,18 +23,14 @@ BASE_DIAMETER = 3.2  # twice the sigma (1.6) of SIFT's first scale, in pixels
 EPS = 1e-12
 
 
-class RootSift:
+class RootSift(Extractor):
     """Extractor of RootSIFT local features and their VLAD.
 
     The codebook of the VLAD comes from a synthetic picture of fixed seed, so the global descriptor is the same function
     of an image everywhere. It is a plain baseline, weaker than a codebook learned on photos.
-
-    Attributes:
-      settings: recorded in the store.
-      signed: False, as no entry of a local descriptor is negative.
     """
 
-    signed = False
+    signed = False  # no entry of a local descriptor is negative
 
     def __init__(self, max_image_size: int = 1024, max_feature_num: int = 1000):
         """Sets the limits.
@@ -47,7 +44,7 @@ class RootSift:
         """
         check_limits(max_image_size, max_feature_num)
         self.max_image_size, self.max_feature_num = max_image_size, max_feature_num
-        self.settings: dict[str, Any] = common_settings(
+        self.settings = common_settings(
             extractor="rootsift",
             opencv=cv2.__version__,
             max_image_size=max_image_size,
@@ -63,7 +60,7 @@ class RootSift:
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.extractors.base.Extractor`."""
         width, height = size or (image.shape[1], image.shape[0])
         base = self.base_size((width, height), resize_factor)
         points, diameters, scores, descriptors = root_sift(self._sift, resize(image, base), self.max_feature_num)

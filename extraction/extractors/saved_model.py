@@ -14,6 +14,7 @@ from delg.common.errors import InputError
 from delg.common.files import read_json
 from delg.presets import RELEASED_EXTRACTION
 from extraction.config import ExtractionConfig, fitted
+from extraction.extractors.base import Extractor
 from extraction.extractors.saved_model_runner import LOCAL, Arrays, Runner, digest, load_runner
 from extraction.features import Features
 from extraction.images import BadImageError, Size
@@ -40,7 +41,7 @@ OPTIONS = (
 )
 
 
-class SavedModelExtractor:
+class SavedModelExtractor(Extractor):
     """Extractor of a SavedModel with a released signature: local features, a global descriptor, or both.
 
     The image is resized as released; the graph runs the network at all scales and selects the local features. Global:
@@ -52,7 +53,6 @@ class SavedModelExtractor:
       heads: what is given, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
       config: the options; those for which the model has no input have no effect.
       pca: applied to the global descriptor of each scale and to the local descriptors.
-      settings: recorded in the store.
     """
 
     def __init__(
@@ -109,14 +109,9 @@ class SavedModelExtractor:
             options["global_scales_ind"] = [0]
         self.config = ExtractionConfig(**options, keypoints="released")
         self._join = build_scale_pooling(self.config.scale_pooling)
-        self.heads: tuple[str, ...] = self.runner.heads
+        self.heads, self.dimensions = self.runner.heads, self.runner.dimensions
         self.pca: Projections = NO_PCA
-        self.settings: dict[str, Any] = self._settings(digest(model))
-
-    @property
-    def dimensions(self) -> dict[str, int]:
-        """Values of a descriptor of each head as far as the graph says so, before any PCA."""
-        return self.runner.dimensions
+        self.settings = self._settings(digest(model))
 
     def _has_input(self, option: str) -> bool:
         return option not in INPUT_OF or INPUT_OF[option] in self.runner.inputs
@@ -141,7 +136,7 @@ class SavedModelExtractor:
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
     ) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`.
+        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.extractors.base.Extractor`.
 
         Raises:
           TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives nothing.

@@ -1,23 +1,23 @@
 """The extractors by name, and how one is built from text."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError
-from delg.common.spec import call, parse, render
+from delg.common.spec import Table, call, check_type, factory_of, parse, render
 from extraction.config import OPTIONS
-from extraction.describing import Extractor
-from extraction.extractors.histogram import Histogram
-from extraction.extractors.rootsift import RootSift
-from extraction.extractors.saved_model import SavedModelExtractor
+from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model_runner import is_saved_model
+from extraction.pca import NO_PCA, Projections
+from extraction.settings import set_reading
 
 
 class _FromFolder:
-    """Extractor of a model folder; its arguments are the folder, what is given here, and the extraction's options.
+    """Extractor of a model folder; its arguments are the folder, those given here, and the options of extraction.
 
     An option that is None is the model's own.
     """
@@ -37,11 +37,11 @@ class _FromFolder:
         return DelgExtractor.from_folder(model, **options)
 
 
-EXTRACTORS: dict[str, Callable[..., Extractor]] = {
+EXTRACTORS: Table = {
     "delg": _FromFolder(local_whitening=True),
-    "histogram": Histogram,
-    "rootsift": RootSift,
-    "saved_model": SavedModelExtractor,
+    "histogram": "extraction.extractors.histogram:Histogram",
+    "rootsift": "extraction.extractors.rootsift:RootSift",
+    "saved_model": "extraction.extractors.saved_model:SavedModelExtractor",
     "untrained": _FromFolder(seed=0, local_whitening=True),
 }
 
@@ -52,13 +52,15 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
     Args:
       text: a model folder, a folder with a released SavedModel, or ``name(argument=value)`` with a name of
         :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)`` or
-        ``untrained(model="DIR", seed=0)``; the options of the last two are the fields of
+        ``untrained(model="DIR", seed=0)``, or with ``module:Class`` of a subclass of
+        :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the fields of
         :class:`extraction.config.ExtractionConfig`.
-      defaults: arguments that those of the text go before; left out where the extractor knows none of that name.
-      **overrides: arguments that go before those of the text; None stands for "not given".
+      defaults: arguments that those of the text take precedence over; left out where the extractor has no such
+        argument.
+      **overrides: arguments that take precedence over those of the text; None stands for "not given".
 
     Raises:
-      InputError: no such folder or name, or an argument does not fit.
+      InputError: no such folder or name, a plug-in cannot be imported or is no extractor, or an argument does not fit.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     if text not in EXTRACTORS and Path(text).is_dir():
@@ -68,13 +70,51 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
             name, arguments = parse(text)
         except InputError as error:
             raise InputError(_choices(text)) from error
-        if name not in EXTRACTORS:
+        if name not in EXTRACTORS and ":" not in name:
             raise InputError(_choices(text))
-    accepted = inspect.signature(EXTRACTORS[name]).parameters
-    beneath = {key: value for key, value in (defaults or {}).items() if key in accepted}
-    arguments = beneath | arguments | given
-    return call(EXTRACTORS[name], render(name, arguments), arguments, "extractor")
+    factory = factory_of(name, EXTRACTORS, "extractor")
+    accepted = inspect.signature(factory).parameters
+    fitting = {key: value for key, value in (defaults or {}).items() if key in accepted}
+    arguments = fitting | arguments | given
+    extractor: Extractor = call(factory, render(name, arguments), arguments, "extractor")
+    check_type(extractor, Extractor, text, "extractor")
+    return extractor
 
 
 def _choices(text: str) -> str:
-    return f"{text!r} is neither a model folder nor an extractor; the extractors are {', '.join(sorted(EXTRACTORS))}."
+    return (
+        f"{text!r} is neither a model folder nor an extractor; the extractors are {', '.join(sorted(EXTRACTORS))}, or "
+        "module:Class of your own."
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that an extractor is built from, as one value that can be sent to another process.
+
+    Attributes:
+      model: a model folder or an extractor's text; see :func:`build_extractor`.
+      overrides: arguments that take precedence over those of the text.
+      defaults: arguments that those of the text take precedence over.
+      projections: PCA of the descriptors.
+      heads: ``"global"``, ``"local"`` or both; None for all that the extractor gives.
+      reading: how images are read, see :func:`extraction.settings.set_reading`.
+    """
+
+    model: str
+    overrides: dict[str, Any]
+    defaults: dict[str, Any]
+    projections: Projections = NO_PCA
+    heads: tuple[str, ...] | None = None
+    reading: dict[str, str] = field(default_factory=dict)
+
+    def build(self) -> Extractor:
+        """The extractor.
+
+        Raises:
+          InputError: see :func:`build_extractor` and :func:`extraction.extractors.base.select_heads`.
+        """
+        extractor = build_extractor(self.model, defaults=self.defaults, **self.overrides)
+        set_reading(extractor, **self.reading)
+        extractor.project(self.projections)
+        return select_heads(extractor, self.heads or extractor.heads)

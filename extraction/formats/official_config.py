@@ -1,18 +1,15 @@
 """Extraction configurations of the released programs (``DelfConfig``) as options of our extractors, and back."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from extraction.config import SWITCHES
-from extraction.describing import Extractor
-from extraction.features import Features
-from extraction.formats.official_writer import BOTH, Kinds
 from extraction.images import EXIF
 from extraction.pca import Pca, Projections, load_pca
 from protos.configs import read_delf_config
@@ -37,77 +34,13 @@ class ExtractionRequest:
       model: path of the model; empty where the file names none.
       options: arguments of the extractor, such as ``image_scales`` and ``max_image_size``.
       projections: PCA of the descriptors.
-      kinds: which features.
+      heads: which features; None for all that the model gives.
     """
 
     model: str
     options: dict[str, Any]
     projections: Projections
-    kinds: Kinds
-
-
-class HeadSelection:
-    """An extractor of which only the global descriptor, or only the local features, are kept."""
-
-    def __init__(self, extractor: Extractor, kinds: Kinds):
-        """Takes the extractor.
-
-        Args:
-          extractor: describes the images.
-          kinds: what is kept of that.
-        """
-        self.extractor, self.kinds = extractor, kinds
-        self.settings: dict[str, Any] = extractor.settings | {
-            "use_local_features": kinds.local,
-            "use_global_features": kinds.global_,
-        }
-        for name in ("base_size", "share_cores"):
-            if hasattr(extractor, name):
-                setattr(self, name, getattr(extractor, name))
-        if hasattr(extractor, "together"):
-            self.together = lambda pictures: [self._part(one) for one in extractor.together(pictures)]
-
-    def __call__(self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, **told: Any) -> Features:
-        """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.describing.Extractor`."""
-        return self._part(self.extractor(image, name, resize_factor=resize_factor, **told))
-
-    def _part(self, features: Features) -> Features:
-        """What is kept."""
-        if not self.kinds.local:
-            return Features(features.name, features.image_size, features.global_descriptor)
-        return replace(features, global_descriptor=np.zeros(0, np.float32))
-
-
-def selected(extractor: Extractor, kinds: Kinds) -> Extractor:
-    """The extractor itself where all is kept, else one that gives a part; the other part is not computed if possible.
-
-    Raises:
-      InputError: the extractor does not give what is wanted.
-    """
-    there = heads_of(extractor)
-    absent = [head for head in kinds.heads if head not in there]
-    if absent:
-        raise InputError(
-            f"{' and '.join(absent)} features are asked for, but the extractor {extractor.settings.get('extractor')!r} "
-            f"of this model gives {' and '.join(there)} features only."
-        )
-    if kinds.heads == there:
-        return extractor
-    if hasattr(extractor, "heads"):
-        extractor.heads = kinds.heads
-    return HeadSelection(extractor, kinds)
-
-
-def heads_of(extractor: Extractor) -> tuple[str, ...]:
-    """``("global", "local")``, or the one of them that the extractor gives."""
-    heads: tuple[str, ...] = getattr(extractor, "heads", BOTH.heads)
-    return heads
-
-
-def narrowed(kinds: Kinds, extractor: Extractor) -> Kinds:
-    """Those of the kinds that the extractor gives."""
-    there = heads_of(extractor)
-    return Kinds(local=kinds.local and "local" in there, global_=kinds.global_ and "global" in there)
+    heads: tuple[str, ...] | None
 
 
 def read_request(path: Place) -> ExtractionRequest:
@@ -130,16 +63,16 @@ def read_request(path: Place) -> ExtractionRequest:
     """
     config = read_delf_config(path)
     where = os.fspath(path)
-    kinds = Kinds(local=config.use_local_features, global_=config.use_global_features)
-    if not (kinds.local or kinds.global_):
+    heads = ("global",) * config.use_global_features + ("local",) * config.use_local_features
+    if not heads:
         raise InputError(f"{where}: neither use_local_features nor use_global_features is true.")
     local, global_ = config.delf_local_config, config.delf_global_config
     projections = Projections(
-        _pca(global_.pca_parameters, where, "delf_global_config") if kinds.global_ and global_.use_pca else None,
-        _pca(local.pca_parameters, where, "delf_local_config") if kinds.local and local.use_pca else None,
+        _pca(global_.pca_parameters, where, "delf_global_config") if "global" in heads and global_.use_pca else None,
+        _pca(local.pca_parameters, where, "delf_local_config") if "local" in heads and local.use_pca else None,
     )
     model = os.fspath(_found(config.model_path, where)) if config.model_path else ""
-    return ExtractionRequest(model, _scales(config, where) | _limits(config), projections, kinds)
+    return ExtractionRequest(model, _scales(config, where) | _limits(config), projections, heads)
 
 
 def _scales(config: DelfConfig, where: str) -> dict[str, Any]:
@@ -197,13 +130,13 @@ def _pca(parameters: DelfPcaParameters, where: str, part: str) -> Pca:
     return load_pca(os.fspath(files[0]), os.fspath(files[1]), parameters.pca_dim, variances)
 
 
-def to_config(settings: dict[str, Any], model: str, kinds: Kinds) -> DelfConfig:
+def to_config(settings: dict[str, Any], model: str, heads: Sequence[str]) -> DelfConfig:
     """The configuration that makes a released program extract as our extractor did.
 
     Args:
       settings: of the extractor; ``image_scales`` and the limits are taken.
       model: path that the file names.
-      kinds: which features.
+      heads: which features.
 
     Returns:
       The message; PCA is off.
@@ -222,7 +155,7 @@ def to_config(settings: dict[str, Any], model: str, kinds: Kinds) -> DelfConfig:
     config.is_tf2_exported = settings.get("signature") != "tensors"
     config.max_image_size, config.min_image_size = settings["max_image_size"], settings.get("min_image_size", -1)
     config.use_square_images = bool(settings.get("use_square_images"))
-    config.use_local_features, config.use_global_features = kinds.local, kinds.global_
+    config.use_local_features, config.use_global_features = "local" in heads, "global" in heads
     config.delf_local_config.use_pca = config.delf_global_config.use_pca = False
     config.delf_local_config.max_feature_num = settings.get("max_feature_num") or 1000
     config.delf_local_config.score_threshold = settings.get("score_threshold") or 0.0

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from delg.common.errors import InputError
 from delg.common.files import check_writable, files_below, read_json, remove_leftovers, write_json
 from delg.common.progress import progress_bar
 from extraction.batching import threads
-from extraction.describing import Extractor, describe_crop
+from extraction.describing import describe_crop
+from extraction.extractors.base import HEADS, Extractor
 from extraction.features import Features
 from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_file_name, check_name, place_of
 from extraction.images import BadImageError, ImageRef, Reading, crop_size, relative_path
@@ -24,46 +24,21 @@ from extraction.store.reader import MANIFEST, PLAN, differing
 from protos.arrays import write_global
 from protos.local_features import write_local
 
-
-@dataclass(frozen=True)
-class Kinds:
-    """Which files are written.
-
-    Attributes:
-      local: ``name.delg_local``.
-      global_: ``name.delg_global``.
-    """
-
-    local: bool = True
-    global_: bool = True
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """``("global", "local")``, or one of them."""
-        return ("global",) * self.global_ + ("local",) * self.local
-
-    @property
-    def last(self) -> str:
-        """Suffix of the file that is written last; where it is there, the image is finished."""
-        return GLOBAL if self.global_ else LOCAL[0]
-
-
-BOTH = Kinds()
 EMPTY_SIZE = 8  # bytes; of no features a local file has 0 and a global one 7
 
 
-def write_features(folder: str | os.PathLike[str], features: Features, kinds: Kinds = BOTH) -> None:
+def write_features(folder: str | os.PathLike[str], features: Features, heads: Sequence[str] = HEADS) -> None:
     """Writes the files of one image, each atomically.
 
     Args:
       folder: where they go; a name with ``/`` goes below it.
       features: of the image; keypoints ``(x, y)`` are written as locations ``(y, x)``, orientations as 0.
-      kinds: which files.
+      heads: which files: ``"global"``, ``"local"`` or both.
 
     Raises:
       InputError: the name leads out of the folder.
     """
-    if kinds.local:
+    if "local" in heads:
         write_local(
             place_of(folder, features.name, LOCAL[0]),
             features.keypoints[:, ::-1],
@@ -71,7 +46,7 @@ def write_features(folder: str | os.PathLike[str], features: Features, kinds: Ki
             features.descriptors,
             features.scores,
         )
-    if kinds.global_:
+    if "global" in heads:
         write_global(place_of(folder, features.name, GLOBAL), features.global_descriptor)
 
 
@@ -80,7 +55,7 @@ def extract_official(
     images: Sequence[ImageRef],
     folder: str | os.PathLike[str],
     *,
-    kinds: Kinds = BOTH,
+    heads: Sequence[str] = HEADS,
     progress: bool = True,
     num_threads: int = 2,
 ) -> list[dict[str, str]]:
@@ -94,7 +69,7 @@ def extract_official(
       extractor: what describes an image.
       images: names are unique.
       folder: where the files go.
-      kinds: which files.
+      heads: which files: ``"global"``, ``"local"`` or both.
       progress: show a line with images/s and the time left.
       num_threads: images described at once.
 
@@ -119,13 +94,14 @@ def extract_official(
         if progress:
             print(f"{place}: features are already complete.", file=sys.stderr)
         return finished["skipped"]
-    todo = [ref for ref in images if not _described(place_of(place, ref.name, kinds.last))]
+    last = GLOBAL if "global" in heads else LOCAL[0]  # the file that is written last
+    todo = [ref for ref in images if not _described(place_of(place, ref.name, last))]
 
     with threads(extractor, num_threads) as pool:
         done = len(images) - len(todo)
         options = {"total": len(images), "initial": done, "unit": "image", "desc": place.name, "disable": not progress}
         skipped: list[dict[str, str]] = []
-        with progress_bar(pool.map(partial(_write_one, extractor, place, kinds), todo), **options) as bar:
+        with progress_bar(pool.map(partial(_write_one, extractor, place, heads), todo), **options) as bar:
             for entry in bar:
                 if entry:
                     skipped.append(entry)
@@ -140,23 +116,23 @@ def extract_official(
     return skipped
 
 
-def _write_one(extractor: Extractor, folder: Path, kinds: Kinds, ref: ImageRef) -> dict[str, str] | None:
+def _write_one(extractor: Extractor, folder: Path, heads: Sequence[str], ref: ImageRef) -> dict[str, str] | None:
     """Describes one image and writes its files; gives name and reason of an image that is skipped."""
     try:
         _check_size(extractor, ref)
         features, *_ = describe_crop(extractor, ref)
     except BadImageError as error:
         if isinstance(error, TooSmallError):
-            write_features(folder, Features(ref.name, (0, 0)), kinds)
+            write_features(folder, Features(ref.name, (0, 0)), heads)
         return {"name": ref.name, "reason": str(error)}
-    write_features(folder, features, kinds)
+    write_features(folder, features, heads)
     return None
 
 
-def _check_size(extractor: Any, ref: ImageRef) -> None:
+def _check_size(extractor: Extractor, ref: ImageRef) -> None:
     """Raises TooSmallError where the released extractor gives no features, whatever describes the image here."""
     side, whole = crop_size(ref, Reading.of(extractor.settings))
-    base = extractor.base_size(side, max(side) / max(whole)) if hasattr(extractor, "base_size") else side
+    base = extractor.base_size(side, max(side) / max(whole))
     if min(base) < SMALLEST:
         raise TooSmallError(f"{base[0]} x {base[1]} pixels after resizing; official files need {SMALLEST} or more")
 

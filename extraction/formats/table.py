@@ -18,7 +18,7 @@ from extraction.formats.checks import Checked, known_paths, local_width, record_
 from extraction.formats.csv_tables import CsvFiles, write_csv
 from extraction.formats.hdf5 import HlocFiles, write_hloc
 from extraction.formats.official import GLOBAL, LOCAL, RECORD, OfficialFiles, check_file_name
-from extraction.formats.official_writer import Kinds, write_features
+from extraction.formats.official_writer import write_features
 from extraction.images import ImageRef
 from extraction.store.reader import MANIFEST, PLAN, FeatureStore
 from extraction.store.writer import StoreWriter
@@ -62,8 +62,8 @@ def write_official(source: Source, folder: Path) -> None:
     local = local_width(source) > 0
     for i in progress_bar(range(len(source.names)), desc=folder.name, unit="image"):
         features = source.features(i)
-        kinds = Kinds(global_=bool(len(features.global_descriptor)), local=local)
-        write_features(folder, features, kinds)
+        heads = ("global",) * bool(len(features.global_descriptor)) + ("local",) * local
+        write_features(folder, features, heads)
     write_json(folder / RECORD, record_of(source))
 
 

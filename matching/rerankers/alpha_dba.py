@@ -3,11 +3,11 @@
 import numpy as np
 
 from extraction.features import Floats
-from matching.rerankers.candidates import ByCandidates, check_count, check_number, neighbours
-from matching.threads import available
+from matching.checks import number, whole
+from matching.rerankers.candidates import GlobalReranker, neighbours
 
 
-class AlphaDBA(ByCandidates):
+class AlphaDBA(GlobalReranker):
     """Reranker ``alpha_dba``.
 
     A candidate becomes the normalised sum of its nearest neighbours, itself included, weighted by their similarity to
@@ -35,14 +35,10 @@ class AlphaDBA(ByCandidates):
         Raises:
           InputError: one is out of range.
         """
-        check_count("alpha_dba", "top_k", top_k)
-        check_count("alpha_dba", "n", n, 0)
-        check_number("alpha_dba", "alpha", alpha)
-        self.head = top_k
-        self.n, self.alpha = n, alpha
-        self.threads = available(threads)
+        super().__init__(top_k, threads)
+        self.n, self.alpha = whole("alpha_dba: n", n, 0), number("alpha_dba: alpha", alpha)
 
-    def scores(self, query: Floats, candidates: Floats) -> Floats:
+    def query_scores(self, query: Floats, candidates: Floats) -> Floats:
         """Cosines of the augmented candidates and the query.
 
         Args:

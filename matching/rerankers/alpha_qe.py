@@ -1,15 +1,16 @@
 """Query expansion: the query is joined with its best results and the candidates are compared with the sum."""
 
-import sys
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
+from matching.checks import MOST, number, whole
 from matching.ranking import Ranking
-from matching.rerankers.candidates import check_count, check_finite, check_number, check_products
-from matching.rerankers.top_k import Head, with_heads
-from matching.source import Source, check_dimensions, check_ranking
+from matching.rerankers.base import Reranker
+from matching.rerankers.candidates import check_finite, check_products
+from matching.source import Source, check_dimensions
 from matching.threads import single_threaded
 
 BUDGET = 64 << 20  # bytes of similarities, and of database rows read, held at once, each
@@ -17,7 +18,7 @@ BUDGET = 64 << 20  # bytes of similarities, and of database rows read, held at o
 Rows = NDArray[np.int64]
 
 
-class AlphaQE:
+class AlphaQE(Reranker):
     """Reranker ``alpha_qe``.
 
     The query becomes the normalised sum of itself, with weight 1, and of the first ``n`` database descriptors of its
@@ -25,6 +26,8 @@ class AlphaQE:
     images of the ranking are then ordered by their similarity to it. After a link that verifies, as in
     ``ransac | alpha_qe``, the first ``n`` are the verified ones.
     """
+
+    name = "alpha_qe"
 
     def __init__(self, top_k: int | None = None, *, n: int = 10, alpha: float = 3.0):
         """Sets the parameters.
@@ -37,42 +40,31 @@ class AlphaQE:
         Raises:
           InputError: one is out of range.
         """
-        if top_k is not None:
-            check_count("alpha_qe", "top_k", top_k)
-        check_count("alpha_qe", "n", n, 0)
-        check_number("alpha_qe", "alpha", alpha)
-        self.head = sys.maxsize if top_k is None else top_k
-        self.n, self.alpha = n, alpha
+        super().__init__(MOST if top_k is None else top_k)
+        self.n, self.alpha = whole("alpha_qe: n", n, 0), number("alpha_qe: alpha", alpha)
 
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``top_k`` of each row.
+    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterator[Floats]:
+        """Cosines of the candidates and the expanded query.
 
         Args:
           queries: their global descriptors.
-          database: its global descriptors, of which those ranked are read in blocks, for some queries at a time.
-          ranking: rows of the database for each query.
-
-        Returns:
-          The same images in each row, in new order; the scores are cosines with the expanded query.
+          database: its global descriptors, of which the candidates' are read in blocks, for some queries at a time.
+          candidates: rows of the database for each query.
 
         Raises:
-          InputError: the descriptors differ in dimension, are missing, zero or not finite, or the ranking is of other
-            queries or another database.
+          InputError: the descriptors differ in dimension, are missing, zero or not finite.
         """
         check_dimensions(queries.global_descriptors, database.global_descriptors)
-        check_ranking(queries, database, ranking, self.head)
         step = max(1, BUDGET // (4 * max(len(database), 1)))
-        heads: list[Head] = []
         with single_threaded():
-            for start in range(0, len(ranking), step):
-                batch = range(start, min(start + step, len(ranking)))
-                rows = [ranking.row(q)[: self.head] for q in batch]
+            for start in range(0, len(candidates), step):
+                batch = range(start, min(start + step, len(candidates)))
+                rows = [candidates.row(q) for q in batch]
                 expanded = [
-                    self.expand(np.asarray(queries.global_descriptors[q], np.float32), database, row)
-                    for q, row in zip(batch, rows)
+                    self.expand(np.asarray(queries.global_descriptors[q], np.float32), database, own)
+                    for q, own in zip(batch, rows)
                 ]
-                heads += _ordered(rows, _similarities(np.array(expanded), database, rows))
-        return with_heads(ranking, heads)
+                yield from _similarities(np.array(expanded), database, rows)
 
     def expand(self, query: Floats, database: Source, rows: Rows) -> Floats:
         """The expanded query.
@@ -104,15 +96,7 @@ def _similarities(queries: Floats, database: Source, rows: list[Rows]) -> list[F
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(queries, block.T, out=part)
         check_products("alpha_qe", np.ones(1, np.float32), block, part[0])
-    found = [row[np.searchsorted(union, own)] for row, own in zip(products, rows)]
-    for values in found:
+    similarities = [row[np.searchsorted(union, own)] for row, own in zip(products, rows)]
+    for values in similarities:
         check_finite("alpha_qe", values)
-    return found
-
-
-def _ordered(rows: list[Rows], scores: list[Floats]) -> list[Head]:
-    heads = []
-    for own, values in zip(rows, scores):
-        order = np.argsort(-values, kind="stable")
-        heads.append((own[order], values[order]))
-    return heads
+    return similarities

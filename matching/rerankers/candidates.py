@@ -1,7 +1,7 @@
 """What rerankers by global descriptors share: candidates are read, scored in parallel, and put in order."""
 
+from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,38 +9,13 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from extraction.features import Floats
 from matching.ranking import Ranking
-from matching.rerankers.top_k import Head, with_heads
-from matching.source import Source, check_dimensions, check_ranking
-from matching.threads import single_threaded
+from matching.rerankers.base import Reranker
+from matching.source import Source, check_dimensions
+from matching.threads import available, single_threaded
 
 BUDGET = 128 << 20  # bytes of the matrices of all queries in work at once
-MOST = 2**31 - 1  # images
-LARGEST = float(np.finfo(np.float32).max)
 
 Rows = NDArray[np.int64]
-
-
-def check_count(name: str, argument: str, value: object, least: int = 1) -> None:
-    """Checks a number of images.
-
-    Raises:
-      InputError: it is not a whole number of at least ``least``, and at most 2147483647.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} expects {argument} of {least} or more. Received: {value!r}")
-    if value > MOST:
-        raise InputError(f"{name} expects {argument} of {MOST} or less. Received: {value!r}")
-
-
-def check_number(name: str, argument: str, value: object, most: float = inf) -> None:
-    """Checks a weight or an exponent.
-
-    Raises:
-      InputError: it is not a finite number from 0 to ``most``.
-    """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= min(most, LARGEST):
-        what = "of 0 or more (float32)" if most == inf else f"from 0 to {most:g}"
-        raise InputError(f"{name} expects {argument} {what}. Received: {value!r}")
 
 
 def check_finite(name: str, values: Floats) -> None:
@@ -88,25 +63,30 @@ def neighbours(similarities: Floats, count: int) -> Rows:
     return columns
 
 
-class ByCandidates:
-    """What rerankers have in common that score the candidates of one query by global descriptors alone.
+class GlobalReranker(Reranker):
+    """A reranker that scores the candidates of one query by global descriptors alone.
 
     Queries are worked on in parallel, each by one thread: as many at once as there are threads, and as fit in
-    :data:`BUDGET` bytes, but at least one. Equal scores keep the order they had.
+    :data:`BUDGET` bytes, but at least one.
 
     Attributes:
-      name: of the reranker, for messages and threads.
-      head: how many candidates of each query are reranked.
-      threads: at most.
+      threads: largest number of threads.
       matrices: float32 arrays ``(M, M)`` that scoring one query is as large as.
     """
 
-    name: str
-    head: int
-    threads: int
     matrices = 3
 
-    def scores(self, query: Floats, candidates: Floats) -> Floats:
+    def __init__(self, top_k: int, threads: int | None):
+        """Sets the number of candidates, and the number of threads, None for one a core.
+
+        Raises:
+          InputError: a number is out of range.
+        """
+        super().__init__(top_k)
+        self.threads = available(threads)
+
+    @abstractmethod
+    def query_scores(self, query: Floats, candidates: Floats) -> Floats:
         """Scores the candidates of one query.
 
         Args:
@@ -116,44 +96,32 @@ class ByCandidates:
         Returns:
           ``(M,)`` float32.
         """
-        raise NotImplementedError
 
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``head`` of each row.
-
-        Args:
-          queries: their global descriptors.
-          database: its global descriptors, of which only the candidates' are read.
-          ranking: rows of the database for each query.
-
-        Returns:
-          The same images in each row, in new order, the head with its scores.
+    def scores(self, queries: Source, database: Source, candidates: Ranking) -> list[Floats]:
+        """Scores the candidates of each query; only their global descriptors are read.
 
         Raises:
-          InputError: the descriptors differ in dimension, are missing, zero or not finite, or the ranking is of other
-            queries or another database.
+          InputError: the descriptors differ in dimension, are missing, zero or not finite.
         """
         check_dimensions(queries.global_descriptors, database.global_descriptors)
-        check_ranking(queries, database, ranking, self.head)
-        longest = min(self.head, ranking.indices.shape[1])
+        longest = candidates.indices.shape[1]
         need = 4 * longest * (database.global_descriptors.shape[1] + self.matrices * longest)
         threads = max(1, min(self.threads, BUDGET // max(need, 1)))
 
-        def head(q: int) -> Head:
-            rows = ranking.row(q)[: self.head]
+        def of_query(q: int) -> Floats:
+            rows = candidates.row(q)
             if not len(rows):
-                return rows, np.zeros(0, np.float32)
+                return np.zeros(0, np.float32)
             query = np.asarray(queries.global_descriptors[q], np.float32)
-            candidates = np.ascontiguousarray(database.global_descriptors[rows], np.float32)
+            descriptors = np.ascontiguousarray(database.global_descriptors[rows], np.float32)
             with np.errstate(over="ignore", invalid="ignore"):
-                check_products(self.name, query, candidates, candidates @ query)
-                scores = np.asarray(self.scores(query, candidates), np.float32)
+                check_products(self.name, query, descriptors, descriptors @ query)
+                scores = np.asarray(self.query_scores(query, descriptors), np.float32)
             check_finite(self.name, scores)
-            order = np.argsort(-scores, kind="stable")
-            return rows[order], scores[order]
+            return scores
 
         with single_threaded():
-            if min(threads, len(ranking)) == 1:  # a thread takes longer to start than one query to score
-                return with_heads(ranking, [head(q) for q in range(len(ranking))])
+            if min(threads, len(candidates)) == 1:  # a thread takes longer to start than one query to score
+                return [of_query(q) for q in range(len(candidates))]
             with ThreadPoolExecutor(threads, thread_name_prefix=self.name) as pool:
-                return with_heads(ranking, list(pool.map(head, range(len(ranking)))))
+                return list(pool.map(of_query, range(len(candidates))))

@@ -4,13 +4,13 @@ import numpy as np
 
 from delg.common.errors import InputError
 from extraction.features import Floats
-from matching.rerankers.candidates import ByCandidates, check_count, check_number, neighbours
-from matching.threads import available
+from matching.checks import number, whole
+from matching.rerankers.candidates import GlobalReranker, neighbours
 
 TOLERANCE = 1e-6  # of the conjugate gradient's residual
 
 
-class Diffusion(ByCandidates):
+class Diffusion(GlobalReranker):
     """Reranker ``diffusion``.
 
     The candidates are the nodes of a graph. Two are joined when they are among each other's ``kd`` nearest, with
@@ -49,16 +49,14 @@ class Diffusion(ByCandidates):
         Raises:
           InputError: one is out of range.
         """
-        for argument, value in (("top_k", top_k), ("kq", kq), ("kd", kd), ("iterations", iterations)):
-            check_count("diffusion", argument, value)
-        check_number("diffusion", "gamma", gamma)
-        if not isinstance(alpha, int | float) or not 0 <= alpha < 1:
-            raise InputError(f"diffusion expects alpha from 0 to below 1. Received: {alpha!r}")
-        self.head = top_k
-        self.kq, self.kd, self.gamma, self.alpha, self.iterations = kq, kd, gamma, alpha, iterations
-        self.threads = available(threads)
+        super().__init__(top_k, threads)
+        self.kq, self.kd = whole("diffusion: kq", kq), whole("diffusion: kd", kd)
+        self.iterations = whole("diffusion: iterations", iterations)
+        self.gamma, self.alpha = number("diffusion: gamma", gamma), number("diffusion: alpha", alpha, most=1)
+        if alpha == 1:
+            raise InputError(f"diffusion: alpha expects a number below 1. Received: {alpha!r}")
 
-    def scores(self, query: Floats, candidates: Floats) -> Floats:
+    def query_scores(self, query: Floats, candidates: Floats) -> Floats:
         """What reaches each candidate.
 
         Args:

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
-from matching.rerankers.candidates import ByCandidates, check_count, check_number
-from matching.threads import available
+from matching.checks import number, whole
+from matching.rerankers.candidates import GlobalReranker
 
 Mask = NDArray[np.bool_]
 
 
-class KReciprocal(ByCandidates):
+class KReciprocal(GlobalReranker):
     """Reranker ``k_reciprocal``.
 
     Two images are alike when they are among each other's nearest, and so are their neighbours. Each image is encoded
@@ -37,14 +37,11 @@ class KReciprocal(ByCandidates):
         Raises:
           InputError: one is out of range.
         """
-        for argument, value in (("top_k", top_k), ("k1", k1), ("k2", k2)):
-            check_count("k_reciprocal", argument, value)
-        check_number("k_reciprocal", "lambda_value", lambda_value, 1)
-        self.head = top_k
-        self.k1, self.k2, self.lambda_value = k1, k2, lambda_value
-        self.threads = available(threads)
+        super().__init__(top_k, threads)
+        self.k1, self.k2 = whole("k_reciprocal: k1", k1), whole("k_reciprocal: k2", k2)
+        self.lambda_value = number("k_reciprocal: lambda_value", lambda_value, most=1)
 
-    def scores(self, query: Floats, candidates: Floats) -> Floats:
+    def query_scores(self, query: Floats, candidates: Floats) -> Floats:
         """One minus the final distance of each candidate.
 
         Args:

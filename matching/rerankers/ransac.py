@@ -1,6 +1,6 @@
 """Reranking by the number of local matches that agree on one transform (DELG's geometric verification)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from threading import Lock
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
+from matching.checks import number, whole
 from matching.local import geometry, matching
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
-from matching.rerankers.candidates import check_count, check_number
-from matching.rerankers.top_k import Head, with_heads
+from matching.rerankers.base import GeometricReranker
 from matching.rerankers.verification import Counts, Scores, settle, windowed
-from matching.source import Source, check_ranking
+from matching.source import Source
 from matching.threads import available, single_threaded
 
 REMEMBERED = 500_000  # inlier counts
@@ -32,7 +32,7 @@ Rows = NDArray[np.int64]
 Points = tuple[Floats, Floats]
 
 
-class Ransac:
+class Ransac(GeometricReranker):
     """Reranker ``ransac``.
 
     The released rule: the first ``top_k`` are ordered by number of inliers, then by global similarity; those without
@@ -47,6 +47,8 @@ class Ransac:
     The inlier counts of image pairs are remembered (up to 500,000, then all are forgotten) as long as calls are made
     with the same two sources, since a benchmark reranks nearly the same candidates under each of its protocols.
     """
+
+    name = "ransac"
 
     def __init__(
         self,
@@ -89,10 +91,9 @@ class Ransac:
         Raises:
           InputError: one is out of range.
         """
-        check_count("ransac", "top_k", top_k)
-        if settled is not None:
-            check_count("ransac", "settled", settled)
-        check_number("ransac", "fused_weight", fused_weight)
+        super().__init__(top_k)
+        self.settled = settled if settled is None else whole("ransac: settled", settled)
+        number("ransac: fused_weight", fused_weight)
         if score not in SCORES:
             raise InputError(f"Unknown score {score!r} of ransac; the choices are {', '.join(SCORES)}.")
         if released and (model != "affine" or mutual or one_per_place or settled is not None):
@@ -101,8 +102,6 @@ class Ransac:
             )
         matching.check_nearest(matching_threshold, ratio)
         geometry.check(model, residual, trials, seed)
-        self.head = top_k
-        self.settled = settled
         self.threads = available(threads)
         self._released = released
         self._weight = fused_weight if score == "fused" else None
@@ -128,44 +127,36 @@ class Ransac:
                 return reference.match(query, index, **self._nearest, **self._geometry)
             return matching.match(query, index, **self._nearest, **self._geometry)
 
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
-        """Reranks the first ``top_k`` of each row.
+    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterator[Scores]:
+        """Scores of the candidates by their numbers of inliers.
 
         Args:
           queries: their local features are read one image at a time.
           database: its local features are read as they are needed, one image a thread.
-          ranking: rows of the database for each query.
-
-        Returns:
-          The same images in each row, in new order.
+          candidates: rows of the database for each query.
 
         Raises:
-          InputError: local features of the two sources cannot be compared, or the ranking is of others.
+          InputError: local features of the two sources cannot be compared.
         """
-        check_ranking(queries, database, ranking, self.head)
         if self._sources is None or self._sources[0] is not queries or self._sources[1] is not database:
             self._counts, self._bounds, self._sources = {}, {}, (queries, database)
-        with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix="ransac") as pool:
-            bar = progress_bar(range(len(ranking)), desc="ransac", unit="query", delay=PATIENCE)
-            pairs = (_Pairs(self, pool, queries, database, q) for q in bar)
-            heads = [self._head(of_query, ranking) for of_query in pairs]
-        return with_heads(ranking, heads)
+        with single_threaded(), ThreadPoolExecutor(self.threads, thread_name_prefix=self.name) as pool:
+            for q in progress_bar(range(len(candidates)), desc=self.name, unit="query", delay=PATIENCE):
+                yield self._of_query(_Pairs(self, pool, queries, database, q), candidates)
 
-    def _head(self, pairs: "_Pairs", ranking: Ranking) -> Head:
-        """The head of one query in new order."""
-        rows = ranking.row(pairs.q)[: self.head]
-        score = partial(self._scores, ranking.scores[pairs.q, : len(rows)])
+    def _of_query(self, pairs: "_Pairs", candidates: Ranking) -> Scores:
+        """Scores of the candidates of one query."""
+        rows = candidates.row(pairs.q)
+        score = partial(self._by_counts, candidates.scores[pairs.q, : len(rows)])
         if self.settled is None:
             counts = np.array(pairs.counts(rows), np.int64)
         else:
             bounds = np.array(pairs.bounds(rows), np.int64)
-            counts = settle(bounds, self.settled, score, lambda chosen: pairs.counts(rows[chosen]))
-        scores = score(np.maximum(counts, 0))
-        order = np.argsort(-scores, kind="stable")
-        return rows[order], scores[order].astype(np.float32)
+            counts = settle(bounds, self.settled, score, lambda places: pairs.counts(rows[places]))
+        return score(np.maximum(counts, 0))
 
-    def _scores(self, before: Floats, counts: Counts) -> Scores:
-        """Scores of candidates by their numbers of inliers, and by those that they had before."""
+    def _by_counts(self, before: Floats, counts: Counts) -> Scores:
+        """Scores of candidates by their numbers of inliers, and by the scores of the first stage."""
         if self._weight is None:
             return counts.astype(np.float64)
         return before.astype(np.float64) + self._weight * np.log1p(counts)

@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from extraction.features import Floats
-from matching.rerankers.candidates import ByCandidates, check_count, check_number, neighbours
-from matching.threads import available
+from matching.checks import number, whole
+from matching.rerankers.candidates import GlobalReranker, neighbours
 
 Rows = NDArray[np.int64]
 
 
-class SuperGlobal(ByCandidates):
+class SuperGlobal(GlobalReranker):
     """Reranker ``superglobal``.
 
     The first ``m`` candidates are refined by their ``k`` nearest neighbours among themselves, the query is expanded
@@ -47,19 +47,15 @@ class SuperGlobal(ByCandidates):
         Raises:
           InputError: one is out of range.
         """
-        check_count("superglobal", "m", m)
-        check_count("superglobal", "k", k, 0)
-        check_number("superglobal", "beta", beta)
+        super().__init__(whole("superglobal: m", m), threads)
+        self.k, self.beta = whole("superglobal: k", k, 0), number("superglobal: beta", beta)
         if expanded_against not in ("refined", "original"):
             raise InputError(
                 f"Unknown expanded_against {expanded_against!r} of superglobal; the choices are refined, original."
             )
-        self.head = m
-        self.k, self.beta = k, beta
         self.expanded_against = expanded_against
-        self.threads = available(threads)
 
-    def scores(self, query: Floats, candidates: Floats) -> Floats:
+    def query_scores(self, query: Floats, candidates: Floats) -> Floats:
         """Scores of the candidates of one query.
 
         Args:
@@ -73,7 +69,7 @@ class SuperGlobal(ByCandidates):
         return np.asarray((first + second) / 2, np.float32)
 
     def stages(self, query: Floats, candidates: Floats) -> tuple[Floats, Floats, Floats]:
-        """What the scores of :meth:`scores` are the mean of.
+        """What the scores of :meth:`query_scores` are the mean of.
 
         Returns:
           ``(M,)`` similarities of the refined candidates to the query; ``(D,)`` the expanded query, the largest of the

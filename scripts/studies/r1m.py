@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--rerank", default="superglobal")
     asked = parser.parse_args()
     reranker = build_reranker(asked.rerank)
-    check_head(reranker.head, asked.rerank)
+    check_head(reranker.top_k, asked.rerank)
     benchmark = from_file(asked.gnd.stem.removeprefix("gnd_"), asked.gnd, asked.gnd.parent)
     start = time.perf_counter()
     queries, database = planted(benchmark, asked.dimension)

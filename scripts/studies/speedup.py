@@ -35,9 +35,9 @@ from evaluation.statistics.bootstrap import Values
 from evaluation.statistics.clusters import Groups, groups
 from matching.indexes import table
 from matching.ranking import Ranking
+from matching.rerankers.base import reranked
 from matching.rerankers.ransac import Ransac
 from matching.rerankers.superglobal import SuperGlobal
-from matching.rerankers.top_k import with_heads
 from matching.source import MemorySource
 from matching.threads import available, single_threaded
 from scripts.bench.released_matching import reference
@@ -99,20 +99,15 @@ def released(case: Case, q: int, candidates: int, residual: float) -> Ranking:
     """Candidates by the released matching's inliers, ties in the first stage's order."""
     rows, query = case.first.row(q)[:candidates], case.queries[q].features(0)
     counts = np.array([len(reference(query, case.database.features(row), residual=residual)[1]) for row in rows])
-    return ordered(case.row(q), [rows], [counts])
-
-
-def ordered(first: Ranking, rows: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Ranking:
-    """Candidates by their inliers, ties in the order in which they are given."""
-    orders = [np.argsort(-count, kind="stable") for count in counts]
-    return with_heads(first, [(r[o], c[o].astype(np.float32)) for r, c, o in zip(rows, counts, orders, strict=True)])
+    return reranked(case.row(q), [counts])
 
 
 def written_out(case: Case, q: int, candidates: int) -> Ranking:
     """SuperGlobal as the released code has it, for ``M = candidates``."""
     descriptors = case.queries[q].global_descriptors[0], case.database.global_descriptors
     order, scores = literal(*descriptors, case.first.row(q), candidates)
-    return with_heads(case.row(q), [(order[: len(scores)], scores)])
+    known = dict(zip(order[: len(scores)], scores))
+    return reranked(case.row(q), [np.array([known[row] for row in case.first.row(q)[: len(scores)]])])
 
 
 def joined(rankings: Sequence[Ranking]) -> Ranking:
@@ -188,7 +183,7 @@ def fewer(case: Case, verified: Ranking, m: int) -> dict[int, Values]:
     inliers = [dict(zip(verified.row(q)[:m], verified.scores[q, :m])) for q in range(len(case.first))]
     counts = [np.array([known[row] for row in rows]) for rows, known in zip(candidates, inliers, strict=True)]
     return {
-        n: case.quality(ordered(case.first, [rows[:n] for rows in candidates], [count[:n] for count in counts]))
+        n: case.quality(reranked(case.first, [count[:n] for count in counts]))
         for n in (*(n for n in FEWER if n < m), m)
     }
 

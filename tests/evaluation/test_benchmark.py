@@ -125,7 +125,7 @@ def test_an_interrupted_run_keeps_its_rows(config, tmp_path, monkeypatch):
         pipeline.run.__globals__, "evaluate", lambda *given, **more: ran.append(given[1]) or evaluate(*given, **more)
     )
     again, _ = run(config)
-    assert len(ran) == 1 and ran[0].head == 5
+    assert len(ran) == 1 and ran[0].top_k == 5
     assert again.rows[:2] == first.rows[:2]
     assert again.rows[2].metrics == first.rows[2].metrics
 

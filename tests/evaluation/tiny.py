@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from extraction.extractors.base import Extractor
 from extraction.features import Features
 from extraction.images import ImageRef
 
@@ -19,14 +20,14 @@ def paint(path, colour, size=(24, 16)):
     return path
 
 
-class MeanColour:
+class MeanColour(Extractor):
     """Global descriptor: the mean colour, of unit norm; no local features."""
 
     def __init__(self, **settings):
         self.settings = {"extractor": "mean colour", **settings}
         self.seen = []
 
-    def __call__(self, image, name, resize_factor=1.0):
+    def __call__(self, image, name, resize_factor=1.0, size=None):
         self.seen.append(name)
         mean = image.reshape(-1, 3).mean(0) + 1.0
         descriptor = (mean / np.linalg.norm(mean)).astype(np.float32)

@@ -5,29 +5,24 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from extraction.describing import Extractor
+from extraction.extractors.base import Extractor, Wrapper
 from extraction.extractors.histogram import Histogram
+from extraction.extractors.table import Recipe
 from extraction.features import Features
-from extraction.formats.official_writer import BOTH, Kinds
-from extraction.recipe import Recipe
 
 
-class Deadly:
+class Deadly(Wrapper):
     """The colour histogram, but for images whose name begins with ``deadly``."""
 
-    def __init__(self) -> None:
-        self._inner = Histogram()
-        self.settings = self._inner.settings
-
-    def __call__(self, image: Any, name: str, resize_factor: float = 1.0) -> Features:
+    def __call__(self, image: Any, name: str, *others: Any) -> Features:
         if name.startswith("deadly"):
             os.kill(os.getpid(), signal.SIGKILL)
-        return self._inner(image, name, resize_factor)
+        return super().__call__(image, name, *others)
 
 
 @dataclass(frozen=True)
 class DeadlyRecipe(Recipe):
     """The recipe of it."""
 
-    def build(self) -> tuple[Extractor, Kinds]:
-        return Deadly(), BOTH
+    def build(self) -> Extractor:
+        return Deadly(Histogram())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from extraction.extractors.base import Extractor
 from extraction.features import Features
 
 
@@ -39,7 +40,7 @@ def features(name: str, n: int, seed: int, dim: int = 8, local_dim: int = 4) -> 
     )
 
 
-class Counting:
+class Counting(Extractor):
     """An extractor that needs no network: mean colour and its single corner, and how often it was called."""
 
     fails_at = None  # the name of an image for which memory does not suffice
@@ -48,7 +49,7 @@ class Counting:
         self.settings = {"extractor": "counting", **settings}
         self.calls: list[tuple[str, tuple[int, ...], float]] = []
 
-    def __call__(self, image, name, resize_factor=1.0):
+    def __call__(self, image, name, resize_factor=1.0, size=None):
         if name == self.fails_at:
             raise MemoryError
         self.calls.append((name, image.shape, resize_factor))

@@ -10,10 +10,9 @@ from extraction import batching
 from extraction.batching import in_order
 from extraction.config import ExtractionConfig
 from extraction.describing import describe
+from extraction.extractors.base import select_heads
 from extraction.extractors.delg import DelgExtractor
 from extraction.features import Features
-from extraction.formats.official_config import selected
-from extraction.formats.official_writer import Kinds
 from extraction.images import BadImageError, ImageRef, list_images
 from extraction.pipeline import extract
 from tests.extraction.pictures import Counting, write_picture
@@ -47,7 +46,7 @@ def extractor(model, **options):
 
 
 def places(model, images, batch_size):
-    return batching.buckets(extractor(model), images, batch_size)
+    return batching.batches(extractor(model), images, batch_size)
 
 
 def test_which_images_share_a_run(model, images, monkeypatch):
@@ -59,7 +58,7 @@ def test_which_images_share_a_run(model, images, monkeypatch):
     assert places(model, images, 9) == [[0, 3], [1], [2], [4, 6], [5], [7], [8]]
     monkeypatch.setattr(batching, "PIXELS", 10)
     assert places(model, images, 9) == [[i] for i in range(9)]
-    assert batching.buckets(Counting(), images, 9) == [[i] for i in range(9)]
+    assert batching.batches(Counting(), images, 9) == [[i] for i in range(9)]
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino", "onnxruntime"])
@@ -87,7 +86,7 @@ def test_the_store_does_not_depend_on_the_size_of_a_run(model, images, tmp_path,
 
 
 def test_a_part_of_the_features_is_described_together_too(model, images):
-    one = selected(extractor(model), Kinds(local=False))
+    one = select_heads(extractor(model), ("global",))
     (found,) = in_order(one, [images], 2, 9)
     expected = describe(extractor(model), images[4]).global_descriptor
     np.testing.assert_allclose(found[4].global_descriptor, expected, atol=1e-5)

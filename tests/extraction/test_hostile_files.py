@@ -14,11 +14,10 @@ import delg
 from extraction import images
 from extraction.config import ExtractionConfig
 from extraction.describing import describe
+from extraction.extractors.base import select_heads
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.histogram import Histogram
 from extraction.extractors.rootsift import RootSift
-from extraction.formats.official_config import selected
-from extraction.formats.official_writer import Kinds
 from extraction.images import ImageRef, list_images
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import picture, write_picture
@@ -92,7 +91,7 @@ def test_a_large_image_is_shrunk_as_it_is_decoded_and_gives_the_same_features(tm
     network = DelgExtractor(model, ExtractionConfig((0.7, 1.0), (1,), max_image_size=100))
     path = str(write_picture(tmp_path / "x.png", 300, 400))
     colours = Histogram(max_image_size=100)
-    extractors = network, RootSift(max_image_size=100), selected(network, Kinds(local=False)), colours
+    extractors = network, RootSift(max_image_size=100), select_heads(network, ("global",)), colours
     cases = [(one, crop) for one in extractors for crop in (None, (30, 20, 270, 290))]
     for one, crop in cases:
         ref = ImageRef("x", path, crop)

@@ -6,7 +6,7 @@ import pytest
 import delg
 from delg.common.errors import InputError
 from extraction.extractors.delg import DelgExtractor, ExtractionConfig
-from extraction.pca import NO_PCA, Pca, Projections, attach, load_pca
+from extraction.pca import NO_PCA, Pca, Projections, load_pca
 from protos.arrays import write_datum
 from tests.extraction.pictures import Counting, picture
 
@@ -111,22 +111,22 @@ def test_another_dimension_is_found_before_the_first_image(head):
     extractor.pca, extractor.dimensions = NO_PCA, {"global": 3, "local": 3} | {head: 4}
     both = Projections(Pca(MEAN, ROWS), Pca(MEAN, ROWS))
     with pytest.raises(InputError, match=f"The PCA of {head} descriptors expects 3 values; the model's have 4"):
-        attach(extractor, both)
+        extractor.project(both)
     assert extractor.pca is NO_PCA
     del extractor.dimensions[head]  # not known
-    attach(extractor, both)
+    extractor.project(both)
     assert vars(extractor.pca) == vars(both)
 
 
 def test_an_extractor_takes_it_or_says_so():
     pca = Projections(Pca(MEAN, ROWS))
     extractor = Counting()
-    attach(extractor, NO_PCA)
+    extractor.project(NO_PCA)
     with pytest.raises(InputError, match="extractor 'counting' takes no PCA"):
-        attach(extractor, pca)
+        extractor.project(pca)
     assert extractor.settings == {"extractor": "counting"}
     extractor.pca = NO_PCA
-    attach(extractor, pca)
+    extractor.project(pca)
     assert vars(extractor.pca) == vars(pca) and extractor.settings == {"extractor": "counting"} | pca.settings
 
 
@@ -142,7 +142,7 @@ def test_a_model_projects_each_scale_and_its_local_descriptors():
     plain, projecting = extractor(0.75, 1.0)(image, "x"), extractor(0.75, 1.0)
     sizes = plain.global_descriptor.size, plain.descriptors.shape[1]
     pcas = [Pca(0.01 * random.normal(size=n), random.normal(size=(d, n))) for n, d in zip(sizes, (16, 8))]
-    attach(projecting, Projections(*pcas))
+    projecting.project(Projections(*pcas))
     found = projecting(image, "x")
     total = sum(pcas[0](extractor(scale)(image, "x").global_descriptor.astype(np.float64)) for scale in (0.75, 1.0))
     np.testing.assert_allclose(found.global_descriptor, total / np.linalg.norm(total), atol=1e-6)

@@ -55,7 +55,7 @@ def test_descriptors_that_compare_with_nothing_are_a_reason_to_skip(tmp_path):
     paths = [str(write_picture(tmp_path / f"{i}.png", 20, 20)) for i in range(4)]
 
     class Broken(Counting):
-        def __call__(self, image, name, resize_factor=1.0):
+        def __call__(self, image, name, resize_factor=1.0, size=None):
             found, nothing = super().__call__(image, name, resize_factor), np.zeros(3, np.float32)
             broken = {
                 "nan": {"global_descriptor": nothing + np.nan},

@@ -18,7 +18,7 @@ from extraction.images import list_images
 from extraction.pipeline import begin, extract
 from extraction.ray_engine import RUNS, write_shards_on_ray
 from extraction.store.reader import FeatureStore
-from tests.extraction.deadly import Deadly, DeadlyRecipe
+from tests.extraction.deadly import DeadlyRecipe
 from tests.extraction.pictures import tree, write_picture
 from tests.processes import HANGS
 from tests.test_commands import run
@@ -94,12 +94,12 @@ def test_an_image_that_kills_every_worker_is_skipped_and_where_all_do_the_job_en
     for name in ("deadly_1", "deadly_2"):
         write_picture(tmp_path / "all" / f"{name}.jpg", 40, 60)
     recipe = DeadlyRecipe("deadly", {}, {})
-    writer = begin(Deadly(), list_images(tmp_path / "some"), tmp_path / "store")
+    writer = begin(recipe.build(), list_images(tmp_path / "some"), tmp_path / "store")
     write_shards_on_ray(recipe, writer, address=made.address, num_threads=1, progress=False)
     store = writer.finish()
     assert store.names == ["a", "b", "c"]
     assert store.skipped == [{"name": "deadly", "reason": f"the worker that described it died, {RUNS} times in turn"}]
-    writer = begin(Deadly(), list_images(tmp_path / "all"), tmp_path / "other")
+    writer = begin(recipe.build(), list_images(tmp_path / "all"), tmp_path / "other")
     with pytest.raises(InputError, match="workers of the cluster die at every image, deadly_1 first"):
         write_shards_on_ray(recipe, writer, address=made.address, num_threads=1, progress=False)
     (tmp_path / "some" / "deadly.jpg").unlink()

@@ -179,8 +179,7 @@ def test_images_of_one_run_whose_heads_were_wrong_are_described_apart(tmp_path):
     runs = []
 
     class Together(Counting):
-        def base_size(self, size, factor=1.0):
-            return size
+        batched = True
 
         def together(self, pictures):
             runs.append([one.name for one in pictures])

@@ -9,7 +9,7 @@ from extraction.calibration import learn_whitening
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
-from extraction.pca import Pca, Projections, attach
+from extraction.pca import Pca, Projections
 from extraction.store.encoding import packed
 from tests.extraction.pictures import picture
 from tests.processes import run
@@ -90,10 +90,10 @@ def test_another_projection_joins_it_or_takes_its_place(folder):
     model = folder / "model"
     learn_whitening(DelgExtractor.from_folder(str(model)), list_images(folder / "photos"), model)
     one = DelgExtractor.from_folder(str(model))
-    attach(one, Projections(of_global=Pca(np.zeros(16), np.eye(16)[:4])))
+    one.project(Projections(of_global=Pca(np.zeros(16), np.eye(16)[:4])))
     assert one.settings.keys() >= {"local_pca", "global_pca"}
     assert one(picture(90, 120), "x").global_descriptor.shape == (4,)
-    attach(one, Projections(of_local=Pca(np.zeros(8), np.eye(8)[:2])))
+    one.project(Projections(of_local=Pca(np.zeros(8), np.eye(8)[:2])))
     assert one(picture(90, 120), "x").descriptors.shape[1] == 2
     assert one.settings["local_pca"].startswith("2 ")
 

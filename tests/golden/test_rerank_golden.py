@@ -22,7 +22,7 @@ def test_the_stages(case, measured):
     first_stage = search(case["Q"], case["X"])
     np.testing.assert_array_equal(first_stage.indices, case["ranks0"])
     for q, query in enumerate(case["Q"]):
-        rows = first_stage.row(q)[: reranker.head]
+        rows = first_stage.row(q)[: reranker.top_k]
         first, expanded, second = reranker.stages(query, case["X"][rows])
         order = np.array([int(np.flatnonzero(rows == image)[0]) for image in case["ids_s1"][q]])
         name = "SuperGlobal reranking"
@@ -37,7 +37,7 @@ def test_scores_and_places(case, against, prefix, measured):
     """Places are equal, but for images whose scores are too close to call; the tail keeps its order."""
     reranker = build(case, against)
     answer = reranker(global_source(case["Q"]), global_source(case["X"]), search(case["Q"], case["X"]))
-    m = min(reranker.head, len(case["X"]))
+    m = min(reranker.top_k, len(case["X"]))
     expected, scores = case[f"{prefix}ranks"], case[f"{prefix}score_sorted"]
     stage = "SuperGlobal reranking: scores" + (" (paper's variant)" if prefix else "")
     measured(stage, largest_difference(answer.scores[:, :m], scores), TOLERANCE)

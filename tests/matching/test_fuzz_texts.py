@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from delg.common.spec import factory_of
 from matching.draw import draw_matches
 from matching.indexes.table import INDEXES, build_index
 from matching.rerankers.table import RERANKERS, build_reranker
@@ -37,8 +38,8 @@ def test_texts(table, tmp_path):
     texts = [*ODD, *(f"{name}(nonsense=1)" for name in table)]
     texts += [
         f"{name}({argument}={value})"
-        for name, factory in table.items()
-        for argument in inspect.signature(factory).parameters
+        for name in table
+        for argument in inspect.signature(factory_of(name, table, "choice")).parameters
         for value in VALUES
     ]
     built = 0

@@ -99,7 +99,7 @@ def test_images_of_equal_score_keep_their_order(reranker):
 
 def test_an_image_is_its_own_neighbour_among_many_that_equal_it():
     with np.errstate(all="raise"):
-        scores = KReciprocal(k1=3, k2=1).scores(np.float32([1, 0]), np.float32([[1, 0]] * 50))
+        scores = KReciprocal(k1=3, k2=1).query_scores(np.float32([1, 0]), np.float32([[1, 0]] * 50))
     assert (scores == 1).all()
 
 
@@ -230,7 +230,7 @@ def test_diffusion_stops_at_the_iterations_and_reaches_what_is_connected():
     database[:4, 0], database[:4, 1] = np.cos(angles), np.sin(angles)
     database[4:, 2], database[5, 3] = 1, 0.1
     answers = {
-        n: Diffusion(kq=1, kd=2, iterations=n).scores(np.float32(database[0]), unit(database)) for n in (1, 2, 50)
+        n: Diffusion(kq=1, kd=2, iterations=n).query_scores(np.float32(database[0]), unit(database)) for n in (1, 2, 50)
     }
     assert (answers[50][:4] > 0).all()
     assert (answers[50][4:] == 0).all()
@@ -243,32 +243,32 @@ def test_diffusion_stops_at_the_iterations_and_reaches_what_is_connected():
 def test_defaults_are_the_papers():
     qe, dba, reciprocal, diffusion = AlphaQE(), AlphaDBA(), KReciprocal(), Diffusion()
     assert (qe.n, qe.alpha) == (dba.n, dba.alpha) == (10, 3)
-    assert qe.head > 1e9
-    assert dba.head == 400
-    assert (reciprocal.head, reciprocal.k1, reciprocal.k2, reciprocal.lambda_value) == (100, 20, 6, 0.3)
-    assert (diffusion.head, diffusion.kq, diffusion.kd, diffusion.gamma) == (1000, 10, 50, 3)
+    assert qe.top_k > 1e9
+    assert dba.top_k == 400
+    assert (reciprocal.top_k, reciprocal.k1, reciprocal.k2, reciprocal.lambda_value) == (100, 20, 6, 0.3)
+    assert (diffusion.top_k, diffusion.kq, diffusion.kd, diffusion.gamma) == (1000, 10, 50, 3)
     assert (diffusion.alpha, diffusion.iterations) == (0.99, 20)
 
 
 @pytest.mark.parametrize(
     ("build", "options", "message"),
     [
-        (AlphaQE, {"top_k": 0}, "alpha_qe expects top_k of 1 or more. Received: 0"),
-        (AlphaQE, {"n": -1}, "n of 0 or more"),
-        (AlphaQE, {"alpha": -0.5}, "alpha of 0 or more"),
-        (AlphaDBA, {"top_k": True}, "alpha_dba expects top_k of 1 or more"),
-        (AlphaDBA, {"n": 1.5}, "n of 0 or more"),
-        (AlphaDBA, {"alpha": float("inf")}, "alpha of 0 or more"),
+        (AlphaQE, {"top_k": 0}, "alpha_qe: top_k"),
+        (AlphaQE, {"n": -1}, "alpha_qe: n"),
+        (AlphaQE, {"alpha": -0.5}, "alpha_qe: alpha"),
+        (AlphaDBA, {"top_k": True}, "alpha_dba: top_k"),
+        (AlphaDBA, {"n": 1.5}, "alpha_dba: n"),
+        (AlphaDBA, {"alpha": float("inf")}, "alpha_dba: alpha"),
         (AlphaDBA, {"threads": 0}, "threads"),
-        (KReciprocal, {"k1": 0}, "k_reciprocal expects k1 of 1"),
-        (KReciprocal, {"k2": 0}, "k2 of 1"),
-        (KReciprocal, {"lambda_value": 1.01}, "lambda_value from 0 to 1"),
-        (KReciprocal, {"lambda_value": float("nan")}, "lambda_value from 0 to 1"),
-        (Diffusion, {"kq": 0}, "kq of 1"),
-        (Diffusion, {"kd": 0}, "kd of 1"),
-        (Diffusion, {"iterations": 0}, "iterations of 1"),
-        (Diffusion, {"gamma": "3"}, "gamma of 0"),
-        (Diffusion, {"alpha": 1}, "alpha from 0 to below 1"),
+        (KReciprocal, {"k1": 0}, "k_reciprocal: k1"),
+        (KReciprocal, {"k2": 0}, "k_reciprocal: k2"),
+        (KReciprocal, {"lambda_value": 1.01}, "k_reciprocal: lambda_value"),
+        (KReciprocal, {"lambda_value": float("nan")}, "k_reciprocal: lambda_value"),
+        (Diffusion, {"kq": 0}, "diffusion: kq"),
+        (Diffusion, {"kd": 0}, "diffusion: kd"),
+        (Diffusion, {"iterations": 0}, "diffusion: iterations"),
+        (Diffusion, {"gamma": "3"}, "diffusion: gamma"),
+        (Diffusion, {"alpha": 1}, "diffusion: alpha"),
     ],
 )
 def test_bad_arguments_are_named(build, options, message):

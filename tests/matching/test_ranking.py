@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from matching.ranking import Ranking
-from matching.rerankers.top_k import with_heads
+from matching.rerankers.base import reranked
 from tests.matching.helpers import ranking
 
 INF = np.inf
@@ -37,22 +37,18 @@ def test_shapes_must_agree():
             Ranking(np.zeros(indices, np.int64), np.zeros(scores, np.float32))
 
 
-def heads(*pairs):
-    return [(np.array(rows, np.int64), np.array(values, np.float32)) for rows, values in pairs]
-
-
-def test_heads_lower_the_tail_below_them():
+def test_new_scores_sort_the_first_images_and_lower_the_others_below_them():
     before = ranking([[5, 6, 7, 8, 9]], [[0.5, 0.25, 0.25, 0.125, 0.0]])
-    after = with_heads(before, heads(([6, 5], [4.0, 0.0])))
+    after = reranked(before, [np.array([0.0, 4.0])])
     assert after.indices.tolist() == [[6, 5, 7, 8, 9]]
     assert after.scores.tolist() == [[4.0, 0.0, 0.0, -0.125, -0.25]]
     assert before.indices.tolist() == [[5, 6, 7, 8, 9]]
 
 
-def test_heads_leave_a_tail_that_is_low_enough_and_the_filling():
+def test_scores_that_are_low_enough_and_the_filling_stay():
     before = ranking([[1, 0, 2, -1], [2, -1, -1, -1]], [[0.5, 0.25, 0.125, -INF], [0.5, -INF, -INF, -INF]])
-    after = with_heads(before, heads(([0, 1], [3.0, 2.0]), ([], [])))
+    after = reranked(before, [np.array([2.0, 3.0]), np.zeros(0)])
     assert after.indices.tolist() == [[0, 1, 2, -1], [2, -1, -1, -1]]
     assert after.scores.tolist() == [[3.0, 2.0, 0.125, -INF], [0.5, -INF, -INF, -INF]]
-    after = with_heads(before, heads(([0, 1], [3.0, -1.0]), ([2], [-7.0])))
+    after = reranked(before, [np.array([-1.0, 3.0]), np.array([-7.0])])
     assert after.scores.tolist() == [[3.0, -1.0, -1.0, -INF], [-7.0, -INF, -INF, -INF]]

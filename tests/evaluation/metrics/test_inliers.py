@@ -49,7 +49,9 @@ def test_all_relevant_pairs_are_counted():
         queries=Store([features("q", [[20, 10], [50, 50]])]),
         database=Store([features(name, [[20, 5], [20, 5]]) for name in "abc"]),
     )
-    reranker = SimpleNamespace(inliers=lambda query, result: SimpleNamespace(pairs=np.array([[0, 0], [1, 1]])))
+    reranker = SimpleNamespace(
+        threads=1, inliers=lambda query, result: SimpleNamespace(pairs=np.array([[0, 0], [1, 1]]))
+    )
     planes = {"q": QUERY, "a": RESULT, "b": RESULT, "c": RESULT}
     found = inliers.inlier_accuracy(benchmark, method, reranker, planes)
     assert found == {"percent": 50.0, "inliers": 4, "pairs": 2, "tolerance_px": 5.0}

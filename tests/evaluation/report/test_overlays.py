@@ -1,28 +1,39 @@
 """Pictures of inlier matches: which images, which keypoints, at which scale."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.report import overlays, pairs
 from evaluation.run.method import Method
+from extraction.extractors.base import Extractor
 from extraction.features import Features
 from extraction.pipeline import extract
+from matching.local.matching import Inliers
+from matching.rerankers.base import GeometricReranker
+from matching.rerankers.table import build_reranker
 from tests.evaluation.tiny import GREEN, RED, refs
 
 
-class Corner:
+class Corner(Extractor):
     """One local feature, at the last pixel of the image."""
 
     settings = {"extractor": "corner"}  # noqa: RUF012
 
-    def __call__(self, image, name, resize_factor=1.0):
+    def __call__(self, image, name, resize_factor=1.0, size=None):
         height, width = image.shape[:2]
         point = np.array([[width - 1, height - 1]], np.float32)
         one = np.ones(1, np.float32)
         return Features(name, (width, height), one, point, np.ones((1, 1), np.float32), one, one)
+
+
+class Pairs(GeometricReranker):
+    """Says which features are matched."""
+
+    pairs = np.zeros((1, 2), np.int64)
+
+    def inliers(self, query, index):
+        return Inliers(self.pairs, None)
 
 
 def test_lines_join_the_matched_pixels(tmp_path, monkeypatch):
@@ -34,7 +45,7 @@ def test_lines_join_the_matched_pixels(tmp_path, monkeypatch):
     ]
     method, drawn = Method("global", *stores), []
     monkeypatch.setattr(pairs, "draw_matches", lambda *given: drawn.append(given) or given[0])
-    reranker = SimpleNamespace(inliers=lambda query, result: SimpleNamespace(pairs=np.array([[0, 0]])))
+    reranker = Pairs(1)
     draw = overlays.drawer(benchmark, method, reranker)
     picture, inliers = draw(0, 1)
     left, right, from_points, to_points = drawn[0]
@@ -43,6 +54,6 @@ def test_lines_join_the_matched_pixels(tmp_path, monkeypatch):
     # the centre of pixel (23, 15) is the centre of the block of pixels (460..479, 300..319)
     np.testing.assert_allclose(from_points, [[469.5, 309.5]])
     np.testing.assert_allclose(to_points, [[469.5, 309.5]])
-    reranker.inliers = lambda query, result: SimpleNamespace(pairs=np.zeros((0, 2), np.int64))
+    reranker.pairs = np.zeros((0, 2), np.int64)
     assert draw(0, 0)[1] == 0 and drawn[1][2].shape == (0, 2)
-    assert overlays.drawer(benchmark, method, SimpleNamespace()) is None
+    assert overlays.drawer(benchmark, method, build_reranker("superglobal")) is None

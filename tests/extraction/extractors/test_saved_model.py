@@ -15,7 +15,7 @@ from extraction.extractors.saved_model_runner import digest, is_saved_model, loa
 from extraction.extractors.table import build_extractor
 from extraction.formats.official_writer import extract_official
 from extraction.images import BadImageError, ImageRef, load_image
-from extraction.pca import Pca, Projections, attach
+from extraction.pca import Pca, Projections
 from extraction.resize import TooSmallError
 from protos.local_features import read_local
 from tests import processes
@@ -161,7 +161,7 @@ def test_a_pooled_descriptor_of_fixed_scales(tmp_path):
     assert extractor.settings["signature"] == "serving_default"
     assert extractor.settings["image_scales"] is None and extractor.dimensions == {"global": 3}
     with pytest.raises(InputError, match="PCA of global descriptors expects 2 values; the model's have 3"):
-        attach(extractor, Projections(Pca(np.zeros(2), np.eye(2))))
+        extractor.project(Projections(Pca(np.zeros(2), np.eye(2))))
     features = extractor(IMAGE, "x")
     np.testing.assert_allclose(features.global_descriptor, unit(IMAGE.mean((0, 1))), atol=1e-6)
     assert len(features) == 0
@@ -262,7 +262,7 @@ def test_pca_and_the_way_scales_are_joined(folder):
     np.testing.assert_allclose(largest, unit(unit(raw["global_descriptors"]).max(0)), atol=1e-6)
     extractor = SavedModelExtractor(folder, **options)
     turn = np.array([[0.6, 0.8], [-0.8, 0.6]], np.float32)
-    attach(extractor, Projections(Pca(np.full(2, 0.1, np.float32), turn), Pca(np.zeros(2, np.float32), turn[:1])))
+    extractor.project(Projections(Pca(np.full(2, 0.1, np.float32), turn), Pca(np.zeros(2, np.float32), turn[:1])))
     features = extractor(IMAGE, "x")
     rows = unit((unit(raw["global_descriptors"]) - 0.1) @ turn.T)
     np.testing.assert_allclose(features.global_descriptor, unit(rows.sum(0)), atol=1e-6)

@@ -9,7 +9,7 @@ import pytest
 
 from delg.common.errors import InputError
 from extraction.formats.official import OfficialFiles
-from extraction.formats.official_writer import Kinds, write_features
+from extraction.formats.official_writer import write_features
 from extraction.formats.table import convert
 from extraction.store.reader import FeatureStore
 from protos.arrays import write_global
@@ -341,7 +341,7 @@ def replaced(**parts):
         one = features("d.jpg", 4, 2, dim=WIDTH, local_dim=parts.pop("width", WIDTH))
         for key, value in parts.items():
             getattr(one, key)[-1] = value
-        write_features(path, one, Kinds(global_=False))
+        write_features(path, one, ("local",))
 
     return change
 

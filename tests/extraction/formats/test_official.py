@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from extraction.extractors.base import HEADS, HeadSelection, select_heads
 from extraction.formats.official import OfficialFiles, open_features
-from extraction.formats.official_config import HeadSelection, selected
-from extraction.formats.official_writer import Kinds, extract_official, write_features
+from extraction.formats.official_writer import extract_official, write_features
 from extraction.images import ImageRef
 from extraction.pipeline import extract
 from extraction.resize import TooSmallError
@@ -213,7 +213,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, images, name):
 
 
 class Failing(Counting):
-    def __call__(self, image, name, resize_factor=1.0):
+    def __call__(self, image, name, resize_factor=1.0, size=None):
         raise InputError("wrong from the first image on")
 
 
@@ -228,32 +228,32 @@ def test_a_run_that_ended_before_its_first_image_blocks_nothing(tmp_path, images
 
 
 class Small(Counting):
-    def __call__(self, image, name, resize_factor=1.0):
+    def __call__(self, image, name, resize_factor=1.0, size=None):
         if image.shape[0] < 12:
             raise TooSmallError("11 pixels")
         return super().__call__(image, name, resize_factor)
 
 
-@pytest.mark.parametrize("kinds", [Kinds(), Kinds(local=False), Kinds(global_=False)])
-def test_images_that_are_too_small_get_empty_files(tmp_path, images, kinds):
+@pytest.mark.parametrize("heads", [HEADS, ("global",), ("local",)])
+def test_images_that_are_too_small_get_empty_files(tmp_path, images, heads):
     write_picture(tmp_path / "tiny.png", 11, 60)
     tiny = ImageRef("tiny", str(tmp_path / "tiny.png"))
     refs = [images[0], tiny, images[1]]
-    skipped = extract_official(Small(), refs, tmp_path / "o", kinds=kinds, progress=False)
+    skipped = extract_official(Small(), refs, tmp_path / "o", heads=heads, progress=False)
     assert skipped == [{"name": "tiny", "reason": "11 pixels"}]
-    if kinds.local:
+    if "local" in heads:
         assert (tmp_path / "o" / "tiny.delg_local").read_bytes() == b""
-    if kinds.global_:
+    if "global" in heads:
         assert read_global(tmp_path / "o" / "tiny.delg_global").shape == (0,)
         assert OfficialFiles.of(tmp_path / "o", ["i0", "tiny", "i1"]).skipped == skipped
     record = json.loads((tmp_path / "o" / "extraction.json").read_text())
     (tmp_path / "o" / "extraction.json").write_text(json.dumps({k: v for k, v in record.items() if k != "skipped"}))
     before = tree(tmp_path / "o")
     again = Small()
-    assert extract_official(again, refs, tmp_path / "o", kinds=kinds, progress=False) == skipped
+    assert extract_official(again, refs, tmp_path / "o", heads=heads, progress=False) == skipped
     assert not again.calls and set(tree(tmp_path / "o")) == set(before)
     with pytest.raises(InputError, match="None of the 1 images could be read"):
-        extract_official(Small(), [tiny], tmp_path / "p", kinds=kinds, progress=False)
+        extract_official(Small(), [tiny], tmp_path / "p", heads=heads, progress=False)
     assert not tree(tmp_path / "p")
 
 
@@ -286,16 +286,16 @@ def test_keypoints_of_a_crop_are_those_of_the_crop(tmp_path, images):
 
 
 def test_kinds(tmp_path, images):
-    only = Kinds(local=False)
-    extract_official(selected(Counting(), only), images[:1], tmp_path / "g", kinds=only, progress=False)
+    only = ("global",)
+    extract_official(select_heads(Counting(), only), images[:1], tmp_path / "g", heads=only, progress=False)
     assert set(tree(tmp_path / "g")) == {"i0.delg_global", "extraction.json"}
-    only = Kinds(global_=False)
-    extract_official(selected(Counting(), only), images[:1], tmp_path / "l", kinds=only, progress=False)
+    only = ("local",)
+    extract_official(select_heads(Counting(), only), images[:1], tmp_path / "l", heads=only, progress=False)
     assert set(tree(tmp_path / "l")) == {"i0.delg_local", "extraction.json"}
     counting = Counting()
-    assert selected(counting, Kinds()) is counting
+    assert select_heads(counting, HEADS) is counting
     image = np.zeros((8, 9, 3), np.uint8)
-    part = HeadSelection(counting, Kinds(local=False))
+    part = HeadSelection(counting, ("global",))
     assert len(part(image, "x")) == 0 and part(image, "x").global_descriptor.size == 3
     assert part.settings["use_local_features"] is False and counting.settings == {"extractor": "counting"}
     part = HeadSelection(counting, only)

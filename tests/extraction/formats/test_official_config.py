@@ -5,8 +5,8 @@ import pytest
 
 from delg.common.errors import InputError
 from extraction.config import ExtractionConfig
-from extraction.formats.official_config import HeadSelection, narrowed, read_request, selected, to_config
-from extraction.formats.official_writer import Kinds
+from extraction.extractors.base import HEADS, HeadSelection, select_heads
+from extraction.formats.official_config import read_request, to_config
 from extraction.pca import Pca, Projections
 from protos.arrays import write_datum
 from protos.configs import write_config
@@ -43,7 +43,7 @@ def asked(folder, text):
 
 def test_a_delg_configuration(tmp_path):
     found = asked(tmp_path, DELG)
-    assert found.model == "parameters/model" and found.kinds == Kinds() and found.projections.settings == {}
+    assert found.model == "parameters/model" and found.heads == HEADS and found.projections.settings == {}
     assert found.options == {
         "image_scales": SCALES,
         "global_scales_ind": [3, 4, 5],
@@ -55,14 +55,14 @@ def test_a_delg_configuration(tmp_path):
 
 def test_only_one_kind(tmp_path):
     found = asked(tmp_path, DELG + "use_local_features: false")
-    assert found.kinds == Kinds(local=False)
+    assert found.heads == ("global",)
     assert found.options == {
         "image_scales": SCALES[3:6],
         "global_scales_ind": [0, 1, 2],
         "max_image_size": 1024,
     }
     found = asked(tmp_path, DELG.replace("use_global_features: true", "min_image_size: 64"))
-    assert found.kinds == Kinds(global_=False)
+    assert found.heads == ("local",)
     assert found.options["image_scales"] == SCALES and "global_scales_ind" not in found.options
     assert found.options["min_image_size"] == 64 and "use_square_images" not in found.options
     assert asked(tmp_path, DELG + "use_square_images: true").options["use_square_images"] is True
@@ -75,14 +75,14 @@ def test_resized_coordinates(tmp_path):
     assert "use_resized_coordinates" not in asked(tmp_path, DELG).options
     assert "use_resized_coordinates" not in asked(tmp_path, text + "use_local_features: false").options
     settings = ExtractionConfig((1.0,), (0,), keypoints="released", use_resized_coordinates=True).settings()
-    assert to_config(settings, "m", Kinds()).delf_local_config.use_resized_coordinates
-    plain = to_config(settings | {"use_resized_coordinates": False}, "m", Kinds())
+    assert to_config(settings, "m", HEADS).delf_local_config.use_resized_coordinates
+    plain = to_config(settings | {"use_resized_coordinates": False}, "m", HEADS)
     assert not plain.delf_local_config.HasField("use_resized_coordinates")  # unknown to older programs
 
 
 def test_what_is_left_out(tmp_path):
     found = asked(tmp_path, "delf_local_config { use_pca: false }")
-    assert found.model == "" and found.kinds == Kinds(global_=False)
+    assert found.model == "" and found.heads == ("local",)
     assert found.options == {"max_image_size": -1, "max_feature_num": 1000, "score_threshold": 100.0}
     text = "use_global_features: true image_scales: 0.5 image_scales: 1 delf_global_config { use_pca: false }"
     found = asked(tmp_path, f"{text} delf_local_config {{ use_pca: false }}")
@@ -137,25 +137,25 @@ def test_settings_become_a_configuration(tmp_path):
         "max_feature_num": 500,
         "score_threshold": None,
     }
-    write_config(tmp_path / "c", to_config(settings, "my_model", Kinds()))
+    write_config(tmp_path / "c", to_config(settings, "my_model", HEADS))
     found = read_request(tmp_path / "c")
-    assert found.model == "my_model" and found.kinds == Kinds() and not found.projections.settings
+    assert found.model == "my_model" and found.heads == HEADS and not found.projections.settings
     assert found.options == {key: value for key, value in settings.items() if key != "extractor"} | {
         "score_threshold": 0.0
     }
     settings |= {"min_image_size": 32, "score_threshold": 0.1}
-    write_config(tmp_path / "c", to_config(settings, "m", Kinds(local=False)))
+    write_config(tmp_path / "c", to_config(settings, "m", ("global",)))
     found = read_request(tmp_path / "c")
-    assert found.options["min_image_size"] == 32 and found.kinds == Kinds(local=False)
-    assert to_config(settings, "m", Kinds()).delf_local_config.score_threshold == pytest.approx(0.1)
-    assert to_config(settings, "m", Kinds()).is_tf2_exported and not to_config(settings, "m", Kinds()).use_square_images
-    assert to_config(settings | {"signature": "serving_default"}, "m", Kinds()).is_tf2_exported
-    assert not to_config(settings | {"signature": "tensors"}, "m", Kinds()).is_tf2_exported
-    assert to_config(settings | {"use_square_images": True}, "m", Kinds()).use_square_images
+    assert found.options["min_image_size"] == 32 and found.heads == ("global",)
+    assert to_config(settings, "m", HEADS).delf_local_config.score_threshold == pytest.approx(0.1)
+    assert to_config(settings, "m", HEADS).is_tf2_exported and not to_config(settings, "m", HEADS).use_square_images
+    assert to_config(settings | {"signature": "serving_default"}, "m", HEADS).is_tf2_exported
+    assert not to_config(settings | {"signature": "tensors"}, "m", HEADS).is_tf2_exported
+    assert to_config(settings | {"use_square_images": True}, "m", HEADS).use_square_images
     projects = Projections(Pca(np.zeros(2), np.eye(2))).settings
     for wrong in (settings | {"image_scales": None}, settings | projects):
         with pytest.raises(InputError, match="cannot be written as a DelfConfig"):
-            to_config(wrong, "m", Kinds())
+            to_config(wrong, "m", HEADS)
 
 
 @pytest.mark.parametrize(
@@ -173,26 +173,20 @@ def test_settings_become_a_configuration(tmp_path):
 )
 def test_what_a_configuration_cannot_say_is_refused(name, value):
     settings = ExtractionConfig((1.0,), (0,), keypoints="released").settings()
-    assert to_config(settings, "m", Kinds()).image_scales == [1.0]
+    assert to_config(settings, "m", HEADS).image_scales == [1.0]
     with pytest.raises(InputError, match=f"cannot say what {name} are set to"):
-        to_config(settings | {name: value}, "m", Kinds())
+        to_config(settings | {name: value}, "m", HEADS)
 
 
 class OneHead(Counting):
     heads = ("global",)
 
 
-def test_kinds_that_the_model_lacks():
-    for wrong, said in ((Kinds(), "local"), (Kinds(global_=False), "local")):
-        with pytest.raises(InputError, match=f"^{said} features are asked for, but .* gives global features only"):
-            selected(OneHead(), wrong)
-    assert narrowed(Kinds(), OneHead()) == Kinds(local=False)
-    assert narrowed(Kinds(global_=False), OneHead()) == Kinds(local=False, global_=False)
+def test_heads_that_the_model_lacks():
+    for wrong in (HEADS, ("local",)):
+        with pytest.raises(InputError, match="local features"):
+            select_heads(OneHead(), wrong)
     one = OneHead()
-    assert selected(one, Kinds(local=False)) is one
+    assert select_heads(one, ("global",)) is one
     both = Counting()
-    both.heads = ("global", "local")
-    assert isinstance(selected(both, Kinds(global_=False)), HeadSelection) and both.heads == ("local",)
-    assert narrowed(Kinds(), Counting()) == Kinds() and selected(Counting(), Kinds(local=False)).kinds == Kinds(
-        local=False
-    )
+    assert isinstance(select_heads(both, ("local",)), HeadSelection) and both.heads == ("local",)

@@ -1,6 +1,8 @@
-"""What every reranker of the table, and a chain of them, must hold."""
+"""What every reranker of the table, a plug-in, and a chain of them must hold."""
 
 import inspect
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,9 @@ import pytest
 
 from delg.commands import MODULES
 from delg.common.errors import InputError
+from delg.common.spec import factory_of
+from matching.rerankers.base import GeometricReranker
+from matching.rerankers.ransac import Ransac
 from matching.rerankers.table import RERANKERS, build_reranker, links
 from matching.source import MemorySource
 from tests.matching.helpers import global_source, local, ranking, scene, unit
@@ -25,8 +30,16 @@ HEAD_OF_FIVE = {
     "superglobal": "superglobal(m=5, k=2)",
 }
 CHAIN = "superglobal(m=5, k=2) | ransac(top_k=3)"
-TEXTS = [*HEAD_OF_FIVE.values(), CHAIN, "ransac(top_k=5, score='fused', fused_weight=1)", "ransac(top_k=5, settled=2)"]
+PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
+OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
+TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
+TEXTS += ["ransac(top_k=5, score='fused', fused_weight=1)"]
 BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith("ransac")]
+
+
+@pytest.fixture(autouse=True)
+def in_the_folder_of_the_plug_ins(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent / "plug_ins")
 
 
 @pytest.fixture
@@ -56,7 +69,7 @@ def test_permutes_the_head_and_keeps_the_rest(text, sources):
     before = first_stage()
     kept = before.indices.copy(), before.scores.copy()
     reranker = build_reranker(text)
-    assert reranker.head == 5
+    assert reranker.top_k == 5
     after = reranker(*sources, before)
     np.testing.assert_array_equal(np.sort(after.indices[:, :5]), np.sort(before.indices[:, :5]))
     np.testing.assert_array_equal(after.indices[:, 5:], before.indices[:, 5:])
@@ -91,16 +104,11 @@ def test_no_candidate_one_candidate_and_no_query(text, sources):
 def test_repetition_and_threads_change_nothing(text, sources):
     answers = [build_reranker(text)(*sources, first_stage()) for _ in range(2)]
     for threads in (1, 3):
-        built = [
-            RERANKERS[name](
-                **arguments,
-                **({"threads": threads} if "threads" in inspect.signature(RERANKERS[name]).parameters else {}),
-            )
-            for name, arguments in links(text)
-        ]
         answer = first_stage()
-        for reranker in built:
-            answer = reranker(*sources, answer)
+        for name, arguments in links(text):
+            factory = factory_of(name, RERANKERS, "reranker")
+            more = {"threads": threads} if "threads" in inspect.signature(factory).parameters else {}
+            answer = factory(**arguments, **more)(*sources, answer)
         answers.append(answer)
     for answer in answers[1:]:
         np.testing.assert_array_equal(answer.indices, answers[0].indices)
@@ -168,16 +176,96 @@ def test_a_chain_is_its_links_one_after_the_other(sources):
     np.testing.assert_array_equal(answer.indices, expected.indices)
     np.testing.assert_array_equal(answer.scores, expected.scores)
     assert (answer.indices != ransac(*sources, first_stage()).indices).any()
-    assert chain.head == 5
-    assert build_reranker("ransac(top_k=2)|superglobal(m=9)|ransac(top_k=3)").head == 9
+    assert chain.top_k == 5
+    assert build_reranker("ransac(top_k=2)|superglobal(m=9)|ransac(top_k=3)").top_k == 9
 
 
-def test_a_chain_matches_locally_when_a_link_does(sources):
+GEOMETRIC = ["ransac", "own_rerankers:Matches(top_k=5)", "ransac(top_k=2, residual=1.0) | superglobal", OWN_CHAIN]
+
+
+@pytest.mark.parametrize("text", GEOMETRIC)
+def test_geometric_rerankers_find_inliers_and_transforms(text, sources):
     queries, database = sources
-    chain = build_reranker("ransac(top_k=2, residual=1.0) | superglobal")
-    pair = queries.features(0), database.features(3)
-    assert chain.inliers(*pair).pairs.tolist() == chain.links[0].inliers(*pair).pairs.tolist()
-    assert not hasattr(build_reranker("superglobal | alpha_qe"), "inliers")
+    reranker = build_reranker(text)
+    assert isinstance(reranker, GeometricReranker) and reranker.uses_local
+    inliers = reranker.inliers(queries.features(0), database.features(0))
+    assert inliers.pairs.tolist() == [[i, i] for i in range(8)]
+    np.testing.assert_allclose(inliers.transform, np.eye(2, 3), atol=1e-3)
+
+
+def test_other_rerankers_are_not_geometric_and_leave_local_features_alone(sources):
+    queries, database = sources
+    database.features = None  # a call would raise
+    for text in (*BY_GLOBAL, "own_rerankers:Weighted", "superglobal | alpha_qe"):
+        reranker = build_reranker(text)
+        assert not isinstance(reranker, GeometricReranker) and not reranker.uses_local
+        reranker(queries, database, first_stage())
+
+
+def test_a_plug_in_orders_by_its_scores(sources):
+    queries, database = sources
+    after = build_reranker(PLUG_INS[0])(queries, database, first_stage())
+    expected = database.global_descriptors[[0, 3, 6, 9, 1]] ** 2 @ queries.global_descriptors[0]
+    np.testing.assert_array_equal(after.scores[0, :5], np.sort(expected)[::-1])
+    geometric, query = build_reranker(PLUG_INS[1]), queries.features(1)
+    counts = [len(geometric.inliers(query, database.features(row))) for row in (11, 2, 5, 8)]
+    assert geometric(queries, database, first_stage()).scores[1, :4].tolist() == sorted(counts, reverse=True)
+
+
+def test_a_plug_in_that_does_not_fit_is_named(sources):
+    with pytest.raises(InputError, match="own_rerankers:no_reranker"):
+        build_reranker("own_rerankers:no_reranker")
+    with pytest.raises(InputError, match="own_rerankers:Absent"):
+        build_reranker("own_rerankers:Absent")
+    with pytest.raises(InputError, match="absent_module"):
+        build_reranker("absent_module:Reranker")
+    with pytest.raises(InputError, match="Short expects 8 finite scores for query 0"):
+        build_reranker("own_rerankers:Short(top_k=9)")(*sources, first_stage())
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_identity_is_of_arguments(text):
+    identity = build_reranker(text).identity()
+    assert json.loads(json.dumps(identity)) == identity == build_reranker(text).identity()
+    for change in ("top_k=5", "top_k=4", "m=5"):
+        if change in text:
+            assert build_reranker(text.replace(change, change[:-1] + "6")).identity() != identity
+            break
+    else:
+        pytest.fail("no argument was changed")
+
+
+def test_the_identity_is_of_defaults_as_of_arguments_that_are_given():
+    assert build_reranker("ransac").identity() == build_reranker("ransac(top_k=100)").identity()
+    assert Ransac(100).identity() == Ransac(top_k=100).identity()
+    assert build_reranker("superglobal | ransac").identity() != build_reranker("ransac | superglobal").identity()
+
+
+def test_the_identity_is_of_the_files_that_arguments_name(tmp_path):
+    def identity(name):
+        return build_reranker(f"own_rerankers:Weighted(weights={str(tmp_path / name)!r})").identity()
+
+    (tmp_path / "a").write_text("2")
+    first = identity("a")
+    (tmp_path / "a").write_text("3")
+    assert identity("a") != first
+    (tmp_path / "a").write_text("2")
+    assert identity("a") == first
+
+
+def test_the_identity_is_of_the_source_of_a_plug_in(tmp_path):
+    source = Path("own_rerankers.py").read_text(encoding="utf-8")
+    identities = []
+    for text in (source, source, source.replace("** self.weight", "* self.weight")):
+        (tmp_path / "own_rerankers.py").write_text(text)
+        code = "from matching.rerankers.table import build_reranker as build\n"
+        code += f"print([build(text).identity() for text in {PLUG_INS}])"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        identities.append(done.stdout)
+    assert identities[0] == identities[1] != identities[2]
 
 
 def test_chains_as_text():
@@ -188,24 +276,17 @@ def test_chains_as_text():
             build_reranker(text)
     with pytest.raises(InputError, match="Unknown reranker 'asmk'"):
         build_reranker("superglobal | asmk")
-    with pytest.raises(InputError, match="top_k of 1 or more"):
+    with pytest.raises(InputError, match="top_k expects"):
         build_reranker("superglobal | ransac(top_k=0)")
 
 
 def test_built_from_text_with_the_released_defaults():
     ransac, superglobal = build_reranker("ransac"), build_reranker("superglobal")
-    assert (ransac.head, superglobal.head) == (100, 400)
-    assert ransac._nearest == {"matching_threshold": 1.0, "ratio": None, "mutual": False}
-    assert ransac._geometry == {
-        "residual": 20.0,
-        "trials": 1000,
-        "seed": 0,
-        "model": "affine",
-        "plausible_only": True,
-        "one_per_place": False,
-    }
-    assert (ransac.settled, ransac._weight) == (None, None), "every candidate is verified; inliers alone count"
-    assert build_reranker("ransac(top_k=7, model='homography')").head == 7
+    assert (ransac.top_k, superglobal.top_k) == (100, 400)
+    released = {"matching_threshold": 1.0, "ratio": None, "mutual": False, "model": "affine", "residual": 20.0}
+    released |= {"trials": 1000, "seed": 0, "score": "inliers", "settled": None, "one_per_place": False}
+    assert released.items() <= ransac.arguments.items()
+    assert build_reranker("ransac(top_k=7, model='homography')").top_k == 7
 
 
 def test_unknown_names_and_arguments_answer_with_the_choices():

@@ -80,7 +80,7 @@ def test_a_hand_worked_case():
 
 def test_defaults_are_the_released_ones():
     reranker = SuperGlobal()
-    assert (reranker.head, reranker.k, reranker.beta, reranker.expanded_against) == (400, 9, 0.15, "refined")
+    assert (reranker.top_k, reranker.k, reranker.beta, reranker.expanded_against) == (400, 9, 0.15, "refined")
     queries, database = clusters(0)
     np.testing.assert_array_equal(
         rerank(queries, database).indices, rerank(queries, database, m=90, k=9, beta=0.15).indices
@@ -132,11 +132,11 @@ def test_reads_only_the_candidates(tmp_path):
 
 def test_bad_arguments_and_descriptors_are_named():
     for options, message in (
-        ({"m": 0}, "m of 1 or more"),
-        ({"m": "all"}, "m of 1 or more"),
-        ({"k": -1}, "k of 0 or more"),
-        ({"beta": -0.1}, "beta of 0 or more"),
-        ({"beta": float("nan")}, "beta of 0 or more"),
+        ({"m": 0}, "m expects"),
+        ({"m": "all"}, "m expects"),
+        ({"k": -1}, "k expects"),
+        ({"beta": -0.1}, "beta expects"),
+        ({"beta": float("nan")}, "beta expects"),
         ({"expanded_against": "paper"}, "choices are refined, original"),
         ({"threads": 0}, "threads expects"),
     ):
