@@ -3,10 +3,10 @@
 import inspect
 from collections.abc import Callable
 from inspect import Parameter
+from typing import Any
 
 from delg.common import spec
 from delg.common.errors import InputError
-from delg.common.options import refuse
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
@@ -32,24 +32,31 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
 }
 
 
-def build_benchmark(text: str, options: BenchmarkOptions) -> Benchmark:
+def build_benchmark(text: str, data_dir: str | None = None, **arguments: Any) -> Benchmark:
     """The benchmark that a text names.
 
     Args:
       text: ``name``, ``name(argument=literal, ...)``, or ``module:Class`` of a user's own.
-      options: of the command; those of :data:`evaluation.run.config.ARGUMENTS` that are given become arguments.
+      data_dir: folder of its images and ground truth.
+      **arguments: further ones by name, which are flags of ``delg-benchmark`` too; None stands for "not given".
 
     Returns:
       The benchmark; image files are not looked at yet (:meth:`Benchmark.check_images`).
 
     Raises:
-      InputError: an unknown name, a wrong argument, an option that this benchmark does not take, or a wrong layout.
+      InputError: an unknown name, a wrong argument, or a wrong layout.
     """
     name, _ = spec.parse(text)
     parameters = inspect.signature(spec.factory_of(name, BENCHMARKS, "benchmark")).parameters
-    refuse(f"--benchmark={name}", options, [one for one in ARGUMENTS if one not in parameters])
-    given = {one: getattr(options, one) for one in ARGUMENTS if getattr(options, one) not in (None, False)}
+    given = {key: value for key, value in {"data_dir": data_dir, **arguments}.items() if value is not None}
+    if unknown := [f"--{key}" for key in given if key not in parameters]:
+        raise InputError(f"{', '.join(unknown)} cannot be combined with --benchmark={name}.")
     if "data_dir" in parameters and parameters["data_dir"].default is Parameter.empty and "data_dir" not in given:
         raise InputError(f"--benchmark={name} expects --data_dir.")
     benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", base=Benchmark, **given)
     return benchmark
+
+
+def benchmark_of(text: str, options: BenchmarkOptions) -> Benchmark:
+    """The benchmark that a text names, with the arguments that the options of the command give."""
+    return build_benchmark(text, **{name: getattr(options, name) or None for name in ARGUMENTS})

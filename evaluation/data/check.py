@@ -18,7 +18,7 @@ from delg.common.options import refuse
 from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
-from evaluation.benchmarks.table import build_benchmark
+from evaluation.benchmarks.table import benchmark_of
 from evaluation.run.config import BenchmarkOptions
 from evaluation.run.distractors import DISTRACTORS
 
@@ -66,7 +66,7 @@ def check_data(options: BenchmarkOptions, say: Callable[[str], None] = print) ->
     name, data_dir = str(options.benchmark).removesuffix(DISTRACTORS), str(options.data_dir)
     if options.write_sums or name == options.benchmark:
         refuse("--write_sums" if options.write_sums else f"--benchmark={name}", options, ["distractors_dir"])
-    benchmark = build_benchmark(name, options).listed()
+    benchmark = benchmark_of(name, options).listed()
     if options.write_sums:
         say(f"written: {write_sums(benchmark, data_dir)}")
     if options.check:

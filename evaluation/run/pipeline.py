@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, sha256
+from delg.common.options import check
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
-from evaluation.benchmarks.table import build_benchmark
+from evaluation.benchmarks.table import benchmark_of
 from evaluation.metrics.inliers import inlier_accuracy
 from evaluation.predictions.files import Predictions
 from evaluation.report import files, text
@@ -133,6 +134,7 @@ def validate(options: BenchmarkOptions) -> Plan:
     Raises:
       InputError: a wrong name, argument, folder or file, or options that cannot be combined.
     """
+    check(options)
     chosen = find_benchmark(options)
     rerankers = reranker_names(chosen.default_rerank if options.rerank is None else options.rerank)
     for name, reranker in rerankers.items() if options.distractors_dir else ():
@@ -141,7 +143,7 @@ def validate(options: BenchmarkOptions) -> Plan:
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
     if options.query_features_dir and not options.index_features_dir:
         raise InputError("--query_features_dir cannot be combined with --model, but with --index_features_dir.")
-    if options.model:
+    if options.model or options.baselines:
         chosen = chosen.listed()
         chosen.check_images()
     baselines = choose(options.baselines, options.model, chosen, bool(options.distractors_dir))
@@ -149,8 +151,6 @@ def validate(options: BenchmarkOptions) -> Plan:
     check_model(options.published, chosen.name)
     _check_junk(options, chosen)
     features.check_kept(bool(sources), options.features_dir, options.local_dtype)
-    if sources and not options.model:
-        chosen.check_images()
     if sources and options.distractors_dir:
         check_images(chosen, list_images(options.distractors_dir), options.distractors_dir)
     if not options.output_dir:
@@ -178,7 +178,7 @@ def find_benchmark(options: BenchmarkOptions) -> Benchmark:
     if rest or (more and not name):
         raise InputError(f"Expected --benchmark=NAME{DISTRACTORS}. Received: {options.benchmark}")
     _check_distractors(options, bool(more))
-    chosen = from_dataset(path, options.data_dir, name or None) if path else build_benchmark(name, options)
+    chosen = from_dataset(path, options.data_dir, name or None) if path else benchmark_of(name, options)
     return replace(chosen, name=chosen.name + more)
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from delg.common.errors import InputError
 from evaluation.run import pipeline
-from evaluation.run.plan import Config
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
 from extraction.settings import set_reading
 from extraction.store.reader import FeatureStore
+from tests.evaluation.options import Config
 from tests.evaluation.tiny import revisited_set
 from tests.extraction.pictures import picture
 
