@@ -1,41 +1,27 @@
 """Packaging of delg: metadata, dependencies, extras and console scripts."""
 
-import runpy
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("delg", "training", "extraction", "matching", "evaluation", "protos")
-COMMANDS = (
-    "landmarks",
-    "records",
-    "train",
-    "extract",
-    "index",
-    "match",
-    "search",
-    "benchmark",
-    "compare",
-    "fetch",
-    "convert",
-    "export",
-    "calibrate",
-    "features",
-)
-
 HERE = Path(__file__).parent
-DISTRIBUTION = runpy.run_path(str(HERE / "delg" / "common" / "distribution.py"))
+sys.path.insert(0, str(HERE))
+
+from delg.commands import MODULES  # noqa: E402
+from delg.common.distribution import NAME, __version__  # noqa: E402
+from delg.common.sources import PACKAGES  # noqa: E402
 
 setup(
-    name=DISTRIBUTION["NAME"],
-    version=DISTRIBUTION["__version__"],
+    name=NAME,
+    version=__version__,
     description="Instance-level image retrieval: DELG global and local features, RANSAC and SuperGlobal reranking",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    packages=find_packages(include=[pattern for package in PACKAGES for pattern in (package, f"{package}.*")]),
     package_data={
         "evaluation": ["report/*.html", "report/*.css", "report/*.js"],
         "delg": ["py.typed"],
@@ -74,7 +60,7 @@ setup(
             "types-tqdm",
         ],
     },
-    entry_points={"console_scripts": [f"delg-{name} = delg.commands:{name}" for name in COMMANDS]},
+    entry_points={"console_scripts": [f"delg-{name} = delg.commands:main" for name in MODULES]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

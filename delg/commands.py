@@ -1,7 +1,7 @@
-"""Entry points of the installed commands: they look at the surroundings first, then hand over to the command's module.
+"""Entry point of the installed commands: checks the environment first, then hands over to the command's module.
 
-A command's module defines its flags at import and ``main() -> None``; it is imported here, after the check
-that the rooms of this package are not shadowed by folders of the same name that the user has on ``sys.path``.
+A command's module defines its flags at import and ``main() -> None``. It is imported here, after the check that the
+packages are not shadowed by folders of the same name that the user has on ``sys.path``.
 """
 
 import importlib
@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-ROOMS = ("training", "extraction", "matching", "evaluation", "protos")
+from delg.common.sources import PACKAGES
+
 BACKENDS = ("tensorflow", "jax", "torch")
 MODULES = {
     "landmarks": "evaluation.make_landmarks",
@@ -36,17 +37,17 @@ MODULES = {
 RESUMING = ("landmarks", "records", "train", "extract", "index", "benchmark", "fetch", "features")
 
 
-def shadowed_room() -> str | None:
-    """The sentence that names a room that resolves to a folder which is not ours; None when all is well."""
+def shadowed_package() -> str | None:
+    """The sentence that names a package that Python finds in a folder which is not ours; None when all is well."""
     home = Path(__file__).resolve().parents[1]
-    for room in ROOMS:
-        spec = importlib.util.find_spec(room)
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
         places = list(spec.submodule_search_locations or []) if spec else []
-        if [Path(place).resolve() for place in places] != [home / room]:
+        if [Path(place).resolve() for place in places] != [home / package]:
             found = f"Python finds {places[0]}" if places else "Python finds none"
             return (
-                f"The package folder '{room}' of delg at {home / room} is shadowed or missing: {found}; start the "
-                "installed command (delg-...) from another folder or take that folder off PYTHONPATH."
+                f"The package folder '{package}' of delg at {home / package} is shadowed or missing: {found}; start "
+                "the installed command (delg-...) from another folder or take that folder off PYTHONPATH."
             )
     return None
 
@@ -72,6 +73,15 @@ def _configured_backend() -> str | None:
         return None
     name = document.get("backend") if isinstance(document, dict) else None
     return name if isinstance(name, str) and name.isidentifier() else None
+
+
+def main() -> None:
+    """Runs the command that the started script is named after: ``delg-train`` runs ``train``."""
+    name = Path(sys.argv[0]).stem.removesuffix("-script")  # the latter on Windows
+    command = name.removeprefix("delg-")
+    if command not in MODULES:
+        sys.exit(f"{name}: expected the name delg-COMMAND, with a command among {', '.join(MODULES)}.")
+    run(command)
 
 
 def run(command: str) -> None:
@@ -119,7 +129,7 @@ def _unread() -> bool:
 
 
 def _run(command: str) -> None:
-    if complaint := shadowed_room():
+    if complaint := shadowed_package():
         sys.exit(f"delg-{command}: {complaint}")
     from delg import foreign
 
@@ -139,8 +149,8 @@ def _run(command: str) -> None:
     sys.modules["__main__"].__doc__ = module.__doc__
     define_printing_flags(f"delg-{command} ({NAME} {__version__})")
     os.environ["KERAS_BACKEND"] = chosen_backend()
-    os.environ["KERAS_HOME"] = os.devnull  # no other setting of keras.json has a meaning here
-    logging.set_verbosity(logging.WARNING)  # absl would say INFO; --verbosity has the last word
+    os.environ["KERAS_HOME"] = os.devnull  # no other setting of keras.json counts
+    logging.set_verbosity(logging.WARNING)  # absl's default is INFO; --verbosity overrides this
     silence_tensorflow()
 
     def guarded(arguments: Sequence[str]) -> None:
@@ -159,73 +169,3 @@ def _run(command: str) -> None:
             sys.exit(f"delg-{command}: {error}")
 
     app.run(guarded)
-
-
-def landmarks() -> None:
-    """``delg-landmarks``."""
-    run("landmarks")
-
-
-def records() -> None:
-    """``delg-records``."""
-    run("records")
-
-
-def train() -> None:
-    """``delg-train``."""
-    run("train")
-
-
-def extract() -> None:
-    """``delg-extract``."""
-    run("extract")
-
-
-def index() -> None:
-    """``delg-index``."""
-    run("index")
-
-
-def match() -> None:
-    """``delg-match``."""
-    run("match")
-
-
-def search() -> None:
-    """``delg-search``."""
-    run("search")
-
-
-def benchmark() -> None:
-    """``delg-benchmark``."""
-    run("benchmark")
-
-
-def compare() -> None:
-    """``delg-compare``."""
-    run("compare")
-
-
-def fetch() -> None:
-    """``delg-fetch``."""
-    run("fetch")
-
-
-def convert() -> None:
-    """``delg-convert``."""
-    run("convert")
-
-
-def export() -> None:
-    """``delg-export``."""
-    run("export")
-
-
-def calibrate() -> None:
-    """``delg-calibrate``."""
-    run("calibrate")
-
-
-def features() -> None:
-    """``delg-features``."""
-    run("features")

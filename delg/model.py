@@ -8,15 +8,17 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from delg.backbones.table import BACKBONES
+from delg.backbones.base import Backbone
+from delg.backbones.table import build_backbone
 from delg.classifiers.cosine import CosineClassifier
 from delg.classifiers.linear import LinearClassifier
 from delg.classifiers.table import CLASSIFIERS
 from delg.common.errors import InputError
-from delg.common.spec import build
+from delg.common.spec import build, factory_of
 from delg.geometry import cell_centres
+from delg.heads.base import LocalHead, TokenPooling
+from delg.heads.local import LOCAL_HEADS
 from delg.heads.pooling import build_pooling
-from delg.heads.table import LOCAL_HEADS
 from delg.keras_settings import own_settings
 from delg.normalization import NORMALIZATIONS
 from delg.numerics import TORCH_EPSILON, full_precision, l2_normalize
@@ -28,8 +30,9 @@ HEADS = ("global", "local")
 class Delg(keras.Model):
     """Global and local features from one pass.
 
-    ``block4 -> pooling -> embedding_layer`` is the global head; ``block3 -> stop gradient -> local_head`` the other.
-    The classifiers exist when ``num_classes`` is given and take part in training only.
+    The global head is ``pooling -> embedding_layer`` on the global level of the backbone; the local head reads the
+    local level and sends no gradient back. The classifiers exist when ``num_classes`` is given and take part in
+    training only. Backbone, pooling, normalisation, local head and classifier may be ``module:Class`` of your own.
 
     Args:
       backbone: a choice of :data:`delg.backbones.table.BACKBONES`, such as ``"resnet50"``.
@@ -41,13 +44,13 @@ class Delg(keras.Model):
       num_classes: classes of the training set, or None.
       arcface_margin: angular margin in radians.
       arcface_scale: factor of the cosines.
-      block3_strides: thin the local map by 2, as in the released training.
+      block3_strides: thin the local map by 2, as in the released training; of a backbone that has this argument.
       extraction: how features are extracted unless the user says otherwise: ``image_scales``, ``global_scales_ind``
         (indices into them), ``max_image_size``, ``max_feature_num`` and the other fields of
         ``extraction.config.ExtractionConfig``.
       normalization: a choice of :data:`delg.normalization.NORMALIZATIONS`.
       normalize_pooled: L2-normalise the pooled vector before the whitening layer (SuperGlobal).
-      local_head: a choice of :data:`delg.heads.table.LOCAL_HEADS`; None for a global descriptor only.
+      local_head: a choice of :data:`delg.heads.local.LOCAL_HEADS`; None for a global descriptor only.
       classifier: a choice of :data:`delg.classifiers.table.CLASSIFIERS`, such as ``"cosface(margin=0.35)"``.
       sampled_classifier: a step trains a sample of the classes only, see :mod:`training.sampled`.
       dtype: a dtype policy of Keras that the model computes in, such as ``"mixed_bfloat16"``; ``keras.json``, Keras'
@@ -101,43 +104,58 @@ class Delg(keras.Model):
         }
         self._check()
         self.extraction = dict(extraction or {})
+        self._normalization = factory_of(normalization, NORMALIZATIONS, "normalization")
         self.embedding_dim, self.num_classes = embedding_dim, num_classes
         with own_settings(self.dtype_policy):
             self._make_layers(backbone, pooling, block3_strides)
         self.built = True
 
     def _make_layers(self, backbone: str, pooling: str, block3_strides: bool) -> None:
-        trunk = build(backbone, BACKBONES, "backbone", block3_strides=block3_strides)
-        self._trunk = trunk
-        self.backbone: keras.Model = trunk.model
-        shapes = {key: tensor.shape for key, tensor in trunk.model.output.items()}
+        self.trunk: Backbone = build_backbone(backbone, block3_strides=block3_strides)
+        self.backbone: keras.Model = self.trunk.model
+        shapes = {key: tensor.shape for key, tensor in self.backbone.output.items()}
         self.map_filters, self.pooling = build_pooling(pooling)
-        self.pooling.build(shapes["block4"])
+        if isinstance(self.pooling, TokenPooling) and not self.trunk.tokens:
+            raise InputError(f"The pooling {pooling!r} reads tokens, and the backbone {backbone!r} has none.")
+        self.pooling.name = "pooling"
+        self.pooling.build(shapes[self.trunk.global_level])
         self.embedding_layer = layers.Dense(self.embedding_dim, name="embedding_layer")
-        self.embedding_layer.build((None, shapes["block4"][-1]))
-        self.local_head: Any = self._build_local_head(shapes["block3"])
+        self.embedding_layer.build(self.pooling.compute_output_shape(shapes[self.trunk.global_level]))
+        self.local_head: LocalHead | None = self._build_local_head(shapes[self.trunk.local_level])
         self.local_dim: int = self.local_head.descriptor_dim if self.local_head else 0
         self.classifier: CosineClassifier | None = None
         self.attention_classifier: keras.layers.Layer | None = None
         if self.num_classes:
             self._build_classifiers(self.num_classes)
 
-    def _build_local_head(self, shape: tuple[int | None, ...]) -> keras.layers.Layer | None:
+    def _build_local_head(self, shape: tuple[int | None, ...]) -> LocalHead | None:
         if self.config["local_head"] is None:
             return None
         sizes = {key: self.config[key] for key in ("local_dim", "attention_channels")}
-        head = build(self.config["local_head"], LOCAL_HEADS, "local_head", channels=shape[-1], **sizes)
+        head: LocalHead = build(
+            self.config["local_head"], LOCAL_HEADS, "local_head", base=LocalHead, offers=sizes, channels=shape[-1]
+        )
+        head.name = "local_head"
         head.build(shape)
         return head
 
     def _build_classifiers(self, num_classes: int) -> None:
-        margin, scale = self.config["arcface_margin"], self.config["arcface_scale"]
-        self.classifier = build(
-            self.config["classifier"], CLASSIFIERS, "classifier", num_classes=num_classes, default_margin=margin,
-            default_scale=scale, rows=self.config["sampled_classifier"],
-        )  # fmt: skip
-        assert self.classifier is not None
-        self.classifier.build((None, self.config["embedding_dim"]))
+        offers = {
+            "default_margin": self.config["arcface_margin"],
+            "default_scale": self.config["arcface_scale"],
+            "rows": self.config["sampled_classifier"],
+        }
+        classifier: CosineClassifier = build(
+            self.config["classifier"],
+            CLASSIFIERS,
+            "classifier",
+            base=CosineClassifier,
+            offers=offers,
+            num_classes=num_classes,
+        )
+        classifier.name = "classifier"
+        classifier.build((None, self.config["embedding_dim"]))
+        self.classifier = classifier
         if self.local_head is not None:
             made = LinearClassifier if self.config["sampled_classifier"] else layers.Dense
             self.attention_classifier = made(num_classes, dtype=full_precision(), name="att_fc")
@@ -148,10 +166,6 @@ class Delg(keras.Model):
             value = self.config[key]
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"The model's {key} must be a positive whole number. Received: {value!r}")
-        if self.config["normalization"] not in NORMALIZATIONS:
-            raise InputError(
-                f"Unknown normalization {self.config['normalization']!r}; the choices are {', '.join(NORMALIZATIONS)}."
-            )
         if type(self.config["normalize_pooled"]) is not bool:
             raise InputError(f"normalize_pooled expects True or False. Received: {self.config['normalize_pooled']!r}")
 
@@ -169,21 +183,23 @@ class Delg(keras.Model):
         return self.heads(self.backbone(images, training=training), training=training)
 
     def heads(self, maps: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
-        """Both heads on the backbone's feature maps ``block3`` and ``block4``; returns what :meth:`call` returns."""
-        outputs = {"global_descriptor": self.global_head(maps["block4"])}
+        """Both heads on what the backbone puts out; returns what :meth:`call` returns."""
+        outputs = {"global_descriptor": self.global_head(maps)}
         if self.local_head is not None:
-            outputs |= self.local_head(maps["block3"], training=training)
+            outputs |= self.local_head(maps[self.trunk.local_level], training=training)
         return outputs
 
-    def global_head(self, block4: Tensor) -> Tensor:
-        """Pooling and whitening layer: ``(B, h, w, C)`` to ``(B, D)``."""
-        return self.embedding_layer(self.pooled(block4))
+    def global_head(self, maps: dict[str, Tensor]) -> Tensor:
+        """Pooling and whitening layer on what the backbone puts out, to ``(B, D)``."""
+        return self.embedding_layer(self.pooled(maps))
 
-    def pooled(self, block4: Tensor) -> Tensor:
-        """What the whitening layer reads: ``(B, h, w, C)`` to ``(B, C)``."""
+    def pooled(self, maps: dict[str, Tensor]) -> Tensor:
+        """The input of the whitening layer, ``(B, C)``, from what the backbone puts out."""
+        x = maps[self.trunk.global_level]
         for map_filter in self.map_filters:
-            block4 = map_filter(block4)
-        vectors = self.pooling(block4)
+            x = map_filter(x)
+        tokens = (maps[str(self.trunk.tokens)],) if isinstance(self.pooling, TokenPooling) else ()
+        vectors = self.pooling(x, *tokens)
         return l2_normalize(vectors, epsilon=TORCH_EPSILON) if self.config["normalize_pooled"] else vectors
 
     def arcface_logits(self, global_descriptor: Tensor, labels: Tensor | None = None, *rows: Tensor) -> Tensor:
@@ -203,7 +219,7 @@ class Delg(keras.Model):
     def normalize(self, images: Tensor) -> Tensor:
         """RGB values ``(..., 3)`` in 0..255 to the network's input, float32; see :mod:`delg.normalization`."""
         wide = "float64" if self.variable_dtype == "float64" else "float32"
-        return NORMALIZATIONS[self.config["normalization"]](images, wide)
+        return self._normalization(images, wide)
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -228,9 +244,10 @@ class Delg(keras.Model):
         outputs = {}
         with own_settings(self.dtype_policy):
             if "global" in heads:
-                outputs["global_descriptor"] = self.global_head(maps["block4"])
+                outputs["global_descriptor"] = self.global_head(maps)
             if "local" in heads:
-                local = self.local_head(maps["block3"], training=False)
+                assert self.local_head is not None
+                local = self.local_head(maps[self.trunk.local_level], training=False)
                 outputs |= {key: local[key] for key in ("local_descriptors", "attention")}
             return keras.Model(images, outputs, name="_".join(heads))
 
@@ -239,19 +256,19 @@ class Delg(keras.Model):
 
         The top-left pixel's centre is 0; the padding of every layer is accounted for.
         """
-        windows = self._trunk.local_windows
+        windows = self.trunk.levels[self.trunk.local_level]
         return cell_centres(windows, height), cell_centres(windows, width)
 
     @property
     def local_stride(self) -> int:
         """Input pixels between neighbouring cells of the local map."""
-        return int(np.prod([window.stride for window in self._trunk.local_windows]))
+        return self.trunk.stride(self.trunk.local_level)
 
     @property
     def min_sides(self) -> dict[str, int]:
         """Smallest image side in pixels that each head accepts."""
         cells = max([1, *(map_filter.cells for map_filter in self.map_filters)])
-        sides = {"global": self._trunk.min_side(cells), "local": self._trunk.min_side()}
+        sides = {"global": self.trunk.min_side(cells), "local": self.trunk.min_side()}
         return {head: sides[head] for head in self.head_names}
 
     @property

@@ -1,10 +1,11 @@
 """From RGB values to the input of a network, chosen by name."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from keras import ops
+
+from delg.common.spec import Table
 
 Tensor = Any
 BGR_MEAN = (0.406, 0.456, 0.485)
@@ -22,5 +23,5 @@ def imagenet_bgr(images: Tensor, dtype: str = "float32") -> Tensor:
     return (bgr / 255.0 - np.array(BGR_MEAN, dtype)) / np.array(BGR_DEVIATION, dtype)
 
 
-NORMALIZATIONS: dict[str, Callable[[Tensor, str], Tensor]] = {"delg": delg, "imagenet_bgr": imagenet_bgr}
-"""Each maps ``(..., 3)`` RGB values in 0..255 to the given dtype, in the same shape."""
+NORMALIZATIONS: Table = {"delg": delg, "imagenet_bgr": imagenet_bgr}
+"""Each maps ``(..., 3)`` RGB values in 0..255 to the given dtype, in the same shape; so does ``module:function``."""

@@ -1,4 +1,4 @@
-"""What is set from a sample of images and kept in the model's folder: a score threshold, and ranges for int8."""
+"""Calibration from a sample of images: a score threshold, a whitening, and the ranges of a network in int8."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,21 +19,21 @@ from extraction.features import Features, Floats
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.runtimes.openvino_runtime import INT8_FILE, graph_digest
 
-EVERY = 10**9  # more cells than an image has
+ALL = 10**9  # more cells than an image has
 POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """Places of a sample that is spread over a list: at most ``wanted``, from the first to the last."""
-    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))]
+def spread(count: int, most: int) -> list[int]:
+    """Places of a sample that is spread over a list: at most ``most``, from the first to the last."""
+    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
 
 
 def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quantile: float) -> float:
-    """The attention that a share of all cells, over all scales of the sample, stays below.
+    """The attention below which a share of all cells lies, over all scales of the sample.
 
     Args:
       extractor: of a model with a local head.
-      images: the sample; those that cannot be read are passed over.
+      images: the sample; images that cannot be read are left out.
       quantile: the share, 0 to 1.
 
     Raises:
@@ -41,11 +41,12 @@ def score_threshold(extractor: DelgExtractor, images: Sequence[ImageRef], quanti
     """
     if not 0 <= quantile <= 1:
         raise InputError(f"quantile expects a share from 0 to 1. Received: {quantile}")
-    every = replace(extractor.config, max_feature_num=EVERY, score_threshold=None)
-    return float(np.quantile(np.concatenate([f.scores for f in _local(extractor, every, images)]), quantile))
+    config = replace(extractor.config, max_feature_num=ALL, score_threshold=None)
+    scores = [features.scores for features in _local(extractor, config, images)]
+    return float(np.quantile(np.concatenate(scores), quantile))
 
 
-def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
+def write_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
     """Writes a threshold into the model's own options of extraction."""
     from delg.saving import CONFIG
 
@@ -58,13 +59,13 @@ def keep_threshold(folder: str | os.PathLike[str], threshold: float) -> None:
 def learn_whitening(
     extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str], dim: int | None = None
 ) -> Path:
-    """Learns a whitening of local descriptors from those that are kept of a sample.
+    """Learns a whitening from the local features of a sample.
 
     Args:
-      extractor: of a model with a local head; a whitening that it has does not matter.
-      images: the sample; those that cannot be read are passed over.
+      extractor: of a model with a local head; its own whitening is not applied.
+      images: the sample; images that cannot be read are left out.
       folder: the model's, for the whitening.
-      dim: values of a whitened descriptor; None for as many as the model's have.
+      dim: values of a whitened descriptor; None for the model's.
 
     Returns:
       The whitening's file.
@@ -72,13 +73,13 @@ def learn_whitening(
     Raises:
       InputError: the model has no local head, no image can be read, or there are too few local features.
     """
-    described = _local(extractor, extractor.config, images)
-    found = whitening.learn((f.descriptors.astype(np.float32) for f in described), dim)
-    return whitening.save(found, folder, extractor.settings["weights_sha256"])
+    features = _local(extractor, extractor.config, images)
+    learned = whitening.learn((one.descriptors.astype(np.float32) for one in features), dim)
+    return whitening.save(learned, folder, extractor.settings["weights_sha256"])
 
 
 def _local(extractor: DelgExtractor, config: ExtractionConfig, images: Sequence[ImageRef]) -> Iterator[Features]:
-    """Local features of a sample as the network gives them.
+    """Local features of a sample without a projection.
 
     Raises:
       InputError: the model has no local head, or no image can be read.
@@ -91,14 +92,14 @@ def _local(extractor: DelgExtractor, config: ExtractionConfig, images: Sequence[
 
 
 def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:
-    """Makes the network in int8 from the ranges that its activations have on a sample, by NNCF.
+    """Quantises the network to int8 by the ranges of its activations on a sample, by NNCF.
 
     Every scale of every image is part of the sample. The graph is written into the folder beside the weights. The
-    heads stay as they are: a power in the pooling, and the attention's small range, do not bear 8 bits.
+    heads remain as they are: 8 bits are too few for a power in the pooling and for the attention's small range.
 
     Args:
       extractor: its model and scales.
-      images: the sample; those that cannot be read are passed over.
+      images: the sample; images that cannot be read are left out.
       folder: the model's.
 
     Returns:
@@ -117,9 +118,9 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
     nncf.set_log_level("ERROR")
     inputs = _Inputs(extractor, images)
     graph = openvino_model(extractor.model, extractor.model.head_names)
-    kept = nncf.IgnoredScope(names=local_head_operations(graph), types=POOLING, validate=False)
+    heads = nncf.IgnoredScope(names=local_head_operations(graph), types=POOLING, validate=False)
     count = sum(1 for _ in inputs)
-    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=count, ignored_scope=kept)
+    quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=count, ignored_scope=heads)
     quantised.set_rt_info(graph_digest(extractor.model), ["delg", "digest"])
     path = Path(folder, INT8_FILE)
     with atomic_path(path.with_suffix(".bin")) as weights, atomic_path(path) as temporary:
@@ -128,10 +129,10 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
 
 
 class _Inputs:
-    """What the network gets of a sample, made anew each time, so that no more than one image's are in memory."""
+    """Inputs of the network for a sample, made anew at each iteration, so that one image at a time is in memory."""
 
     def __init__(self, extractor: DelgExtractor, images: Sequence[ImageRef]):
-        """Keeps the two."""
+        """Takes the extractor and the sample."""
         self._extractor, self._images = extractor, images
 
     def __iter__(self) -> Iterator[Floats]:
@@ -140,34 +141,33 @@ class _Inputs:
 
 
 def local_head_operations(graph: Any) -> list[str]:
-    """Names of the operations of a graph that its local outputs depend on, and its global descriptor does not."""
-    seen: dict[str, set[str]] = {}
+    """Names of the operations of a graph that local outputs depend on and the global descriptor does not."""
+    operations: dict[str, set[str]] = {}
     for output in graph.outputs:
-        stack, found = [output.get_node()], set()
+        stack, names = [output.get_node()], set()
         while stack:
             node = stack.pop()
-            if node.get_friendly_name() not in found:
-                found.add(node.get_friendly_name())
+            if node.get_friendly_name() not in names:
+                names.add(node.get_friendly_name())
                 stack += [value.get_node() for value in node.input_values()]
-        seen[output.get_any_name()] = found
-    vector = seen.pop("global_descriptor")
-    operations = set().union(*seen.values()) - vector
-    return sorted(operations)
+        operations[output.get_any_name()] = names
+    of_global = operations.pop("global_descriptor")
+    return sorted(set().union(*operations.values()) - of_global)
 
 
 def _readable(images: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Any]]:
-    """The images that can be decoded, with what :func:`extraction.images.load_image` gives.
+    """The images that can be decoded, with the result of :func:`extraction.images.load_image`.
 
     Raises:
-      InputError: there are none.
+      InputError: no image can be decoded.
     """
-    found = False
+    decoded = False
     for ref in images:
         try:
             loaded = load_image(ref)
         except BadImageError:
             continue
-        found = True
+        decoded = True
         yield ref, loaded
-    if not found:
+    if not decoded:
         raise InputError("None of the images of the sample can be read.")

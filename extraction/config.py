@@ -10,7 +10,6 @@ from extraction.images import CROP_RULES
 from extraction.runtimes.table import check_runtime
 from extraction.scale_pooling import build_scale_pooling
 from extraction.scaling import SCALE_RULES
-from extraction.settings import check_limits
 
 KEYPOINTS = ("centre", "released")
 MAX_SCALE = 16
@@ -26,19 +25,21 @@ class ExtractionConfig:
       global_scales_ind: which of them (indices, any order) the global descriptor is joined from.
       max_image_size: longest side in pixels before scaling; -1 for no limit.
       max_feature_num: local features kept of an image.
-      score_threshold: least attention of a local feature; None for no threshold.
+      score_threshold: least attention of a local feature; None for no threshold. Attention has no fixed range: the
+        number belongs to one trained model (released: 175.0 of R50-GLD, 166.1 of R101-GLD, 454.6 of R50-GLDv2-clean,
+        357.48 of R101-GLDv2-clean, 100.0 of DELF).
       keypoints: ``"centre"`` puts a keypoint at the centre of what its cell sees; ``"released"`` at the released
         ``stride * index / scale``, which is 2 to 3 pixels of the scaled image up and to the left of it.
       min_image_size: a longest side below it is enlarged to it before scaling; -1 for no limit.
-      gem_plus, regional_gem, relup, stage1_inner_leak, normalize_pooled: see :class:`delg.superglobal.Switches`; what
-        the model has built in stays on.
+      gem_plus, regional_gem, relup, stage1_inner_leak, normalize_pooled: see :class:`delg.superglobal.Switches`; the
+        model's own switches stay on.
       scale_pooling: how the scales are joined, a choice of :data:`extraction.scale_pooling.SCALE_POOLINGS`.
       scale_rule: how an image is brought to a scale, a choice of :data:`extraction.scaling.SCALE_RULES`.
-      antialias: low-pass filter before shrinking, of the rules that resize the network's input.
+      antialias: low-pass filter before shrinking; only for rules that resize the network's input.
       crop_rule: how a crop becomes whole pixels, a choice of :data:`extraction.images.CROP_RULES`.
       use_square_images: the image is brought to a square as long as its longest side before scaling.
       use_resized_coordinates: keypoints are in pixels of the image at scale 1, not of the image that was given; of
-        official files alone (see :func:`extraction.describing.check_coordinates`).
+        official files alone (see :func:`extraction.formats.checks.check_coordinates`).
       runtime: a choice of :data:`extraction.runtimes.table.RUNTIMES`; None for Keras' backend.
       iou: a local feature whose box overlaps that of a better one by more is left out (see
         :func:`extraction.extractors.select.suppressed`); 1 keeps all.
@@ -86,29 +87,27 @@ class ExtractionConfig:
         build_scale_pooling(self.scale_pooling)
         if self.antialias and SCALE_RULES[self.scale_rule].on_pixels:
             raise InputError(
-                f"antialias=True does not go with scale_rule={self.scale_rule!r}, where OpenCV's interpolation decides."
+                f"antialias=True cannot be combined with scale_rule={self.scale_rule!r}, which OpenCV interpolates."
             )
 
     def _take_numbers(self) -> None:
         try:
             scales = tuple(float(scale) for scale in self.image_scales)
-            chosen = tuple(sorted({_whole(i) for i in self.global_scales_ind}))
+            indices = tuple(sorted({_whole(i) for i in self.global_scales_ind}))
             threshold = None if self.score_threshold is None else float(self.score_threshold)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(
-                f"image_scales, global_scales_ind or score_threshold is not of numbers: {error}"
-            ) from error
+            raise InputError(f"image_scales, global_scales_ind and score_threshold expect numbers: {error}") from error
         if threshold is not None and not math.isfinite(threshold):
             raise InputError(f"score_threshold expects a finite number. Received: {threshold}")
         object.__setattr__(self, "image_scales", scales)
-        object.__setattr__(self, "global_scales_ind", chosen)
+        object.__setattr__(self, "global_scales_ind", indices)
         object.__setattr__(self, "score_threshold", threshold)
         if not scales or not all(0 < scale < MAX_SCALE for scale in scales):
             raise InputError(f"image_scales expects factors between 0 and {MAX_SCALE}. Received: {list(scales)}")
-        if not chosen or not all(0 <= i < len(scales) for i in chosen):
+        if not indices or not all(0 <= i < len(scales) for i in indices):
             raise InputError(
                 f"global_scales_ind expects indices from 0 to {len(scales) - 1} into image_scales. "
-                f"Received: {list(chosen)}"
+                f"Received: {list(indices)}"
             )
 
     def settings(self) -> dict[str, Any]:
@@ -117,30 +116,45 @@ class ExtractionConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def check_limits(max_image_size: int, max_feature_num: int, min_image_size: int = -1) -> None:
+    """Checks limits of an extractor.
+
+    Raises:
+      InputError: a limit is not a whole number, or out of range, or the limits of the image exclude all sizes.
+    """
+    for name, side in (("max_image_size", max_image_size), ("min_image_size", min_image_size)):
+        if type(side) is not int or (side < 1 and side != -1):
+            raise InputError(f"{name} expects 1 or more, or -1 for no limit. Received: {side!r}")
+    if 0 < max_image_size < min_image_size:
+        raise InputError(f"min_image_size {min_image_size} is above max_image_size {max_image_size}.")
+    if type(max_feature_num) is not int or max_feature_num < 1:
+        raise InputError(f"max_feature_num expects 1 or more. Received: {max_feature_num!r}")
+
+
 def _whole(number: Any) -> int:
-    """``number`` as int, if it is a whole one."""
+    """A whole number as int."""
     if int(number) != number:
         raise ValueError(f"expected whole numbers for global_scales_ind and not {number!r}")
     return int(number)
 
 
-def fitted(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's own options with those that are given in their place.
+def fitted(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's options, overridden by others.
 
-    Where scales are given without ``global_scales_ind``, and the model's own indices do not fit them, the global
-    descriptor is joined from all of them.
+    Where the overrides hold scales without ``global_scales_ind``, and the model's indices do not fit these, the global
+    descriptor is joined from all scales.
 
     Args:
-      own: options of the model, by their names in :class:`ExtractionConfig`.
-      given: options that go before them.
+      defaults: options of the model, by their names in :class:`ExtractionConfig`.
+      overrides: options that take precedence.
     """
-    options = {**own, **given}
-    if "image_scales" in given and "global_scales_ind" not in given:
+    options = {**defaults, **overrides}
+    if "image_scales" in overrides and "global_scales_ind" not in overrides:
         try:
             count = len(options["image_scales"])
             fits = all(0 <= i < count for i in options["global_scales_ind"])
         except (KeyError, TypeError):
-            return options  # the configuration says what is wrong
+            return options  # the configuration reports the error
         if not fits:
             options["global_scales_ind"] = list(range(count))
     return options

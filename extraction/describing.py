@@ -7,30 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from delg.common.errors import InputError
 from extraction.extractors.base import Extractor, Picture
 from extraction.features import Features
+from extraction.formats.checks import check_coordinates
 from extraction.images import BadImageError, ImageRef, Reading, Size, load_shrunk
 
 Loaded = tuple[NDArray[np.uint8], Size, Size]
 Described = Features | BadImageError
 """The features of an image, or the reason why it has none."""
-
-
-def check_coordinates(settings: dict[str, Any]) -> None:
-    """Checks that keypoints are in pixels of the photo, as everything but official files holds them.
-
-    Args:
-      settings: of the extractor.
-
-    Raises:
-      InputError: keypoints are in pixels of the resized image.
-    """
-    if settings.get("use_resized_coordinates"):
-        raise InputError(
-            "use_resized_coordinates is for official files alone: a feature store, a search and a match need keypoints "
-            "in pixels of the photo."
-        )
 
 
 def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) -> Features:
@@ -43,7 +27,7 @@ def describe(extractor: Extractor, ref: ImageRef, loaded: Loaded | None = None) 
 
     Raises:
       BadImageError: the image cannot be used.
-      InputError: see :func:`check_coordinates`.
+      InputError: see :func:`extraction.formats.checks.check_coordinates`.
     """
     check_coordinates(extractor.settings)
     return _in_photo(*describe_crop(extractor, ref, loaded))

@@ -1,4 +1,4 @@
-"""The value object that every stage passes on: what one image is described by."""
+"""The value object that every stage passes on: the features of one image."""
 
 from dataclasses import dataclass, field, replace
 

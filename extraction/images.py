@@ -1,4 +1,4 @@
-"""Image files: which there are, and how one is read."""
+"""Image files: lists of images, and how an image is read."""
 
 import contextlib
 import os
@@ -21,16 +21,15 @@ from delg.common.image_files import is_image_name
 from delg.common.image_lists import read_paths, spelled
 
 DECODER = f"pillow {PIL.__version__}"
-EXIF = {"apply": "orientation applied", "ignore": "orientation ignored"}  # the choices, and what a store records
+EXIF = {"apply": "orientation applied", "ignore": "orientation ignored"}  # choice to the text that a store records
 TRUNCATED = ("skip", "describe")
 CROP_RULES: dict[str, Callable[[float], int]] = {"round": round, "truncate": int}
 BORDERS = ("cut", "pad")
 
-LARGE = 24_000_000  # pixels from which an image is shrunk as it is decoded, one at a time
+LARGE = 24_000_000  # pixels; a larger image is shrunk while it is decoded, one image at a time
 
 Crop = tuple[float, float, float, float]
 Size = tuple[int, int]
-
 
 _one_large = Lock()
 
@@ -42,15 +41,15 @@ class Reading:
     Attributes:
       exif: ``"apply"`` turns a photo as its orientation tag says, ``"ignore"`` takes the pixels as they are stored (all
         released programs).
-      truncated: of a file that is cut off ``"describe"`` takes what there is, and grey for the rest of a JPEG, black
-        for that of others (released DELG); ``"skip"`` nothing.
+      truncated: ``"describe"`` takes a truncated file with grey for the missing part of a JPEG, black for other files
+        (released DELG); ``"skip"`` refuses it.
       crop_rule: ``"round"`` rounds the sides of a crop, halves to even (released DELG); ``"truncate"`` cuts their
         fractions off (released CVNet and SuperGlobal).
       crop_border: a crop beyond the photo is cut at its border (``"cut"``), or filled with black (``"pad"``, released
         DELG).
 
     Raises:
-      InputError: a value is no choice.
+      InputError: an unknown choice.
     """
 
     exif: str = "apply"
@@ -60,13 +59,13 @@ class Reading:
 
     def __post_init__(self) -> None:
         choices = {"exif": EXIF, "truncated": TRUNCATED, "crop_rule": CROP_RULES, "crop_border": BORDERS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"Unknown {name} {getattr(self, name)!r}; the choices are {', '.join(known)}.")
+        for name, values in choices.items():
+            if getattr(self, name) not in values:
+                raise InputError(f"Unknown {name} {getattr(self, name)!r}; the choices are {', '.join(values)}.")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Reading":
-        """How the images of an extractor or a store are read; what is not recorded is as it once was."""
+        """How the images of an extractor or of features were read; the released way where that is not recorded."""
         recorded = str(settings.get("exif", EXIF["ignore"]))
         return cls(
             {text: name for name, text in EXIF.items()}.get(recorded, recorded),
@@ -76,12 +75,12 @@ class Reading:
         )
 
     def settings(self) -> dict[str, str]:
-        """What a store records of it besides the rule of crops, which is the model's."""
+        """The settings that a store records, without the rule of crops, which belongs to the model."""
         return {"exif": EXIF[self.exif], "truncated": self.truncated, "crop_border": self.crop_border}
 
 
 OWN = Reading()
-"""How your own photos are read."""
+"""How a user's own photos are read."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,8 @@ def list_images(folder: str | os.PathLike[str]) -> list[ImageRef]:
     keep it. Hidden files and folders are left out; links are followed, each folder once.
 
     Args:
-      folder: searched with all its subfolders for files whose name is an image's (any case, see
-        :mod:`delg.common.image_files`); those that Pillow has no decoder for are found, too, and end up among the
-        skipped.
+      folder: searched with all its subfolders for files with the name of an image (any case, see
+        :mod:`delg.common.image_files`); files without a decoder in Pillow are listed, too, and skipped later.
 
     Returns:
       At least one image.
@@ -119,34 +117,37 @@ def list_images(folder: str | os.PathLike[str]) -> list[ImageRef]:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"The image folder {root} does not exist or is not a folder.")
-    found = _walk(root)
-    if not found:
+    paths = sorted(
+        (path for path in files_below(root) if is_image_name(path.name)),
+        key=lambda path: path.relative_to(root).as_posix(),
+    )
+    if not paths:
         raise InputError(f"The image folder {root} holds no image; expected files such as .jpg, .png, .webp or .tif.")
-    return named((path.relative_to(root), path) for path in found)
+    return named((path.relative_to(root), path) for path in paths)
 
 
 def read_image_list(path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> list[ImageRef]:
     """Images of a text file with a path a line.
 
     Args:
-      path: see :func:`delg.common.image_lists.read_paths`; empty lines and repeated ones are passed over.
+      path: see :func:`delg.common.image_lists.read_paths`; empty and repeated lines are ignored.
       images_dir: where relative paths start; None for the current folder.
 
     Returns:
-      The images in the order of the file; a name is the path as it stands there, without the suffix.
+      The images in the order of the file; a name is the path in the file, without the suffix.
 
     Raises:
-      InputError: the file cannot be read, or names no image, or a path without suffix can be any of several images.
+      InputError: the file cannot be read, or names no image, or a path without suffix fits several images.
     """
     root = Path(images_dir or "")
     return named((PurePath(part), root / part) for part in read_paths(path, root))
 
 
 def relative_path(ref: ImageRef) -> str:
-    """Where an image lies below the folder that its name starts in: its name with the suffix of its file.
+    """The path of an image below the folder that its name starts in: its name with the suffix of its file.
 
     Returns:
-      The path with ``/``; empty where the file is not called as the image is, as when the name tells a crop, too.
+      The path with ``/``; empty where the file has another name than the image, as when the name includes a crop.
     """
     path = _text(Path(ref.path).as_posix())
     stem, suffix = os.path.splitext(path)  # noqa: PTH122
@@ -157,54 +158,48 @@ def relative_path(ref: ImageRef) -> str:
 
 
 def find_image(folder: str | os.PathLike[str], name: str, path: str = "") -> ImageRef:
-    """The image below a folder that :func:`list_images` or :func:`read_image_list` gives a name.
+    """The image below a folder that has a name from :func:`list_images` or :func:`read_image_list`.
 
     Args:
       folder: where the names start.
       name: of the image.
-      path: where it lies below the folder, as its feature store tells; empty where that is not known. Then it is the
+      path: of the image below the folder, as recorded by its features; empty where that is not known. Then it is the
         image that :func:`list_images` gives the name, or the file of that very name, or the only image that has the
         name before its suffix.
 
     Returns:
-      The image. Where there is none, or one of several, its path is the folder with the name, which does not open.
+      The image. Where no or several images fit, its path is the folder with the name, which does not open.
     """
     place = Path(folder, spelled(folder, path or name))
-    found = [place] if place.is_file() else []
-    if path and not found:  # a name of other bytes than UTF-8
-        found = [entry for entry in _entries(place.parent) if _text(entry.name) == place.name]
+    files = [place] if place.is_file() else []
+    if path and not files:  # a name of other bytes than UTF-8
+        files = [entry for entry in _entries(place.parent) if _text(entry.name) == place.name]
     if not path:
         images = [entry for entry in _entries(place.parent) if is_image_name(entry.name)]
-        known = named((PurePath(entry.name), entry) for entry in images)
-        listed = [Path(ref.path) for ref in known if ref.name == place.name]
-        found = listed or found or [entry for entry in images if _text(entry.stem) == place.name]
-    return ImageRef(name, os.fspath(found[0] if len(found) == 1 else place))
+        refs = named((PurePath(entry.name), entry) for entry in images)
+        listed = [Path(ref.path) for ref in refs if ref.name == place.name]
+        files = listed or files or [entry for entry in images if _text(entry.stem) == place.name]
+    return ImageRef(name, os.fspath(files[0] if len(files) == 1 else place))
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, without what is hidden; nothing where there is no folder."""
+    """The entries of a folder that are not hidden; none where there is no folder."""
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:
         return []
 
 
-def _walk(root: Path) -> list[Path]:
-    """Image files below a folder, sorted."""
-    found = [path for path in files_below(root) if is_image_name(path.name)]
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
-
-
 def named(paths: Iterable[tuple[PurePath, Path]]) -> list[ImageRef]:
-    """Gives each file (relative path, path) a unique name: the relative path, its suffix where another has its name.
+    """Gives each file (relative path, path) a unique name: the relative path, with its suffix only where needed.
 
     Raises:
-      InputError: a relative path is there twice.
+      InputError: a relative path occurs twice.
     """
     pairs = list(paths)
     stems = [os.path.splitext(part.as_posix())[0] for part, _ in pairs]  # noqa: PTH122
     names, before = stems, [""]
-    while names != before:  # with its suffix, an image can be called as one without: a.jpg, a.png and a.jpg.jpg
+    while names != before:  # a name with suffix can equal one without: a.jpg, a.png and a.jpg.jpg
         count, before = Counter(names), names
         names = [name if count[name] == 1 else part.as_posix() for name, (part, _) in zip(names, pairs)]
     twice = [name for name, times in Counter(names).items() if times > 1]
@@ -219,22 +214,22 @@ def _text(name: str) -> str:
 
 
 def load_image(ref: ImageRef, reading: Reading = OWN) -> tuple[NDArray[np.uint8], Size, Size]:
-    """Decodes an image and cuts its crop; the first three of what :func:`load_shrunk` gives, never shrunk."""
+    """Decodes an image and cuts its crop; the first three results of :func:`load_shrunk`, never shrunk."""
     return load_shrunk(ref, reading)[:3]
 
 
 def load_shrunk(
     ref: ImageRef, reading: Reading = OWN, shrink: Callable[[Size, float], Size] | None = None
 ) -> tuple[NDArray[np.uint8], Size, Size, Size]:
-    """Decodes an image, see :mod:`delg.common.decoding`, and cuts its crop, which is brought to whole pixels.
+    """Decodes an image, see :mod:`delg.common.decoding`, and cuts its crop at whole pixels.
 
     Args:
-      ref: which image; its crop is in pixels of the photo as it is read, upright or stored.
-      reading: how.
-      shrink: of a crop's ``(width, height)``, and its longest side over that of the whole photo, the size to which
-        an image above :data:`LARGE` pixels is brought while it is decoded (bilinear, antialiased, as
-        :func:`extraction.resize.resize`), so that memory is at most 4.5 bytes a pixel of the file, and twice that
-        where the photo is turned; None for never.
+      ref: the image; its crop is in pixels of the photo as it is read, upright or stored.
+      reading: how a file becomes pixels.
+      shrink: size to which an image above :data:`LARGE` pixels is resized while it is decoded (bilinear, antialiased,
+        as :func:`extraction.resize.resize`), by a crop's ``(width, height)`` and its longest side over that of the
+        whole photo; so memory is at most 4.5 bytes a pixel of the file, and twice that where the photo is turned. None
+        for never.
 
     Returns:
       ``(H, W, 3)`` uint8 RGB of the crop or the whole; ``(width, height)`` of the whole photo; ``(x, y)`` of the
@@ -254,10 +249,10 @@ def load_shrunk(
 
 
 def crop_size(ref: ImageRef, reading: Reading = OWN) -> tuple[Size, Size]:
-    """``(width, height)`` of the crop and of the whole photo, read from the head of the file.
+    """``(width, height)`` of the crop and of the whole photo, read from the header of the file.
 
     Raises:
-      BadImageError: see :func:`load_shrunk`; damage behind the head is not seen, nor is an orientation there.
+      BadImageError: see :func:`load_shrunk`; damage behind the header is not seen, nor is an orientation there.
     """
     with _opened(ref, reading) as photo:
         box = _box(ref.crop, photo.size, reading)

@@ -1,7 +1,7 @@
 """PCA of descriptors after extraction, from the files that the released programs use.
 
 The released rule: a descriptor gets unit norm, loses the mean, is projected, divided by the standard deviations where
-whitening is asked for, and gets unit norm again: ``y = unit((unit(x) - mean) P[:dim].T / sqrt(variances[:dim]))``.
+whitening is wanted, and gets unit norm again: ``y = unit((unit(x) - mean) P[:dim].T / sqrt(variances[:dim]))``.
 """
 
 import hashlib
@@ -64,14 +64,14 @@ class Pca:
         return unit(projected).astype(vectors.dtype)
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of all of it."""
+        """Hexadecimal SHA-256 of all arrays."""
         parts = (self.mean, self.projection, np.zeros(0) if self.variances is None else self.variances)
         return hashlib.sha256(b"|".join(np.ascontiguousarray(part, "<f4").tobytes() for part in parts)).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """What is applied to a model's descriptors; nothing by default.
+    """The projections of a model's descriptors; none by default.
 
     Attributes:
       of_global: to the global descriptor of each scale, before the scales are joined.
@@ -82,18 +82,18 @@ class Projections:
     of_local: Pca | None = None
 
     def reduce_global(self, vectors: Floats) -> Floats:
-        """Global descriptors ``(..., D)``, projected if that is asked for."""
+        """Global descriptors ``(..., D)``, projected where there is a projection."""
         return vectors if self.of_global is None else self.of_global(vectors)
 
     def reduce_local(self, vectors: Floats) -> Floats:
-        """Local descriptors ``(N, d)``, projected if that is asked for; none stay none."""
+        """Local descriptors ``(N, d)``, projected where there is a projection; no rows stay no rows."""
         if self.of_local is None or not len(vectors):
             return vectors
         return self.of_local(vectors)
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the features depend on, for the store; empty where nothing is projected."""
+        """The projections by digest, for the settings; empty where nothing is projected."""
         parts = {"global_pca": self.of_global, "local_pca": self.of_local}
         return {name: f"{len(pca.projection)} {pca.digest()}" for name, pca in parts.items() if pca is not None}
 

@@ -8,55 +8,35 @@ from typing import Any
 from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.batching import good_and_bad, in_order
-from extraction.describing import Described, check_coordinates
+from extraction.describing import Described
 from extraction.extractors.base import Extractor
+from extraction.formats.checks import check_coordinates
 from extraction.images import BadImageError, ImageRef
 from extraction.settings import recorded_settings
+from extraction.store.encoding import LOCAL_DTYPES
 from extraction.store.reader import FeatureStore
 from extraction.store.writer import StoreWriter
 
 
 def extract(
-    extractor: Extractor,
-    images: Sequence[ImageRef],
-    store_dir: str | PathLike[str],
-    *,
-    progress: bool = True,
-    num_threads: int = 2,
-    local_dtype: str = "float32",
-    append: bool = False,
-    batch_size: int = 1,
+    extractor: Extractor, images: Sequence[ImageRef], store_dir: str | PathLike[str], **options: Any
 ) -> FeatureStore:
-    """Describes images and keeps the features in a store; continues where an earlier run stopped.
+    """Describes images and stores the features; continues where an earlier run stopped.
 
     A bad image is skipped and listed in the store with its reason. A finished store of the same settings and images
     is opened and returned.
 
     Args:
-      extractor: what describes an image.
+      extractor: describes the images.
       images: in the order of the store; names are unique.
       store_dir: folder of the store.
-      progress: show a line with images/s and the time left.
-      num_threads: images described at once; the features do not depend on it.
-      local_dtype: how local features lie on disk, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
-      append: add to a store the images whose names it does not hold.
-      batch_size: most images of a run of the network; see :func:`extraction.batching.batches`.
+      **options: of :func:`extract_share`.
 
     Raises:
       InputError: no image, a name twice, none can be read, the folder cannot be written or holds another store.
     """
-    store = extract_share(
-        extractor,
-        images,
-        store_dir,
-        (0, 1),
-        progress=progress,
-        num_threads=num_threads,
-        local_dtype=local_dtype,
-        append=append,
-        batch_size=batch_size,
-    )
-    assert store is not None  # nobody else has a share
+    store = extract_share(extractor, images, store_dir, (0, 1), **options)
+    assert store is not None  # no other job has a share
     return store
 
 
@@ -68,22 +48,22 @@ def extract_share(
     *,
     progress: bool = True,
     num_threads: int = 2,
-    local_dtype: str = "float32",
+    local_dtype: str = LOCAL_DTYPES[0],
     append: bool = False,
     batch_size: int = 1,
 ) -> FeatureStore | None:
     """Does one of several equal shares of :func:`extract`, whose jobs write into one folder.
 
     Args:
-      extractor: what describes an image.
+      extractor: describes the images.
       images: the whole list, the same in all jobs.
       store_dir: folder of the store, the same in all jobs.
       share: this job's number, from 0 on, and the number of jobs.
       progress: show a line with images/s and the time left.
-      num_threads: images described at once.
-      local_dtype: how local features lie on disk.
+      num_threads: images described at once; the features do not depend on it.
+      local_dtype: how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
       append: add to a store the images whose names it does not hold.
-      batch_size: most images of a run of the network.
+      batch_size: most images of a run of the network; see :func:`extraction.batching.batches`.
 
     Returns:
       The store, by the job that finds all shares done; None by the others.
@@ -109,7 +89,7 @@ def begin(
     images: Sequence[ImageRef],
     store_dir: str | PathLike[str],
     *,
-    local_dtype: str = "float32",
+    local_dtype: str = LOCAL_DTYPES[0],
     append: bool = False,
 ) -> StoreWriter:
     """Checks the arguments of :func:`extract` and makes the store's writer."""
@@ -134,8 +114,7 @@ def write_shards(
 ) -> None:
     """Describes the images of some shards, see :func:`extraction.batching.in_order`, and writes each shard."""
     lists = [writer.shard_images(shard) for shard in shards]
-    options: dict[str, Any] = {"total": len(writer.images), "initial": len(writer.images) - sum(map(len, lists))}
-    with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, unit="image", **options) as bar:
+    with shards_bar(writer, shards, progress=progress) as bar:
         bad = 0
 
         def advance(described: list[Described]) -> None:
@@ -150,8 +129,20 @@ def write_shards(
             writer.write(shard, *good_and_bad(refs, described))
 
 
+def shards_bar(writer: StoreWriter, shards: Sequence[int], *, progress: bool) -> Any:
+    """A progress line over the images of a store, of which those of some shards are missing."""
+    missing = sum(len(writer.shard_images(shard)) for shard in shards)
+    return progress_bar(
+        desc="/".join(writer.folder.parts[-2:]),
+        disable=not progress,
+        unit="image",
+        total=len(writer.images),
+        initial=len(writer.images) - missing,
+    )
+
+
 def check_local_dtype(extractor: Extractor, local_dtype: str) -> None:
-    """Checks that the local descriptors of an extractor can be stored so.
+    """Checks that the local descriptors of an extractor can be stored in a form.
 
     Raises:
       InputError: only the signs would be stored, and those are all alike.

@@ -1,8 +1,8 @@
-"""Extraction on a Ray cluster: each shard of the store is one task, and this process writes what comes back.
+"""Extraction on a Ray cluster: each shard of the store is one task, and this process writes the results.
 
-A task whose worker or node dies is run again by Ray. When that has happened :data:`RUNS` times its images are tried one
-by one, and those whose workers die all the same are skipped. Shards are written whole by one process, so that nothing
-is lost or doubled, and workers need to read the images and the model only.
+Ray repeats a task whose worker or node dies. A task that has died :data:`RUNS` times is split into its images, and
+images whose workers die all the same are skipped. One process writes whole shards, so that nothing is lost or doubled;
+workers only read the images and the model.
 """
 
 import logging
@@ -17,16 +17,16 @@ from typing import Any
 
 from delg.common.errors import InputError, first_line
 from delg.common.extras import needs_extra
-from delg.common.progress import progress_bar
 from extraction.batching import Places, good_and_bad
 from extraction.describing import Described
 from extraction.extractors.table import Recipe
 from extraction.images import BadImageError, ImageRef
+from extraction.pipeline import shards_bar
 from extraction.store.writer import StoreWriter
 
 HOME = str(Path(__file__).resolve().parents[1])
 PATIENCE = 10.0  # seconds
-AHEAD = 2  # tasks that wait for each that runs
+AHEAD = 2  # waiting tasks for each running one
 RUNS = 4  # of a task whose worker dies each time
 
 
@@ -43,13 +43,13 @@ def write_shards_on_ray(
     batch_size: int = 1,
     progress: bool = True,
 ) -> None:
-    """Describes the images of the missing shards on a cluster, and writes each shard as it comes back.
+    """Describes the images of the missing shards on a cluster, and writes each shard when its results arrive.
 
     Args:
       recipe: of the extractor, which each worker builds once.
       writer: of the store.
-      address: of a cluster that runs; None starts one in this machine and ends it.
-      num_threads: of a task; Ray runs as many at once as there are cores for.
+      address: of a running cluster; None starts one in this machine and ends it.
+      num_threads: of a task; Ray runs as many tasks at once as there are cores for.
       batch_size: most images of a run of the network.
       progress: show a line with images/s and the time left.
 
@@ -58,13 +58,12 @@ def write_shards_on_ray(
     """
     ray = _started(address)
     try:
-        shards = writer.missing()
-        todo = sum(len(writer.shard_images(shard)) for shard in shards)
-        options: dict[str, Any] = {"total": len(writer.images), "initial": len(writer.images) - todo, "unit": "image"}
-        with progress_bar(desc="/".join(writer.folder.parts[-2:]), disable=not progress, **options) as bar:
-            bad = 0
-            for shard, found in _described(ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size):
-                features, skipped = good_and_bad(writer.shard_images(shard), found)
+        shards, bad = writer.missing(), 0
+        with shards_bar(writer, shards, progress=progress) as bar:
+            for shard, described in _described(
+                ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size
+            ):
+                features, skipped = good_and_bad(writer.shard_images(shard), described)
                 writer.write(shard, features, skipped)
                 bad += len(skipped)
                 bar.set_postfix(skipped=bad)
@@ -84,18 +83,18 @@ def _started(address: str | None) -> Any:
         raise needs_extra("--engine=ray", "ray") from error
     try:
         if address is not None:
-            _answers(address)
+            _check_listening(address)
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"The Ray cluster {address} cannot be reached: {first_line(error)}") from error
     return ray
 
 
-def _answers(address: str) -> None:
-    """Proves that something listens at ``HOST:PORT``, since Ray would try for minutes.
+def _check_listening(address: str) -> None:
+    """Checks that a server listens at ``HOST:PORT``, since Ray would try for minutes.
 
     Raises:
-      OSError: nothing does.
+      OSError: no server does.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
@@ -105,58 +104,51 @@ def _answers(address: str) -> None:
 def _described(
     ray: Any, recipe: Recipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
 ) -> Iterator[tuple[int, list[Described]]]:
-    """What comes back, in any order; few more tasks are given out than run, so that results do not pile up.
+    """Finished shards in any order; only a few more tasks are submitted than run, so that results do not pile up.
 
     Raises:
       InputError: the workers die at every image of a shard.
     """
-    of_all = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    limit, cores = AHEAD * max(1, of_all // num_threads), min(num_threads, of_all)
-    task = ray.remote(num_cpus=cores, max_retries=RUNS - 1, retry_exceptions=False)(_task(HOME))
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    limit, cores_of_task = AHEAD * max(1, cores // num_threads), min(num_threads, cores)
+    task = ray.remote(num_cpus=cores_of_task, max_retries=RUNS - 1, retry_exceptions=False)(_task(HOME))
     model, lists = absolute(recipe), {shard: writer.shard_images(shard) for shard in shards}
     waiting: list[tuple[int, Places]] = [(shard, [*range(len(lists[shard]))]) for shard in reversed(shards)]
     running: dict[Any, tuple[int, Places]] = {}
-    found: dict[int, dict[int, Described]] = defaultdict(dict)
+    unfinished: dict[int, dict[int, Described]] = defaultdict(dict)
     while waiting or running:
         while waiting and len(running) < limit:
             shard, places = waiting.pop()
-            refs = [_with_whole_path(lists[shard][place]) for place in places]
+            refs = [_with_absolute_path(lists[shard][place]) for place in places]
             running[task.remote(pickle.dumps((model, refs, num_threads, batch_size)))] = shard, places
         (ready,), _ = ray.wait(list(running))
         shard, places = running.pop(ready)
         try:
             described = pickle.loads(ray.get(ready))
-        except _deaths(ray):
+        except _worker_deaths(ray):
             if len(places) > 1:
                 waiting += [(shard, [place]) for place in reversed(places)]
                 continue
             described = [WorkerDiedError(f"the worker that described it died, {RUNS} times in turn")]
-        found[shard] |= zip(places, described, strict=True)
-        if len(found[shard]) == len(lists[shard]):
-            of_shard = found.pop(shard)
-            yield shard, _checked(lists[shard], [of_shard[place] for place in range(len(of_shard))])
+        unfinished[shard] |= zip(places, described, strict=True)
+        if len(unfinished[shard]) == len(lists[shard]):
+            by_place = unfinished.pop(shard)
+            in_order = [by_place[place] for place in range(len(by_place))]
+            if len(in_order) > 1 and all(isinstance(one, WorkerDiedError) for one in in_order):
+                raise InputError(
+                    f"The workers of the cluster die at every image, {lists[shard][0].name} first; see Ray's logs of a "
+                    "worker for why."
+                )
+            yield shard, in_order
 
 
-def _deaths(ray: Any) -> tuple[type[Exception], ...]:
-    """Errors that tell that a worker or its node died."""
+def _worker_deaths(ray: Any) -> tuple[type[Exception], ...]:
+    """Errors of a task whose worker or node died."""
     names = "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError"
     return tuple(getattr(ray.exceptions, name) for name in names)
 
 
-def _checked(refs: Sequence[ImageRef], found: list[Described]) -> list[Described]:
-    """What was found of a shard.
-
-    Raises:
-      InputError: it is nothing but dead workers, so that the images are not to blame.
-    """
-    if len(found) > 1 and all(isinstance(one, WorkerDiedError) for one in found):
-        raise InputError(
-            f"The workers of the cluster die at every image, {refs[0].name} first; see Ray's logs of a worker for why."
-        )
-    return found
-
-
-def _with_whole_path(ref: ImageRef) -> ImageRef:
+def _with_absolute_path(ref: ImageRef) -> ImageRef:
     """The image by its absolute path, since workers run elsewhere."""
     return replace(ref, path=os.path.abspath(ref.path))  # noqa: PTH100
 
@@ -164,8 +156,8 @@ def _with_whole_path(ref: ImageRef) -> ImageRef:
 def _task(home: str) -> Callable[[bytes], bytes]:
     """The function that workers run.
 
-    It is sent by value, being local, and finds this package by itself: a worker has the folder that the command was
-    started from at the head of its path, where a user may have an ``extraction`` of his own.
+    The function is local, so that it is sent by value. It finds this package by itself: a worker has the folder in
+    which the command was started first on its path, where a user may have another package ``extraction``.
     """
 
     def task(request: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a Ray worker does with a task; it keeps its extractor for the next one."""
+"""The work of a Ray worker, which keeps its extractor for the next task."""
 
 import os
 import pickle
@@ -22,16 +22,16 @@ def _extractor(recipe: bytes) -> "Extractor":
 
 
 def answer(request: bytes) -> bytes:
-    """Describes the images of a shard, or of a part of one.
+    """Describes the images of a task.
 
     Args:
       request: pickled recipe, images, number of threads, and most images of a run of the network.
 
     Returns:
-      Pickled list of the features of each image, or why it cannot be used.
+      Pickled list with the features of each image, or why it cannot be used.
     """
     from extraction.batching import in_order
 
     recipe, refs, num_threads, batch_size = pickle.loads(request)
-    (found,) = in_order(_extractor(pickle.dumps(recipe)), [refs], num_threads, batch_size)
-    return pickle.dumps(found)
+    (described,) = in_order(_extractor(pickle.dumps(recipe)), [refs], num_threads, batch_size)
+    return pickle.dumps(described)

@@ -1,18 +1,17 @@
-"""The size an image is brought to before anything else, and the way back to its pixels."""
+"""The size of an image at scale 1, and the mapping of points back to its pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from delg.common.decoding import BadImageError, resized
-from extraction.earlier import RESIZE
 
-RULE = RESIZE
-SMALLEST = 10  # pixels of a side after resizing; the released extractor describes no smaller image
+RULE = "pillow bilinear, antialiased, width first, side = round-half-even(side * factor)"  # of stores
+SMALLEST = 10  # least side in pixels after resizing for the released extractor
 
 
 class TooSmallError(BadImageError):
-    """An image so small that the released extractor writes empty features of it."""
+    """An image so small that the released extractor writes empty features."""
 
 
 def limited_size(
@@ -45,19 +44,19 @@ def limited_size(
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resizes ``(H, W, 3)`` uint8 to ``size = (width, height)``, width first; the same array if it has that size."""
+    """Resizes ``(H, W, 3)`` uint8 to ``size = (width, height)``, width first; an array of that size is returned."""
     if (image.shape[1], image.shape[0]) == size:
         return image
     return np.asarray(resized(Image.fromarray(image), size))
 
 
 def to_source(points: NDArray[np.float64], resized: tuple[int, int], source: tuple[int, int]) -> NDArray[np.float64]:
-    """Maps pixel centres of a resized image to those of the image it was made of: ``x (W / w) + (W / w - 1) / 2``.
+    """Maps pixel centres of a resized image to those of its source: ``x (W / w) + (W / w - 1) / 2``.
 
     Args:
       points: ``(N, 2)`` ``(x, y)`` in the resized image; the centre of the top-left pixel is ``(0, 0)``.
       resized: its ``(width, height)``.
-      source: ``(width, height)`` of the other image.
+      source: ``(width, height)`` of the source image.
 
     Returns:
       ``(N, 2)`` float64 points of the source image.

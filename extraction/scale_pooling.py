@@ -1,4 +1,4 @@
-"""How the global descriptors of an image's scales become one, chosen by name."""
+"""Pooling of the global descriptors of an image's scales into one, by name."""
 
 import math
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def scale_gem(p: float = math.inf) -> Join:
       p: exponent, 1 or more; 1 is the mean.
 
     Raises:
-      ValueError: ``p`` is below 1 or no number.
+      ValueError: ``p`` is below 1 or not a number.
     """
     if not isinstance(p, int | float) or isinstance(p, bool) or not p >= 1:
         raise ValueError(f"scale_gem expects p of 1 or more. Received: p={p!r}")
@@ -49,7 +49,7 @@ def scale_gem(p: float = math.inf) -> Join:
 
     def join(vectors: Vectors) -> Vectors:
         above = vectors - vectors.min()
-        largest = above.max(axis=0)  # taken out, so that no power overflows or vanishes
+        largest = above.max(axis=0)  # factored out, so that no power overflows or vanishes
         share = np.divide(above, largest, out=np.zeros_like(above), where=largest > 0)
         return largest * np.power(np.power(share, p).mean(axis=0), 1.0 / p) + vectors.min()
 

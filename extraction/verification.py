@@ -1,4 +1,4 @@
-"""How far features in another precision or runtime are from float32 on Keras."""
+"""Differences of features in another precision or runtime from those in float32 by Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Verification:
     """The differences over some images.
 
     Attributes:
-      images: how many were compared.
+      images: number of compared images.
       global_cosine: the least cosine of two global descriptors of an image; None without the global head.
-      twins: share of the reference's local features that have one at the same place and scale; None where there are
-        no local features.
-      local_cosine: 1st percentile of the cosines of those pairs.
+      twins: share of the reference's local features with a counterpart at the same place and scale; None without local
+        features.
+      local_cosine: 1st percentile of the cosines of these pairs.
     """
 
     images: int
@@ -45,19 +45,19 @@ class Verification:
         return f"verify: {self.images} images against float32: {'; '.join(parts) or 'no features'}"
 
 
-def twins(found: Features, reference: Features) -> NDArray[np.int64]:
+def twins(features: Features, reference: Features) -> NDArray[np.int64]:
     """Rows ``(n, 2)`` of the local features that both have at the same place and scale, in the reference's order."""
-    if not len(found) or not len(reference):
+    if not len(features) or not len(reference):
         return np.zeros((0, 2), np.int64)
-    distances, nearest = cKDTree(_places(found)).query(_places(reference))
+    distances, nearest = cKDTree(_places(features)).query(_places(reference))
     same = np.flatnonzero(distances < SAME_PLACE)
     return np.column_stack([nearest[same], same])
 
 
-def twin_cosines(found: Features, reference: Features) -> NDArray[np.float32]:
+def twin_cosines(features: Features, reference: Features) -> NDArray[np.float32]:
     """Cosines ``(n,)`` of the descriptors of :func:`twins`."""
-    ours, theirs = twins(found, reference).T
-    cosines: NDArray[np.float32] = (found.descriptors[ours] * reference.descriptors[theirs]).sum(1)
+    ours, theirs = twins(features, reference).T
+    cosines: NDArray[np.float32] = (features.descriptors[ours] * reference.descriptors[theirs]).sum(1)
     return cosines
 
 
@@ -69,32 +69,32 @@ def verify(extractor: Extractor, reference: Extractor, images: Sequence[ImageRef
     """Describes the first images that can be read by both extractors.
 
     Args:
-      extractor: the one in question.
+      extractor: the extractor to verify.
       reference: the same model in float32.
       images: the image list.
-      count: how many of them.
+      count: number of images.
 
     Raises:
       InputError: none of the images can be read.
     """
-    seen, global_cosines, cosines, expected = 0, [], [np.zeros(0, np.float32)], 0
+    compared, global_cosines, cosines, expected = 0, [], [np.zeros(0, np.float32)], 0
     for ref in images:
-        if seen == count:
+        if compared == count:
             break
         try:
             ours, theirs = describe(extractor, ref), describe(reference, ref)
         except BadImageError:
             continue
-        seen, expected = seen + 1, expected + len(theirs)
+        compared, expected = compared + 1, expected + len(theirs)
         cosines.append(twin_cosines(ours, theirs))
         if len(theirs.global_descriptor):
             global_cosines.append(float(ours.global_descriptor @ theirs.global_descriptor))
-    if not seen:
+    if not compared:
         raise InputError("None of the images can be read, so there is nothing to verify.")
-    found = np.concatenate(cosines)
+    of_twins = np.concatenate(cosines)
     return Verification(
-        seen,
+        compared,
         min(global_cosines) if global_cosines else None,
-        len(found) / expected if expected else None,
-        float(np.percentile(found, 1)) if len(found) else None,
+        len(of_twins) / expected if expected else None,
+        float(np.percentile(of_twins, 1)) if len(of_twins) else None,
     )

@@ -1,8 +1,8 @@
-"""Whitening of local descriptors: learned from a sample of images, kept in a model's folder, applied by its extractor.
+"""Whitening of local descriptors: learned from a sample of images, stored in a model's folder, applied on extraction.
 
 Source: Jegou and Chum, "Negative evidences and co-occurrences in image retrieval: the benefit of PCA and whitening",
-ECCV 2012. The values of whitened descriptors are uncorrelated and about as often above 0 as below, which those of an
-autoencoder's code are not; so their signs tell more.
+ECCV 2012. The values of whitened descriptors are uncorrelated and about as often above 0 as below, unlike those of an
+autoencoder's code; so their signs carry more information.
 """
 
 import os
@@ -19,9 +19,9 @@ from extraction.features import Floats
 from extraction.pca import Pca
 from extraction.scale_pooling import unit
 
-SHRINKAGE = 1e-4  # of the largest variance, added to all
-PARTS = ("mean", "projection", "variances")
-ROWS_PER_VALUE = 10  # least descriptors to learn from, times their dimension
+SHRINKAGE = 1e-4  # share of the largest variance that is added to all
+ARRAYS = ("mean", "projection", "variances")
+ROWS_PER_VALUE = 10  # least number of descriptors for each of their values
 
 
 def learn(descriptors: Iterable[Floats], dim: int | None = None) -> Pca:
@@ -29,7 +29,7 @@ def learn(descriptors: Iterable[Floats], dim: int | None = None) -> Pca:
 
     Args:
       descriptors: ``(N, d)`` of each image of a sample, of any norm; images without local features have no rows.
-      dim: how many components are kept, those of the largest variances; None for all ``d``.
+      dim: number of components, of the largest variances; None for all ``d``.
 
     Raises:
       InputError: there are fewer than ``10 d`` descriptors, or fewer than ``dim`` values.
@@ -59,7 +59,7 @@ def learn(descriptors: Iterable[Floats], dim: int | None = None) -> Pca:
 def save(whitening: Pca, folder: str | os.PathLike[str], weights: str) -> Path:
     """Writes a whitening into a model's folder, with the SHA-256 of the weights it belongs to; returns its file."""
     path = Path(folder, LOCAL_WHITENING)
-    mean, projection, variances = (np.asarray(getattr(whitening, name), np.float32) for name in PARTS)
+    mean, projection, variances = (np.asarray(getattr(whitening, name), np.float32) for name in ARRAYS)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, mean=mean, projection=projection, variances=variances, weights_sha256=np.array(weights))
     return path
@@ -81,9 +81,9 @@ def load(folder: str | os.PathLike[str], weights: str) -> Pca | None:
     again = "run delg-calibrate --local_whitening again, or remove the file"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found, whitening = str(arrays["weights_sha256"]), Pca(*(arrays[name] for name in PARTS))
+            recorded, whitening = str(arrays["weights_sha256"]), Pca(*(arrays[name] for name in ARRAYS))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, InputError) as error:
         raise InputError(f"The whitening {path} is damaged; {again}.") from error
-    if found != weights:
+    if recorded != weights:
         raise InputError(f"The whitening {path} was learned with other weights; {again}.")
     return whitening

@@ -29,13 +29,13 @@ def main() -> None:
       InputError: a flag is missing or does not fit, or the output holds something else.
     """
     from delg.common.errors import InputError
-    from extraction.store.reader import FeatureStore
+    from extraction.formats.table import open_features
     from matching.indexes.table import build_index
 
     for name in ("features_dir", "output_dir"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is required: {FLAGS[name].help}")
-    made = build_index(FeatureStore.open(FLAGS.features_dir), FLAGS.output_dir, FLAGS.index)
+    made = build_index(open_features(FLAGS.features_dir), FLAGS.output_dir, FLAGS.index)
     manifest = made.manifest
     size = f"{sum(manifest.files.values()) / 1e6:.1f} MB, " if manifest.files else ""
     print(

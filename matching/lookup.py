@@ -9,7 +9,7 @@ from matching.indexes.saved import Searchable
 from matching.indexes.table import search, unranked
 from matching.ranking import Ranking
 from matching.rerankers.table import Reranker
-from matching.source import MemorySource, Source, paths_of
+from matching.source import MemorySource, Source, Store
 
 
 class Result(NamedTuple):
@@ -51,7 +51,7 @@ def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | No
 
 def find(
     query: Features,
-    store: Source | None,
+    store: Store | None,
     top_k: int,
     reranker: Reranker | None = None,
     index: Searchable | None = None,
@@ -93,7 +93,7 @@ def find(
     rows = [int(row) for row in best.row(0)]
     names = index.names_of(rows) if index is not None else [store.names[row] for row in rows] if store else []
     scores = best.scores[0].tolist()
-    paths = paths_of(store, rows) if store is not None or index is None else index.paths_of(rows)
+    paths = [store.path_of(row) for row in rows] if store is not None else index.paths_of(rows) if index else []
     return [
         Result(name, score, row, before.get(row), path) for name, score, row, path in zip(names, scores, rows, paths)
     ]

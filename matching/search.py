@@ -13,8 +13,8 @@ from absl import flags
 
 if TYPE_CHECKING:
     from extraction.features import Features
+    from extraction.formats.base import FeatureSource
     from extraction.images import ImageRef, Reading
-    from extraction.store.reader import FeatureStore
     from matching.indexes.saved import Searchable
     from matching.lookup import Result
     from matching.rerankers.table import Reranker
@@ -48,10 +48,10 @@ def main() -> None:
     from delg.common.errors import InputError
     from extraction.describing import describe
     from extraction.extractors.table import build_extractor
+    from extraction.formats.checks import check_settings
     from extraction.images import BadImageError, ImageRef
     from extraction.settings import set_reading
     from extraction.store.encoding import as_stored
-    from extraction.store.reader import check_settings
     from matching.lookup import find, parse_crop
     from matching.rerankers.table import build_reranker
 
@@ -83,7 +83,7 @@ def main() -> None:
         _write_page((ref, query), results, store, index, reranker)
 
 
-def _reading(store: "FeatureStore | None", index: "Searchable | None") -> "Reading":
+def _reading(store: "FeatureSource | None", index: "Searchable | None") -> "Reading":
     """How the database's images were read, as the query is then."""
     from extraction.images import Reading
 
@@ -113,7 +113,7 @@ def _check_output() -> None:
 def _write_page(
     query: "tuple[ImageRef, Features]",
     results: "Sequence[Result]",
-    store: "FeatureStore | None",
+    store: "FeatureSource | None",
     index: "Searchable | None",
     reranker: "Reranker | None",
 ) -> None:
@@ -138,16 +138,16 @@ def _write_page(
     print(f"page: {FLAGS.output}")
 
 
-def _database() -> "tuple[FeatureStore | None, Searchable | None]":
+def _database() -> "tuple[FeatureSource | None, Searchable | None]":
     """The feature store and the index that the flags name."""
     from delg.common import spec
     from delg.common.errors import InputError
-    from extraction.store.reader import FeatureStore
+    from extraction.formats.table import open_features
     from matching.indexes.table import open_index
 
     if FLAGS.search_options and not FLAGS.index:
         raise InputError("--search_options goes with --index.")
-    store = FeatureStore.open(FLAGS.features_dir) if FLAGS.features_dir else None
+    store = open_features(FLAGS.features_dir) if FLAGS.features_dir else None
     if not FLAGS.index:
         return store, None
     try:

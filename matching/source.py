@@ -1,4 +1,4 @@
-"""Where the matching room reads features from: a feature store on disk, or images held in memory."""
+"""Where features are read from: a feature store on disk, or images held in memory."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -36,10 +36,17 @@ class Source(Protocol):
         ...
 
 
-def paths_of(source: Any, rows: Sequence[int]) -> list[str]:
-    """Where images lay below the folder that their names start in; empty where the source does not tell."""
-    path_of = getattr(source, "path_of", lambda row: "")
-    return [path_of(int(row)) for row in rows]
+class Store(Source, Protocol):
+    """A source that knows how its features were made; :class:`extraction.store.reader.FeatureStore` is one."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the features were made."""
+        ...
+
+    def path_of(self, i: int) -> str:
+        """Path of image ``i`` below the folder of the images; empty where the path is not known."""
+        ...
 
 
 class MemorySource:
@@ -68,6 +75,10 @@ class MemorySource:
     def features(self, i: int) -> Features:
         """All features of image ``i``."""
         return self._images[i]
+
+    def path_of(self, i: int) -> str:
+        """Empty: the path of the image is not known."""
+        return ""
 
     def __len__(self) -> int:
         """Number of images."""

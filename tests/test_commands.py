@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 import delg
-from delg.commands import MODULES, ROOMS, chosen_backend
+from delg.commands import MODULES, chosen_backend
 from delg.common.distribution import NAME
+from delg.common.sources import PACKAGES
 from tests.processes import HANGS
 
 ROOT = Path(__file__).parents[1]
@@ -139,38 +140,41 @@ def test_a_foreign_distribution_of_the_same_name_is_named(entry, named, tmp_path
 
 
 def test_a_distribution_that_has_overwritten_this_one_is_named(tmp_path):
-    for room in ("delg", *ROOMS):
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "delg" / "__init__.py").write_text("version = 2\n")
     distribution(tmp_path, "other-thing")
     done = subprocess.run(
-        [sys.executable, "-c", "from delg.commands import search; search()"], cwd=tmp_path, text=True,
+        [sys.executable, "-c", "from delg.commands import run; run('search')"], cwd=tmp_path, text=True,
         capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert "other-thing" in done.stderr and str(tmp_path / "delg") in done.stderr
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_shadowing_folder_is_named_in_one_sentence(room, tmp_path):
-    (tmp_path / room).mkdir()
-    (tmp_path / room / "__init__.py").touch()
+@pytest.mark.parametrize("package", [package for package in PACKAGES if package != "delg"])
+def test_a_shadowing_folder_is_named_in_one_sentence(package, tmp_path):
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
     done = run("search", "--help", cwd=tmp_path)
-    assert done.returncode == 1
-    assert f"'{room}' of delg" in done.stderr
-    assert "shadowed" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"'{package}'" in done.stderr and str(tmp_path / package) in done.stderr
 
 
-def test_the_installed_script_does_not_look_into_the_working_folder(tmp_path):
-    for room in ROOMS:
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").write_text("raise RuntimeError('the user's own')")
-    script = Path(sys.executable).with_name("delg-search")
-    if not script.exists():
-        pytest.skip("the commands are not installed")
-    done = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "delg-search" in done.stdout, done.stderr
+def test_an_installed_script_runs_its_command_and_does_not_look_into_the_working_folder(tmp_path):
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('the user\\'s own')")
+    (tmp_path / "bin").mkdir()
+    for name, code in (("delg-search", 0), ("delg-search-script.py", 0), ("delg-nothing", 1)):
+        script = tmp_path / "bin" / name
+        script.write_text("from delg.commands import main\n\nmain()\n")
+        done = subprocess.run(
+            [sys.executable, script, "--version"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+        assert ("delg-search" in done.stdout) == (code == 0) and ("train" in done.stderr) == (code == 1)
 
 
 def test_unknown_command_and_unexpected_argument(tmp_path):

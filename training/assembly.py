@@ -86,13 +86,14 @@ def _fresh_model(options: TrainOptions, num_classes: int, overrides: dict[str, A
     """The model of the preset, or of ``init_model``, with weights from the seed."""
     import keras
 
-    import delg
+    from delg.model import Delg
+    from delg.presets import create
 
     overrides = overrides | {"num_classes": num_classes, "dtype": policy(options.mixed_precision)}
     if not options.init_model:
-        return delg.create(options.preset, seed=options.seed, **overrides)
+        return create(options.preset, seed=options.seed, **overrides)
     keras.utils.set_random_seed(options.seed)
-    return delg.Delg(**model_config(options.init_model) | overrides)
+    return Delg(**model_config(options.init_model) | overrides)
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:
@@ -145,6 +146,9 @@ def _tell_of_pairs(options: TrainOptions, records: RecordSet, images: int) -> No
 
 def check_model(options: TrainOptions, model: Any) -> None:
     """The image size and the announced channels must suit the model."""
+    side = model.trunk.image_side
+    if side and options.image_size != side:
+        raise InputError(f"--image_size must be {side} for this model. Received: {options.image_size}")
     if options.image_size < model.min_side:
         raise InputError(
             f"--image_size must be at least {model.min_side} for this model. Received: {options.image_size}"

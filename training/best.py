@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from delg.common.files import read_json, write_json
+from delg.saving import save
 
 FOLDER, RECORD, METRIC = "best", "best.json", "mAP"
 
@@ -34,12 +35,10 @@ class BestModel:
         Returns:
           Whether it was saved.
         """
-        import delg
-
         value = values.get(METRIC, math.nan)
         if not value > self.value:
             return False
-        delg.save(model, self.folder)
+        save(model, self.folder)
         write_json(self.folder / RECORD, {"step": step, "values": dict(values)})
         self.value = value
         return True

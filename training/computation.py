@@ -20,7 +20,6 @@ from training.losses.metric import nearest_is_same
 
 Tensor = Any
 METRICS = ("loss", "desc", "attn", "recon", "desc_accuracy", "attn_accuracy", "gradient_norm")
-BLOCKS = ("block0", "block1", "block2", "block3", "block4")
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class StepResult:
         of ArcFace, ``desc_accuracy`` is that of the nearest neighbour in the batch.
       attention: ``(B, h, w)`` float32; ``(B, 1, 1)`` of zeros where the model has no local head. On TensorFlow of the
         first replica and, where the batch is computed in parts, its last part.
-      sparsity: ``(5,)`` float32, the part of zeros in each of :data:`BLOCKS`, of the same images; zeros unless asked
-        for.
+      sparsity: ``(L,)`` float32, the part of zeros in each level of the backbone, of the same images; zeros unless
+        requested.
     """
 
     metrics: Tensor
@@ -74,9 +73,10 @@ class Computation:
       means: loss, its parts and the accuracies by name; their sums over all parts of the global batch are the means
         over it.
       gradients: of ``means["loss"]``, one per variable that is trained, see :func:`trained`.
-      maps: feature maps ``block0`` .. ``block4``.
+      maps: what the backbone puts out, by name.
       outputs: outputs of the model.
       values: logits and losses, see :func:`training.losses.delg.delg_losses`.
+      levels: names of the backbone's levels, which are among ``maps``.
     """
 
     means: dict[str, Tensor]
@@ -84,6 +84,7 @@ class Computation:
     maps: dict[str, Tensor]
     outputs: dict[str, Tensor]
     values: dict[str, Tensor]
+    levels: tuple[str, ...]
 
     def metrics(self) -> Tensor:
         """``(6,)`` float32: the means in the order of :data:`METRICS`, whose last one the gradients decide."""
@@ -94,12 +95,13 @@ class Computation:
         images = self.outputs["global_descriptor"].shape[0]
         return ops.cast(self.outputs.get("attention", ops.zeros((images, 1, 1), "float32")), "float32")
 
-    def sparsity(self, asked: Tensor) -> Tensor:
-        """See :class:`StepResult`; ``asked`` is a scalar bool."""
+    def sparsity(self, requested: Tensor) -> Tensor:
+        """See :class:`StepResult`; ``requested`` is a scalar bool."""
+        maps = [self.maps[level] for level in self.levels]
         return ops.cond(
-            asked,
-            lambda: ops.stack([ops.mean(ops.cast(ops.equal(self.maps[block], 0), "float32")) for block in BLOCKS]),
-            lambda: ops.zeros((len(BLOCKS),), "float32"),
+            requested,
+            lambda: ops.stack([ops.mean(ops.cast(ops.equal(x, 0), "float32")) for x in maps]),
+            lambda: ops.zeros((len(maps),), "float32"),
         )
 
 
@@ -121,7 +123,7 @@ def forward(
       frozen: the backbone is only used: moving statistics, no gradient.
 
     Returns:
-      The feature maps ``block0`` .. ``block4`` and the outputs of ``model(...)``.
+      What the backbone puts out, and the outputs of ``model(...)``.
     """
     maps = model.backbone(model.normalize(images), training=training and not frozen)
     if frozen:
@@ -174,7 +176,7 @@ def compute(
         means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], among), config.batch_size)
     weights = [*variables, *rows]
     gradients = [ops.zeros_like(w) if gradient is None else gradient for w, gradient in zip(weights, gradients)]
-    return Computation(means, gradients, maps, outputs, values)
+    return Computation(means, gradients, maps, outputs, values, tuple(model.trunk.levels))
 
 
 def judge(model: Any, images: Tensor, labels: Tensor, global_loss: GlobalLoss | None = None) -> Tensor:

@@ -10,49 +10,24 @@ from typing import Any
 from delg.commands import chosen_backend
 from delg.common.errors import InputError
 from delg.common.files import sha256
-from training.backends.engine import check_backend, engine
-from training.options import TrainOptions
+from delg.common.options import fingerprint
+from delg.common.sources import source_sha256
+from delg.common.spec import plug_ins_in
+from delg.saving import WEIGHTS, model_config, save
+from training.backends.engine import MODULES, check_backend, engine
+from training.options import RELEASED_CLASSES, TrainOptions
 from training.records.recordset import RecordSet, check_same_classes, open_records
 
 Evaluate = Callable[[Any], dict[str, float]]
-RELEASED_CLASSES = {"gld_v1": 14951, "gld_v2": 203094, "gld_v2_clean": 81313}
 VALIDATION_IMAGES = 50_000
-RESULT_SETTINGS = (
-    "preset",
-    "initial_lr",
-    "batch_size",
-    "max_iters",
-    "optimizer",
-    "schedule",
-    "clip_norm",
-    "seed",
-    "image_size",
-    "cache",
-    "shuffle_buffer",
-    "attention_loss_weight",
-    "reconstruction_loss_weight",
-    "whitening_init",
-)
-LATER_SETTINGS = (
-    "deterministic",
-    "sync_batch_norm",
-    "mixed_precision",
-    "accumulate",
-    "freeze_backbone_steps",
-    "keep_aspect",
-    "global_loss",
-    "sample_rate",
-    "moving_average_decay",
-    "moving_average_start",
-    "moving_average_dynamic",
-)
+COMPUTING = ("training.assembly", "training.input.pipeline")  # and the training step of the backend
 
 
 def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
     """Trains, or continues, or finds that all is done.
 
     Args:
-      options: the settings.
+      options: the options.
       evaluate: called with the model every ``retrieval_interval`` steps; gives values by name.
 
     Raises:
@@ -69,22 +44,13 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
             f"--dataset_version={options.dataset_version} has {expected} classes, and the records have "
             f"{records.num_classes}."
         )
-    overrides, augmentation = model_overrides(options), augmentation_text(options)
     if options.benchmark_input and not options.logdir:
-        _benchmark_input(options, records, augmentation)
+        _benchmark_input(options, records)
         return
 
     from training.runs import check_run, is_finished
 
-    settings = {name: getattr(options, name) for name in RESULT_SETTINGS} | {
-        "imagenet_checkpoint": _imagenet_sha256(options.imagenet_checkpoint),
-        **_init_sha256(options.init_model),
-        "model": overrides,
-        "augment": augmentation,
-        "num_classes": records.num_classes,
-        "records": records.fingerprint,
-        **_later_settings(options),
-    }
+    settings = settings_of(options, records)
     check_run(str(options.logdir), settings)
     if is_finished(str(options.logdir), str(options.output_model)):
         print(f"The training in {options.logdir} is already complete; its model is {options.output_model}.")
@@ -92,11 +58,27 @@ def run(options: TrainOptions, evaluate: Evaluate | None = None) -> None:
     _train(options, records, validation, evaluate, settings)
 
 
-def _later_settings(options: TrainOptions) -> dict[str, Any]:
-    """Settings that came after the first release, where they are not the default: older runs can be continued."""
-    changed = {name: getattr(options, name) for name in LATER_SETTINGS}
-    changed = {name: value for name, value in changed.items() if value != getattr(TrainOptions(), name)}
-    return changed if chosen_backend() == "tensorflow" else changed | {"backend": chosen_backend()}
+def settings_of(options: TrainOptions, records: RecordSet) -> dict[str, Any]:
+    """Everything that the trained weights depend on, as JSON values: a run continues only under the same settings.
+
+    Args:
+      options: the options; irrelevant ones do not count.
+      records: the training set.
+
+    Raises:
+      InputError: a file that an option names cannot be read, or a plug-in cannot be imported.
+    """
+    relevant = fingerprint(options)
+    start = model_config(options.init_model) if options.init_model else {}
+    plug_ins = plug_ins_in(*relevant.values(), *start.values())
+    return relevant | {
+        "imagenet_checkpoint": _imagenet_sha256(options.imagenet_checkpoint),
+        **_init_sha256(options.init_model),
+        "num_classes": records.num_classes,
+        "records": records.fingerprint,
+        "backend": chosen_backend(),
+        "source": source_sha256(MODULES[chosen_backend()], *COMPUTING, *plug_ins),
+    }
 
 
 def _imagenet_sha256(path: str | None) -> str | None:
@@ -109,11 +91,9 @@ def _imagenet_sha256(path: str | None) -> str | None:
 
 
 def _init_sha256(folder: str | None) -> dict[str, str]:
-    """What the model is that the training begins with, where it is given: its weights and its configuration."""
+    """Weights and configuration of the model that the training starts from, if any."""
     if not folder:
         return {}
-    from delg.saving import WEIGHTS, model_config
-
     config = json.dumps(model_config(folder), sort_keys=True)
     return {
         "init_model": sha256(Path(folder) / WEIGHTS),
@@ -132,9 +112,9 @@ def _checked(options: TrainOptions) -> TrainOptions:
     if options.moving_average_decay is None and (options.moving_average_start or options.moving_average_dynamic):
         raise InputError("--moving_average_start and --moving_average_dynamic need --moving_average_decay.")
     if options.global_loss != "arcface" and (options.classifier != "arcface" or options.sample_rate < 1):
-        raise InputError(f"--classifier and --sample_rate go with no --global_loss={options.global_loss}.")
+        raise InputError(f"--classifier and --sample_rate cannot be combined with --global_loss={options.global_loss}.")
     if options.init_model and options.imagenet_checkpoint:
-        raise InputError("--init_model and --imagenet_checkpoint cannot be used together.")
+        raise InputError("--init_model cannot be combined with --imagenet_checkpoint.")
     if options.output_model is None and options.logdir:
         options = replace(options, output_model=str(Path(options.logdir) / "model"))
     if options.debug:
@@ -148,7 +128,6 @@ def model_overrides(options: TrainOptions) -> dict[str, Any]:
     ``block3_strides`` is on unless the options or the preset say otherwise (released training).
     """
     from delg.presets import preset_config
-    from delg.saving import model_config
 
     base = model_config(options.init_model) if options.init_model else preset_config(options.preset)
     chosen = {
@@ -173,20 +152,20 @@ def model_overrides(options: TrainOptions) -> dict[str, Any]:
 def augmentation_text(options: TrainOptions) -> str:
     """The augmentation that the options mean: the released crop unless said otherwise."""
     if options.augment is not None and not options.use_augmentation:
-        raise InputError("--augment and --use_augmentation=false contradict each other.")
+        raise InputError("--augment cannot be combined with --use_augmentation=false.")
     if not options.use_augmentation:
         return ""
     return "crop" if options.augment is None else options.augment
 
 
-def _input_config(options: TrainOptions, augmentation: str) -> Any:
+def _input_config(options: TrainOptions) -> Any:
     from training.input.augment import build_augmentation
     from training.input.pipeline import InputConfig
 
     return InputConfig(
         batch_size=options.batch_size,
         image_size=options.image_size,
-        augmentation=build_augmentation(augmentation),
+        augmentation=build_augmentation(augmentation_text(options)),
         seed=options.seed,
         cache=options.cache,
         shuffle_buffer=options.shuffle_buffer,
@@ -194,11 +173,11 @@ def _input_config(options: TrainOptions, augmentation: str) -> Any:
     )
 
 
-def _benchmark_input(options: TrainOptions, records: RecordSet, augmentation: str) -> None:
+def _benchmark_input(options: TrainOptions, records: RecordSet) -> None:
     """Prints the images per second of the input pipeline alone."""
     from training.input.pipeline import is_cached, load_cache, measure_input, training_batches
 
-    config = _input_config(options, augmentation)
+    config = _input_config(options)
     cache = load_cache(records, config) if is_cached(records, config) else None
     speed = measure_input(training_batches(records, config, cache=cache), config.batch_size)
     print(f"input pipeline alone: {speed:.0f} images/s ({'cached' if cache else 'streamed'}, {config.image_size} px)")
@@ -212,7 +191,6 @@ def _train(
     settings: dict[str, Any],
 ) -> None:
     """Builds everything, trains, saves."""
-    import delg
     from training.assembly import build_trainer, start_weights
     from training.input.pipeline import is_cached, load_cache, training_batches, validation_batches
     from training.runs import finish_run, last_replicas, start_run
@@ -221,8 +199,8 @@ def _train(
     chosen.prepare(deterministic=options.deterministic, debug=options.debug)
     strategy = chosen.build_strategy(options.distribute)
     share = chosen.share_of(strategy, options.batch_size)
-    config = _input_config(options, settings["augment"])
-    trainer = build_trainer(options, records, settings["model"], strategy, evaluate)
+    config = _input_config(options)
+    trainer = build_trainer(options, records, model_overrides(options), strategy, evaluate)
     replicas, earlier = strategy.num_replicas_in_sync, last_replicas(str(options.logdir))
     if trainer.is_chief:
         start_run(str(options.logdir), settings, replicas)
@@ -231,7 +209,7 @@ def _train(
         trainer.log(f"continuing from step {start}{_of_devices(options, earlier or replicas, replicas)}")
     trainer.log(_summary(records, trainer) + ("" if start else f", at first {_first_weights(options)}"))
     if options.benchmark_input and trainer.is_chief:
-        _benchmark_input(options, records, settings["augment"])
+        _benchmark_input(options, records)
     cache = load_cache(records, config) if is_cached(records, config) and start < options.max_iters else None
     if not start:
         start_weights(options, trainer.model, training_batches(records, config, cache=cache), strategy)
@@ -243,7 +221,7 @@ def _train(
     if not trainer.is_chief:
         return
     with trainer.averaged():
-        delg.save(trainer.model, str(options.output_model))
+        save(trainer.model, str(options.output_model))
     finish_run(str(options.logdir), options.max_iters, str(options.output_model))
     print(f"model written to {options.output_model}")
 

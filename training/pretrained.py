@@ -7,6 +7,7 @@ from typing import Any
 from delg.common.errors import InputError
 from delg.importers.keras_h5 import keras_applications
 from delg.importers.strict import assign
+from delg.saving import load
 
 CLASSIFIERS = ("classifier/", "att_fc/")
 
@@ -39,9 +40,7 @@ def load_model(model: Any, folder: str | os.PathLike[str]) -> None:
     Raises:
       InputError: not a model folder, or weights of one model are not in the other, which are named.
     """
-    import delg
-
-    theirs = {v.path: v for v in delg.load(folder).weights if not v.path.startswith(CLASSIFIERS)}
+    theirs = {v.path: v for v in load(folder).weights if not v.path.startswith(CLASSIFIERS)}
     ours = {v.path: v for v in model.weights if not v.path.startswith(CLASSIFIERS)}
     shapes = [{path: tuple(v.shape) for path, v in side.items()} for side in (theirs, ours)]
     if shapes[0] != shapes[1]:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from training.computation import BLOCKS, StepResult
+from training.computation import StepResult
 
 FLUSH_MILLISECONDS = 10_000
 IMAGES = 3
@@ -42,13 +42,13 @@ class Summaries:
           speed: steps per second.
         """
         normalized = ops.convert_to_numpy(self._model.normalize(images))
-        attention = ops.convert_to_numpy(result.attention)
+        attention, sparsity = ops.convert_to_numpy(result.attention), ops.convert_to_numpy(result.sparsity)
         with self._writer.as_default(step=step):
             tf.summary.image("batch_images", (normalized + 1.0) / 2.0, max_outputs=IMAGES)
             tf.summary.image("batch_attention", attention_picture(attention), max_outputs=IMAGES)
             for name, value in (
                 _ranges(normalized, attention)
-                | {f"sparsity/{name}": v for name, v in zip(BLOCKS, ops.convert_to_numpy(result.sparsity))}
+                | {f"sparsity/{level}": v for level, v in zip(self._model.trunk.levels, sparsity)}
                 | self._losses(means)
                 | {
                     "desc/scale_factor": float(self._model.classifier.scale),

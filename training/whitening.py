@@ -52,7 +52,7 @@ def start_from_pca(model: Any, batches: Iterable[Any], seed: int, agreed: Agreed
         may turn on a machine's rounding, so that each of several machines would find another whitening.)
     """
     state = [(variable, np.array(variable)) for variable in model.backbone.non_trainable_variables]
-    pooled = [ops.convert_to_numpy(model.pooled(model.backbone(x, training=True)["block4"])) for x in batches]
+    pooled = [ops.convert_to_numpy(model.pooled(model.backbone(x, training=True))) for x in batches]
     for variable, value in state:
         variable.assign(value)
     kernel, bias = agreed(whitening(np.concatenate(pooled), model.embedding_dim, seed))

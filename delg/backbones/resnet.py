@@ -6,14 +6,15 @@ References:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
 from delg.activations import ALPHA, ReLUP
-from delg.geometry import Window, smallest_side
+from delg.backbones.base import RELEASED_RECEPTIVE_FIELD, Backbone
+from delg.geometry import Window
 
 Tensor = Any
 
@@ -46,25 +47,6 @@ SYMMETRIC = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=
 SMALL = Convention(
     "symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool="symmetric"
 )
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A convolutional trunk and its geometry.
-
-    Attributes:
-      model: images ``(B, H, W, 3)`` to a dict of feature maps, ``block1`` to ``block4`` (``block0`` is the stem's).
-      local_windows: the windows between the image and ``block3``.
-      windows: the windows between the image and ``block4``.
-    """
-
-    model: keras.Model
-    local_windows: tuple[Window, ...]
-    windows: tuple[Window, ...] = field(repr=False)
-
-    def min_side(self, cells: int = 1) -> int:
-        """Smallest image side, in pixels, that leaves so many cells of ``block4``."""
-        return smallest_side(self.windows, cells)
 
 
 class _Builder:
@@ -174,18 +156,16 @@ def resnet(
     builder = _Builder(convention, 1 if basic else 4)
     images = keras.Input((None, None, 3), name="images")
     x = builder.stem(images, widths[0])
-    maps = {"block0": x}
-    local_windows: tuple[Window, ...] = ()
+    maps, levels = {"block0": x}, {"block0": tuple(builder.windows)}
     for index, (depth, width, stride) in enumerate(zip(depths, widths, strides, strict=True), start=1):
         if index == 4 and block3_strides:
             stride = 1  # noqa: PLW2901
         builder.inner_floor = ALPHA if index == 1 and (relup or stage1_inner_leak) else 0.0
         builder.output_floor = ALPHA if index < 4 and relup else 0.0
         x = builder.stage(x, index, depth=depth, width=width, stride=stride, basic=basic)
-        if index == 3:
-            if block3_strides:
-                x = layers.MaxPooling2D(1, 2, "valid", name="block3_subsample")(x)
-                builder.windows.append(Window(1, 2, "valid"))
-            local_windows = tuple(builder.windows)
-        maps[f"block{index}"] = x
-    return Backbone(keras.Model(images, maps, name="backbone"), local_windows, tuple(builder.windows))
+        if index == 3 and block3_strides:
+            x = layers.MaxPooling2D(1, 2, "valid", name="block3_subsample")(x)
+            builder.windows.append(Window(1, 2, "valid"))
+        maps[f"block{index}"], levels[f"block{index}"] = x, tuple(builder.windows)
+    model = keras.Model(images, maps, name="backbone")
+    return Backbone(model, levels, "block4", "block3", RELEASED_RECEPTIVE_FIELD)

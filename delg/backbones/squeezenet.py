@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from delg.backbones.resnet import Backbone
+from delg.backbones.base import RELEASED_RECEPTIVE_FIELD, Backbone
 from delg.common.errors import InputError
 from delg.geometry import Window
 
@@ -38,16 +38,17 @@ def squeezenet(block3_strides: bool = False) -> Backbone:
         raise InputError(f"The backbone's block3_strides expects True or False. Received: {block3_strides!r}")
     images = keras.Input((None, None, 3), name="images")
     x = layers.Conv2D(64, 3, 2, activation="relu", name="conv1")(images)
-    maps = {"block0": x}
+    windows: tuple[Window, ...] = (POOLED,)  # the first convolution has the same size and step
+    maps, levels = {"block0": x}, {"block0": windows}
     for block, fires in enumerate(((2, 3), (4, 5), (6, 7), (8, 9)), start=1):
         if block < 4:
             x = layers.MaxPooling2D(3, 2, name=f"pool{2 * block - 1}")(x)
+            windows = (*windows, POOLED)
         for number in fires:
             x = _fire(x, number)
-        maps[f"block{block}"] = x
-    windows: tuple[Window, ...] = (POOLED,) * 4  # the stem's is of the same size and step
-    thinned: tuple[Window, ...] = windows
+        maps[f"block{block}"], levels[f"block{block}"] = x, windows
     if block3_strides:
         maps["block3"] = layers.MaxPooling2D(1, 2, name="block3_subsample")(maps["block3"])
-        thinned = (*windows, Window(1, 2, "valid"))
-    return Backbone(keras.Model(images, maps, name="backbone"), thinned, windows)
+        levels["block3"] = (*levels["block3"], Window(1, 2, "valid"))
+    model = keras.Model(images, maps, name="backbone")
+    return Backbone(model, levels, "block4", "block3", RELEASED_RECEPTIVE_FIELD)

@@ -1,11 +1,13 @@
 """The backbones that can be chosen by name."""
 
-from collections.abc import Callable
+import inspect
 from typing import Any
 
-from delg.backbones.resnet import RELEASED, SMALL, SYMMETRIC, Backbone, Convention, resnet
+from delg.backbones.base import Backbone
+from delg.backbones.resnet import RELEASED, SMALL, SYMMETRIC, Convention, resnet
 from delg.backbones.squeezenet import squeezenet
 from delg.common.errors import InputError
+from delg.common.spec import Table, build, factory_of, parse
 
 WIDTHS = (64, 128, 256, 512)
 CONVENTIONS = {"released": RELEASED, "symmetric": SYMMETRIC}
@@ -52,9 +54,26 @@ def resnet_small(
     return resnet(depths, widths, SMALL, strides=(1, 2, 1, 2), basic=True, **switches)
 
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {
+BACKBONES: Table = {
     "resnet50": resnet50,
     "resnet101": resnet101,
     "resnet_small": resnet_small,
     "squeezenet": squeezenet,
 }
+
+
+def build_backbone(text: str, *, block3_strides: bool = False) -> Backbone:
+    """Builds a backbone such as ``"resnet50(convention='symmetric')"`` or ``"module:Class"``.
+
+    Args:
+      text: the choice.
+      block3_strides: the model's argument of this name, for backbones that have it too.
+
+    Raises:
+      InputError: an unknown name, a bad argument, or ``block3_strides`` for a backbone that does not have it.
+    """
+    name, _ = parse(text)
+    if block3_strides and "block3_strides" not in inspect.signature(factory_of(name, BACKBONES, "backbone")).parameters:
+        raise InputError(f"--block3_strides is not an option of the backbone {text!r}.")
+    backbone: Backbone = build(text, BACKBONES, "backbone", base=Backbone, offers={"block3_strides": block3_strides})
+    return backbone

@@ -1,7 +1,4 @@
-"""Under which name and version this package is distributed. Its module ``delg`` has the name of another's package.
-
-``setup.py`` runs this file by itself, so that it imports nothing of this package.
-"""
+"""Name and version of the distribution. On the package index the name ``delg`` is another author's."""
 
 NAME = "delg-retrieval"
 __version__ = "0.1.0"

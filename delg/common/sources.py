@@ -1,9 +1,9 @@
-"""Which source files something is made of, and their SHA-256: what other code has made is not taken for the same.
+"""Which source files something is made of, and their SHA-256, so that a change of the code is noticed.
 
 Imports are read from the text, also those inside functions, and followed through our packages and through modules of
-the user's own; a module that is only named in quotes, as in a table, counts too. Installed libraries do not: their
-versions are recorded where they have a part. Too many files may be found: what is then made anew is
-right, only late. A module whose name a program puts together as it runs is not seen.
+the user's own. Installed libraries do not count: their versions are recorded where they matter. A module that is
+imported by a name in a table does not count by itself: whoever uses the entry names it as a maker. Too many files may
+be found; a result is then computed anew once too often.
 """
 
 import hashlib
@@ -24,21 +24,20 @@ LIBRARIES = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "platst
 CODE = (".py", ".pyc", ".pyi", *EXTENSION_SUFFIXES)
 _FROM = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import\b[ \t]*(\([^)]*\)|.*)", re.MULTILINE)
 _IMPORT = re.compile(r"^[ \t]*import[ \t]+(.*)", re.MULTILINE)
-_QUOTED = re.compile(r"""["']([A-Za-z_]\w*(?:\.\w+)+)(?::\w+)?["']""")
 
 
 def source_sha256(*makers: Any) -> str:
     """Hexadecimal SHA-256 of the source of all that is named, and of what it imports.
 
     Args:
-      *makers: names of modules such as ``"evaluation.run.runner"``, classes, functions, or objects, for which their
-        class stands.
+      *makers: names of modules such as ``"evaluation.run.search"``, names ``"module:Class"``, classes, functions, or
+        objects, for which their class stands.
 
     Returns:
       The hash, which is worked out once in a process, of the files as they are then. Of a class without a file, such
       as one that was typed in, it is another one in each process.
     """
-    names = [maker if isinstance(maker, str) else _module_of(maker) for maker in makers]
+    names = [maker.partition(":")[0] if isinstance(maker, str) else _module_of(maker) for maker in makers]
     return _sha256(tuple(sorted(set(names))))
 
 
@@ -91,6 +90,12 @@ def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def clear_caches() -> None:
+    """Makes the process read files anew that it has read before."""
+    for cached in (_sha256, _file_sha256, _targets, _place):
+        cached.cache_clear()
+
+
 def _module_of(maker: Any) -> str:
     """The module in which a class or function is written, or the class of an object."""
     named = maker if isinstance(maker, type) or hasattr(maker, "__qualname__") else type(maker)
@@ -104,9 +109,7 @@ def _targets(name: str, path: Path) -> tuple[str, ...]:
         return tuple(_parents(name))
     text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").replace(";", "\n")
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    known = (*PACKAGES, name.partition(".")[0])
-    found = {quoted for quoted in _QUOTED.findall(text) if quoted.partition(".")[0] in known}
-    code = re.sub("#.*", "", text)
+    code, found = re.sub("#.*", "", text), set()
     for line in _IMPORT.findall(code):
         found |= {part.strip().partition(" ")[0] for part in line.split(",")}
     for module, imported in _FROM.findall(code):

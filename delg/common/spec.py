@@ -49,6 +49,16 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     raise InputError(form)
 
 
+def plug_ins_in(*choices: Any) -> list[Factory]:
+    """The plug-ins that texts of choices name, imported; values that are no texts, and quoted parts, name none.
+
+    Raises:
+      InputError: a plug-in cannot be imported.
+    """
+    texts = [re.sub(r"'[^']*'|\"[^\"]*\"", "", text) for text in choices if isinstance(text, str)]
+    return [plug_in(match.group(), "plug-in") for text in texts for match in _PLUG_IN.finditer(text)]
+
+
 def render(name: str, arguments: Mapping[str, Any]) -> str:
     """The inverse of :func:`parse`: ``render("gem", {"p": 4.6})`` is ``"gem(p=4.6)"``."""
     inside = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
@@ -137,7 +147,15 @@ def plug_in(name: str, kind: str) -> Factory:
     return factory
 
 
-def build(text: str, table: Table, kind: str, *, base: type | None = None, **context: Any) -> Any:
+def build(
+    text: str,
+    table: Table,
+    kind: str,
+    *,
+    base: type | None = None,
+    offers: Mapping[str, Any] | None = None,
+    **context: Any,
+) -> Any:
     """Calls the factory that the text names.
 
     Args:
@@ -145,7 +163,8 @@ def build(text: str, table: Table, kind: str, *, base: type | None = None, **con
       table: the choices of this kind, name to factory.
       kind: what is chosen, in words, for the error message ("backbone", "reranker").
       base: what a plug-in must return an instance of; None accepts anything.
-      **context: further keyword arguments that the program, not the text, supplies.
+      offers: arguments of the program for factories that have a parameter of the same name; the text takes precedence.
+      **context: arguments of the program for every factory; the text cannot give them.
 
     Returns:
       What the factory returns.
@@ -154,7 +173,10 @@ def build(text: str, table: Table, kind: str, *, base: type | None = None, **con
       InputError: the name is not in the table, an argument does not fit the factory, or a plug-in returns another type.
     """
     name, arguments = parse(text)
-    built = call(factory_of(name, table, kind), text, arguments, kind, **context)
+    factory = factory_of(name, table, kind)
+    parameters = inspect.signature(factory).parameters
+    offered = {key: value for key, value in (offers or {}).items() if key in parameters and key not in arguments}
+    built = call(factory, text, arguments, kind, **context, **offered)
     if base is not None:
         check_type(built, base, text, kind)
     return built

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Tensor = Any
 Rows = dict[str, Tensor]
-PADDING = 145.0  # half of the receptive field of 291 pixels of block3 of ResNet-50, as released for every backbone
 
 
 class Pyramid:
@@ -35,7 +34,7 @@ class Pyramid:
         """
         self.normalize, self.min_sides = model.normalize, model.min_sides
         self.rule, self.antialias = rule, bool(model.extraction.get("antialias", False))
-        self.stride = float(model.local_stride)
+        self.stride, self.padding = float(model.local_stride), model.trunk.padding
         self.widths: dict[str, int | None] = {}
         self.networks = []
         if "local" in heads:
@@ -120,23 +119,27 @@ class Pyramid:
         if "global_descriptor" in outputs:
             rows["global_descriptors"] = outputs["global_descriptor"]
         if threshold is not None:
-            rows |= local_rows(outputs["attention"], outputs["local_descriptors"], self.stride, scale, threshold)
+            local = outputs["attention"], outputs["local_descriptors"]
+            rows |= local_rows(*local, scale, threshold, stride=self.stride, padding=self.padding)
         return rows
 
 
-def local_rows(attention: Tensor, descriptors: Tensor, stride: float, scale: Tensor, threshold: Tensor) -> Rows:
+def local_rows(
+    attention: Tensor, descriptors: Tensor, scale: Tensor, threshold: Tensor, *, stride: float, padding: float
+) -> Rows:
     """The cells of one scale whose attention reaches the threshold.
 
     Args:
       attention: ``(1, h, w)`` float32.
       descriptors: ``(1, h, w, d)`` float32.
-      stride: input pixels between neighbouring cells.
       scale: ``()`` float32 factor of this scale.
       threshold: ``()`` float32.
+      stride: input pixels between neighbouring cells.
+      padding: pixels between the point of a cell and the sides of its box.
 
     Returns:
       ``boxes`` ``(n, 4)`` ``(ymin, xmin, ymax, xmax)`` in pixels of the image at scale 1: receptive fields as released,
-      ``(stride * index -/+ 145) / scale``; ``features`` ``(n, d)``; ``scales`` ``(n,)`` = ``1 / scale``; ``scores``
+      ``(stride * index -/+ padding) / scale``; ``features`` ``(n, d)``; ``scales`` ``(n,)`` = ``1 / scale``; ``scores``
       ``(n,)``.
     """
     import tensorflow as tf
@@ -144,7 +147,7 @@ def local_rows(attention: Tensor, descriptors: Tensor, stride: float, scale: Ten
     cells = tf.where(attention[0] >= threshold)
     corner = stride * tf.cast(cells, tf.float32)
     return {
-        "boxes": tf.concat([corner - PADDING, corner + PADDING], 1) / scale,
+        "boxes": tf.concat([corner - padding, corner + padding], 1) / scale,
         "features": tf.gather_nd(descriptors[0], cells),
         "scales": tf.fill(tf.shape(cells)[:1], 1.0 / scale),
         "scores": tf.gather_nd(attention[0], cells),

@@ -1,11 +1,14 @@
-"""The local head: attention over positions and an autoencoder of the descriptors (arXiv 2001.05027, section 3)."""
+"""Local heads: attention over cells, and an autoencoder of the descriptors (arXiv 2001.05027, section 3)."""
 
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from delg.numerics import l2_normalize
+from delg.common.errors import InputError
+from delg.common.spec import Table
+from delg.heads.base import LocalHead
+from delg.numerics import TORCH_EPSILON, l2_normalize
 
 Tensor = Any
 
@@ -73,7 +76,7 @@ class Attention(keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels}
 
 
-class LocalHead(keras.layers.Layer):
+class DelgLocalHead(LocalHead):
     """Attention and autoencoder on a feature map that receives no gradient from them, unless that is asked for.
 
     With the autoencoder the attention reads its reconstruction, as released; without it the map itself, whose
@@ -96,21 +99,11 @@ class LocalHead(keras.layers.Layer):
         stop_gradient: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.channels, self.dim, self.attention_channels = channels, dim, attention_channels
+        super().__init__(channels, dim or channels, channels, **kwargs)
+        self.dim, self.attention_channels = dim, attention_channels
         self.stop_gradient = stop_gradient
         self.autoencoder = Autoencoder(dim, channels, name="autoencoder") if dim else None
         self.attention = Attention(attention_channels, name="attention")
-
-    @property
-    def descriptor_dim(self) -> int:
-        """Length of the local descriptors."""
-        return self.dim or self.channels
-
-    @property
-    def pooled_dim(self) -> int:
-        """Length of ``attention_pooled``."""
-        return self.channels
 
     def build(self, input_shape: tuple) -> None:
         """Builds the parts."""
@@ -149,3 +142,70 @@ class LocalHead(keras.layers.Layer):
         """Every argument of the constructor."""
         names = ("channels", "dim", "attention_channels", "stop_gradient")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class PytorchLocalHead(LocalHead):
+    """The local head of the PyTorch implementation of DELG (feymanpriv/DELG): one convolution, no autoencoder.
+
+    ``y = bn(conv1(x))``; attention ``a = softplus(conv2(relu(y)))``; local descriptor ``a * y / |y|``, so before the
+    ReLU. The feature map receives no gradient.
+
+    Args:
+      channels: channels ``C`` of the feature map.
+      dim: length of the local descriptor and width of the attention (released: 512).
+    """
+
+    def __init__(self, channels: int, dim: int = 512, **kwargs: Any) -> None:
+        super().__init__(channels, dim, dim, **kwargs)
+        self.dim = dim
+        self.conv1 = layers.Conv2D(dim, 1, name="conv1")
+        self.bn = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name="bn")
+        self.conv2 = layers.Conv2D(1, 1, name="conv2")
+
+    def build(self, input_shape: tuple) -> None:
+        """Builds both convolutions and the normalisation."""
+        inner = (*input_shape[:-1], self.dim)
+        self.conv1.build(input_shape)
+        self.bn.build(inner)
+        self.conv2.build(inner)
+
+    def call(self, x: Tensor, training: bool = False) -> dict[str, Tensor]:
+        """Describes and weighs every position of a feature map.
+
+        Args:
+          x: ``(B, h, w, C)``; the gradient is stopped here.
+          training: batch statistics in the normalisation.
+
+        Returns:
+          A dict: ``local_descriptors`` ``(B, h, w, dim)``, whose norm is the attention, ``attention`` ``(B, h, w)``,
+          ``attention_pooled`` ``(B, dim)`` = the mean of the descriptors, ``local_target`` = ``x`` without gradient.
+        """
+        target = ops.stop_gradient(x)
+        y = self.bn(self.conv1(target), training=training)
+        weights = ops.softplus(self.conv2(ops.relu(y)))
+        descriptors = l2_normalize(y, epsilon=TORCH_EPSILON) * weights
+        return {
+            "local_target": target,
+            "local_descriptors": descriptors,
+            "attention": ops.squeeze(weights, -1),
+            "attention_pooled": ops.mean(descriptors, axis=(1, 2)),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "channels": self.channels, "dim": self.dim}
+
+
+def delg(channels: int, local_dim: int | None, attention_channels: int, *, stop_gradient: bool = True) -> DelgLocalHead:
+    """:class:`DelgLocalHead`: the paper's, with an autoencoder unless ``local_dim`` is None."""
+    if type(stop_gradient) is not bool:
+        raise InputError(f"stop_gradient expects True or False. Received: {stop_gradient!r}")
+    return DelgLocalHead(channels, local_dim, attention_channels, stop_gradient=stop_gradient, name="local_head")
+
+
+def delg_pytorch(channels: int, local_dim: int | None, attention_channels: int) -> PytorchLocalHead:
+    """:class:`PytorchLocalHead`, whose descriptors have ``attention_channels`` values; ``local_dim`` has no meaning."""
+    return PytorchLocalHead(channels, attention_channels, name="local_head")
+
+
+LOCAL_HEADS: Table = {"delg": delg, "delg_pytorch": delg_pytorch}

@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
+from delg.common.options import fingerprint
 from delg.importers.detect import detect
-from delg.importers.formats import FORMATS
 from delg.importers.keras_h5 import keras_applications
+from delg.importers.options import FORMATS, ConvertOptions
 from delg.importers.own_weights import OWN_CONFIGURATION, delg_weights, load_own
 from delg.importers.source import Source
 from delg.importers.strict import assign
@@ -33,27 +34,6 @@ KERAS: dict[str, Callable[[Path, bool | None], Source]] = {
 }
 
 
-@dataclass(frozen=True)
-class ConvertOptions:
-    """What to convert.
-
-    Attributes:
-      input: file, folder or checkpoint prefix.
-      output_dir: the model folder to make.
-      format: one of :data:`delg.importers.formats.FORMATS`; None to tell it from the file.
-      preset: the model, where the file does not tell or should be overruled.
-      block3_strides: of a model in the released convention; None for the format's default.
-      seed: of weights that the file does not hold.
-    """
-
-    input: str
-    output_dir: str
-    format: str | None = None
-    preset: str | None = None
-    block3_strides: bool | None = None
-    seed: int = 0
-
-
 def convert(options: ConvertOptions) -> list[str]:
     """Makes a model folder of a weight file, whole or not at all.
 
@@ -66,7 +46,7 @@ def convert(options: ConvertOptions) -> list[str]:
     Raises:
       InputError: a wrong option, a file that cannot be read or does not fit; nothing is written then.
     """
-    output = Path(options.output_dir)
+    output = Path(str(options.output_dir))
     source = read_source(options)
     provenance = _provenance(source, options)
     if _is_there(output, provenance):
@@ -107,7 +87,7 @@ def read_source(options: ConvertOptions) -> Source:
     Raises:
       InputError: as :func:`convert`.
     """
-    path = Path(options.input)
+    path = Path(str(options.input))
     if options.preset:
         preset_config(options.preset)
     form = options.format or detect(path)
@@ -136,8 +116,7 @@ def _provenance(source: Source, options: ConvertOptions) -> dict[str, Any]:
     return {
         "format": source.format,
         "preset": source.preset,
-        "block3_strides": options.block3_strides,
-        "seed": options.seed,
+        **fingerprint(options),
         "files": {file.name: sha256(file) for file in source.files},
     }
 

@@ -103,7 +103,7 @@ def _read_archive(path: Path) -> Any:
         return storages[kind, key, numel]
 
     storages: dict[tuple[StorageType, str, int], Storage] = {}
-    return TensorUnpickler(io.BytesIO(entry("data.pkl")), str(path), storage).read()
+    return TensorUnpickler(io.BytesIO(entry("data.pkl")), str(path), storage).load()
 
 
 class _Stream:
@@ -148,7 +148,7 @@ def _read_stream(path: Path) -> Any:
     with path.open("rb") as file:
 
         def part() -> Any:
-            return TensorUnpickler(file, str(path), stream.storage).read()
+            return TensorUnpickler(file, str(path), stream.storage).load()
 
         if file.read(len(STREAM_START)) != STREAM_START or part() != PROTOCOL_VERSION:
             raise InputError(f"{path} is not a file of PyTorch: it starts neither as its archive nor as its stream.")

@@ -1,8 +1,4 @@
-"""A pickle reader for PyTorch files that knows the parts of a tensor and nothing else.
-
-A pickle is a program that may name any Python object and call it. Here every name that is asked for is looked up in one
-table of inert stand-ins; a name that is not there ends the reading before anything of the file has been run.
-"""
+"""The tensors of a PyTorch file, read from its pickle without PyTorch; see :mod:`delg.common.restricted_pickle`."""
 
 import pickle
 from collections.abc import Callable
@@ -13,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from delg.common.errors import InputError
+from delg.common.restricted_pickle import InertDict, Part, RestrictedUnpickler, Sealed, encode
 
 CODES = {
     "FloatStorage": "f4",
@@ -34,15 +31,6 @@ MAPPINGS = {
     ("argparse", "Namespace"),
 }
 SCALARS = {("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"), ("numpy", "dtype")}
-
-
-class Sealed:
-    """Refuses the state that a pickle may try to give to an object of ours."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("the file sets the state of an object that has none")
 
 
 @dataclass(frozen=True)
@@ -126,13 +114,6 @@ class Tensor(Sealed):
             )
 
 
-class InertDict(dict):
-    """Stands for an ordered dictionary or a configuration: the items are kept, attributes are dropped."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Takes no state."""
-
-
 class Inert(Sealed):
     """Stands for a value that no weight needs."""
 
@@ -140,19 +121,6 @@ class Inert(Sealed):
 
     def __setstate__(self, state: Any) -> None:
         """Takes no state."""
-
-
-class Part(Sealed):
-    """One of our functions, as the only callable that a pickle gets to see."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Calls the function."""
-        return self._function(*arguments)
 
 
 def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
@@ -172,26 +140,21 @@ def rebuild_parameter(data: Any, *_: Any) -> Tensor:
     return data
 
 
-def _encode(text: Any, *_: Any) -> bytes:
-    return str(text).encode("latin1")
-
-
 PARTS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): Part(rebuild_tensor),
     ("torch._utils", "_rebuild_tensor"): Part(rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): Part(rebuild_parameter),
     ("torch", "Size"): Part(tuple),
-    ("_codecs", "encode"): Part(_encode),
+    ("_codecs", "encode"): Part(encode),
     **{(module, "set"): Part(tuple) for module in ("builtins", "__builtin__")},
     **{(module, name): StorageType(name) for module in ("torch", "torch.cuda") for name in CODES},
     **dict.fromkeys(SCALARS, Part(lambda *_: Inert())),
+    **dict.fromkeys(MAPPINGS, InertDict),
 }
 
 
-class TensorUnpickler(pickle._Unpickler):
+class TensorUnpickler(RestrictedUnpickler):
     """Reads one pickle of a PyTorch file.
-
-    The reader is the one in Python: the faster one in C takes as much memory as a broken file asks for.
 
     Args:
       file: positioned at the pickle.
@@ -199,42 +162,20 @@ class TensorUnpickler(pickle._Unpickler):
       storage: makes the storage of a type, a key and a number of elements.
     """
 
-    def __init__(self, file: BinaryIO, source: str, storage: Callable[[StorageType, str, int], Storage]) -> None:
-        super().__init__(file, encoding="latin1")
-        self.source, self.storage = source, storage
+    admitted = PARTS
+    content = "a PyTorch file of tensors, as torch.save(model.state_dict()) writes it"
 
-    def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a global; refuses what is not in the table."""
-        if (module, name) in MAPPINGS:
-            return InertDict
-        if (module, name) not in PARTS:
-            raise InputError(
-                f"{self.source} asks for the Python object {module}.{name}, which is no part of a tensor; the file is "
-                "refused and nothing of it was run (a file of plain weights is made by torch.save(model.state_dict()))."
-            )
-        return PARTS[module, name]
+    def __init__(self, file: BinaryIO, source: str, storage: Callable[[StorageType, str, int], Storage]) -> None:
+        super().__init__(file, source)
+        self.storage = storage
 
     def persistent_load(self, pid: Any) -> Storage:
         """The storage that a persistent id ``("storage", type, key, location, numel)`` stands for."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            raise pickle.UnpicklingError(f"expected a storage and found {str(pid)[:80]}")
+            raise pickle.UnpicklingError(f"it has {str(pid)[:80]} in the place of a storage")
         _, kind, key, _, numel, *view = pid
         if any(part is not None for part in view):
             raise pickle.UnpicklingError("views of storages, of PyTorch before 0.4, are not read")
         if not isinstance(kind, StorageType) or type(numel) is not int or not 0 <= numel < 2**48:
             raise pickle.UnpicklingError(f"a storage has the type {kind} and {numel} elements")
         return self.storage(kind, str(key), numel)
-
-    def read(self) -> Any:
-        """The object.
-
-        Raises:
-          InputError: the pickle is broken, or asks for something that is not a part of a tensor.
-        """
-        try:
-            return self.load()
-        except InputError:
-            raise
-        except Exception as error:  # a broken pickle can raise nearly everything
-            reason = "it ends too early" if isinstance(error, EOFError) else str(error).strip() or type(error).__name__
-            raise InputError(f"{self.source} cannot be read as a PyTorch file: {reason}.") from error

@@ -1,7 +1,7 @@
 """The revisited Oxford/Paris ground truth, a pickle or a MATLAB file of ``imlist``, ``qimlist`` and ``gnd``.
 
 A pickle can name any function and have it called while it is read. The files of this form need none of that, so
-they are read by :mod:`evaluation.safe_pickle`, which admits containers, text, numbers and arrays, and nothing else.
+they are read by :mod:`delg.common.restricted_pickle`, which admits only containers, text, numbers and arrays.
 """
 
 import os
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import read_json
-from evaluation.safe_pickle import read_plain_pickle
+from delg.common.restricted_pickle import read_plain_pickle
 from extraction.formats.official import check_name
 
 Indices = NDArray[np.int64]

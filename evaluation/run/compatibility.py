@@ -1,8 +1,8 @@
 """The protocol that features record, compared: queries with database, both with the benchmark and with what is claimed.
 
-What has to agree, and what may differ, between queries and database: see :func:`extraction.store.reader.differences`. A
-benchmark asks for its crop, and unless it is of your own photos, for boxes in pixels of the photo as it is stored. What
-a claim to be a published model asks for: see :mod:`evaluation.run.published_protocol`.
+What has to agree, and what may differ, between queries and database: see :func:`extraction.formats.checks.differences`.
+A benchmark asks for its crop, and unless it is of your own photos, for boxes in pixels of the photo as it is stored.
+What a claim to be a published model asks for: see :mod:`evaluation.run.published_protocol`.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from typing import Any
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.run.method import Method
+from extraction.formats.base import FeatureSource
+from extraction.formats.checks import differences, is_unknown, version_differences
 from extraction.images import EXIF, ImageRef
-from extraction.settings import is_unknown
-from extraction.store.reader import FeatureStore, differences, version_differences
 
 
 def check(found: Sequence[str], allowed: bool) -> None:
@@ -31,7 +31,7 @@ def check(found: Sequence[str], allowed: bool) -> None:
         raise InputError(f"{found[0]} --allow_protocol_mismatch runs it nevertheless, and says so in the report.")
 
 
-def between(stores: Sequence[FeatureStore]) -> list[str]:
+def between(stores: Sequence[FeatureSource]) -> list[str]:
     """What differs between stores that are searched together, a sentence for each pair of neighbours.
 
     Raises:
@@ -46,7 +46,7 @@ def between(stores: Sequence[FeatureStore]) -> list[str]:
     return found
 
 
-def versions_between(stores: Sequence[FeatureStore]) -> list[str]:
+def versions_between(stores: Sequence[FeatureSource]) -> list[str]:
     """Versions of packages that differ between stores; for the record, no reason to refuse."""
     return [
         f"{_names(one, other)} were made with different versions: {'; '.join(lines)}."
@@ -55,7 +55,7 @@ def versions_between(stores: Sequence[FeatureStore]) -> list[str]:
     ]
 
 
-def _names(one: FeatureStore, other: FeatureStore) -> str:
+def _names(one: FeatureSource, other: FeatureSource) -> str:
     return f"The feature stores {one.folder} and {other.folder}"
 
 
@@ -65,7 +65,7 @@ def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
     Of files of other programs nothing is known, see :func:`unrecorded`.
     """
     found = []
-    roles: list[tuple[str, FeatureStore, Sequence[ImageRef]]] = [
+    roles: list[tuple[str, FeatureSource, Sequence[ImageRef]]] = [
         ("query", method.queries, benchmark.queries),
         ("database", method.database, benchmark.database),
     ]
@@ -85,7 +85,7 @@ def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
     return found
 
 
-def unrecorded(stores: Sequence[FeatureStore]) -> list[str]:
+def unrecorded(stores: Sequence[FeatureSource]) -> list[str]:
     """A sentence for each store that does not hold how its features were made, so that nothing of it was compared."""
     return [
         f"{store.folder} does not record how its features were made, so that their protocol is not checked."
@@ -103,11 +103,11 @@ def noted(method: Method) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _other(method: Method, store: FeatureStore, *apart: str) -> dict[str, Any]:
+def _other(method: Method, store: FeatureSource, *apart: str) -> dict[str, Any]:
     """Settings of a store where they are not those of the method's database."""
     known = method.database.settings
     return {key: value for key, value in store.settings.items() if key not in apart and known.get(key) != value}
 
 
-def _sentence(benchmark: Benchmark, wish: str, store: FeatureStore, recorded: str) -> str:
+def _sentence(benchmark: Benchmark, wish: str, store: FeatureSource, recorded: str) -> str:
     return f"The benchmark {benchmark.name} expects {wish}; the feature store {store.folder} records {recorded}."

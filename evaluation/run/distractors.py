@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from extraction.features import Features, Floats
+from extraction.formats.base import FeatureSource
 from extraction.images import ImageRef
-from extraction.store.reader import FeatureStore
 from matching.indexes.exact import merge, search, similar_blocks
 from matching.ranking import Ranking
 
@@ -54,7 +54,7 @@ class JoinedRows:
 class Joined:
     """The database and after it the distractors, as one source of features for rerankers."""
 
-    def __init__(self, database: FeatureStore, distractors: FeatureStore):
+    def __init__(self, database: FeatureSource, distractors: FeatureSource):
         """Takes both stores, made alike."""
         self._parts = database, distractors
         self.names = [*database.names, *distractors.names]
@@ -177,7 +177,7 @@ def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: s
         raise InputError(SAME.format(own.path, place))
 
 
-def check_store(store: FeatureStore, distractors: FeatureStore) -> None:
+def check_store(store: FeatureSource, distractors: FeatureSource) -> None:
     """Checks that no image of the queries or of the database is among the distractors, by name and features.
 
     Raises:

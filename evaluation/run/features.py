@@ -15,13 +15,15 @@ from evaluation.run.distractors import check_store
 from evaluation.run.method import FIRST_STAGE, Alignment, Method
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.table import EXTRACTORS, build_extractor
-from extraction.formats.official import GLOBAL, open_features
+from extraction.formats.base import FeatureSource
+from extraction.formats.checks import differing
+from extraction.formats.table import open_features
 from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
 from extraction.settings import recorded_settings
 from extraction.store.encoding import LOCAL_DTYPES
-from extraction.store.image_lists import batches, fingerprint
-from extraction.store.reader import MANIFEST, PLAN, FeatureStore, differing
+from extraction.store.image_lists import fingerprint, image_lists
+from extraction.store.reader import PLAN, FeatureStore
 
 TEXT = "extractor.txt"  # beside stores that are a run's own: what they were asked for by
 
@@ -102,7 +104,7 @@ def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
 
 
-def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureStore | None = None) -> str:
+def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None = None) -> str:
     """Whether the orientation tag of a benchmark's photos is obeyed: ``"apply"`` or ``"ignore"``.
 
     Args:
@@ -203,7 +205,7 @@ def _changed(images: list[ImageRef], place: Path) -> str | None:
     """A sentence where a store was made of as many photos, and not of these; None otherwise."""
     plan = place / PLAN
     try:
-        first = batches(read_json(plan)["contents"])[0]
+        first = image_lists(read_json(plan)["contents"])[0]
     except (InputError, KeyError, TypeError):
         return None
     if first["images"] != len(images) or first["fingerprint"] == fingerprint(images):
@@ -255,22 +257,6 @@ def _of_local(place: Path) -> bool | None:
         return None
 
 
-def _opened_distractors(folder: str) -> FeatureStore:
-    """Their store, which unlike official files is not read into memory.
-
-    Raises:
-      InputError: there is none, or it is damaged.
-    """
-    place = Path(folder)
-    store = any((place / name).is_file() for name in (MANIFEST, PLAN))
-    if not store and next(place.rglob(f"*{GLOBAL}"), None) is not None:
-        raise InputError(
-            f"{folder} holds official files; of distractors a feature store is expected, which delg-features convert "
-            "--to=store makes of them."
-        )
-    return FeatureStore.open(place)
-
-
 def opened(
     benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None
 ) -> tuple[Method, Benchmark]:
@@ -290,9 +276,10 @@ def opened(
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
-    database = open_features(index_dir, [image.name for image in benchmark.database])
-    queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
-    distractors = _opened_distractors(distractors_dir) if distractors_dir else None
+    names = [[image.name for image in images] or None for images in (benchmark.database, benchmark.queries)]
+    database = open_features(index_dir, names[0])
+    queries = open_features(query_dir, names[1]) if query_dir else database
+    distractors = open_features(distractors_dir) if distractors_dir else None
     if distractors is not None:
         for store in (queries, database):
             check_store(store, distractors)

@@ -11,8 +11,8 @@ from delg.common.text_files import nfc
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics.metric import Metric
+from extraction.formats.base import FeatureSource
 from extraction.images import ImageRef
-from extraction.store.reader import FeatureStore
 from matching.ranking import Ranking
 from matching.source import Slice, Source
 
@@ -33,12 +33,12 @@ class Method:
     """
 
     name: str
-    queries: FeatureStore
-    database: FeatureStore
-    distractors: FeatureStore | None = None
+    queries: FeatureSource
+    database: FeatureSource
+    distractors: FeatureSource | None = None
 
     @property
-    def stores(self) -> list[FeatureStore]:
+    def stores(self) -> list[FeatureSource]:
         """The stores that are searched together: queries, database, and distractors where there are some."""
         return [store for store in (self.queries, self.database, self.distractors) if store is not None]
 
@@ -101,7 +101,7 @@ class Alignment:
         present = np.flatnonzero(self.database_rows >= 0)
         self.benchmark_rows[self.database_rows[present]] = present
 
-    def parts(self, queries: FeatureStore, size: int) -> list[Part]:
+    def parts(self, queries: FeatureSource, size: int) -> list[Part]:
         """The queries in parts, in the order of their store; those that could not be read are in the first.
 
         Args:
@@ -152,7 +152,7 @@ class Alignment:
         ]
 
 
-def _rows(images: Sequence[ImageRef], store: FeatureStore) -> Rows:
+def _rows(images: Sequence[ImageRef], store: FeatureSource) -> Rows:
     """Row of each image in the store; -1 for those that the store lists as skipped.
 
     Names are compared in one Unicode normal form, unless that would make two images one.

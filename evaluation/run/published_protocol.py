@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.run.published_values import rerankers_of
 from evaluation.run.rerank_rows import hyper_parameters
-from extraction.settings import is_unknown
+from extraction.formats.checks import is_unknown
 
 ROUNDING = 1e-3  # between scales of one protocol, as different programs write them
 THREE_SCALES = [0.7071, 1.0, 1.4142]

@@ -24,7 +24,7 @@ from evaluation.run.config import JUNK
 from evaluation.run.distractors import FirstStage, Joined
 from evaluation.run.method import SHOWN, Alignment, Method, Part, RowResult, Rows
 from evaluation.run.result_cache import ResultCache
-from extraction.store.reader import FeatureStore
+from extraction.formats.base import FeatureSource
 from matching.indexes import table
 from matching.ranking import Ranking
 from matching.rerankers.base import Reranker
@@ -64,7 +64,7 @@ class Ranked:
     """A ranking of the database, whole or cut."""
 
     alignment: Alignment
-    database: FeatureStore
+    database: FeatureSource
     ranking: Ranking
 
     def without(self, junk: list[Rows]) -> Self:

@@ -89,8 +89,8 @@ class Extractor(ABC):
     def share_cores(self, threads: int) -> None:  # noqa: B027
         """Receives the number of threads that are going to call the extractor at once; does nothing by default."""
 
-    def makers(self) -> tuple["Extractor", ...]:
-        """The objects whose source files the features depend on, see :func:`extraction.settings.recorded_settings`."""
+    def makers(self) -> tuple[Any, ...]:
+        """What the features' source hash covers, see :func:`extraction.settings.recorded_settings`."""
         return (self,)
 
     def project(self, projections: Projections) -> None:
@@ -175,7 +175,7 @@ class Wrapper(Extractor):
         """Receives the number of threads that are going to call the extractor at once."""
         self.extractor.share_cores(threads)
 
-    def makers(self) -> tuple[Extractor, ...]:
+    def makers(self) -> tuple[Any, ...]:
         """Both extractors."""
         return (self, *self.extractor.makers())
 

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import sha256
+from delg.common.spec import plug_ins_in
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
-from extraction.passes import Pass, plan_passes
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import RULE, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
-from extraction.runtimes.table import SHARING, Network, Runtime, resolved, start
+from extraction.runtimes.table import CLASSES, SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
-from extraction.scaling import SCALE_RULES, Pyramid, Size
+from extraction.scaling import SCALE_RULES, Pass, Pyramid, Size, plan_passes
 from extraction.settings import common_settings, model_digest
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class _Outputs:
 class DelgExtractor(Extractor):
     """Extractor of a model's global descriptor and local features.
 
-    Global: the descriptors of the chosen scales are joined (``scale_pooling``), and what comes out is L2-normalised.
-    Local: the cells of all scales, the ``max_feature_num`` of highest attention, descriptors L2-normalised; none where
-    the model has no local head.
+    Global: the descriptors of the selected scales are pooled (``scale_pooling``) and L2-normalised. Local: the
+    ``max_feature_num`` cells of highest attention over all scales, descriptors L2-normalised; none where the model has
+    no local head.
 
     Attributes:
-      model: the model as the switches of the configuration want it.
+      model: the model with the switches of the configuration.
       config: the extraction's hyper-parameters.
-      heads: what is computed, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
+      heads: the computed heads; all heads of the model, unless it is set to fewer.
       pca: applied to the global descriptor of each scale and to the local descriptors (see :mod:`extraction.pca`).
       folder: of the model; None for one in memory.
     """
@@ -61,17 +61,16 @@ class DelgExtractor(Extractor):
     batched = True
 
     def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory", folder: str | None = None):
-        """Keeps the model and builds the networks when they are first used.
+        """Takes the model; its networks are built when they are first used.
 
         Args:
           model: see :class:`delg.model.Delg`.
-          config: see there.
+          config: the extraction's hyper-parameters.
           weights: identity of the weights, recorded as ``weights_sha256``.
-          folder: the model's folder, where a calibration for int8 is kept.
+          folder: the model's folder, which may hold a calibration for int8.
 
         Raises:
-          InputError: the model's backbone cannot do what a switch asks for, or Keras runs on another backend than the
-            runtime needs.
+          InputError: the model's backbone lacks a switch, or Keras runs on another backend than the runtime needs.
         """
         from delg.precision import in_policy
         from delg.superglobal import Switches, adapted
@@ -80,7 +79,7 @@ class DelgExtractor(Extractor):
         self.heads = tuple(model.min_sides)
         self.dimensions = {"global": model.embedding_dim, "local": model.local_dim or 0}
         switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
-        self.model = in_policy(switched, "float32")  # of which the runtime makes what computes in another precision
+        self.model = in_policy(switched, "float32")  # the runtime converts it to other precisions
         self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
         self._runtime_name, self.folder = resolved(config.runtime), folder
@@ -104,17 +103,19 @@ class DelgExtractor(Extractor):
         """Loads a model folder.
 
         Args:
-          folder: what :func:`delg.save` wrote.
+          folder: written by :func:`delg.save`.
           seed: None for its weights; a number for fresh weights drawn from that seed.
-          local_whitening: apply the whitening of local descriptors that may lie in the folder, and belongs to its
-            weights; see :mod:`extraction.whitening`.
-          **options: fields of :class:`ExtractionConfig` that replace the model's own.
+          local_whitening: apply the whitening of local descriptors in the folder, if there is one for its weights; see
+            :mod:`extraction.whitening`.
+          **options: fields of :class:`ExtractionConfig` that override the model's own.
 
         Raises:
           InputError: not a model folder, or the seed or an option out of range.
         """
         from delg.saving import CONFIG, WEIGHTS, load
 
+        if type(local_whitening) is not bool:
+            raise InputError(f"local_whitening expects True or False. Received: {local_whitening!r}")
         if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
             raise InputError(f"seed expects a whole number from 0 to 4294967295. Received: {seed!r}")
         if seed is not None:
@@ -142,20 +143,21 @@ class DelgExtractor(Extractor):
     def together(self, pictures: Sequence[Picture]) -> list[Features]:
         """Describes pictures that have one size at scale 1, with one run of the network a scale."""
         plans = [self.plan(one.image, one.resize_factor, one.size) for one in pictures]
-        found = [_Outputs() for _ in pictures]
+        outputs_of = [_Outputs() for _ in pictures]
         sources = [one.size or (one.image.shape[1], one.image.shape[0]) for one in pictures]
         base, _, passes = plans[0]
         for one in passes:
             inputs = [scaled(one.scale, one.size) for _, scaled, _ in plans]
             outputs = self.network(one.heads)(inputs[0] if len(inputs) == 1 else keras.ops.concatenate(inputs))
-            for i, (part, source) in enumerate(zip(found, sources)):
+            for i, (of_picture, source) in enumerate(zip(outputs_of, sources)):
                 own = {name: values[i] for name, values in outputs.items()}
                 if "global" in one.heads:
-                    part.vectors.append(own["global_descriptor"].astype(np.float64))
+                    of_picture.vectors.append(own["global_descriptor"].astype(np.float64))
                 if "local" in one.heads:
-                    self._add_local(part, own, one, base, self._frame(base, source))
+                    self._add_local(of_picture, own, one, base, self._frame(base, source))
         return [
-            self._features(part, picture.name, base, source) for part, picture, source in zip(found, pictures, sources)
+            self._features(of_picture, picture.name, base, source)
+            for of_picture, picture, source in zip(outputs_of, pictures, sources)
         ]
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
@@ -171,15 +173,21 @@ class DelgExtractor(Extractor):
         config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
         sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
         passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
+        side = self.model.trunk.image_side
+        if side and any(one.size != (side, side) for one in passes):
+            raise InputError(
+                f"The model's backbone accepts images of {side} x {side} pixels only; give --image_scales=1.0, "
+                f"--max_image_size={side}, --min_image_size={side} and --use_square_images."
+            )
         return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
-        """What the network gets of an image: ``(1, h, w, 3)`` float32 for each of its runs."""
+        """The network's inputs for an image: ``(1, h, w, 3)`` float32 for each of its runs."""
         _, scaled, passes = self.plan(image)
         return [np.asarray(scaled(one.scale, one.size), np.float32) for one in passes]
 
     def network(self, heads: tuple[str, ...]) -> Network:
-        """The network that computes these heads and no more, made when it is first asked for.
+        """The network that computes these heads alone, made when it is first used.
 
         Raises:
           InputError: see :func:`extraction.runtimes.table.start`.
@@ -192,20 +200,25 @@ class DelgExtractor(Extractor):
                 self._networks[key] = self._runtime.network(*key)
         return self._networks[key]
 
+    def makers(self) -> tuple[Any, ...]:
+        """The extractor, the module of its runtime, and what the model names as ``module:Class``."""
+        runtime = str(CLASSES[self._runtime_name]).partition(":")[0]
+        return (self, runtime, *plug_ins_in(*self.model.config.values()))
+
     def share_cores(self, threads: int) -> None:
-        """Tells how many threads are going to describe images at the same time."""
+        """Receives the number of threads that are going to describe images at once."""
         self._at_once = threads if self._runtime_name in SHARING else 1
 
     def _frame(self, base: Size, source: Size) -> Size:
-        """Size of the image in whose pixels keypoints are."""
+        """Size of the image whose pixels are the unit of keypoints."""
         return base if self.config.use_resized_coordinates else source
 
-    def _add_local(self, found: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, frame: Size) -> None:
+    def _add_local(self, collected: _Outputs, outputs: dict[str, Any], one: Pass, base: Size, frame: Size) -> None:
         scores = np.asarray(outputs["attention"], np.float32)
-        found.scores.append(scores.ravel())
-        found.descriptors.append(outputs["local_descriptors"])
-        found.points.append(self._points(scores.shape, one, base, frame))
-        found.scales.append(np.full(scores.size, 1 / one.scale, np.float32))
+        collected.scores.append(scores.ravel())
+        collected.descriptors.append(outputs["local_descriptors"])
+        collected.points.append(self._points(scores.shape, one, base, frame))
+        collected.scales.append(np.full(scores.size, 1 / one.scale, np.float32))
 
     def _points(self, cells: tuple[int, ...], one: Pass, base: Size, frame: Size) -> NDArray[np.float64]:
         """Keypoints ``(h * w, 2)`` ``(x, y)`` of a local map, in pixels of an image of a size."""
@@ -217,30 +230,40 @@ class DelgExtractor(Extractor):
         grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
         return grid * np.asarray(frame, np.float64) / np.asarray(base, np.float64)
 
-    def _features(self, found: _Outputs, name: str, base: Size, source: Size) -> Features:
+    def _features(self, outputs: _Outputs, name: str, base: Size, source: Size) -> Features:
         descriptor = np.zeros(0, np.float32)
-        if found.vectors:
-            vectors = np.asarray(self.pca.reduce_global(np.stack(found.vectors)), np.float64)
+        if outputs.vectors:
+            vectors = np.asarray(self.pca.reduce_global(np.stack(outputs.vectors)), np.float64)
             descriptor = unit(self._join(vectors)).astype(np.float32)
-        if not found.scores:
+        if not outputs.scores:
             return Features(name=name, image_size=source, global_descriptor=descriptor)
-        scores = np.concatenate(found.scores)
-        rows = self._selected(scores, found, base, self._frame(base, source))
+        scores = np.concatenate(outputs.scores)
+        rows = self._selected(scores, outputs, base, self._frame(base, source))
         return Features(
             name=name,
             image_size=source,
             global_descriptor=descriptor,
-            keypoints=np.concatenate(found.points)[rows].astype(np.float32),
-            descriptors=unit(self.pca.reduce_local(at_cells(found.descriptors, rows))).astype(np.float32),
+            keypoints=np.concatenate(outputs.points)[rows].astype(np.float32),
+            descriptors=unit(self.pca.reduce_local(at_cells(outputs.descriptors, rows))).astype(np.float32),
             scores=scores[rows],
-            scales=np.concatenate(found.scales)[rows],
+            scales=np.concatenate(outputs.scales)[rows],
         )
 
-    def _selected(self, scores: Floats, found: _Outputs, base: Size, frame: Size) -> NDArray[np.int64]:
-        """Rows of the local features that are kept."""
+    def _selected(self, scores: Floats, outputs: _Outputs, base: Size, frame: Size) -> NDArray[np.int64]:
+        """Rows of the best local features."""
         config = self.config
         if config.iou == 1:
             return top_by_score(scores, config.max_feature_num, config.score_threshold)
         order = top_by_score(scores, len(scores), config.score_threshold)
-        centres = to_source(np.concatenate(found.points), frame, base)
-        return suppressed(order, centres, np.concatenate(found.scales), config.iou, config.max_feature_num)
+        centres = to_source(np.concatenate(outputs.points), frame, base)
+        return suppressed(
+            order,
+            centres,
+            np.concatenate(outputs.scales),
+            iou=config.iou,
+            max_feature_num=config.max_feature_num,
+            receptive_field=self.model.trunk.receptive_field,
+        )
+
+
+from_folder = DelgExtractor.from_folder

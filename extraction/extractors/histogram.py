@@ -1,4 +1,4 @@
-"""Colour histogram as the global descriptor: the plainest baseline; its local features are RootSIFT's.
+"""Colour histogram as the global descriptor: the simplest baseline; its local features are RootSIFT's.
 
 Reference: Swain and Ballard, "Color indexing", IJCV 1991; square roots compare histograms by Hellinger's distance.
 """
@@ -32,9 +32,9 @@ class Histogram(Extractor):
 
         Args:
           bins: cells of hue, saturation and value.
-          pyramid: put the histograms of the four quarters of the image beside that of the whole.
-          max_image_size: for the local features; see :class:`extraction.extractors.rootsift.RootSift`.
-          max_feature_num: likewise.
+          pyramid: append the histograms of the four quarters of the image.
+          max_image_size: of the local features; see :class:`extraction.extractors.rootsift.RootSift`.
+          max_feature_num: of the local features.
 
         Raises:
           InputError: the bins are not three numbers of 1 to 180.
@@ -51,7 +51,7 @@ class Histogram(Extractor):
         }
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
-        """``(width, height)`` at which a very large image is described; the histogram of others is of all pixels."""
+        """``(width, height)`` at which a very large image is described; histograms of others are of all pixels."""
         return self._local.base_size(size, resize_factor)
 
     def __call__(
@@ -72,7 +72,7 @@ def histogram(image: NDArray[np.uint8], bins: tuple[int, ...]) -> Floats:
 
 
 def _quarters(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The four quarters; a side of one pixel is taken whole twice."""
+    """The four quarters; a side of one pixel is used twice."""
     height, width = image.shape[:2]
     rows = [slice(0, max(height // 2, 1)), slice(height // 2, height)]
     columns = [slice(0, max(width // 2, 1)), slice(width // 2, width)]

@@ -1,4 +1,4 @@
-"""RootSIFT with a plain aggregated global descriptor: the classical baseline, nothing is learned from images.
+"""RootSIFT with a plain aggregated global descriptor: the classical baseline, not learned from images.
 
 References: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004 (local features, OpenCV's
 implementation); Arandjelovic and Zisserman, "Three things everyone should know to improve object retrieval", CVPR 2012
@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.config import check_limits
 from extraction.extractors.base import Extractor
 from extraction.features import Features, Floats
 from extraction.images import Size
 from extraction.resize import RULE, limited_size, resize, to_source
-from extraction.settings import check_limits, common_settings
+from extraction.settings import common_settings
 
 CENTRES = 32
 BASE_DIAMETER = 3.2  # twice the sigma (1.6) of SIFT's first scale, in pixels
@@ -37,7 +38,7 @@ class RootSift(Extractor):
 
         Args:
           max_image_size: longest side in pixels, larger images are shrunk; -1 for no limit.
-          max_feature_num: local features kept of an image, strongest response first.
+          max_feature_num: most local features of an image, strongest response first.
 
         Raises:
           InputError: a limit is out of range.
@@ -54,7 +55,7 @@ class RootSift(Extractor):
         self._sift = _detector(max_feature_num)
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
-        """``(width, height)`` that an image is brought to."""
+        """``(width, height)`` that an image is resized to first."""
         return limited_size(*size, self.max_image_size, resize_factor=resize_factor)
 
     def __call__(
@@ -87,7 +88,7 @@ def root_sift(
     Args:
       detector: ``cv2.SIFT``.
       image: ``(H, W, 3)`` uint8 RGB.
-      max_feature_num: kept, strongest first.
+      max_feature_num: most features, strongest first.
 
     Returns:
       ``(N, 2)`` points ``(x, y)``; ``(N,)`` diameters in pixels; ``(N,)`` responses, decreasing;
@@ -114,8 +115,7 @@ def vlad(descriptors: Floats, centres: Floats) -> Floats:
       centres: ``(K, d)``.
 
     Returns:
-      ``(K * d,)`` float32 of unit norm. Without descriptors it is the vector of equal entries, which is near to
-      no image.
+      ``(K * d,)`` float32 of unit norm. Without descriptors all entries are equal, which resembles no image.
     """
     blocks = np.zeros(centres.shape, np.float64)
     if len(descriptors):

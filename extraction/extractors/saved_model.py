@@ -1,9 +1,8 @@
-"""Released SavedModels as they are: the pipeline of the released extractor around their graph.
+"""Released SavedModels: the pipeline of the released extractor around their graph.
 
 Source: `delf/python/examples/extractor.py` of the released code.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ OPTIONS = (
     "crop_rule",
     "use_square_images",
     "use_resized_coordinates",
+    "keypoints",  # "released"; the graph gives no others
 )
 
 
@@ -50,64 +50,39 @@ class SavedModelExtractor(Extractor):
 
     Attributes:
       runner: the loaded model.
-      heads: what is given, ``"global"``, ``"local"`` or both; all that the model has, unless it is set to fewer.
-      config: the options; those for which the model has no input have no effect.
+      heads: the heads of the features; all heads of the model, unless it is set to fewer.
+      config: the options; options without an input of the model have no effect.
       pca: applied to the global descriptor of each scale and to the local descriptors.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        image_scales: Sequence[float] | None = None,
-        global_scales_ind: Sequence[int] | None = None,
-        max_image_size: int | None = None,
-        min_image_size: int | None = None,
-        max_feature_num: int | None = None,
-        score_threshold: float | None = None,
-        scale_pooling: str | None = None,
-        crop_rule: str | None = None,
-        use_square_images: bool | None = None,
-        use_resized_coordinates: bool | None = None,
-        keypoints: str = "released",
-    ) -> None:
+    def __init__(self, model: str, **options: Any) -> None:
         """Loads the model.
 
-        What is None is read from ``assets.extra/extraction.json`` where :mod:`delg.export` left it, and is the
-        released value otherwise.
+        Options that are not given are read from ``assets.extra/extraction.json`` where :mod:`delg.export` left it, and
+        have the released values otherwise.
 
         Args:
           model: folder with ``saved_model.pb``.
-          image_scales: factors on the sides of the image.
-          global_scales_ind: indices of the scales of the global descriptor.
-          max_image_size: longest side in pixels before scaling; -1 for no limit.
-          min_image_size: a longest side below it is enlarged to it before scaling; -1 for no limit.
-          max_feature_num: most local features of an image.
-          score_threshold: least attention of a local feature, a number that belongs to one trained model (175.0 of
-            R50-GLD, 166.1 of R101-GLD, 454.6 of R50-GLDv2-clean, 357.48 of R101-GLDv2-clean, 100.0 of DELF). None
-            passes 0 to the graph, so that the ``max_feature_num`` of highest attention are kept.
-          scale_pooling: how the scales are joined, a choice of :data:`extraction.scale_pooling.SCALE_POOLINGS`.
-          crop_rule: how a crop becomes whole pixels.
-          use_square_images: the image is brought to a square as long as its longest side before scaling.
-          use_resized_coordinates: see :class:`extraction.config.ExtractionConfig`.
-          keypoints: ``"released"``; the graph gives no others.
+          **options: of :data:`OPTIONS`, see :class:`extraction.config.ExtractionConfig`; without a ``score_threshold``
+            the graph gets 0, so that the ``max_feature_num`` local features of highest attention are kept.
 
         Raises:
           InputError: not a SavedModel of a released signature, or an option is out of range or has no effect on it.
         """
-        given = {name: value for name, value in locals().items() if name in OPTIONS and value is not None}
         self.runner: Runner = load_runner(model)
-        for name in given:
+        for name in options:
+            if name not in OPTIONS:
+                raise InputError(f"A SavedModel has no option {name}; its options are {', '.join(OPTIONS)}.")
             if not self._has_input(name):
                 raise InputError(f"{name} has no effect on this SavedModel: it has no input {INPUT_OF[name]}.")
-        if keypoints != "released":
-            raise InputError(f"A SavedModel gives keypoints 'released' only. Received: {keypoints!r}")
-        options = fitted(RELEASED_EXTRACTION | _own_extraction(model), given)
-        if not self._has_input("image_scales"):
-            options["image_scales"] = [1.0]
-        if not self._has_input("global_scales_ind"):
-            options["global_scales_ind"] = [0]
-        self.config = ExtractionConfig(**options, keypoints="released")
+        defaults = RELEASED_EXTRACTION | _own_extraction(model) | {"keypoints": "released"}
+        fitting = fitted(defaults, options)
+        if fitting["keypoints"] != "released":
+            raise InputError(f"A SavedModel gives keypoints 'released' only. Received: {fitting['keypoints']!r}")
+        for name, default in (("image_scales", [1.0]), ("global_scales_ind", [0])):
+            if not self._has_input(name):
+                fitting[name] = default
+        self.config = ExtractionConfig(**fitting)
         self._join = build_scale_pooling(self.config.scale_pooling)
         self.heads, self.dimensions = self.runner.heads, self.runner.dimensions
         self.pca: Projections = NO_PCA
@@ -123,12 +98,12 @@ class SavedModelExtractor(Extractor):
             weights_sha256=weights,
             signature=self.runner.signature,
             outputs=list(self.runner.outputs),
-            **{name: values[name] if self._has_input(name) else None for name in (*OPTIONS, "keypoints")},
+            **{name: values[name] if self._has_input(name) else None for name in OPTIONS},
             resize=RULE,
         )
 
     def base_size(self, size: Size, resize_factor: float = 1.0) -> Size:
-        """``(width, height)`` that an image is brought to."""
+        """``(width, height)`` that an image is resized to first."""
         config = self.config
         limits = config.max_image_size, config.min_image_size
         return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
@@ -139,7 +114,7 @@ class SavedModelExtractor(Extractor):
         """Describes ``(H, W, 3)`` uint8 RGB; see :class:`extraction.extractors.base.Extractor`.
 
         Raises:
-          TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives nothing.
+          TooSmallError: a side is below 10 pixels after resizing, where the released extractor gives no features.
           BadImageError: the graph fails on the image, as the released ones do below about 19 pixels.
         """
         config, source = self.config, size or (image.shape[1], image.shape[0])
@@ -186,7 +161,7 @@ class SavedModelExtractor(Extractor):
 
 
 def _own_extraction(folder: str) -> dict[str, Any]:
-    """The scales and limits that the export recorded; nothing for the released models."""
+    """The scales and limits that the export recorded; none for the released models."""
     path = Path(folder) / OWN_EXTRACTION
     document = read_json(path) if path.is_file() else {}
     if not isinstance(document, dict):

@@ -33,10 +33,10 @@ class Runner:
     """A loaded model.
 
     Attributes:
-      inputs: the official inputs that it has.
-      outputs: the official outputs that it has: all of ``LOCAL`` or none, and one of ``GLOBAL`` or none.
-      signature: how it is called, ``"serving_default"`` or ``"tensors"`` (by name, TensorFlow 1).
-      dimensions: values of a ``"global"`` and of a ``"local"`` descriptor, where the graph says so.
+      inputs: its official inputs.
+      outputs: its official outputs: all of ``LOCAL`` or none, and one of ``GLOBAL`` or none.
+      signature: ``"serving_default"``, or ``"tensors"`` for a call by tensor names (TensorFlow 1).
+      dimensions: values of a ``"global"`` and of a ``"local"`` descriptor, where the graph has fixed ones.
     """
 
     inputs: tuple[str, ...]
@@ -47,15 +47,15 @@ class Runner:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """What it gives: ``"global"`` descriptors, ``"local"`` features, or both."""
-        given = {"global": bool(set(GLOBAL) & set(self.outputs)), "local": LOCAL[0] in self.outputs}
-        return tuple(head for head, there in given.items() if there)
+        """The heads of the outputs: ``"global"``, ``"local"``, or both."""
+        outputs_of = {"global": bool(set(GLOBAL) & set(self.outputs)), "local": LOCAL[0] in self.outputs}
+        return tuple(head for head, present in outputs_of.items() if present)
 
     def __call__(self, **values: Any) -> Arrays:
         """Runs the model.
 
         Args:
-          **values: the official inputs; those that the model lacks are left out.
+          **values: the official inputs; inputs that the model lacks are ignored.
 
         Returns:
           The official outputs by name.
@@ -92,14 +92,14 @@ def load_runner(folder: str | os.PathLike[str]) -> Runner:
         raise InputError("A SavedModel needs TensorFlow; install it with: pip install tensorflow") from error
     try:
         model = tf.saved_model.load(os.fspath(folder))
-    except Exception as error:  # damaged files end in errors of many kinds
+    except Exception as error:  # damaged files raise errors of many kinds
         reason = first_line(error)
         raise InputError(f"{os.fspath(folder)} cannot be loaded as a SavedModel: {reason}") from error
     runner = _by_tensors(model) or _by_signature(model)
     if runner is None:
         raise InputError(
             f"{os.fspath(folder)} has no released signature: expected the input input_image and the outputs "
-            f"{', '.join(LOCAL)}, or {' or '.join(GLOBAL)}. {_found(model)}"
+            f"{', '.join(LOCAL)}, or {' or '.join(GLOBAL)}. {_signatures(model)}"
         )
     return runner
 
@@ -114,19 +114,19 @@ def digest(folder: str | os.PathLike[str]) -> str:
 
 
 def _official(outputs: set[str]) -> tuple[str, ...]:
-    """The official ones of a model's outputs; none when they are not complete."""
+    """The official outputs of a model; no local outputs where they are incomplete."""
     local = LOCAL if set(LOCAL) <= outputs else ()
     return (*local, *[name for name in GLOBAL if name in outputs][:1])
 
 
 def _dimensions(outputs: dict[str, Any]) -> dict[str, int]:
-    """The last side of the descriptors, where their shape is known."""
+    """The last dimension of the descriptors, where their shape is known."""
     shapes = {head: outputs[name].shape for name, head in HEADS.items() if name in outputs}
     return {head: int(shape[-1]) for head, shape in shapes.items() if shape.rank and shape[-1] is not None}
 
 
 def _by_tensors(model: Any) -> Runner | None:
-    """A model of TensorFlow 1: what lies between the official tensors of its graph (so the released extractor)."""
+    """A model of TensorFlow 1: the part of its graph between the official tensors, as in the released extractor."""
     if not hasattr(model, "prune"):
         return None
     present = {operation.name for operation in model.graph.get_operations()}
@@ -157,8 +157,8 @@ def _by_signature(model: Any) -> Runner | None:
     return Runner(inputs, outputs, SIGNATURE, call, _dimensions(function.structured_outputs))
 
 
-def _found(model: Any) -> str:
-    """What there is instead, for the message."""
+def _signatures(model: Any) -> str:
+    """The signatures of a model, for an error message."""
     signatures = getattr(model, "signatures", {})
     texts = [
         f"{name}({', '.join(sorted(function.structured_input_signature[1]))}) -> "

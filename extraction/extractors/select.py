@@ -1,11 +1,9 @@
-"""Which local features of an image are kept."""
+"""Selection of the local features of an image."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-RECEPTIVE = 291.0  # side in pixels of what a cell of block3 of ResNet-50 sees, as released for every backbone
 
 
 def top_by_score(
@@ -16,10 +14,10 @@ def top_by_score(
     Source: the released extractor with its non-maximum suppression at IoU 1, which keeps all.
 
     Args:
-      scores: ``(N,)``, scales joined in their order.
-      max_feature_num: at most so many.
-      score_threshold: keep ``score >= score_threshold`` only; None keeps all. Attention has no fixed range: the
-        threshold belongs to one trained model, and one that is too high leaves nothing.
+      scores: ``(N,)``, scales concatenated in their order.
+      max_feature_num: largest number of rows.
+      score_threshold: least score; None for no threshold. Attention has no fixed range: a threshold belongs to one
+        trained model, and one that is too high leaves no row.
 
     Returns:
       Row numbers by decreasing score; of equal scores the lower row comes first.
@@ -37,41 +35,45 @@ def suppressed(
     rows: NDArray[np.int64],
     centres: NDArray[np.floating],
     scales: NDArray[np.floating],
+    *,
     iou: float,
     max_feature_num: int,
+    receptive_field: float,
 ) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression: leaves out a box that overlaps a better one by more than ``iou``.
+    """Greedy non-maximum suppression: drops a box that overlaps a better one by more than ``iou``.
 
-    A box is the released receptive field, :data:`RECEPTIVE` ``- 1`` pixels times the scale, around the keypoint.
+    A box has sides of ``receptive_field - 1`` pixels times the scale, as released, around the keypoint.
 
     Args:
       rows: of ``centres``, by decreasing score.
       centres: ``(N, 2)`` ``(x, y)`` in pixels of the image at scale 1.
       scales: ``(N,)`` ``1 / image scale``.
       iou: area of the intersection over that of the union, 0 to 1.
-      max_feature_num: at most so many are kept.
+      max_feature_num: largest number of remaining rows.
+      receptive_field: side in pixels of what a cell of the local feature map sees.
 
     Returns:
-      Those of ``rows`` that are kept, in their order.
+      The remaining rows in their order.
 
-    >>> suppressed(np.array([2, 0, 1]), np.array([[0.0, 0], [400, 0], [3, 0]]), np.ones(3), 0.5, 9).tolist()
+    >>> limits = {"iou": 0.5, "max_feature_num": 9, "receptive_field": 291}
+    >>> suppressed(np.array([2, 0, 1]), np.array([[0.0, 0], [400, 0], [3, 0]]), np.ones(3), **limits).tolist()
     [2, 1]
     """
-    kept: list[int] = []
-    halves = (RECEPTIVE - 1) / 2 * scales
-    while len(rows) and len(kept) < max_feature_num:
+    remaining: list[int] = []
+    halves = (receptive_field - 1) / 2 * scales
+    while len(rows) and len(remaining) < max_feature_num:
         best, rows = rows[0], rows[1:]
-        kept.append(int(best))
+        remaining.append(int(best))
         low = np.maximum(centres[rows] - halves[rows, None], centres[best] - halves[best])
         high = np.minimum(centres[rows] + halves[rows, None], centres[best] + halves[best])
         shared = np.maximum(high - low, 0).prod(1)
         union = 4 * (halves[rows] ** 2 + halves[best] ** 2) - shared
         rows = rows[shared <= iou * union]
-    return np.array(kept, np.int64)
+    return np.array(remaining, np.int64)
 
 
 def at_cells(maps: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-    """What some maps hold in some cells; no more is read of maps that lie in memory in another order.
+    """The values of maps in some cells, without a copy of whole maps whose memory has another order.
 
     Args:
       maps: ``(h, w, d)`` each.
@@ -83,11 +85,11 @@ def at_cells(maps: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]) -> N
     >>> at_cells([np.zeros((2, 3, 1), int), np.arange(4).reshape(2, 2, 1)], np.array([8, 0, 7])).ravel().tolist()
     [2, 0, 1]
     """
-    found = np.empty((len(rows), maps[0].shape[-1]), maps[0].dtype)
+    values = np.empty((len(rows), maps[0].shape[-1]), maps[0].dtype)
     start = 0
     for one in maps:
         height, width = one.shape[:2]
         own = (rows >= start) & (rows < start + height * width)
-        found[own] = one[np.divmod(rows[own] - start, width)]
+        values[own] = one[np.divmod(rows[own] - start, width)]
         start += height * width
-    return found
+    return values

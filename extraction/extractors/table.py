@@ -1,7 +1,7 @@
 """The extractors by name, and how one is built from text."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -11,38 +11,40 @@ from delg.common.errors import InputError
 from delg.common.spec import Table, call, check_type, factory_of, parse, render
 from extraction.config import OPTIONS
 from extraction.extractors.base import Extractor, select_heads
+from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
 from extraction.extractors.saved_model_runner import is_saved_model
 from extraction.pca import NO_PCA, Projections
 from extraction.settings import set_reading
 
 
-class _FromFolder:
-    """Extractor of a model folder; its arguments are the folder, those given here, and the options of extraction.
+class _OfModel:
+    """Extractor of a model's folder; an option that is None is the model's own."""
 
-    An option that is None is the model's own.
-    """
+    def __init__(self, factory: str, options: Sequence[str], **own: Any) -> None:
+        """Declares the arguments.
 
-    def __init__(self, **own: Any) -> None:
-        options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in OPTIONS]
-        parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
-        self.__signature__ = Signature([Parameter("model", Parameter.KEYWORD_ONLY), *parameters, *options])
-        self._own = own
+        Args:
+          factory: ``"module:factory"``, imported when it is used; it gets the folder and the options.
+          options: names of the options.
+          **own: further options, with defaults.
+        """
+        defaults = own | dict.fromkeys(options)
+        parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
+        self.__signature__ = Signature([Parameter("model", Parameter.KEYWORD_ONLY), *parameters])
+        self._factory, self._own = factory, own
 
     def __call__(self, model: str, **arguments: Any) -> Extractor:
-        from extraction.extractors.delg import DelgExtractor  # imports Keras
-
         options = {key: value for key, value in (self._own | arguments).items() if value is not None}
-        if type(options["local_whitening"]) is not bool:
-            raise InputError(f"local_whitening expects True or False. Received: {options['local_whitening']!r}")
-        return DelgExtractor.from_folder(model, **options)
+        extractor: Extractor = factory_of("model", {"model": self._factory}, "extractor")(model, **options)
+        return extractor
 
 
 EXTRACTORS: Table = {
-    "delg": _FromFolder(local_whitening=True),
+    "delg": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, local_whitening=True),
     "histogram": "extraction.extractors.histogram:Histogram",
     "rootsift": "extraction.extractors.rootsift:RootSift",
-    "saved_model": "extraction.extractors.saved_model:SavedModelExtractor",
-    "untrained": _FromFolder(seed=0, local_whitening=True),
+    "saved_model": _OfModel("extraction.extractors.saved_model:SavedModelExtractor", SAVED_MODEL_OPTIONS),
+    "untrained": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, seed=0, local_whitening=True),
 }
 
 

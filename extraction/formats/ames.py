@@ -1,6 +1,6 @@
-"""Features as AMES, ELViS and LOCORE lay them out: one HDF5 file of local features, global descriptors beside it.
+"""Features in the layout of AMES, ELViS and LOCORE: one HDF5 file of local features, global descriptors beside it.
 
-What these programs read and write, as their repositories show it: ``DESC_SPLIT_local.hdf5`` with the dataset
+The files of these programs, by their repositories: ``DESC_SPLIT_local.hdf5`` with the dataset
 ``features``, ``(images, most features, 5 + d)`` floats, or records of ``metadata`` and ``descriptor``, the latter also
 as packed signs; ``DESC_SPLIT_global.pt``, bare float32 (AMES, LOCORE), or ``DESC_SPLIT_global.hdf5`` (ELViS); and
 the images in the order of ``test_SPLIT.txt``, a path a line, other columns after it. A ``.pt`` file that ``torch.save``
@@ -8,77 +8,71 @@ wrote is read, too.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
-from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from delg.importers.torch_file import is_torch_file, read_torch
+from delg.importers.torch_pickle import Tensor
 from extraction.features import Features, Floats
+from extraction.formats.base import FeatureSink, FeatureSource
 from extraction.formats.checks import wrong
-from extraction.formats.hdf5 import new_file, opened, told
+from extraction.formats.hdf5 import new_file, opened, record_in
 from extraction.formats.official import check_name
 
-if TYPE_CHECKING:
-    from extraction.formats.table import Source
-
 LOCAL, GLOBAL = "local.hdf5", "global.pt"
-ENDING = "_local.hdf5"  # of a file of others
+ENDING = "_local.hdf5"  # of the files of these programs
 COLUMNS = 5  # x, y, number of the scale, mask, weight; the descriptor follows
 EPS = 1e-12
 NUMBERS = "fiu"  # kinds of dtypes
 
 
-def write_ames(source: "Source", folder: Path) -> None:
-    """``local.hdf5`` with the dataset ``features`` ``(images, most features, 5 + d)`` float32, and ``global.pt``.
+class AmesSink(FeatureSink):
+    """Writes ``local.hdf5`` with ``features`` ``(images, most features, 5 + d)`` float32, and ``global.pt``.
 
     A row is x, y in pixels, the number of its scale (the largest image first), the mask (1 where there is no feature),
-    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a head. ``names``, ``paths``,
-    ``sizes`` and ``scales`` are ours; these programs take the order of their image list.
+    the attention and the descriptor. ``global.pt`` is the ``(images, D)`` float32 without a header. ``names``,
+    ``paths``, ``sizes`` and ``scales`` are ours; these programs take the order of their image list.
     """
-    import h5py
 
-    longest, width, scales, sizes = 0, 0, np.zeros(0, np.float32), []
-    for i in range(len(source.names)):
-        one = source.features(i)
-        longest, width = max(longest, len(one)), one.descriptors.shape[1] if len(one) else width
-        scales = np.union1d(scales, one.scales)
-        sizes.append(one.image_size)
-    with new_file(folder / LOCAL, source) as file, atomic_path(folder / GLOBAL) as temporary:
-        file["names"] = np.array(source.names, h5py.string_dtype())
-        file["paths"] = np.array([source.path_of(i) for i in range(len(sizes))], h5py.string_dtype())
-        file["sizes"], file["scales"] = np.array(sizes), scales
-        shape = (len(sizes), longest, COLUMNS + width)
-        rows = file.create_dataset("features", shape, np.float32)
-        with temporary.open("wb") as vectors:
-            for i in progress_bar(range(len(sizes)), desc=folder.name, unit="image"):
-                one, block = source.features(i), np.zeros(shape[1:], np.float32)
-                block[len(one) :, 3] = 1
-                numbers, unmasked = np.searchsorted(scales, one.scales), np.zeros(len(one))
-                if len(one):
-                    block[: len(one)] = np.column_stack([one.keypoints, numbers, unmasked, one.scores, one.descriptors])
-                rows[i] = block
-                vectors.write(one.global_descriptor.astype("<f4").tobytes())
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes both files; no more than two images are in memory at once."""
+        import h5py
+
+        longest, width, scales, sizes = 0, 0, np.zeros(0, np.float32), []
+        for i in range(len(source)):
+            one = source.features(i)
+            longest, width = max(longest, len(one)), one.descriptors.shape[1] if len(one) else width
+            scales = np.union1d(scales, one.scales)
+            sizes.append(one.image_size)
+        with new_file(folder / LOCAL, source) as file, atomic_path(folder / GLOBAL) as temporary:
+            file["names"] = np.array(source.names, h5py.string_dtype())
+            file["paths"] = np.array([source.path_of(i) for i in range(len(sizes))], h5py.string_dtype())
+            file["sizes"], file["scales"] = np.array(sizes), scales
+            shape = (len(sizes), longest, COLUMNS + width)
+            rows = file.create_dataset("features", shape, np.float32)
+            with temporary.open("wb") as vectors:
+                for i, one in enumerate(self.images(source, folder)):
+                    n, block = len(one), np.zeros(shape[1:], np.float32)
+                    block[n:, 3] = 1
+                    if n:
+                        numbers = np.searchsorted(scales, one.scales)
+                        block[:n] = np.column_stack([one.keypoints, numbers, np.zeros(n), one.scores, one.descriptors])
+                    rows[i] = block
+                    vectors.write(one.global_descriptor.astype("<f4").tobytes())
 
 
-class AmesFile:
+class AmesFile(FeatureSource):
     """Features of such files.
 
-    Where others wrote them, images are named by ``test_SPLIT.txt`` beside the file, without suffix and without the
-    folder ``jpg`` that all of them lie in, else numbered; scales are their numbers from 1, and positions what the file
-    holds, usually shares of the sides of the photo.
-
-    Attributes:
-      names: of the images.
-      settings: where we wrote the files, how the features were made.
-      skipped: the same.
+    In files of these programs, images are named by ``test_SPLIT.txt`` beside the file, without suffix and without a
+    common folder ``jpg``, or else numbered; scales are numbered from 1, and positions are usually fractions of the
+    sides of the photo.
     """
-
-    files = (LOCAL,)
 
     def __init__(self, place: Path):
         """Opens the files.
@@ -93,43 +87,50 @@ class AmesFile:
         if not self._path.name.endswith(ENDING) and not place.is_dir():
             raise InputError(f"Expected a folder or a file NAME{ENDING}. Received: {place}")
         with opened(self._path) as file:
-            count, self._records, holds = _layout(file)
-            self.settings, self.skipped = told(file, "AMES")
-            named = "names" in file
-            self.names, self._paths = _own_names(file, count) if named else _listed(self._path, count)
+            count, self._records, well_formed = _layout(file)
+            record = record_in(file, "AMES")
+            names, paths = _own_names(file, count) if "names" in file else _listed(self._path, count)
             self._scales = _numbers(file["scales"]).ravel() if "scales" in file else None
             self._sizes = _numbers(file["sizes"]) if "sizes" in file else np.zeros((count, 2), np.int64)
-        self._vectors = _vectors(self._path, count)
-        numbers = {len(self.names), len(self._paths), len(self._vectors), len(self._sizes), count}
-        if not holds or len(numbers) > 1 or self._sizes.shape != (count, 2) or self._vectors.ndim != 2:
+            self._local = well_formed and file["features"].shape[1] > 0
+        vectors = _vectors(self._path, count)
+        counts = {len(names), len(paths), len(vectors), len(self._sizes), count}
+        if not well_formed or len(counts) > 1 or self._sizes.shape != (count, 2) or vectors.ndim != 2:
             raise InputError(
                 f"{self._path} expects (images, features, {COLUMNS} + d), as many names and as many global descriptors."
             )
+        super().__init__(place, names, **record, paths=dict(zip(names, paths)))
+        self.global_descriptors = vectors
 
-    def path_of(self, i: int) -> str:
-        """Where the image lay; see :class:`extraction.formats.table.Source`."""
-        return self._paths[i]
+    @classmethod
+    def recognizes(cls, place: Path) -> bool:
+        """Whether a folder holds ``local.hdf5``; a single file can be of no other format."""
+        return place.is_file() or (place / LOCAL).is_file()
 
-    def features(self, i: int) -> Features:
-        """All features of one image; see :class:`extraction.formats.table.Source`."""
+    def local_files(self) -> list[Path]:
+        """The file of the local features."""
+        return [self._path] if self._local else []
+
+    def read(self, i: int) -> Features:
+        """All features of image ``i``."""
         with opened(self._path) as file:
             rows = file["features"][i]
-            known, descriptors = (
+            columns, descriptors = (
                 (rows["metadata"], rows["descriptor"]) if self._records else (rows[:, :COLUMNS], rows[:, COLUMNS:])
             )
-        known = known.astype(np.float32)
-        if not np.isin(known[:, 3], (0, 1)).all():
+        columns = columns.astype(np.float32)
+        if not np.isin(columns[:, 3], (0, 1)).all():
             raise wrong(self._path, self.names[i], "its mask, column 3, holds other values than 0 and 1")
-        there = np.flatnonzero(known[:, 3] == 0)
-        order = there[np.argsort(-known[there, 4], kind="stable")]
+        present = np.flatnonzero(columns[:, 3] == 0)
+        order = present[np.argsort(-columns[present, 4], kind="stable")]
         return Features(
             name=self.names[i],
             image_size=(int(self._sizes[i][0]), int(self._sizes[i][1])),
-            global_descriptor=self._vectors[i].astype(np.float32),
-            keypoints=known[order, :2],
+            global_descriptor=self.global_descriptors[i].astype(np.float32),
+            keypoints=columns[order, :2],
             descriptors=_unit(descriptors[order]),
-            scores=known[order, 4],
-            scales=self._scale(known[order, 2], i),
+            scores=columns[order, 4],
+            scales=self._scale(columns[order, 2], i),
         )
 
     def _scale(self, numbers: Floats, i: int) -> Floats:
@@ -142,7 +143,7 @@ class AmesFile:
 
 
 def _layout(file: Any) -> tuple[int, bool, bool]:
-    """Number of images, whether the features are records, and whether they are of one of the two layouts."""
+    """Number of images, whether the features are records, and whether they have one of the two layouts."""
     features = file["features"]
     names = features.dtype.names
     if names is None:
@@ -154,13 +155,13 @@ def _layout(file: Any) -> tuple[int, bool, bool]:
 
 
 def _own_names(file: Any, count: int) -> tuple[list[str], list[str]]:
-    """Names and paths of the images, where we wrote the file."""
+    """Names and paths of the images in a file that we wrote."""
     names = list(file["names"].asstr())
     return names, list(file["paths"].asstr()) if "paths" in file else [""] * count
 
 
 def _numbers(dataset: Any) -> NDArray[Any]:
-    """All of a dataset of numbers; raises ValueError where it holds others."""
+    """A dataset of finite numbers; raises ValueError for other values."""
     values = np.asarray(dataset)
     if values.dtype.kind not in NUMBERS or not np.isfinite(values).all():
         raise ValueError(f"{dataset.name} holds no finite numbers")
@@ -176,7 +177,7 @@ def _unit(descriptors: NDArray[Any]) -> Floats:
 
 
 def _listed(path: Path, count: int) -> tuple[list[str], list[str]]:
-    """Names and paths of the images by the list of their split beside the file; numbers where there is none."""
+    """Names and paths of the images by the list of their split beside the file; numbers without a list."""
     split = path.name.removesuffix(ENDING).rpartition("_")[2]
     place = path.with_name(f"test_{split}.txt")
     if not place.is_file():
@@ -212,8 +213,8 @@ def _vectors(local: Path, count: int) -> Floats:
 
 def _of_torch(place: Path, count: int) -> Floats:
     """``(count, D)`` of a file that ``torch.save`` wrote."""
-    array = getattr(read_torch(place), "array", None)
-    vectors = np.zeros(0) if array is None else np.asarray(array())
+    content = read_torch(place)
+    vectors = np.asarray(content.array()) if isinstance(content, Tensor) else np.zeros(0)
     if vectors.ndim != 2 or len(vectors) != count:
         raise InputError(f"{place} expects a tensor ({count}, D), a row an image. Received: {vectors.shape}")
     return vectors.astype(np.float32)

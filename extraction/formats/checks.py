@@ -1,85 +1,28 @@
-"""What holds of features whatever file they are read from, and what the files record beside them."""
+"""Checks of features and of their settings, whatever format holds them, and the record that lies beside features."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from delg.common.errors import InputError
 from extraction.features import Features
-from extraction.settings import UNKNOWN
-
-if TYPE_CHECKING:
-    from extraction.formats.table import Source
 
 ARRAYS = ("global_descriptor", "keypoints", "descriptors", "scores", "scales")
-
-
-class Checked:
-    """A source each of whose images is proved whole as it is read.
-
-    All values are finite, scales above 0, sizes whole numbers; descriptors are of one width in all images, global ones
-    and local ones. An image without local features goes with any.
-
-    Attributes:
-      names: of the images, each once.
-      settings: how the features were made.
-      skipped: ``{"name", "reason"}`` of images without features.
-    """
-
-    def __init__(self, source: "Source", place: Path):
-        """Takes the source.
-
-        Args:
-          source: the features.
-          place: where they lie, for messages.
-
-        Raises:
-          InputError: the source holds no image, or a name twice.
-        """
-        self.names, self.settings, self.skipped = list(source.names), source.settings, source.skipped
-        self._source, self._place = source, place
-        self._widths: dict[str, tuple[int, str]] = {}
-        if not self.names:
-            raise InputError(f"{place} holds features of no image.")
-        if len(set(self.names)) < len(self.names):
-            seen: set[str] = set()
-            twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise InputError(f"{place} holds the image {twice!r} twice.")
-
-    def path_of(self, i: int) -> str:
-        """Where the image lay below the folder that the names start in; empty where that is not known."""
-        return self._source.path_of(i)
-
-    def features(self, i: int) -> Features:
-        """All features of one image.
-
-        Raises:
-          InputError: names the image, and what is wrong.
-        """
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # told below
-                found = self._source.features(i)
-        except InputError:
-            raise
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
-            raise wrong(self._place, self.names[i], f"its features do not fit together: {error}") from error
-        check(found, self._place)
-        widths = {"global_descriptor": len(found.global_descriptor)}
-        widths |= {"descriptors": found.descriptors.shape[1]} if len(found) else {}
-        for key, width in widths.items():
-            first, name = self._widths.setdefault(key, (width, found.name))
-            if width != first:
-                raise wrong(self._place, found.name, f"its {key} hold {width} values, those of {name!r} {first}")
-        return found
+UNKNOWN = "unknown"  # start of the setting "extractor" of features that other programs made
+# settings that may differ between queries and database
+MAY_DIFFER = frozenset({"crop", "crop_border", "runtime", "truncated", "use_local_features"})
+VERSIONS = ("package_version", "source_sha256", "opencv", "decoder")  # may differ, too; of the decoder not its name
+WHEN_ABSENT = {"use_global_features": True}
 
 
 def check(features: Features, place: Path) -> None:
-    """Proves that the values of an image can be used.
+    """Checks that the values of an image can be used.
 
     Args:
       features: of the image.
-      place: where they lie, for messages.
+      place: the file or folder, for messages.
 
     Raises:
       InputError: values are not finite, a scale is not above 0, or a size is no whole number.
@@ -94,46 +37,106 @@ def check(features: Features, place: Path) -> None:
 
 
 def wrong(place: Path, name: str, what: str) -> InputError:
-    """The sentence for an image whose features cannot be used."""
+    """The error for an image whose features cannot be used."""
     return InputError(f"{place}: image {name!r}: {what}.")
 
 
-def local_width(source: "Source") -> int:
-    """Values of a local descriptor; 0 where no image has local features."""
-    found = (source.features(i) for i in range(len(source.names)))
-    return next((one.descriptors.shape[1] for one in found if len(one)), 0)
+def check_coordinates(settings: dict[str, Any]) -> None:
+    """Checks that keypoints are in pixels of the photo, as everything but official files holds them.
+
+    Args:
+      settings: of an extractor or of features.
+
+    Raises:
+      InputError: keypoints are in pixels of the resized image.
+    """
+    if settings.get("use_resized_coordinates"):
+        raise InputError(
+            "use_resized_coordinates is for official files alone: a feature store, a search and a match need keypoints "
+            "in pixels of the photo."
+        )
 
 
-def known_paths(source: "Source") -> dict[str, str]:
-    """Paths of images by their names, of those whose paths are known."""
-    paths = {name: source.path_of(i) for i, name in enumerate(source.names)}
-    return {name: path for name, path in paths.items() if path}
-
-
-def record_of(source: "Source") -> dict[str, Any]:
-    """What is recorded beside the features: ``settings``, ``skipped`` and ``paths``."""
-    return {"settings": source.settings, "skipped": source.skipped, "paths": known_paths(source)}
+def is_unknown(settings: Mapping[str, Any]) -> bool:
+    """Whether features do not record how they were made."""
+    return str(settings.get("extractor", UNKNOWN)).startswith(UNKNOWN)
 
 
 def recorded(document: Any, place: Path, kind: str) -> dict[str, Any]:
-    """The same as it was read; where a part is absent, as in the files of others, its value without a record.
+    """The record beside features: ``settings``, ``skipped`` and ``paths``; defaults for parts that are absent.
 
     Args:
-      document: what was read.
+      document: JSON values as read.
       place: the file, for messages.
       kind: of the files, in words.
 
     Raises:
-      InputError: it has another form.
+      InputError: the document has another form.
     """
-    absent = {"settings": {"extractor": f"{UNKNOWN}, {kind} files"}, "skipped": [], "paths": {}}
+    defaults = {"settings": {"extractor": f"{UNKNOWN}, {kind} files"}, "skipped": [], "paths": {}}
     if not isinstance(document, dict):
         raise InputError(f"{place} is no record of features.")
-    found = {key: document.get(key, value) for key, value in absent.items()}
-    skipped = found["skipped"]
-    formed = isinstance(found["settings"], dict) and isinstance(skipped, list) and isinstance(found["paths"], dict)
-    if not formed or not all(isinstance(entry, dict) and {"name", "reason"} <= entry.keys() for entry in skipped):
+    record = {key: document.get(key, value) for key, value in defaults.items()}
+    skipped, paths = record["skipped"], record["paths"]
+    well_formed = isinstance(record["settings"], dict) and isinstance(skipped, list) and isinstance(paths, dict)
+    if not well_formed or not all(isinstance(entry, dict) and {"name", "reason"} <= entry.keys() for entry in skipped):
         raise InputError(f"{place} is no record of features.")
-    if not all(isinstance(path, str) for path in found["paths"].values()):
+    if not all(isinstance(path, str) for path in paths.values()):
         raise InputError(f"{place} is no record of features.")
-    return found
+    return record
+
+
+def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """What differs between two settings, each as ``key (left and right)``."""
+    pairs = {
+        key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
+        for key in sorted(left.keys() | right.keys())
+    }
+    return [f"{key} ({one!r} and {other!r})" for key, (one, other) in pairs.items() if one != other]
+
+
+def other_features(place: Path, lines: Sequence[str]) -> InputError:
+    """The error for a folder that holds features of other settings or images, as :func:`differing` lists them."""
+    return InputError(
+        f"{place} holds features of other settings or images, there and asked for: {'; '.join(lines)}; choose another "
+        "folder or remove that one."
+    )
+
+
+def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """What keeps features of two settings from being compared, each as ``key (left and right)``.
+
+    The crop, the runtime and versions of packages may differ; of different extractors only the kinds are reported.
+    """
+    left, right = _binding(left), _binding(right)
+    if left.get("extractor") != right.get("extractor"):
+        left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
+    return differing(left, right)
+
+
+def version_differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """Versions that both settings record and that differ, each as ``key (left and right)``."""
+    shared = [key for key in VERSIONS if key in left and key in right]
+    return differing(*({key: settings[key] for key in shared} for settings in (left, right)))
+
+
+def _binding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that have to agree; of the decoder the name without its version."""
+    binding = {key: value for key, value in settings.items() if key not in {*MAY_DIFFER, *VERSIONS}}
+    return binding | ({"decoder": str(settings["decoder"]).partition(" ")[0]} if "decoder" in settings else {})
+
+
+def check_settings(left: dict[str, Any], right: dict[str, Any], what: str) -> None:
+    """Checks that features of two settings may be compared, see :func:`differences`.
+
+    Args:
+      left: settings of an extractor or of features.
+      right: the same.
+      what: the two in words, which the message starts with.
+
+    Raises:
+      InputError: names each setting that differs; of different extractors, the kinds.
+    """
+    lines = differences(left, right)
+    if lines:
+        raise InputError(f"{what} were made with different settings and cannot be compared: {'; '.join(lines)}.")

@@ -5,19 +5,16 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, read_json, write_json
-from delg.common.progress import progress_bar
 from delg.common.text_files import table
 from extraction.features import Features
-from extraction.formats.checks import local_width, record_of, recorded, wrong
-
-if TYPE_CHECKING:
-    from extraction.formats.table import Source
+from extraction.formats.base import FeatureSink, FeatureSource
+from extraction.formats.checks import recorded, wrong
 
 GLOBAL_FILE, LOCAL_FILE, SETTINGS_FILE = "global.csv", "local.csv", "settings.json"
 GLOBAL_COLUMNS = ("name", "width", "height")
@@ -32,36 +29,26 @@ def _table(path: Path, columns: Iterable[str]) -> Iterator[Any]:
         yield rows
 
 
-def write_csv(source: "Source", folder: Path) -> None:
-    """Writes both files, numbers with as many digits as float32 needs, and ``settings.json``.
+class CsvSink(FeatureSink):
+    """Writes both files, numbers with as many digits as float32 needs, and ``settings.json``."""
 
-    Args:
-      source: the features.
-      folder: where the files go.
-    """
-    dimensions = len(source.features(0).global_descriptor), local_width(source)
-    columns = [
-        [*names, *(f"d{i}" for i in range(count))] for names, count in zip((GLOBAL_COLUMNS, LOCAL_COLUMNS), dimensions)
-    ]
-    with _table(folder / GLOBAL_FILE, columns[0]) as images, _table(folder / LOCAL_FILE, columns[1]) as local:
-        for i in progress_bar(range(len(source.names)), desc=folder.name, unit="image"):
-            found = source.features(i)
-            images.writerow([found.name, *found.image_size, *found.global_descriptor])
-            numbers = np.column_stack([found.keypoints, found.scales, found.scores, found.descriptors])
-            local.writerows([found.name, *row] for row in numbers)
-    write_json(folder / SETTINGS_FILE, record_of(source))
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes the files."""
+        dimensions = len(source.features(0).global_descriptor), source.local_width()
+        columns = [
+            [*names, *(f"d{i}" for i in range(count))]
+            for names, count in zip((GLOBAL_COLUMNS, LOCAL_COLUMNS), dimensions)
+        ]
+        with _table(folder / GLOBAL_FILE, columns[0]) as images, _table(folder / LOCAL_FILE, columns[1]) as local:
+            for one in self.images(source, folder):
+                images.writerow([one.name, *one.image_size, *one.global_descriptor])
+                numbers = np.column_stack([one.keypoints, one.scales, one.scores, one.descriptors])
+                local.writerows([one.name, *row] for row in numbers)
+        write_json(folder / SETTINGS_FILE, source.record())
 
 
-class CsvFiles:
-    """Features of such files, read into memory.
-
-    Attributes:
-      names: of the images.
-      settings: of ``settings.json``, where there is one.
-      skipped: the same.
-    """
-
-    files = (GLOBAL_FILE,)
+class CsvFiles(FeatureSource):
+    """Features of such files, read into memory."""
 
     def __init__(self, folder: Path):
         """Reads the files.
@@ -70,10 +57,7 @@ class CsvFiles:
           InputError: a file is missing, or a row is not of numbers, of another length, or of an unknown image.
         """
         place = folder / SETTINGS_FILE
-        told = recorded(read_json(place) if place.is_file() else {}, place, "CSV")
-        self.settings: dict[str, Any] = told["settings"]
-        self.skipped: list[dict[str, str]] = told["skipped"]
-        self._paths: dict[str, str] = told["paths"]
+        record = recorded(read_json(place) if place.is_file() else {}, place, "CSV")
         self._images: dict[str, np.ndarray] = {}
         for name, numbers in _rows(folder / GLOBAL_FILE, GLOBAL_COLUMNS):
             if name in self._images:
@@ -81,7 +65,7 @@ class CsvFiles:
             if not all(float(side).is_integer() for side in numbers[:2]):
                 raise wrong(folder / GLOBAL_FILE, name, "its width and height are no whole numbers")
             self._images[name] = numbers
-        self.names = list(self._images)
+        super().__init__(folder, list(self._images), **record)
         self._local: dict[str, list[np.ndarray]] = {name: [] for name in self.names}
         self._width = 0
         for name, numbers in _rows(folder / LOCAL_FILE, LOCAL_COLUMNS) if (folder / LOCAL_FILE).is_file() else ():
@@ -90,12 +74,17 @@ class CsvFiles:
             self._local[name].append(numbers)
             self._width = len(numbers) - 4
 
-    def path_of(self, i: int) -> str:
-        """Where the image lay; see :class:`extraction.formats.table.Source`."""
-        return self._paths.get(self.names[i], "")
+    @classmethod
+    def recognizes(cls, place: Path) -> bool:
+        """Whether a folder holds ``global.csv``."""
+        return (place / GLOBAL_FILE).is_file()
 
-    def features(self, i: int) -> Features:
-        """All features of one image; see :class:`extraction.formats.table.Source`."""
+    def local_files(self) -> list[Path]:
+        """``local.csv``."""
+        return [self.folder / LOCAL_FILE] if self._width else []
+
+    def read(self, i: int) -> Features:
+        """All features of image ``i``."""
         name = self.names[i]
         width, height, *vector = self._images[name]
         rows = np.array(self._local[name], np.float32).reshape(-1, 4 + self._width)
@@ -112,7 +101,7 @@ class CsvFiles:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and numbers of each row; a name is kept as it stands, with the blanks around it."""
+    """Name and numbers of each row; blanks around a name are part of it."""
     lines = table(path, exact=True)
     header = [name.strip() for name in next(lines, (0, []))[1]]
     if tuple(header[: len(columns)]) != columns:

@@ -1,6 +1,5 @@
 """A folder of official files as a feature source: ``name.delg_global`` and, read as needed, ``name.delg_local``."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -12,54 +11,29 @@ from delg.common.errors import InputError
 from delg.common.files import files_below, read_json
 from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
-from extraction.formats.checks import check, recorded, wrong
-from extraction.settings import UNKNOWN
-from extraction.store.reader import MANIFEST, PLAN, FeatureStore
+from extraction.formats.base import FeatureSource
+from extraction.formats.checks import UNKNOWN, recorded, wrong
 from protos.arrays import read_global
 from protos.local_features import read_local
 
 GLOBAL = ".delg_global"
 LOCAL = (".delg_local", ".delf")  # the first that the folder holds
-RECORD = "extraction.json"  # what delg-extract leaves beside the files; the released programs leave nothing
+RECORD = "extraction.json"  # written by delg-extract beside the files; the released programs write none
 EMPTY = "its global descriptor is empty, as the released extractor leaves it of very small images"
 MOST_BYTES = 255  # of a file's name, on all common file systems
 PATIENCE = 5.0  # seconds without a progress line
 
 
-class OfficialFiles(FeatureStore):
+class OfficialFiles(FeatureSource):
     """Features in the files of the released DELG programs.
 
-    The files do not say how they were made. Where ``delg-extract`` wrote them, its record stands beside them and is
+    The files do not say how they were made. Where ``delg-extract`` wrote them, its record lies beside them and is
     used; otherwise the settings hold the dimension only. Local features are given in the order of their scores. Their
     keypoints are in pixels of what was described, for a cropped query those of the crop, and the image size, which
     the files do not hold, is ``(0, 0)``.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        names: list[str],
-        global_descriptors: Floats,
-        local: str | None,
-        record: dict[str, Any],
-    ):
-        """Takes what :meth:`of` has read.
-
-        Args:
-          folder: of the files.
-          names: of the images that are described.
-          global_descriptors: ``(N, D)`` float32.
-          local: suffix of the files of local features; None where there are none.
-          record: ``settings``, ``skipped`` and ``paths``.
-        """
-        local_bytes = sum(place_of(folder, name, local).stat().st_size for name in names) if local else 0
-        held = {"names": names, "shards": [], "counts": {"local_bytes": local_bytes}}
-        super().__init__(folder, record | held | {"storage": {"local_dtype": "float32"}}, global_descriptors)
-        self._local, self._paths = local, record.get("paths", {})
-        self._width: dict[str, tuple[int, str]] = {}
-
-    @classmethod
-    def of(cls, folder: str | os.PathLike[str], names: Sequence[str]) -> Self:
+    def __init__(self, folder: Path, names: Sequence[str]):
         """Reads the global descriptors of some images, and looks whether they have local features.
 
         Args:
@@ -70,13 +44,12 @@ class OfficialFiles(FeatureStore):
           InputError: a file is missing, cannot be read or is damaged, descriptors differ in dimension, or some
             images have local features and others have none.
         """
-        place = Path(folder)
-        record = _record(place)
-        known = {entry["name"] for entry in record["skipped"]}
-        wanted = [name for name in names if name not in known]
-        _check_complete(place, wanted, GLOBAL)
-        bar = progress_bar(wanted, desc=f"{place.name}/*{GLOBAL}", unit="file", delay=PATIENCE)
-        rows = [read_global(place_of(place, name, GLOBAL)) for name in bar]
+        record = _record(folder)
+        skipped = {entry["name"] for entry in record["skipped"]}
+        wanted = [name for name in names if name not in skipped]
+        _check_complete(folder, wanted, GLOBAL)
+        bar = progress_bar(wanted, desc=f"{folder.name}/*{GLOBAL}", unit="file", delay=PATIENCE)
+        rows = [read_global(place_of(folder, name, GLOBAL)) for name in bar]
         empty = {name for name, row in zip(wanted, rows) if not row.size}
         if len(empty) < len(wanted):  # where no image has one, the features are local ones
             record["skipped"] += [{"name": name, "reason": EMPTY} for name in wanted if name in empty]
@@ -84,37 +57,47 @@ class OfficialFiles(FeatureStore):
             wanted = [name for name in wanted if name not in empty]
         for name, row in zip(wanted, rows):
             if not np.isfinite(row).all():
-                raise wrong(place, name, "its global_descriptor holds values that are not finite numbers")
-        _check_dimensions(place, wanted, rows)
+                raise wrong(folder, name, "its global_descriptor holds values that are not finite numbers")
+        _check_dimensions(folder, wanted, rows)
         matrix = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 0)
         if not record["settings"]:
             record["settings"] = {"extractor": f"{UNKNOWN}, official files", "global_dimension": matrix.shape[1]}
-        local = next(
-            (suffix for suffix in LOCAL if any(place_of(place, name, suffix).is_file() for name in wanted)), None
+        self._local = next(
+            (suffix for suffix in LOCAL if any(place_of(folder, name, suffix).is_file() for name in wanted)), None
         )
-        if local:
-            _check_complete(place, wanted, local)
-        return cls(place, wanted, matrix, local, record)
+        if self._local:
+            _check_complete(folder, wanted, self._local)
+        super().__init__(folder, wanted, **record)
+        self.global_descriptors = matrix
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Another process reads the same files."""
-        return type(self).of, (self.folder, self.names)
+    @classmethod
+    def recognizes(cls, place: Path) -> bool:
+        """Whether a folder, or one below it, holds official files or their record."""
+        return any(path.name == RECORD or path.name.endswith((GLOBAL, *LOCAL)) for path in files_below(place))
 
-    def features(self, i: int) -> Features:
-        """All features of image ``i``; its local features are read now.
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Self:
+        """Opens the files of some images; of all ``NAME.delg_global`` where the names are None."""
+        place = Path(path)
+        if names is None:
+            files = sorted(file.relative_to(place).as_posix() for file in files_below(place))
+            names = [name.removesuffix(GLOBAL) for name in files if name.endswith(GLOBAL)]
+            if not names:
+                raise InputError(f"{place} holds no files NAME{GLOBAL}.")
+        return cls(place, names)
 
-        Raises:
-          IndexError: ``i`` is outside ``0 .. len(self) - 1``.
-          InputError: the file of the local features is damaged, or its descriptors are longer or shorter than others.
-        """
-        if not 0 <= i < len(self):
-            raise IndexError(f"Image {i} of a folder with {len(self)} images.")
+    def local_files(self) -> list[Path]:
+        """The files of local features, one an image."""
+        return [place_of(self.folder, name, self._local) for name in self.names] if self._local else []
+
+    def read(self, i: int) -> Features:
+        """All features of image ``i``; its local features are read now."""
         name, descriptor = self.names[i], np.array(self.global_descriptors[i], np.float32)
         if self._local is None:
             return Features(name, (0, 0), descriptor)
         local = read_local(place_of(self.folder, name, self._local))
         order = np.argsort(-local.attention, kind="stable")
-        found = Features(
+        return Features(
             name=name,
             image_size=(0, 0),
             global_descriptor=descriptor,
@@ -123,48 +106,14 @@ class OfficialFiles(FeatureStore):
             scores=local.attention[order],
             scales=local.scales[order],
         )
-        check(found, self.folder)
-        width = found.descriptors.shape[1]
-        first, other = self._width.setdefault("local", (width, name)) if len(found) else (width, name)
-        if width != first:
-            raise wrong(self.folder, name, f"its descriptors hold {width} values, those of {other!r} {first}")
-        return found
-
-    def path_of(self, i: int) -> str:
-        """Where image ``i`` lay below the folder that the names start in; empty where the record does not tell."""
-        return self._paths.get(self.names[i], "")
-
-    def _feature_hashes(self) -> list[Any]:
-        """Of the global descriptors, and size and time of the last change of each file of local features."""
-        matrix = hashlib.sha256(np.ascontiguousarray(self.global_descriptors).tobytes()).hexdigest()
-        files = [place_of(self.folder, name, self._local).stat() for name in self.names] if self._local else []
-        return [matrix, *([file.st_size, file.st_ctime_ns] for file in files)]
-
-
-def open_features(folder: str | os.PathLike[str], names: Sequence[str]) -> FeatureStore:
-    """Features of known images, be they a feature store or official files.
-
-    Args:
-      folder: a store that ``delg-extract`` made, or a folder of ``name.delg_global``.
-      names: of the images, which official files are looked up by.
-
-    Raises:
-      InputError: the folder holds neither, or they are damaged or incomplete.
-    """
-    place = Path(folder)
-    if (place / MANIFEST).is_file() or (place / PLAN).is_file():
-        return FeatureStore.open(place)
-    if next(place.rglob(f"*{GLOBAL}"), None) is None:
-        raise InputError(f"{place} holds neither a feature store ({MANIFEST}) nor files NAME{GLOBAL}.")
-    return OfficialFiles.of(place, names)
 
 
 def check_name(name: str, what: str) -> None:
-    """Proves that the files of an image lie in the folder that they are written to.
+    """Checks that the files of an image lie in the folder that they are written to.
 
     Args:
       name: of the image; ``/`` stands for a folder below.
-      what: where it comes from, for the message.
+      what: source of the name, for the message.
 
     Raises:
       InputError: the name is absolute, or leads out of the folder.
@@ -187,7 +136,7 @@ def place_of(folder: str | os.PathLike[str], name: str, suffix: str) -> Path:
 
 
 def check_file_name(name: str) -> None:
-    """Proves that an image's official files can have their names, before long work starts.
+    """Checks that an image's official files can have their names, before long work starts.
 
     Raises:
       InputError: a part of the name is longer than file systems take.
@@ -201,14 +150,8 @@ def check_file_name(name: str) -> None:
             )
 
 
-def holds_official_files(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder, or one below it, holds official files or their record."""
-    names = {path.name for path in files_below(folder)}
-    return any(name == RECORD or name.endswith((GLOBAL, *LOCAL)) for name in names)
-
-
 def _record(folder: Path) -> dict[str, Any]:
-    """Settings and skipped images, as ``delg-extract`` recorded them; empty where other programs wrote the files."""
+    """The record of ``delg-extract``; an empty one where other programs wrote the files."""
     if not (folder / RECORD).is_file():
         return {"settings": {}, "skipped": [], "paths": {}}
     record = read_json(folder / RECORD)
@@ -220,7 +163,7 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _check_complete(folder: Path, names: Sequence[str], suffix: str) -> None:
-    """Proves that each image has its file."""
+    """Checks that each image has its file."""
     missing = [name for name in names if not place_of(folder, name, suffix).is_file()]
     if missing:
         raise InputError(

@@ -11,12 +11,12 @@ import numpy as np
 from delg.common.errors import InputError
 from extraction.config import SWITCHES
 from extraction.images import EXIF
-from extraction.pca import Pca, Projections, load_pca
+from extraction.pca import NO_PCA, Pca, Projections, load_pca
 from protos.configs import read_delf_config
 from protos.delf_config_pb2 import DelfConfig, DelfPcaParameters
 
 Place = str | os.PathLike[str]
-RELEASED: dict[str, Any] = {  # what the released programs do, and no file of theirs can change
+RELEASED: dict[str, Any] = {  # fixed in the released programs
     "scale_rule": "delg",
     "scale_pooling": "sum",
     "keypoints": "released",
@@ -28,7 +28,7 @@ RELEASED: dict[str, Any] = {  # what the released programs do, and no file of th
 
 @dataclass(frozen=True, eq=False)
 class ExtractionRequest:
-    """What a configuration asks for.
+    """The extraction that a configuration asks for.
 
     Attributes:
       model: path of the model; empty where the file names none.
@@ -43,20 +43,19 @@ class ExtractionRequest:
     heads: tuple[str, ...] | None
 
 
+NO_REQUEST = ExtractionRequest("", {}, NO_PCA, None)
+
+
 def read_request(path: Place) -> ExtractionRequest:
     """Reads a configuration.
 
     Fields that the file leaves out have their released defaults: local features only, PCA on, attention of at least
     100, no limit of the image size. ``layer_name``, ``iou_threshold`` and ``is_tf2_exported`` have no effect: no
-    released program reads the first two, and a SavedModel says itself how it is called. Without local features, only
-    the scales of the global descriptor are run. Relative paths start in the current folder, as released, or else in
-    that of the file.
+    released program reads the first two, and a SavedModel knows its signature. Without local features, only the scales
+    of the global descriptor are run. Relative paths start in the current folder, as released, or else in the file's.
 
     Args:
       path: the text file.
-
-    Returns:
-      What it asks for.
 
     Raises:
       InputError: the file is wrong or asks for no features, or PCA is on and its files are not named or wrong.
@@ -71,24 +70,24 @@ def read_request(path: Place) -> ExtractionRequest:
         _pca(global_.pca_parameters, where, "delf_global_config") if "global" in heads and global_.use_pca else None,
         _pca(local.pca_parameters, where, "delf_local_config") if "local" in heads and local.use_pca else None,
     )
-    model = os.fspath(_found(config.model_path, where)) if config.model_path else ""
+    model = os.fspath(_located(config.model_path, where)) if config.model_path else ""
     return ExtractionRequest(model, _scales(config, where) | _limits(config), projections, heads)
 
 
 def _scales(config: DelfConfig, where: str) -> dict[str, Any]:
-    """``image_scales`` and ``global_scales_ind``; empty lists are left to the model."""
+    """``image_scales`` and ``global_scales_ind``; the model's where the lists are empty."""
     scales = [short(scale) for scale in config.image_scales]
     if not scales:
         return {}
-    chosen = list(config.delf_global_config.image_scales_ind) or list(range(len(scales)))
+    indices = list(config.delf_global_config.image_scales_ind) or list(range(len(scales)))
     if not config.use_global_features:
         return {"image_scales": scales}
-    if not all(0 <= i < len(scales) for i in chosen):
-        raise InputError(f"{where}: image_scales_ind expects 0 to {len(scales) - 1}. Received: {chosen}")
+    if not all(0 <= i < len(scales) for i in indices):
+        raise InputError(f"{where}: image_scales_ind expects 0 to {len(scales) - 1}. Received: {indices}")
     if not config.use_local_features:
-        scales = [scales[i] for i in sorted(set(chosen))]
-        chosen = list(range(len(scales)))
-    return {"image_scales": scales, "global_scales_ind": chosen}
+        scales = [scales[i] for i in sorted(set(indices))]
+        indices = list(range(len(scales)))
+    return {"image_scales": scales, "global_scales_ind": indices}
 
 
 def _limits(config: DelfConfig) -> dict[str, Any]:
@@ -110,8 +109,8 @@ def short(number: float) -> float:
     return float(str(np.float32(number)))
 
 
-def _found(path: str, where: str) -> Path:
-    """A path of a configuration: as it stands, or beside the configuration."""
+def _located(path: str, where: str) -> Path:
+    """A path of a configuration: from the current folder, or else from the folder of the configuration."""
     beside = Path(where).parent / path
     return beside if beside.exists() and not Path(path).exists() else Path(path)
 
@@ -125,8 +124,8 @@ def _pca(parameters: DelfPcaParameters, where: str, part: str) -> Pca:
             f"{where}: {part} asks for PCA (use_pca is true unless it is set to false), but pca_parameters lack "
             f"{', '.join(absent)}."
         )
-    files = [_found(path, where) for path in (parameters.mean_path, parameters.projection_matrix_path)]
-    variances = os.fspath(_found(parameters.pca_variances_path, where)) if parameters.use_whitening else None
+    files = [_located(path, where) for path in (parameters.mean_path, parameters.projection_matrix_path)]
+    variances = os.fspath(_located(parameters.pca_variances_path, where)) if parameters.use_whitening else None
     return load_pca(os.fspath(files[0]), os.fspath(files[1]), parameters.pca_dim, variances)
 
 
@@ -134,23 +133,23 @@ def to_config(settings: dict[str, Any], model: str, heads: Sequence[str]) -> Del
     """The configuration that makes a released program extract as our extractor did.
 
     Args:
-      settings: of the extractor; ``image_scales`` and the limits are taken.
-      model: path that the file names.
+      settings: of the extractor.
+      model: path of the model, for the file.
       heads: which features.
 
     Returns:
       The message; PCA is off.
 
     Raises:
-      InputError: the extractor has no scales, such as ``rootsift``, projects, or does what such a file cannot say.
+      InputError: the extractor has no scales, such as ``rootsift``, has a PCA, or differs from the released programs.
     """
     if not settings.get("image_scales") or {"global_pca", "local_pca"} & settings.keys():
         raise InputError(
             f"The extractor {settings.get('extractor')!r} cannot be written as a DelfConfig: it has no scales or a PCA."
         )
-    others = [name for name, value in RELEASED.items() if settings.get(name) not in (None, value)]
-    if others:
-        raise InputError(f"A DelfConfig cannot say what {', '.join(others)} are set to here.")
+    unreleased = [name for name, value in RELEASED.items() if settings.get(name) not in (None, value)]
+    if unreleased:
+        raise InputError(f"A DelfConfig cannot express the present {', '.join(unreleased)}.")
     config = DelfConfig(model_path=model, image_scales=settings["image_scales"])
     config.is_tf2_exported = settings.get("signature") != "tensors"
     config.max_image_size, config.min_image_size = settings["max_image_size"], settings.get("min_image_size", -1)

@@ -15,23 +15,26 @@ from extraction.batching import threads
 from extraction.describing import describe_crop
 from extraction.extractors.base import HEADS, Extractor
 from extraction.features import Features
+from extraction.formats.base import FeatureSink, FeatureSource
+from extraction.formats.checks import differing, other_features
 from extraction.formats.official import GLOBAL, LOCAL, RECORD, check_file_name, check_name, place_of
 from extraction.images import BadImageError, ImageRef, Reading, crop_size, relative_path
 from extraction.resize import SMALLEST, TooSmallError
 from extraction.settings import recorded_settings
 from extraction.store.image_lists import fingerprint
-from extraction.store.reader import MANIFEST, PLAN, differing
+from extraction.store.reader import FeatureStore
 from protos.arrays import write_global
 from protos.local_features import write_local
 
-EMPTY_SIZE = 8  # bytes; of no features a local file has 0 and a global one 7
+EMPTY_SIZE = 8  # bytes; without features a local file has 0 and a global file 7
+IMAGES = ("images", "fingerprint")  # of a record, besides settings
 
 
 def write_features(folder: str | os.PathLike[str], features: Features, heads: Sequence[str] = HEADS) -> None:
     """Writes the files of one image, each atomically.
 
     Args:
-      folder: where they go; a name with ``/`` goes below it.
+      folder: of the files; a name with ``/`` goes below it.
       features: of the image; keypoints ``(x, y)`` are written as locations ``(y, x)``, orientations as 0.
       heads: which files: ``"global"``, ``"local"`` or both.
 
@@ -50,6 +53,19 @@ def write_features(folder: str | os.PathLike[str], features: Features, heads: Se
         write_global(place_of(folder, features.name, GLOBAL), features.global_descriptor)
 
 
+class OfficialSink(FeatureSink):
+    """Writes ``NAME.delg_global`` and ``NAME.delg_local`` of each image, and the record beside them."""
+
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes the files."""
+        for name in source.names:
+            check_file_name(name)
+        local = ("local",) * (source.local_width() > 0)
+        for features in self.images(source, folder):
+            write_features(folder, features, ("global",) * bool(len(features.global_descriptor)) + local)
+        write_json(folder / RECORD, source.record())
+
+
 def extract_official(
     extractor: Extractor,
     images: Sequence[ImageRef],
@@ -62,13 +78,13 @@ def extract_official(
     """Describes images and writes official files; continues where an earlier run stopped.
 
     As released, keypoints of a cropped image are in pixels of the crop, and an image that is too small (a side below 10
-    pixels after resizing, or what the model says) gets files without features. It counts as skipped, as a bad image
-    does, of which no files are written.
+    pixels after resizing, or too small for the model) gets files without features and counts as skipped. A bad image
+    gets no files and counts as skipped, too.
 
     Args:
-      extractor: what describes an image.
+      extractor: describes the images.
       images: names are unique.
-      folder: where the files go.
+      folder: of the files.
       heads: which files: ``"global"``, ``"local"`` or both.
       progress: show a line with images/s and the time left.
       num_threads: images described at once.
@@ -89,11 +105,11 @@ def extract_official(
     settings = recorded_settings(extractor) | {"crop": crop}
     record = {"settings": settings, "images": len(images), "fingerprint": fingerprint(images)}
     place = check_writable(folder)
-    finished = _begin(place, record)
-    if finished:
+    complete = _begin(place, record)
+    if complete:
         if progress:
             print(f"{place}: features are already complete.", file=sys.stderr)
-        return finished["skipped"]
+        return complete["skipped"]
     last = GLOBAL if "global" in heads else LOCAL[0]  # the file that is written last
     todo = [ref for ref in images if not _described(place_of(place, ref.name, last))]
 
@@ -117,7 +133,7 @@ def extract_official(
 
 
 def _write_one(extractor: Extractor, folder: Path, heads: Sequence[str], ref: ImageRef) -> dict[str, str] | None:
-    """Describes one image and writes its files; gives name and reason of an image that is skipped."""
+    """Describes one image and writes its files; returns name and reason of a skipped image."""
     try:
         _check_size(extractor, ref)
         features, *_ = describe_crop(extractor, ref)
@@ -130,7 +146,7 @@ def _write_one(extractor: Extractor, folder: Path, heads: Sequence[str], ref: Im
 
 
 def _check_size(extractor: Extractor, ref: ImageRef) -> None:
-    """Raises TooSmallError where the released extractor gives no features, whatever describes the image here."""
+    """Raises TooSmallError where the released extractor gives no features, whatever the extractor is here."""
     side, whole = crop_size(ref, Reading.of(extractor.settings))
     base = extractor.base_size(side, max(side) / max(whole))
     if min(base) < SMALLEST:
@@ -146,56 +162,43 @@ def _discard(folder: Path, skipped: Sequence[dict[str, str]]) -> None:
 
 
 def _described(path: Path) -> bool:
-    """Whether the last file of an image is there and has features; of one that has none it is looked at again why."""
+    """Whether the last file of an image is written and has features; an image without is described again."""
     return path.is_file() and path.stat().st_size > EMPTY_SIZE
 
 
 def _begin(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
-    """Writes the record, or compares it with the one that is there; gives that back if it is a finished one."""
-    record = _plain(record)
-    if any((folder / name).is_file() for name in (MANIFEST, PLAN)):
+    """Writes the record, or compares it with that of an earlier run; returns the latter where that run is complete."""
+    record = json.loads(json.dumps(record))  # tuples are lists
+    if FeatureStore.recognizes(folder):
         raise InputError(f"{folder} holds a feature store; choose another folder for the official files.")
     if not (folder / RECORD).is_file():
         if _has_features(folder):
             raise InputError(
-                f"{folder} holds official files without the {RECORD} that tells how they were made: another program's, "
-                f"or the {RECORD} was removed; choose another folder, or remove the files to extract anew."
+                f"{folder} holds official files without the {RECORD} of an extraction: another program wrote them, or "
+                f"the {RECORD} was removed; choose another folder, or remove the files to extract anew."
             )
         write_json(folder / RECORD, record)
         return None
-    there = read_json(folder / RECORD)
-    if not isinstance(there, dict) or not isinstance(there.get("settings"), dict):
+    earlier = read_json(folder / RECORD)
+    if not isinstance(earlier, dict) or not isinstance(earlier.get("settings"), dict):
         raise InputError(f"{folder / RECORD} is not the record of an extraction; choose another folder.")
-    others = differing({k: v for k, v in there.items() if k in record and k != "settings"}, _others(record))
-    differences = differing(there["settings"], record["settings"]) + others
-    if differences and not _has_features(folder):  # a run that ended before its first image
+    settings, new_settings = (one["settings"] | {key: one.get(key) for key in IMAGES} for one in (earlier, record))
+    lines = differing(settings, new_settings)
+    if lines and _has_features(folder):
+        raise other_features(folder, lines)
+    if lines:  # the earlier run ended before its first image
         write_json(folder / RECORD, record)
         return None
-    if differences:
-        raise InputError(
-            f"{folder} holds features of other settings or images, there and asked for: {'; '.join(differences)}; "
-            "choose another folder or remove that one."
-        )
-    return there if "skipped" in there else None
+    return earlier if "skipped" in earlier else None
 
 
 def _has_features(folder: Path) -> bool:
     return any(path.name.endswith((GLOBAL, *LOCAL)) for path in files_below(folder))
 
 
-def _others(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "settings"}
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    """As it reads from JSON: tuples are lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(record))
-    return plain
-
-
 def _finish(folder: Path, record: dict[str, Any], skipped: Sequence[dict[str, str]], paths: dict[str, str]) -> None:
-    """Removes what killed runs left, and writes the record, which now is one of a finished extraction."""
+    """Removes leftovers of killed runs, and completes the record."""
     for place in {folder, *(path.parent for path in files_below(folder))}:
         for suffix in (GLOBAL, LOCAL[0]):
             remove_leftovers(place, f"*{suffix}")
-    write_json(folder / RECORD, _plain(record) | {"skipped": list(skipped), "paths": paths})
+    write_json(folder / RECORD, record | {"skipped": list(skipped), "paths": paths})

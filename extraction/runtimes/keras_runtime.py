@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from delg.precision import in_policy
-from extraction.runtimes.table import Network
+from extraction.runtimes.table import Network, Runtime
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-class KerasRuntime:
+class KerasRuntime(Runtime):
     """Compiles one function for each set of heads.
 
     On TensorFlow it is traced four times at most: for the first size, other heights, other widths, and more images.
     """
 
-    def __init__(self, model: "Delg", precision: str):
-        """Takes the model, or a copy of it that computes in bfloat16."""
+    def __init__(self, model: "Delg", precision: str, folder: str | None = None):
+        """Takes the model, which is copied for another precision than its own."""
         self.model = in_policy(model, POLICIES[precision])
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
@@ -38,7 +38,7 @@ class KerasRuntime:
 
 
 def _on_jax(inner: keras.Model) -> Network:
-    """A function for all threads; that of Keras gives its weights away while it runs, which bears one thread alone."""
+    """A function for several threads; Keras' own donates its weights while it runs, and so serves one thread."""
     import jax
 
     @jax.jit
@@ -50,8 +50,3 @@ def _on_jax(inner: keras.Model) -> Network:
         return {name: np.asarray(value, np.float32) for name, value in outputs(*weights, images).items()}
 
     return run
-
-
-def build(model: "Delg", precision: str, folder: str | None) -> KerasRuntime:
-    """See :func:`extraction.runtimes.table.start`; nothing is kept in the folder."""
-    return KerasRuntime(model, precision)

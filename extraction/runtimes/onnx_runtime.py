@@ -7,16 +7,16 @@ import numpy as np
 from delg.common.extras import needs_extra
 from delg.exporting.batch import traced
 from delg.exporting.onnx import onnx_document
-from extraction.runtimes.table import Network
+from extraction.runtimes.table import Network, Runtime
 
 if TYPE_CHECKING:
     from delg.model import Delg
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """Converts a model once for each set of heads."""
 
-    def __init__(self, model: "Delg"):
+    def __init__(self, model: "Delg", precision: str, folder: str | None = None):
         """Takes the model.
 
         Raises:
@@ -36,8 +36,3 @@ class OnnxRuntime:
         return lambda images: dict(
             zip(names, session.run(names, {fed: np.ascontiguousarray(images, np.float32)}), strict=True)
         )
-
-
-def build(model: "Delg", precision: str, folder: str | None) -> OnnxRuntime:
-    """See :func:`extraction.runtimes.table.start`; nothing is kept in the folder."""
-    return OnnxRuntime(model)

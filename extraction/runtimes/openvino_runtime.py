@@ -10,42 +10,44 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.exporting.openvino import openvino, openvino_model
-from extraction.runtimes.table import Network
+from extraction.runtimes.table import INT8, Network, Runtime
 from extraction.settings import model_digest
 
 if TYPE_CHECKING:
     from delg.model import Delg
 
-HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # of what is not in int8
+HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # of int8: precision of the other operations
 NEEDS = {"bfloat16": "BF16", "int8": "INT8"}
 OUTPUTS = {"global": ("global_descriptor",), "local": ("local_descriptors", "attention")}
 SETTINGS = {"CPU_RUNTIME_CACHE_CAPACITY": 500, "ENABLE_CPU_PINNING": False}
-"""The capacity is the layers whose code for one input size OpenVINO keeps in each stream: of ResNet-50 at seven scales
-those of about four sizes of photos. By its default of 5000 the memory of a run over photos of many sizes grows by
-hundreds of MB. A thread that is bound to a core waits there for those that decode and select, while another is free."""
+"""The capacity is the number of layers whose code for one input size OpenVINO keeps in each stream: about four sizes of
+photos for ResNet-50 at seven scales. With its default of 5000 the memory of a run over photos of many sizes grows by
+hundreds of MB. A pinned thread would wait on its core for threads that decode and select, while another core is free.
+"""
 INT8_FILE = "openvino_int8.xml"  # in the model's folder
 
 
-class OpenVinoRuntime:
-    """Compiles a part of one graph for each set of heads; all parts share its weights."""
+class OpenVinoRuntime(Runtime):
+    """Compiles a part of one graph for each set of heads; all parts share the weights."""
 
-    def __init__(self, graph: Any, precision: str):
-        """Takes a graph with the outputs of all heads.
-
-        Args:
-          graph: an ``openvino.Model``.
-          precision: a choice of :data:`extraction.runtimes.table.PRECISIONS`; of int8 the graph is quantised already.
+    def __init__(self, model: "Delg", precision: str, folder: str | None = None):
+        """Converts the model, or reads its calibrated graph in int8 from the folder.
 
         Raises:
-          InputError: the processor does not compute in it.
+          InputError: the processor lacks the precision, or there is no calibration of this model.
         """
-        self._moved, self._core = without_transposes(graph), openvino().Core()
-        self._graph = graph
-        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision in NEEDS and NEEDS[precision] not in able:
-            raise InputError(f"This processor has no {precision}; OpenVINO finds {', '.join(able)}.")
-        rest = HINTS[precision] if "BF16" in able else "f32"
-        self._options = {"INFERENCE_PRECISION_HINT": rest, **SETTINGS}
+        self._core = openvino().Core()
+        if precision == INT8:
+            int8_digest(model, folder)
+            self._graph = self._core.read_model(Path(folder or "", INT8_FILE))
+        else:
+            self._graph = openvino_model(model, model.head_names)
+        self._moved = without_transposes(self._graph)
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision in NEEDS and NEEDS[precision] not in capabilities:
+            raise InputError(f"This processor has no {precision}; OpenVINO finds {', '.join(capabilities)}.")
+        hint = HINTS[precision] if "BF16" in capabilities else "f32"
+        self._options = {"INFERENCE_PRECISION_HINT": hint, **SETTINGS}
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
         """See :class:`extraction.runtimes.table.Runtime`; calls at the same time share the cores among them."""
@@ -70,15 +72,15 @@ def in_order(values: Any, axes: tuple[int, ...] | None) -> Any:
 
 
 def without_transposes(graph: Any) -> dict[str, tuple[int, ...]]:
-    """Takes out of a graph the transpositions of two kinds that OpenVINO computes where sizes are not fixed.
+    """Removes transpositions of two kinds from a graph, which OpenVINO would compute where sizes are not fixed.
 
-    Those that undo another one, and those that an output ends with: the output is then what they are given.
+    These are transpositions that undo another one, and the last operations of outputs.
 
     Args:
       graph: an ``openvino.Model``, which is changed.
 
     Returns:
-      By the names of the outputs that are changed, the order of axes that gives what they were.
+      For each changed output by name, the order of axes that restores the original output.
     """
     for node in graph.get_ordered_ops():
         order = _order(node)
@@ -100,42 +102,34 @@ def without_transposes(graph: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _order(node: Any) -> tuple[int, ...]:
-    """The order of axes of a transposition; empty of another operation."""
+    """The order of axes of a transposition; empty for another operation."""
     if node.get_type_name() != "Transpose" or node.input_value(1).get_node().get_type_name() != "Constant":
         return ()
     return tuple(int(axis) for axis in node.input_value(1).get_node().data)
 
 
-def build(model: "Delg", precision: str, folder: str | None) -> OpenVinoRuntime:
-    """See :func:`extraction.runtimes.table.start`."""
-    if precision != "int8":
-        return OpenVinoRuntime(openvino_model(model, model.head_names), precision)
-    int8_digest(model, folder)
-    return OpenVinoRuntime(openvino().Core().read_model(Path(folder or "", INT8_FILE)), precision)
-
-
 def int8_digest(model: "Delg", folder: str | None) -> str:
-    """Hexadecimal SHA-256 of a calibrated graph, checked to be of this model.
+    """Hexadecimal SHA-256 of a calibrated graph of this model.
 
     Raises:
-      InputError: there is none, or it is of other weights or switches.
+      InputError: there is no such graph, or it was made with other weights or switches.
     """
     path = Path(folder or "", INT8_FILE)
     again = "delg-calibrate --precision=int8 makes it."
     if folder is None or not path.is_file():
-        raise InputError(f"int8 needs a calibration of the model: {path} is not there; {again}")
+        raise InputError(f"int8 needs a calibration of the model: {path} does not exist; {again}")
     graph = openvino().Core().read_model(path)
     try:
         digest = graph.get_rt_info(["delg", "digest"]).value
     except RuntimeError:
         digest = None
     if digest != graph_digest(model):
-        raise InputError(f"{path} is of other weights or switches than the model; {again}")
+        raise InputError(f"{path} was made with other weights or switches than the model's; {again}")
     return hashlib.sha256((sha256(path) + sha256(path.with_suffix(".bin"))).encode()).hexdigest()
 
 
 def graph_digest(model: "Delg") -> str:
-    """Hexadecimal SHA-256 of all that the network's outputs depend on: its form and its weights."""
+    """Hexadecimal SHA-256 of everything that the network's outputs depend on: its configuration and its weights."""
     digest = hashlib.sha256(model_digest(model.get_config()).encode())
     for weight in model.inference_model(model.head_names).weights:
         digest.update(np.ascontiguousarray(weight, np.float32).tobytes())

@@ -1,13 +1,14 @@
-"""What computes a model's network, and in which precision: the Keras backend, OpenVINO or ONNX Runtime, by name."""
+"""The runtimes of a model's network by name, and their precisions: the Keras backend, OpenVINO or ONNX Runtime."""
 
-import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from delg.common.spec import Table, factory_of
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -16,57 +17,62 @@ Network = Callable[[Any], dict[str, NDArray[np.float32]]]
 """Normalised images ``(B, h, w, 3)`` float32 to the float32 outputs of :meth:`delg.model.Delg.inference_model`."""
 
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
-PRECISIONS = ("float32", "bfloat16", "int8")
-RUNTIMES: dict[str, tuple[str, ...]] = {  # and the precisions that each computes in
+INT8 = "int8"
+PRECISIONS = ("float32", "bfloat16", INT8)
+RUNTIMES: dict[str, tuple[str, ...]] = {  # name to precisions
     **dict.fromkeys(KERAS_BACKENDS, PRECISIONS[:2]),
     "openvino": PRECISIONS,
     "onnxruntime": PRECISIONS[:1],
 }
-SHARING = ("openvino",)  # make another network for several calls at once
-MODULES = {
-    **dict.fromkeys(KERAS_BACKENDS, "extraction.runtimes.keras_runtime"),
-    "openvino": "extraction.runtimes.openvino_runtime",
-    "onnxruntime": "extraction.runtimes.onnx_runtime",
+SHARING = ("openvino",)  # runtimes that build another network for several calls at once
+CLASSES: Table = {
+    **dict.fromkeys(KERAS_BACKENDS, "extraction.runtimes.keras_runtime:KerasRuntime"),
+    "openvino": "extraction.runtimes.openvino_runtime:OpenVinoRuntime",
+    "onnxruntime": "extraction.runtimes.onnx_runtime:OnnxRuntime",
 }
 
 
-class Runtime(Protocol):
-    """A model made ready for one runtime and precision."""
+class Runtime(ABC):
+    """A model prepared for one runtime and precision."""
 
+    @abstractmethod
+    def __init__(self, model: "Delg", precision: str, folder: str | None):
+        """Takes the arguments of :func:`start`."""
+
+    @abstractmethod
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
-        """The network that computes these heads and no more; it may be called by several threads.
+        """The network that computes these heads alone; it may be called by several threads.
 
         Args:
-          heads: what is computed.
-          at_once: how many threads are expected to call it at the same time, which is a matter of speed alone.
+          heads: of the model.
+          at_once: expected number of threads that call it at the same time, which affects speed alone.
         """
-        ...
 
 
 def check_runtime(runtime: str | None, precision: str) -> None:
-    """Checks the two names, and that they go together.
+    """Checks a runtime and its precision.
 
     Raises:
-      InputError: an unknown one, or a precision that the runtime does not compute in.
+      InputError: an unknown name, or a precision that the runtime lacks.
     """
     if precision not in PRECISIONS:
         raise InputError(f"Unknown precision {precision!r}; the choices are {', '.join(PRECISIONS)}.")
     if runtime is not None and runtime not in RUNTIMES:
         raise InputError(f"Unknown runtime {runtime!r}; the choices are {', '.join(RUNTIMES)}.")
-    able = RUNTIMES[runtime or KERAS_BACKENDS[0]]
-    if precision not in able:
-        others = [name for name, precisions in RUNTIMES.items() if precision in precisions]
+    precisions = RUNTIMES[runtime or KERAS_BACKENDS[0]]
+    if precision not in precisions:
+        others = [name for name, own in RUNTIMES.items() if precision in own]
         raise InputError(
-            f"The runtime {runtime or 'of Keras'} computes in {' and '.join(able)}, not in {precision}; "
+            f"The runtime {runtime or 'of Keras'} computes in {' and '.join(precisions)}, not in {precision}; "
             f"{', '.join(others)} does."
         )
 
 
 def resolved(runtime: str | None) -> str:
-    """The runtime's name; the Keras backend in use for None.
+    """The runtime's name; for None the Keras backend in use.
 
     Raises:
-      InputError: another Keras backend is in use than the one that is asked for.
+      InputError: another Keras backend is in use than the runtime needs.
     """
     import keras
 
@@ -79,16 +85,16 @@ def resolved(runtime: str | None) -> str:
 
 
 def start(model: "Delg", runtime: str, precision: str, folder: str | None = None) -> Runtime:
-    """Makes a model ready.
+    """Prepares a model for a runtime.
 
     Args:
       model: see :class:`delg.model.Delg`.
       runtime: a choice of :data:`RUNTIMES`.
-      precision: one that it computes in.
-      folder: the model's folder, where a calibration for int8 is kept.
+      precision: of the runtime.
+      folder: the model's folder, which may hold a calibration for int8.
 
     Raises:
       InputError: an extra is not installed, the processor lacks the precision, or there is no calibration.
     """
-    made: Runtime = importlib.import_module(MODULES[runtime]).build(model, precision, folder)
-    return made
+    prepared: Runtime = factory_of(runtime, CLASSES, "runtime")(model, precision, folder)
+    return prepared

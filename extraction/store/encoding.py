@@ -1,31 +1,31 @@
-"""How the local features of many images lie in arrays on disk: in full, or compactly with binary descriptors (DELG*).
+"""Encodings of the local features of many images as arrays: in full, or compact with binary descriptors (DELG*).
 
-``float32``, ``float16`` and ``uint8`` say how descriptors are written; keypoints, scores and scales stay float32. Read
-back, descriptors are float32 of unit norm. Of ``uint8``, each row is ``128 + rint(127 x / max|x|)``; the factor of a
-row needs no record, as its norm is 1.
-
-``binary`` keeps of each descriptor the signs alone, and stores all else compactly; see :class:`Binary`.
+``float32``, ``float16`` and ``uint8`` are dtypes of the stored descriptors; keypoints, scores and scales stay float32.
+Descriptors are read as float32 of unit norm. A row of ``uint8`` is ``128 + rint(127 x / max|x|)``; its factor needs no
+record, as the norm is 1. ``binary`` stores the signs of descriptors, and the rest compactly; see :class:`Binary`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
 from extraction.features import Features, Floats
 
 Arrays = Mapping[str, NDArray[Any]]
 LOCAL_DTYPES = ("float32", "float16", "uint8", "binary")
 ZERO, STEPS = 128, 127  # of uint8
-KNOTS = 33  # scores kept of an image
+KNOTS = 33  # stored scores of an image
 CODES = 65535  # steps of a coordinate
 LEVELS = 255  # steps of a scale
 
 
-class Form(Protocol):
-    """How local features lie in arrays.
+class Encoding(ABC):
+    """An encoding of local features.
 
     Attributes:
       rows: names of the arrays with a row for each local feature.
@@ -33,34 +33,28 @@ class Form(Protocol):
     """
 
     rows: tuple[str, ...]
-    images: tuple[str, ...]
+    images: tuple[str, ...] = ()
 
+    @abstractmethod
     def encode(self, features: Sequence[Features]) -> dict[str, NDArray[Any]]:
-        """The arrays of some images, one after the other."""
-        ...
+        """The arrays of several images, by name."""
 
+    @abstractmethod
     def decode(self, arrays: Arrays, rows: slice, image: int) -> dict[str, NDArray[Any]]:
         """``keypoints``, ``descriptors``, ``scores`` and ``scales`` of one image, as :class:`Features` holds them."""
-        ...
 
 
-class Full:
-    """All in float32, but for the descriptors.
+class Full(Encoding):
+    """Everything in float32, except the descriptors."""
 
-    Attributes:
-      rows: names of the arrays with a row for each local feature.
-      images: names of the arrays with a row for each image.
-    """
-
-    rows: tuple[str, ...] = ("keypoints", "descriptors", "scores", "scales")
-    images: tuple[str, ...] = ()
+    rows = ("keypoints", "descriptors", "scores", "scales")
 
     def __init__(self, dtype: str):
         """Takes ``float32``, ``float16`` or ``uint8``."""
         self._dtype = dtype
 
     def encode(self, features: Sequence[Features]) -> dict[str, NDArray[Any]]:
-        """The arrays of some images, one after the other."""
+        """The arrays of several images, by name."""
         descriptors = stack([f.descriptors for f in features])
         return {
             "keypoints": stack([f.keypoints for f in features], 2),
@@ -70,35 +64,30 @@ class Full:
         }
 
     def decode(self, arrays: Arrays, rows: slice, image: int) -> dict[str, NDArray[Any]]:
-        """What one image's features hold."""
-        found: dict[str, NDArray[Any]] = {key: np.array(arrays[key][rows], np.float32) for key in self.rows}
+        """The local features of one image."""
+        image_arrays: dict[str, NDArray[Any]] = {key: np.array(arrays[key][rows], np.float32) for key in self.rows}
         if self._dtype == "uint8":
-            found["descriptors"] -= ZERO
+            image_arrays["descriptors"] -= ZERO
         if self._dtype != "float32":
-            found["descriptors"] = unit(found["descriptors"])
-        return found
+            image_arrays["descriptors"] = unit(image_arrays["descriptors"])
+        return image_arrays
 
 
-class Binary:
-    """Signs of descriptors, and a byte or two of all else: 21 bytes of a feature with 128 signs, and 152 of an image.
+class Binary(Encoding):
+    """Signs of descriptors, and few bytes for the rest: 21 bytes of a feature with 128 signs, and 152 of an image.
 
     - ``descriptors`` ``(m, ceil(d / 8))`` uint8, see :func:`packed`.
     - ``keypoints`` ``(m, 2)`` uint16: the image's box of keypoints in 65535 equal steps along its longer side. They are
       off by half a step at most, so by less than 1/16 pixel in photos of up to 8191 pixels.
     - ``scales`` ``(m,)`` uint8: from the image's smallest to its largest in 255 equal ratios.
     - ``frames`` ``(n, 38)`` float32: x and y of the box's corner, the step, the smallest and the largest scale, and 33
-      scores at equal distances in the order of features, between which the others lie on lines. Up to 33 are exact.
-
-    Attributes:
-      rows: names of the arrays with a row for each local feature.
-      images: names of the arrays with a row for each image.
+      scores at equal distances in the order of features; the others are interpolated linearly. Up to 33 are exact.
     """
 
-    rows: tuple[str, ...] = ("keypoints", "descriptors", "scales")
-    images: tuple[str, ...] = ("frames",)
+    rows, images = ("keypoints", "descriptors", "scales"), ("frames",)
 
     def encode(self, features: Sequence[Features]) -> dict[str, NDArray[Any]]:
-        """The arrays of some images, one after the other."""
+        """The arrays of several images, by name."""
         frames = np.array([_frame(f) for f in features], np.float32).reshape(len(features), 5 + KNOTS)
         points = [
             np.clip(np.rint((f.keypoints - frame[:2].astype(np.float64)) / frame[2]), 0, CODES)
@@ -116,7 +105,7 @@ class Binary:
         }
 
     def decode(self, arrays: Arrays, rows: slice, image: int) -> dict[str, NDArray[Any]]:
-        """What one image's features hold; the descriptors stay packed."""
+        """The local features of one image; the descriptors stay packed."""
         frame = np.array(arrays["frames"][image], np.float64)
         keypoints = frame[:2] + arrays["keypoints"][rows] * frame[2]
         scales = frame[3] * (frame[4] / frame[3]) ** (arrays["scales"][rows] / LEVELS)
@@ -128,14 +117,14 @@ class Binary:
         }
 
 
-def form(dtype: str) -> Form:
-    """The form of one of :data:`LOCAL_DTYPES`.
+def encoding(dtype: str) -> Encoding:
+    """The encoding of one of :data:`LOCAL_DTYPES`.
 
     Raises:
-      ValueError: it is none of them.
+      InputError: another name.
     """
     if dtype not in LOCAL_DTYPES:
-        raise ValueError(f"Unknown local_dtype {dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
+        raise InputError(f"Unknown local_dtype {dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
     return Binary() if dtype == "binary" else Full(dtype)
 
 
@@ -143,7 +132,7 @@ def packed(descriptors: NDArray[Any]) -> NDArray[np.uint8]:
     """Signs of descriptors as bits.
 
     Args:
-      descriptors: ``(N, d)`` float32, or packed already.
+      descriptors: ``(N, d)`` float32, or already packed.
 
     Returns:
       ``(N, ceil(d / 8))`` uint8: a bit is set where the entry is above 0. Entry 0 is the highest bit of byte 0, entry 8
@@ -153,7 +142,7 @@ def packed(descriptors: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def as_stored(features: Features, dtype: str) -> Features:
-    """Features that can be compared with those of a store: with packed descriptors where the store has such."""
+    """Features that can be compared with those of a store: with packed descriptors where the store is binary."""
     return replace(features, descriptors=packed(features.descriptors)) if dtype == "binary" else features
 
 
@@ -169,7 +158,7 @@ def unit(rows: Floats) -> Floats:
 
 
 def stack(parts: Sequence[NDArray[Any]], width: int = 0, dtype: Any = np.float32) -> NDArray[Any]:
-    """Rows of all parts; parts without rows may have another width, which counts where there are no others."""
+    """Rows of all parts; parts without rows may have another width, which is used where no part has rows."""
     filled = [part for part in parts if part.size]
     if filled:
         return np.concatenate(filled).astype(dtype)
@@ -178,7 +167,7 @@ def stack(parts: Sequence[NDArray[Any]], width: int = 0, dtype: Any = np.float32
 
 
 def _frame(features: Features) -> Floats:
-    """``(38,)`` what the codes of one image refer to."""
+    """``(38,)`` the frame that the codes of one image refer to."""
     frame = np.zeros(5 + KNOTS, np.float32)
     frame[2:5] = 1
     n = len(features)
@@ -192,9 +181,9 @@ def _frame(features: Features) -> Floats:
 
 
 def _scores(knots: NDArray[np.float64], n: int) -> Floats:
-    """``(n,)`` decreasing scores on the lines between some of them."""
+    """``(n,)`` decreasing scores, interpolated linearly between knots."""
     if not n:
         return np.zeros(0, np.float32)
-    kept = min(n, KNOTS)
-    scores = np.interp(np.arange(n), np.linspace(0, n - 1, kept), knots[:kept]).astype(np.float32)
+    count = min(n, KNOTS)
+    scores = np.interp(np.arange(n), np.linspace(0, n - 1, count), knots[:count]).astype(np.float32)
     return np.minimum.accumulate(scores)

@@ -1,4 +1,4 @@
-"""The image lists that a store was made of, one after the other: the first, and those that were appended later."""
+"""The image lists of a store in their order: the first, and the lists that were appended."""
 
 import hashlib
 import json
@@ -9,11 +9,11 @@ from typing import Any
 from extraction.images import ImageRef
 
 Contents = dict[str, Any]
-"""Of a plan: ``images`` and ``fingerprint`` of the first list, and ``appended``, a list of the same for the others."""
+"""Part of a plan: ``images`` and ``fingerprint`` of the first list, and in ``appended`` of each further list."""
 
 
 def fingerprint(images: Sequence[ImageRef]) -> str:
-    """SHA-256 over names, crops and file sizes: changes when the image list is another one."""
+    """SHA-256 over names, crops and file sizes, which changes with the image list."""
     digest = hashlib.sha256()
     for ref in images:
         try:
@@ -30,27 +30,26 @@ def contents_of(images: Sequence[ImageRef]) -> Contents:
     return {"images": len(images), "fingerprint": fingerprint(images)}
 
 
-def batches(contents: Contents) -> list[Contents]:
+def image_lists(contents: Contents) -> list[Contents]:
     """``images`` and ``fingerprint`` of each list."""
     first = {key: contents[key] for key in ("images", "fingerprint")}
     return [first, *contents.get("appended", [])]
 
 
 def well_formed(contents: Any) -> bool:
-    """Whether the contents that a file holds have their form."""
-    later = contents.get("appended", []) if isinstance(contents, dict) else None
-    if not isinstance(later, list):
-        return False
-    return all(
-        isinstance(one, dict) and type(one.get("images")) is int and "fingerprint" in one for one in (contents, *later)
+    """Whether the contents of a file are well-formed."""
+    appended = contents.get("appended", []) if isinstance(contents, dict) else None
+    return isinstance(appended, list) and all(
+        isinstance(one, dict) and type(one.get("images")) is int and "fingerprint" in one
+        for one in (contents, *appended)
     )
 
 
-def with_batch(contents: Contents, batch: Contents) -> Contents:
+def with_list(contents: Contents, further: Contents) -> Contents:
     """The contents with a further list."""
-    return contents | {"appended": [*contents.get("appended", []), batch]}
+    return contents | {"appended": [*contents.get("appended", []), further]}
 
 
 def shards_of(images: int, shard_size: int) -> int:
-    """How many shards a list takes; the next list begins a new one."""
+    """The number of shards of a list; the next list begins a new shard."""
     return -(-images // shard_size)

@@ -16,11 +16,12 @@ Layout (format version 1)::
     manifest.json       written last: format, settings, storage, names, shards, skipped, counts, global_sha256 (of
                         samples of global.npy, see :func:`delg.common.files.sampled_sha256`)
 
-With ``local_dtype`` binary, the local features have the form of :class:`extraction.store.encoding.Binary` instead.
+With ``local_dtype`` binary, the local features are encoded as in :class:`extraction.store.encoding.Binary` instead.
 """
 
 import os
-from functools import cached_property, lru_cache
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -28,18 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError, first_line
-from delg.common.files import json_sha256, read_json, recorded_sha256, sampled_sha256
+from delg.common.files import read_json, recorded_sha256, sampled_sha256
 from delg.common.npy import map_array
-from extraction.earlier import WHEN_ABSENT, as_now
 from extraction.features import Features, Floats
-from extraction.store.encoding import form
+from extraction.formats.base import FeatureSource
+from extraction.store.encoding import encoding
 
 FORMAT = "delg feature store"
 VERSION = 1
 PLAN, MANIFEST, GLOBAL, INDEX = "plan.json", "manifest.json", "global.npy", "index.json"
-# settings that need not agree between queries and database
-MAY_DIFFER = frozenset({"crop", "crop_border", "runtime", "truncated", "use_local_features"})
-VERSIONS = ("package_version", "source_sha256", "opencv", "decoder")  # nor these; of the decoder its name has to
 OPEN_SHARDS = 32
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)  # what damaged files end in
 
@@ -59,87 +57,42 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
 
 
-def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """What differs between two settings, each as ``key (left and right)``; what is not recorded is as it once was."""
-    left, right = as_now(left), as_now(right)
-    pairs = {
-        key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
-        for key in sorted(left.keys() | right.keys())
-    }
-    return [f"{key} ({one!r} and {other!r})" for key, (one, other) in pairs.items() if one != other]
-
-
-def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """What keeps features of two settings from being compared, each as ``key (left and right)``.
-
-    The crop, the runtime and versions of packages may differ; of different extractors only the kinds are told.
-    """
-    left, right = _binding(as_now(left)), _binding(as_now(right))
-    if left.get("extractor") != right.get("extractor"):
-        left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
-    return differing(left, right)
-
-
-def version_differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """Versions of packages that differ between two settings, each as ``key (left and right)``; both have to have it."""
-    shared = [key for key in VERSIONS if key in left and key in right]
-    return differing(*({key: settings[key] for key in shared} for settings in (left, right)))
-
-
-def _binding(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that have to agree; of the decoder the name without its version."""
-    kept = {key: value for key, value in settings.items() if key not in {*MAY_DIFFER, *VERSIONS}}
-    return kept | ({"decoder": str(settings["decoder"]).partition(" ")[0]} if "decoder" in settings else {})
-
-
-def check_settings(left: dict[str, Any], right: dict[str, Any], what: str) -> None:
-    """Proves that features of two settings may be compared, see :func:`differences`.
-
-    Args:
-      left: settings of an extractor or a store.
-      right: the same.
-      what: the two in words, which the message starts with.
-
-    Raises:
-      InputError: names each setting that differs; of different extractors, the kinds.
-    """
-    found = differences(left, right)
-    if found:
-        raise InputError(f"{what} were made with different settings and cannot be compared: {'; '.join(found)}.")
-
-
-class FeatureStore:
+class FeatureStore(FeatureSource):
     """Features of many images, read from disk as they are needed.
 
     Attributes:
-      folder: where it lies.
-      names: of the images, in the order of the image list; row ``i`` everywhere belongs to ``names[i]``.
-      global_descriptors: ``(N, D)`` float32, unit norm, memory-mapped.
-      settings: how the features were made (extractor, weights hash, scales, resize rule, decoder, crop, ...).
-      skipped: ``{"name", "reason"}`` of each image that could not be used.
       local_dtype: how the local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
     """
 
+    checked = False
+
     def __init__(self, folder: Path, manifest: dict[str, Any], global_descriptors: Floats):
-        self.folder = folder
-        self.names: list[str] = _checked(manifest["names"], list, str)
-        self.settings: dict[str, Any] = _checked(manifest["settings"], dict, str)
-        self.skipped: list[dict[str, str]] = _checked(manifest["skipped"], list, dict)
+        super().__init__(
+            folder,
+            _checked(manifest["names"], list, str),
+            _checked(manifest["settings"], dict, str),
+            _checked(manifest["skipped"], list, dict),
+        )
         self.global_descriptors = global_descriptors
-        self.local_dtype: str = manifest["storage"]["local_dtype"]
-        self._form = form(self.local_dtype)
-        self._counts: dict[str, int] = {"local_bytes": int(manifest["counts"]["local_bytes"])}
+        self.local_dtype = manifest["storage"]["local_dtype"]
+        self._encoding = encoding(self.local_dtype)
+        self.local_bytes = int(manifest["counts"]["local_bytes"])
         self._starts = np.cumsum([0, *_checked(manifest["shards"], list, int)])
         self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Self:
+    def recognizes(cls, place: Path) -> bool:
+        """Whether a folder holds a store, finished or not."""
+        return (place / MANIFEST).is_file() or (place / PLAN).is_file()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Self:
         """Opens a finished store.
 
         Raises:
           InputError: there is none, it is unfinished, of another format version, or damaged.
         """
-        place = Path(folder)
+        place = Path(path)
         if not (place / MANIFEST).is_file():
             if (place / PLAN).is_file():
                 raise InputError(f"The extraction into {place} is not finished; run its delg-extract command again.")
@@ -152,8 +105,7 @@ class FeatureStore:
                 f"The feature store {place} has format version {manifest.get('version')}; expected {VERSION}."
             )
         try:
-            digest = manifest.get("global_sha256")
-            if digest is not None and digest != sampled_sha256(place / GLOBAL):
+            if manifest["global_sha256"] != sampled_sha256(place / GLOBAL):
                 raise ValueError(f"{GLOBAL} has changed")
             matrix = map_array(place / GLOBAL)
             store = cls(place, manifest, matrix)
@@ -164,38 +116,12 @@ class FeatureStore:
             raise _damaged(place, f"{matrix.shape} global descriptors of {matrix.dtype} for {expected[0]} names")
         return store
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.names)
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the same folder."""
         return type(self).open, (self.folder,)
 
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        """Rows by name, made when one is asked for: of a million names it takes longer than all else of opening."""
-        return {name: i for i, name in enumerate(self.names)}
-
-    def index_of(self, name: str) -> int:
-        """Row of an image.
-
-        Raises:
-          InputError: the store has no image of that name.
-        """
-        if name not in self._rows:
-            raise InputError(f"The feature store {self.folder} has no image {name!r} (of its {len(self)} images).")
-        return self._rows[name]
-
-    def features(self, i: int) -> Features:
-        """All features of image ``i``; the arrays are read from disk now.
-
-        Raises:
-          IndexError: ``i`` is outside ``0 .. len(self) - 1``.
-          InputError: the shard is damaged.
-        """
-        if not 0 <= i < len(self):
-            raise IndexError(f"Image {i} of a feature store with {len(self)} images.")
+    def read(self, i: int) -> Features:
+        """All features of image ``i``; the arrays are read from disk now."""
         number, row = self._place(i)
         shard = self._shard(number)
         rows = slice(int(shard.offsets[row]), int(shard.offsets[row + 1]))
@@ -205,17 +131,13 @@ class FeatureStore:
                 name=shard.names[row],
                 image_size=(width, height),
                 global_descriptor=np.array(self.global_descriptors[i], np.float32),
-                **self._form.decode(shard.local, rows, row),
+                **self._encoding.decode(shard.local, rows, row),
             )
         except UNREADABLE as error:
             raise _damaged(self.folder / shard_name(number), error) from error
 
     def path_of(self, i: int) -> str:
-        """Where image ``i`` lay below the folder that the names start in; empty where the store does not tell.
-
-        Raises:
-          InputError: the shard is damaged.
-        """
+        """Path of image ``i`` below the folder that the names start in; empty where the store does not record it."""
         number, row = self._place(i)
         return self._shard(number).paths[row]
 
@@ -224,21 +146,8 @@ class FeatureStore:
         number = int(np.searchsorted(self._starts, i, side="right")) - 1
         return number, i - int(self._starts[number])
 
-    def bytes_per_image(self) -> dict[str, float]:
-        """Mean bytes of the arrays of one image: ``global`` descriptor, and ``local`` features with their geometry."""
-        images = max(len(self), 1)
-        return {"global": self.global_descriptors.nbytes / images, "local": self._counts["local_bytes"] / images}
-
-    def identity(self) -> str:
-        """Hexadecimal SHA-256 that is another one when settings, names or features are others.
-
-        Raises:
-          InputError: a shard is damaged.
-        """
-        return json_sha256([self.settings, self.names, self._feature_hashes()])
-
-    def _feature_hashes(self) -> list[Any]:
-        """Of the global descriptors, and of the files of each shard."""
+    def feature_hashes(self) -> list[Any]:
+        """Hashes of the global descriptors, and of the files of each shard."""
         places = [self.folder / shard_name(number) for number in range(len(self._starts) - 1)]
         try:
             known = sampled_sha256(whole := self.folder / GLOBAL)
@@ -246,51 +155,24 @@ class FeatureStore:
         except UNREADABLE as error:
             raise _damaged(self.folder, error) from error
 
-    def check_compatible(self, other: "FeatureStore") -> None:
-        """Proves that the two stores were made alike, see :func:`differences`, so that their features may be compared.
-
-        Raises:
-          InputError: names each setting that differs, or see :meth:`check_shapes`.
-        """
-        check_settings(self.settings, other.settings, f"The feature stores {self.folder} and {other.folder}")
-        self.check_shapes(other)
-
-    def check_shapes(self, other: "FeatureStore") -> None:
-        """Proves that arithmetic between the features of two stores is possible, whatever they were made by.
-
-        Raises:
-          InputError: global descriptors differ in length, or one store holds binary local descriptors and the other
-            not.
-        """
-        stores = f"The feature stores {self.folder} and {other.folder} cannot be compared"
-        lengths = [store.global_descriptors.shape[1] for store in (self, other)]
-        if lengths[0] != lengths[1] and len(self) and len(other):
-            raise InputError(f"{stores}: their global descriptors have {lengths[0]} and {lengths[1]} values.")
-        kinds = self.local_dtype, other.local_dtype
-        if kinds.count("binary") == 1 and self._counts["local_bytes"] and other._counts["local_bytes"]:
-            raise InputError(
-                f"{stores}: their local descriptors are {' and '.join(kinds)}; extract both with the same "
-                "--local_dtype."
-            )
-
     def _open_shard(self, number: int) -> Shard:
         place = self.folder / shard_name(number)
         try:
             index = read_json(place / INDEX)
-            keys = (*self._form.rows, *self._form.images)
+            keys = (*self._encoding.rows, *self._encoding.images)
             offsets, *arrays = (map_array(place / f"{key}.npy") for key in ("offsets", *keys))
             names = _checked(index["names"], list, str)
             shard = Shard(
                 names,
-                _checked(index.get("paths", [""] * len(names)), list, str),  # older stores have none
+                _checked(index["paths"], list, str),
                 _checked(index["sizes"], list, list),
                 offsets,
                 dict(zip(keys, arrays)),
             )
             ends = {int(offsets[-1])} if offsets.dtype == np.int64 and offsets.ndim == 1 else set()
             images = int(self._starts[number + 1] - self._starts[number])
-            rows = {len(shard.local[key]) for key in self._form.rows}
-            per_image = {len(shard.names), len(shard.paths), *(len(shard.local[key]) for key in self._form.images)}
+            rows = {len(shard.local[key]) for key in self._encoding.rows}
+            per_image = {len(shard.names), len(shard.paths), *(len(shard.local[key]) for key in self._encoding.images)}
         except UNREADABLE as error:
             raise _damaged(place, error) from error
         fit = (per_image, len(offsets), rows) == ({images}, images + 1, ends)
@@ -308,7 +190,7 @@ def _checked(value: Any, kind: Any, of: type) -> Any:
 
 def _shard_hashes(place: Path) -> dict[str, str]:
     """Of each array of a shard, see :func:`delg.common.files.recorded_sha256`."""
-    known = _checked(_checked(read_json(place / INDEX), dict, str).get("sha256", {}), dict, str)
+    known = _checked(_checked(read_json(place / INDEX), dict, str)["sha256"], dict, str)
     arrays = sorted(place.glob("*.npy"))
     return known | {path.stem: recorded_sha256(path, place / INDEX, known.get(path.stem)) for path in arrays}
 

@@ -1,4 +1,4 @@
-"""What can be done with finished stores: describe, check, join."""
+"""Tools for finished stores: describe, check, join."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from delg.common.errors import InputError
 from delg.common.files import check_writable, read_json, sha256, write_json
 from delg.common.npy import map_array
 from delg.common.progress import progress_bar
-from extraction.store.image_lists import batches
-from extraction.store.reader import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, differing, shard_name
+from extraction.formats.checks import differing
+from extraction.store.image_lists import image_lists
+from extraction.store.reader import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, shard_name
 from extraction.store.writer import StoreWriter
 
 UNIT = 1e-3  # of a norm
@@ -33,23 +34,21 @@ def info(store: FeatureStore) -> str:
 
 
 def verify(store: FeatureStore) -> None:
-    """Reads every feature of a store and checks what holds of all: finite, unit norms, scores decreasing; then hashes.
+    """Reads every feature of a store, checks names and norms beyond what every read checks, then compares hashes.
 
     Raises:
       InputError: names the first image that is damaged, or the first file that is not as it was written.
     """
     if len(set(store.names)) < len(store):
         raise InputError(f"{store.folder} holds a name twice.")
+    store.checked = True
     for i in progress_bar(range(len(store)), desc=store.folder.name, unit="image"):
-        found = store.features(i)
-        arrays = (found.global_descriptor, found.keypoints, found.descriptors, found.scores, found.scales)
-        norms = [found.global_descriptor[None]] + ([] if found.binary else [found.descriptors])
+        features = store.features(i)
+        norms = [features.global_descriptor[None]] + ([] if features.binary else [features.descriptors])
         lengths = [np.linalg.norm(rows, axis=1) for rows in norms if rows.size]
         holds = {
-            f"is called {found.name!r} in its shard": found.name == store.names[i],
-            "holds values that are not finite": all(np.isfinite(array).all() for array in arrays),
+            f"is called {features.name!r} in its shard": features.name == store.names[i],
             "has descriptors that are not of unit norm": all(np.abs(n - 1).max() < UNIT for n in lengths if n.size),
-            "has scores that do not decrease": bool((np.diff(found.scores) <= 0).all()),
         }
         for what, good in holds.items():
             if not good:
@@ -58,11 +57,11 @@ def verify(store: FeatureStore) -> None:
 
 
 def _verify_files(store: FeatureStore) -> None:
-    """Compares arrays with the hashes of their shards, and the joined global descriptors with those of the shards."""
+    """Compares arrays with the hashes of their shards, and the joined global descriptors with the shards' own."""
     start = 0
     for number, images in enumerate(read_json(store.folder / MANIFEST)["shards"]):
         place, joined = store.folder / shard_name(number), store.global_descriptors[start : start + images]
-        for name, digest in read_json(place / INDEX).get("sha256", {}).items():  # older stores have none
+        for name, digest in read_json(place / INDEX)["sha256"].items():
             path = place / f"{name}.npy"
             if not path.is_file() or sha256(path) != digest:
                 raise InputError(f"{store.folder} is damaged: {path} is not as it was written; extract again.")
@@ -79,7 +78,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], output_dir: str | os.PathLi
       output_dir: an absent or empty folder.
 
     Raises:
-      InputError: settings or storage differ, two hold an image of one name, or the folder holds something.
+      InputError: settings or storage differ, two stores hold an image of one name, or the folder is not empty.
     """
     stores, place = [FeatureStore.open(folder) for folder in folders], Path(output_dir)
     plans = [read_json(store.folder / PLAN) for store in stores]
@@ -96,7 +95,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], output_dir: str | os.PathLi
     if place.is_dir() and any(place.iterdir()):
         raise InputError(f"The output folder {place} must be absent or empty; a merge replaces nothing.")
     check_writable(place)
-    first, *others = (batch for plan in plans for batch in batches(plan["contents"]))
+    first, *others = (one for plan in plans for one in image_lists(plan["contents"]))
     write_json(place / PLAN, plans[0] | {"contents": first | {"appended": others}})
     number = 0
     for store in stores:

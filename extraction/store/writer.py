@@ -1,4 +1,4 @@
-"""Writes a feature store shard by shard, so that a run that was killed continues with the shards that are missing."""
+"""Writes a feature store shard by shard, so that a killed run continues with the missing shards."""
 
 import json
 import os
@@ -22,26 +22,29 @@ from delg.common.files import (
     write_json,
 )
 from delg.common.npy import map_array
+from delg.common.progress import progress_bar
 from extraction.features import Features
-from extraction.formats.official import holds_official_files
+from extraction.formats.base import FeatureSink, FeatureSource
+from extraction.formats.checks import differing, other_features
+from extraction.formats.official import OfficialFiles
 from extraction.images import ImageRef, relative_path
-from extraction.store.encoding import LOCAL_DTYPES, form
-from extraction.store.image_lists import batches, contents_of, shards_of, well_formed, with_batch
-from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, differing, shard_name
+from extraction.store.encoding import LOCAL_DTYPES, encoding
+from extraction.store.image_lists import contents_of, image_lists, shards_of, well_formed, with_list
+from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, PLAN, VERSION, FeatureStore, shard_name
 
 SHARD_SIZE = 64
 
 
 class StoreWriter:
-    """One store while it is made: ``missing`` -> ``write`` for each -> ``finish``.
+    """The writer of one store: ``missing`` -> ``write`` for each -> ``finish``.
 
-    Shard ``s`` holds the images ``s * shard_size`` to ``(s + 1) * shard_size`` of the list. Made again with the same
-    arguments it continues; with others it refuses. Images that are appended begin a new shard.
+    Shard ``s`` holds the images ``s * shard_size`` to ``(s + 1) * shard_size`` of the list. A writer with the same
+    arguments continues; one with other arguments refuses. Appended images begin a new shard.
 
     Attributes:
       folder: the store.
-      images: that this writer adds.
-      plan: what is recorded before the work.
+      images: the images that this writer adds.
+      plan: the record that is written before the work.
     """
 
     def __init__(
@@ -50,31 +53,28 @@ class StoreWriter:
         settings: dict[str, Any],
         images: Sequence[ImageRef],
         *,
-        local_dtype: str = "float32",
+        local_dtype: str = LOCAL_DTYPES[0],
         shard_size: int = SHARD_SIZE,
         append: bool = False,
         paths: Mapping[str, str] | None = None,
     ):
-        """Writes the plan, or compares it with the one that is there.
+        """Writes the plan, or compares it with the plan of an earlier run.
 
         Args:
           folder: the store.
           settings: recorded in it; JSON values.
           images: the image list.
-          local_dtype: how local features lie on disk, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
-          shard_size: images a shard.
+          local_dtype: how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
+          shard_size: images of a shard.
           append: add the images whose names and paths the store does not hold yet.
-          paths: of the images by their names, where their files do not tell; see
-            :func:`extraction.images.relative_path`.
+          paths: of the images by name; None takes :func:`extraction.images.relative_path` of their files.
 
         Raises:
           InputError: the folder cannot be written, or holds a store of other settings or images.
         """
-        if local_dtype not in LOCAL_DTYPES:
-            raise InputError(f"Unknown local_dtype {local_dtype!r}; the choices are {', '.join(LOCAL_DTYPES)}.")
         if shard_size < 1:
             raise InputError(f"Expected a shard_size of at least 1. Received: {shard_size}")
-        self._form, self._paths = form(local_dtype), paths
+        self._encoding, self._paths = encoding(local_dtype), paths
         self.folder, self.images, self.shard_size = Path(folder), list(images), shard_size
         storage = {"local_dtype": local_dtype, "shard_size": shard_size}
         contents, self._first = contents_of(self.images), 0
@@ -83,27 +83,27 @@ class StoreWriter:
         if append and (self.folder / PLAN).is_file():
             self._append()
         else:
-            self._keep_plan()
+            self._write_plan()
 
     @classmethod
     def reopened(cls, folder: str | os.PathLike[str]) -> Self:
-        """The writer of a store whose shards are all there, without its image list."""
+        """The writer of a store whose shards are complete, without its image list."""
         writer = cls.__new__(cls)
         writer.folder, writer.images, writer._first = Path(folder), [], 0
         writer.plan = read_json(writer.folder / PLAN)
         writer.shard_size = writer.plan["storage"]["shard_size"]
-        writer._form = form(writer.plan["storage"]["local_dtype"])
+        writer._encoding = encoding(writer.plan["storage"]["local_dtype"])
         return writer
 
     @property
     def complete(self) -> bool:
-        """True when the manifest is written, and of these images."""
+        """Whether the manifest is written, for these images."""
         path = self.folder / MANIFEST
         manifest = read_json(path) if path.is_file() else None
         return isinstance(manifest, dict) and manifest.get("contents") == self.plan["contents"]
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that are still to be written."""
+        """Numbers of the missing shards."""
         shards = range(self._first, self._number_of_shards())
         return [s for s in shards if not (self.folder / shard_name(s) / INDEX).is_file()]
 
@@ -113,15 +113,15 @@ class StoreWriter:
         return self.images[start : start + self.shard_size]
 
     def write(self, shard: int, features: Sequence[Features], skipped: Sequence[dict[str, str]]) -> None:
-        """Writes one shard whole.
+        """Writes one shard atomically.
 
         Args:
           shard: its number.
           features: of its good images, in the order of the list.
-          skipped: ``{"name", "reason"}`` of the others.
+          skipped: ``{"name", "reason"}`` of the other images.
 
         Raises:
-          InputError: the disk is full or cannot be written; the shards that are there stay.
+          InputError: the disk is full or cannot be written; finished shards remain.
         """
         counts = [len(f) for f in features]
         paths = self._paths or {ref.name: relative_path(ref) for ref in self.shard_images(shard)}
@@ -136,7 +136,7 @@ class StoreWriter:
                 len(features), -1 if features else 0
             ),
             "offsets": np.cumsum([0, *counts], dtype=np.int64),
-            **self._form.encode(features),
+            **self._encoding.encode(features),
         }
         with self._disk_errors(), atomic_path(self.folder / shard_name(shard)) as place:
             place.mkdir()
@@ -148,10 +148,10 @@ class StoreWriter:
         """Joins the global descriptors, writes the manifest, and opens the store.
 
         Args:
-          alone: no other process may be finishing it at the same time.
+          alone: whether no other process may finish the store at the same time.
 
         Raises:
-          InputError: not one image was good (nothing is kept then), or the disk is full.
+          InputError: no image was good (the store is then removed), or the disk is full.
         """
         indices = self._indices(self._number_of_shards())
         skipped = [entry for index in indices for entry in index["skipped"]]
@@ -175,83 +175,79 @@ class StoreWriter:
         return FeatureStore.open(self.folder)
 
     def _number_of_shards(self) -> int:
-        return sum(shards_of(batch["images"], self.shard_size) for batch in batches(self.plan["contents"]))
+        return sum(shards_of(one["images"], self.shard_size) for one in image_lists(self.plan["contents"]))
 
     def _indices(self, shards: int) -> list[dict[str, Any]]:
         return [read_json(self.folder / shard_name(s) / INDEX) for s in range(shards)]
 
     def _append(self) -> None:
-        """Takes the images that are new as a further list, or those of a further list that is not finished."""
-        asked, there = self.plan, self._plan_there()
-        self._refuse(asked | {"contents": None}, there | {"contents": None})
+        """Takes the new images as a further list, or as the last list where that is not finished."""
+        recorded = self._recorded_plan()
+        self._check_same(self.plan | {"contents": None}, recorded | {"contents": None})
         check_writable(self.folder)
-        self.plan["contents"] = contents = there["contents"]
-        *finished, last = batches(contents)
-        begun = not self.complete
-        before = sum(
-            shards_of(batch["images"], self.shard_size) for batch in (finished if begun else [*finished, last])
-        )
-        indices = self._indices(before)
-        known = {name for index in indices for name in index["names"]}
-        known |= {entry["name"] for index in indices for entry in index["skipped"]}
-        paths = {path for index in indices for path in index.get("paths", []) if path}
-        new = [ref for ref in self.images if ref.name not in known and relative_path(ref) not in paths]
-        self.images, self._first = new, before
-        batch = contents_of(self.images)
-        if begun and batch != last:
+        self.plan["contents"] = contents = recorded["contents"]
+        *earlier, last = image_lists(contents)
+        unfinished = not self.complete
+        finished = earlier if unfinished else [*earlier, last]
+        self._first = sum(shards_of(one["images"], self.shard_size) for one in finished)
+        indices = self._indices(self._first)
+        names = {name for index in indices for name in index["names"]}
+        names |= {entry["name"] for index in indices for entry in index["skipped"]}
+        paths = {path for index in indices for path in index["paths"] if path}
+        self.images = [ref for ref in self.images if ref.name not in names and relative_path(ref) not in paths]
+        further = contents_of(self.images)
+        if unfinished and further != last:
             raise InputError(
                 f"An extraction into {self.folder} is not finished; run its command again before adding other images."
             )
-        if not begun and self.images:
-            self.plan["contents"] = with_batch(contents, batch)
+        if not unfinished and self.images:
+            self.plan["contents"] = with_list(contents, further)
             with self._disk_errors():
                 write_json(self.folder / PLAN, self.plan)
 
-    def _keep_plan(self) -> None:
+    def _write_plan(self) -> None:
         place = self.folder / PLAN
         if not place.exists():
-            if holds_official_files(self.folder):
+            if OfficialFiles.recognizes(self.folder):
                 raise InputError(f"{self.folder} holds official files; choose another folder for the feature store.")
             check_writable(self.folder)
             with self._disk_errors():
                 write_json(place, self.plan)
             return
-        there = self._plan_there()
-        if there["contents"] != self.plan["contents"] and batches(there["contents"])[0] == self.plan["contents"]:
-            self.plan["contents"] = there["contents"]  # images were appended since
+        recorded = self._recorded_plan()
+        contents = recorded["contents"]
+        if contents != self.plan["contents"] and image_lists(contents)[0] == self.plan["contents"]:
+            self.plan["contents"] = contents  # images were appended since
             if not self.complete:
                 raise InputError(f"Images are being added to {self.folder}; finish that first: run its command again.")
-        if there != self.plan and not self._begun():
+        if recorded != self.plan and not self._has_features():
             check_writable(self.folder)
             with self._disk_errors():
                 write_json(place, self.plan)
         else:
-            self._refuse(self.plan, there)
+            self._check_same(self.plan, recorded)
         if not self.complete:
             check_writable(self.folder)
 
-    def _plan_there(self) -> dict[str, Any]:
+    def _recorded_plan(self) -> dict[str, Any]:
+        """The plan of an earlier run."""
         place = self.folder / PLAN
-        there = read_json(place)
-        parts = [there.get(part) for part in self.plan] if isinstance(there, dict) else []
+        plan: dict[str, Any] = read_json(place)
+        parts = [plan.get(part) for part in self.plan] if isinstance(plan, dict) else []
         formed = bool(parts) and all(isinstance(part, dict) for part in parts[2:]) and well_formed(parts[-1])
         if parts[:2] != [FORMAT, VERSION] or not formed:
             raise InputError(f"{place} is not the plan of a feature store of version {VERSION}; choose another folder.")
-        plan: dict[str, Any] = there
         return plan
 
-    def _refuse(self, asked: dict[str, Any], there: dict[str, Any]) -> None:
+    def _check_same(self, plan: dict[str, Any], recorded: dict[str, Any]) -> None:
         """Raises InputError where two plans differ."""
         parts = ("settings", "storage", "contents")
-        differences = [line for part in parts for line in differing(there[part] or {}, asked[part] or {})]
-        if differences:
-            raise InputError(
-                f"{self.folder} holds features of other settings or images, there and asked for: "
-                f"{'; '.join(differences)}; choose another folder or remove that one."
-            )
+        lines = [line for part in parts for line in differing(recorded[part] or {}, plan[part] or {})]
+        if lines:
+            raise other_features(self.folder, lines)
 
-    def _begun(self) -> bool:
-        """Whether a run got as far as features."""
+    def _has_features(self) -> bool:
+        """Whether an earlier run wrote features."""
         return (self.folder / MANIFEST).is_file() or any(self.folder.glob("shard-*"))
 
     def _join(self, images: int) -> dict[str, int]:
@@ -266,7 +262,7 @@ class StoreWriter:
                         header = {"descr": "<f4", "fortran_order": False, "shape": (images, part.shape[1])}
                         np.lib.format.write_array_header_1_0(file, header)
                     file.write(np.ascontiguousarray(part, "<f4").tobytes())
-                names = (*self._form.rows, *self._form.images)
+                names = (*self._encoding.rows, *self._encoding.images)
                 arrays = [map_array(folder / f"{name}.npy") for name in names]
                 local += len(arrays[0])
                 local_bytes += sum(array.nbytes for array in arrays)
@@ -283,6 +279,26 @@ class StoreWriter:
             yield
         except OSError as error:
             raise InputError(
-                f"The feature store {self.folder} cannot be written: {error.strerror or 'disk full'}; what is finished "
-                "is kept, and the same command continues when there is room."
+                f"The feature store {self.folder} cannot be written: {error.strerror or 'disk full'}; finished shards "
+                "remain, and the same command continues when there is room."
             ) from error
+
+
+class StoreSink(FeatureSink):
+    """Writes features into a store; continues where an earlier run stopped."""
+
+    binary = continues = True
+
+    def __init__(self, local_dtype: str = LOCAL_DTYPES[0]):
+        """Takes how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`."""
+        self._local_dtype = local_dtype
+
+    def write(self, source: FeatureSource, folder: Path) -> None:
+        """Writes the shards that are missing, and finishes the store."""
+        refs, paths = [ImageRef(name, "") for name in source.names], source.record()["paths"]
+        writer = StoreWriter(folder, source.settings, refs, local_dtype=self._local_dtype, paths=paths)
+        for shard in progress_bar(writer.missing(), desc=folder.name, unit="shard"):
+            images = [source.features(source.index_of(ref.name)) for ref in writer.shard_images(shard)]
+            writer.write(shard, images, [])
+        if not writer.complete:
+            writer.finish()

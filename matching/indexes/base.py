@@ -1,7 +1,8 @@
 """What the kinds of indexes have in common: their interface and the checks of what they are given."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,39 +13,60 @@ from matching.ranking import Ranking
 Descriptors = NDArray[np.floating[Any]]
 Floats = NDArray[np.float32]
 
-MOST = 2**31 - 1  # of a setting
 UNIT_TOLERANCE = 0.01  # how far a norm may be from 1
 
 
-class Index(Protocol):
-    """One kind of index. The constructor's keyword arguments are its settings; build, then open, then search.
+class Index(ABC):
+    """One kind of index in a folder: built, then opened, then searched.
 
-    It is built straight into a folder, from which it is then opened memory-mapped: neither needs all descriptors in
-    memory. What it is given has been checked by :class:`matching.indexes.saved.Searchable`.
+    The arguments of the constructor are its settings. Descriptors are read from the store and written to the folder in
+    blocks, and the files are opened memory-mapped: the descriptors need not fit into memory. Queries have been checked
+    by :class:`matching.indexes.saved.Searchable`.
 
     Attributes:
-      unit: whether it expects rows and queries of unit norm; an approximate index does, since it looks for directions.
+      unit: whether rows and queries must be of unit norm, as approximate indexes expect.
       tunable: the settings that may be changed on an open index.
     """
 
-    unit: bool
-    tunable: tuple[str, ...]
+    unit: bool = True
+    tunable: tuple[str, ...] = ()
 
-    def check(self, count: int, dimension: int) -> None:
-        """Raises InputError if the settings do not fit ``count`` descriptors of this dimension."""
-        ...
+    def check(self, count: int, dimension: int) -> None:  # noqa: B027  # a subclass may accept everything
+        """Checks the settings before anything is written.
 
+        Raises:
+          InputError: the settings do not fit ``count`` descriptors of this dimension.
+        """
+
+    @abstractmethod
     def build(self, descriptors: Descriptors, folder: Path) -> None:
-        """Writes the files of the index of ``(N, D)`` descriptors; stages that are done are not done again."""
-        ...
+        """Writes the files of the index of ``(N, D)`` descriptors; stages that are done are not done again.
 
+        Files of an index end in ``.npy`` or ``.faiss``.
+
+        Raises:
+          InputError: a descriptor is zero, not finite or not of unit norm.
+        """
+
+    @abstractmethod
     def open(self, folder: Path, shape: tuple[int, int]) -> None:
-        """Opens the files that :meth:`build` wrote of ``(N, D)``. Raises OSError or ValueError if they are damaged."""
-        ...
+        """Opens the files that :meth:`build` wrote of ``(N, D)`` descriptors.
 
+        Raises:
+          InputError, OSError, ValueError: the files are damaged.
+        """
+
+    @abstractmethod
     def search(self, queries: Floats, top_k: int) -> Ranking:
-        """The best ``top_k <= N`` rows for each of ``(Q, D)`` queries; ``-1`` where fewer are found."""
-        ...
+        """Ranks the rows for a few queries.
+
+        Args:
+          queries: ``(Q, D)``.
+          top_k: rows of each query; at most ``N``.
+
+        Returns:
+          ``(Q, top_k)`` by decreasing score; rows end in ``-1`` where fewer are found.
+        """
 
 
 def depth(top_k: int | None, count: int) -> int:
@@ -58,19 +80,6 @@ def depth(top_k: int | None, count: int) -> int:
     if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
         raise InputError(f"top_k expects 1 or more, or None for all. Received: {top_k!r}")
     return min(int(top_k), count)
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """A setting that is a whole number.
-
-    Raises:
-      InputError: it is none, or below ``least``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} expects a whole number of {least} or more. Received: {value!r}")
-    if value > MOST:
-        raise InputError(f"{name} expects a whole number of {MOST} or less. Received: {value!r}")
-    return value
 
 
 def check_rows(rows: Descriptors, start: int, what: str, unit: bool) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.files import atomic_path
-from matching.indexes.base import Descriptors, Floats, in_order, whole
+from matching.checks import whole
+from matching.indexes.base import Descriptors, Floats, Index, in_order
 from matching.indexes.faiss_index import threads
 from matching.indexes.rows import (
     MATRIX,
@@ -23,10 +24,9 @@ from matching.ranking import Ranking
 BITS = "bits.npy"
 
 
-class Binary:
+class Binary(Index):
     """All rows are compared, by ``D`` bits each: 32 times smaller than float32."""
 
-    unit = True
     tunable: tuple[str, ...] = ("rescore",)
 
     def __init__(self, rescore: int = 1000):
@@ -40,9 +40,6 @@ class Binary:
         self.rescore = whole("rescore", rescore, 0)
         self._matrix = Path()
         self._bits: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
-
-    def check(self, count: int, dimension: int) -> None:
-        """Any number of descriptors of any dimension will do."""
 
     def build(self, descriptors: Descriptors, folder: Path) -> None:
         """Writes the bits, and the descriptors as float16."""

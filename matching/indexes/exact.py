@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from matching.indexes.base import Descriptors, Floats, check_rows, depth
+from matching.indexes.base import Descriptors, Floats, Index, check_rows, depth
 from matching.indexes.halves import rows_in_cache, to_float32
 from matching.indexes.rows import MATRIX, open_matrix, write_matrix
 from matching.ranking import Ranking
@@ -25,7 +25,7 @@ Product = Callable[[Floats, Descriptors], Floats]
 Scored = tuple[Floats, NDArray[np.int64]]
 
 
-class Exact:
+class Exact(Index):
     """All rows are compared with each query, in float32; the file holds float32 or float16.
 
     Made for many queries at once. Of a float16 file, ``faiss(factory="SQfp16", rescore=0)`` answers single queries
@@ -33,7 +33,6 @@ class Exact:
     """
 
     unit = False
-    tunable: tuple[str, ...] = ()
 
     def __init__(self, dtype: str = "float16"):
         """Takes the type of the file: ``float32``, or ``float16``, half the size (scores differ by about 1e-4).
@@ -45,9 +44,6 @@ class Exact:
             raise InputError(f"exact expects dtype {' or '.join(DTYPES)}. Received: {dtype!r}")
         self.dtype = dtype
         self._matrix: Descriptors = np.zeros((0, 0), np.float32)
-
-    def check(self, count: int, dimension: int) -> None:
-        """Any number of descriptors of any dimension will do."""
 
     def build(self, descriptors: Descriptors, folder: Path) -> None:
         """Writes the descriptors."""

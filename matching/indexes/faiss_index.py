@@ -12,7 +12,8 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
-from matching.indexes.base import Descriptors, Floats, in_order, whole
+from matching.checks import whole
+from matching.indexes.base import Descriptors, Floats, Index, in_order
 from matching.indexes.exact import search
 from matching.indexes.lists import ITERATIONS, assigned, centroids
 from matching.indexes.rows import MATRIX, block_rows, blocks, check_matrix, matrix_file, rescore, write_matrix
@@ -25,14 +26,13 @@ SAMPLE, SAMPLE_PER_LIST = 1 << 14, 40  # rows that suffice to train an index
 SAMPLE_BYTES = 1 << 30  # of float32 rows that an index is trained on at most
 
 
-class Faiss:
+class Faiss(Index):
     """An index by its factory's text, such as ``faiss(factory="OPQ64,IVF1024,PQ64x4fs")``.
 
     HNSW graphs are built by all cores at once, so two of the same descriptors differ a little; all other kinds are
     reproducible on one machine.
     """
 
-    unit = True
     tunable: tuple[str, ...] = ("nprobe", "ef_search", "rescore")
 
     def __init__(

@@ -7,7 +7,7 @@ from math import log2, sqrt
 from typing import Any
 
 from delg.common.errors import InputError
-from matching.indexes.base import whole
+from matching.checks import whole
 from matching.indexes.faiss_index import Faiss, sample_size
 
 ROWS_PER_LIST = 32  # least training rows of an inverted list, where their number is chosen here

@@ -3,34 +3,15 @@
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
 from delg.common.errors import InputError
-from extraction.features import Floats
+from matching.source import Store
 
 FORMAT, VERSION = "delg index", 1
 SAMPLE = 4096  # descriptors of a store that enter its fingerprint
-
-
-class Store(Protocol):
-    """What an index is made from; :class:`extraction.store.reader.FeatureStore` is one."""
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the images."""
-        ...
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How the features were made."""
-        ...
-
-    @property
-    def global_descriptors(self) -> Floats:
-        """``(N, D)`` float32, possibly memory-mapped."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """An index in Milvus (milvus.io): embedded in a file, or on a server or a cluster. Needs the extra ``milvus``.
 
-A collection holds row numbers, names and descriptors; a second one, its name ending in ``_manifest``, the plan that is
-written first and the record that is written last. Access to a server is by the environment variable ``MILVUS_TOKEN``
-(``user:password`` or a key), where it asks for one.
+A collection holds row numbers, names, paths and descriptors; a second collection, whose name ends in ``_manifest``,
+holds the plan, written first, and the record, written last. The environment variable ``MILVUS_TOKEN``
+(``user:password`` or a key) gives access to a server that asks for it.
 """
 
 import json
@@ -21,10 +21,10 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.extras import needs_extra
 from matching.indexes.base import Floats, check_rows, in_order
-from matching.indexes.manifest import Manifest, Store
+from matching.indexes.manifest import Manifest
 from matching.indexes.saved import Searchable, plan
 from matching.ranking import Ranking
-from matching.source import paths_of
+from matching.source import Store
 
 COLLECTION = "delg"
 PLAN, RECORD = 0, 1  # rows of the collection of manifests
@@ -33,11 +33,11 @@ MOST_NAME = 1024
 MOST_RESULTS = 16_384  # of a query, by Milvus
 BATCH_BYTES = 8 << 20  # of descriptors in a message
 BATCH_RESULTS = 1 << 20
-SECONDS = 60  # until a server that does not answer is given up
+SECONDS = 60  # a server that does not answer for so long is given up
 
 
 class Options:
-    """How Milvus stores and searches; the words are its own: ``milvus(index_type="HNSW", params={"M": 32})``."""
+    """Settings of Milvus, by the names that Milvus has for them: ``milvus(index_type="HNSW", params={"M": 32})``."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Options:
         """Takes the settings.
 
         Args:
-          index_type: of Milvus: ``FLAT`` (exact), ``IVF_FLAT``, ``HNSW``, ``AUTOINDEX`` ...
-          params: to build it by, such as ``{"nlist": 1024}``.
-          search_params: to search it by, such as ``{"nprobe": 16}``.
+          index_type: ``FLAT`` (exact), ``IVF_FLAT``, ``HNSW``, ``AUTOINDEX`` ...
+          params: settings of the build, such as ``{"nlist": 1024}``.
+          search_params: settings of the search, such as ``{"nprobe": 16}``.
 
         Raises:
-          InputError: one is of another type.
+          InputError: a setting is of another type.
         """
         if not isinstance(index_type, str):
             raise InputError(f"milvus expects index_type to be a text such as 'HNSW'. Received: {index_type!r}")
@@ -69,28 +69,26 @@ class MilvusIndex(Searchable):
     most = MOST_RESULTS
 
     def __init__(self, client: Any, place: str, collection: str, manifest: Manifest, options: Options):
-        """Takes a collection that is complete."""
+        """Opens a complete collection."""
         super().__init__(place, manifest)
         self._client, self._collection, self._options = client, collection, options
         self.unit = options.index_type != "FLAT"
-        with _told(place):
+        with _one_sentence(place):
             client.load_collection(collection)
 
     def names_of(self, rows: Sequence[int]) -> list[str]:
         """Names of images by their rows."""
-        with _told(self.place):
-            found = self._client.get(self._collection, ids=[int(row) for row in rows], output_fields=["name"])
-        names = {item["id"]: item["name"] for item in found}
-        return [names[int(row)] for row in rows]
+        return self._field("name", rows)
 
     def paths_of(self, rows: Sequence[int]) -> list[str]:
-        """Where images lay below the folder that their names start in; empty where that is not known."""
-        with _told(self.place):
-            if "path" not in _fields(self._client, self._collection):
-                return super().paths_of(rows)
-            found = self._client.get(self._collection, ids=[int(row) for row in rows], output_fields=["path"])
-        paths = {item["id"]: item["path"] for item in found}
-        return [paths[int(row)] for row in rows]
+        """Paths of images by their rows; empty where the store had none."""
+        return self._field("path", rows)
+
+    def _field(self, field: str, rows: Sequence[int]) -> list[str]:
+        with _one_sentence(self.place):
+            items = self._client.get(self._collection, ids=[int(row) for row in rows], output_fields=[field])
+        values = {item["id"]: item[field] for item in items}
+        return [values[int(row)] for row in rows]
 
     def close(self) -> None:
         """Ends the connection."""
@@ -101,15 +99,15 @@ class MilvusIndex(Searchable):
         scores = np.zeros((len(queries), top_k), np.float32)
         step = max(1, BATCH_RESULTS // top_k)
         for start in range(0, len(queries), step):
-            with _told(self.place):
-                found = self._client.search(
+            with _one_sentence(self.place):
+                results = self._client.search(
                     self._collection,
                     data=list(queries[start : start + step]),
                     limit=top_k,
                     search_params={"metric_type": "IP", "params": self._options.search_params},
                     output_fields=["id"],
                 )
-            for q, hits in enumerate(found, start):
+            for q, hits in enumerate(results, start):
                 indices[q, : len(hits)] = [hit["id"] for hit in hits]
                 scores[q, : len(hits)] = [hit["distance"] for hit in hits]
         return in_order(indices, scores)
@@ -121,40 +119,40 @@ def is_address(location: str) -> bool:
 
 
 def build(store: Store, location: str, text: str, options: Options) -> MilvusIndex:
-    """Puts the descriptors of a store into Milvus; a run that was stopped is continued.
+    """Puts the descriptors of a store into Milvus; continues a run that was stopped.
 
     Args:
       store: the features.
       location: a file or URL, and the collection after a ``#``.
       text: kind and settings of the index, complete.
-      options: the same.
+      options: the settings of ``text``.
 
     Raises:
-      InputError: Milvus is not to be had, refuses, or holds something else under that name.
+      InputError: Milvus cannot be reached, refuses, or holds another collection under that name.
     """
     wanted = plan(store, text, options)
-    texts = [*store.names, *paths_of(store, range(len(store.names)))]
+    texts = [*store.names, *(store.path_of(i) for i in range(len(store.names)))]
     longest = max(texts, key=lambda name: len(name.encode("utf-8", "replace")))
     if len(longest.encode("utf-8", "replace")) > MOST_NAME:
         raise InputError(
             f"An index in Milvus expects names and paths of at most {MOST_NAME} bytes. Received: {longest!r}"
         )
     client, collection = _connect(location, make=True)
-    with _told(location):
-        found = _records(client, collection)
-        if not found and client.has_collection(collection):
+    with _one_sentence(location):
+        records = _records(client, collection)
+        if not records and client.has_collection(collection):
             raise InputError(f"Milvus at {location} has a collection {collection!r} that is no index of delg.")
-        for record in found.values():
+        for record in records.values():
             Manifest.from_json(json.loads(record), location).check_same(wanted, location)
-        if RECORD not in found:
+        if RECORD not in records:
             start = time.perf_counter()
             _record(client, collection, PLAN, wanted)
             try:
                 _fill(client, collection, store, options)
             except Exception as error:
-                made = client.has_collection(collection)
-                if isinstance(error, InputError) or not made:  # nothing to continue: what was given must be mended
-                    for name in (_manifest_of(collection), *([collection] if made else [])):
+                exists = client.has_collection(collection)
+                if isinstance(error, InputError) or not exists:  # nothing to continue: the input must be corrected
+                    for name in (_manifest_of(collection), *([collection] if exists else [])):
                         client.drop_collection(name)
                 raise
             _record(client, collection, RECORD, replace(wanted, seconds=time.perf_counter() - start))
@@ -167,22 +165,24 @@ def open_collection(location: str, **changes: Any) -> MilvusIndex:
 
     Args:
       location: as there.
-      **changes: ``search_params`` to search by that differ from those it was built with.
+      **changes: ``search_params`` that replace those of the build.
 
     Raises:
-      InputError: there is none, or it is unfinished, or Milvus is not to be had.
+      InputError: there is no such index, it is unfinished, or Milvus cannot be reached.
     """
     from delg.common import spec
 
     if changes.keys() - {"search_params"}:
-        raise InputError(f"Of an index in Milvus search_params can be changed. Received: {', '.join(sorted(changes))}")
+        raise InputError(
+            f"Only search_params of an index in Milvus can be changed. Received: {', '.join(sorted(changes))}"
+        )
     client, collection = _connect(location, make=False)
-    with _told(location):
-        found = _records(client, collection)
-    if RECORD not in found:
-        what = "is not finished; run its delg-index command again" if found else "is none; delg-index makes one"
-        raise InputError(f"The index {collection!r} in Milvus at {location} {what}.")
-    manifest = Manifest.from_json(json.loads(found[RECORD]), location)
+    with _one_sentence(location):
+        records = _records(client, collection)
+    if RECORD not in records:
+        state = "is not finished; run its delg-index command again" if records else "is absent; delg-index makes one"
+        raise InputError(f"The index {collection!r} in Milvus at {location} {state}.")
+    manifest = Manifest.from_json(json.loads(records[RECORD]), location)
     name, arguments = spec.parse(manifest.index)
     options = spec.build(spec.render(name, arguments | changes), {"milvus": Options}, "index in Milvus")
     return MilvusIndex(client, location, collection, manifest, options)
@@ -203,15 +203,15 @@ def _connect(location: str, make: bool) -> tuple[Any, str]:
             Path(uri).absolute().parent.mkdir(parents=True, exist_ok=True)
         elif not Path(uri).exists():
             raise InputError(f"The index {uri} does not exist; delg-index makes one.")
-    with _told(location):
+    with _one_sentence(location):
         return MilvusClient(
             uri=uri, token=os.environ.get("MILVUS_TOKEN", ""), timeout=SECONDS
         ), collection or COLLECTION
 
 
 @contextmanager
-def _told(location: str) -> Iterator[None]:
-    """Within it what Milvus complains about becomes one sentence."""
+def _one_sentence(location: str) -> Iterator[None]:
+    """Within it an error of Milvus becomes an InputError of one sentence."""
     try:
         yield
     except InputError:
@@ -229,7 +229,7 @@ def _manifest_of(collection: str) -> str:
 
 
 def _records(client: Any, collection: str) -> dict[int, str]:
-    """The plan and the record, as far as they are written."""
+    """The plan and the record, if they are written."""
     name = _manifest_of(collection)
     if not client.has_collection(name):
         return {}
@@ -248,13 +248,8 @@ def _record(client: Any, collection: str, row: int, manifest: Manifest) -> None:
     client.upsert(name, [{"id": row, "text": text, "descriptor": [1.0, 0.0]}])
 
 
-def _fields(client: Any, collection: str) -> set[str]:
-    """What the rows of a collection hold; those of older indexes have no path."""
-    return {field["name"] for field in client.describe_collection(collection)["fields"]}
-
-
 def _create(client: Any, name: str, texts: dict[str, int], dimension: int, options: Options) -> None:
-    """Makes a collection of rows: a number, texts by name, each with its most bytes, a vector."""
+    """Makes a collection; a row holds a number, texts (by name, with the largest number of bytes), and a vector."""
     from pymilvus import DataType
 
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -273,20 +268,19 @@ def _create(client: Any, name: str, texts: dict[str, int], dimension: int, optio
 
 
 def _fill(client: Any, collection: str, store: Store, options: Options) -> None:
-    """Puts all rows in, from where a run that was stopped had come to."""
+    """Puts all rows in, behind those of a run that was stopped."""
     matrix, step = store.global_descriptors, max(1, BATCH_BYTES // (4 * store.global_descriptors.shape[1]))
     if not client.has_collection(collection):
         _create(client, collection, {"name": MOST_NAME, "path": MOST_NAME}, matrix.shape[1], options)
     client.load_collection(collection)
-    fields = _fields(client, collection)
     done = int(client.query(collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
     for start in range(done // step * step, len(matrix), step):
         rows = np.asarray(matrix[start : start + step], np.float32)
         check_rows(rows, start, "database row", unit=options.index_type != "FLAT")
         images = range(start, start + len(rows))
         items = [
-            {"id": i, "name": store.names[i], "path": path, "descriptor": row}
-            for i, path, row in zip(images, paths_of(store, images), rows)
+            {"id": i, "name": store.names[i], "path": store.path_of(i), "descriptor": row}
+            for i, row in zip(images, rows)
         ]
-        client.upsert(collection, [{key: value for key, value in item.items() if key in fields} for item in items])
+        client.upsert(collection, items)
     client.flush(collection)

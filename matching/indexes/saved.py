@@ -5,13 +5,14 @@ Layout (format version 1)::
     plan.json           written first: the kind of index, its settings, and the fingerprint of the feature store
     names.npy           UTF-8 bytes of all names, one after the other
     name_ends.npy       (N + 1,) int64: name i is the bytes name_ends[i]:name_ends[i + 1]
-    paths.npy, path_ends.npy    the same of where the images lay, where the feature store tells
+    paths.npy, path_ends.npy    the same for the paths of the images; empty where the feature store has none
     descriptors.npy, index.faiss, bits.npy      as the kind of index needs
     manifest.json       written last: the plan, sizes and digests of the files, and the time it took
 """
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,27 +24,29 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
 from delg.common.npy import map_array
 from delg.common.sources import source_sha256
-from extraction.store.reader import check_settings
-from matching.indexes.base import Descriptors, Index, check_rows, depth
-from matching.indexes.manifest import Manifest, Store, fingerprint
+from extraction.formats.checks import check_settings
+from matching.indexes.base import Descriptors, Floats, Index, check_rows, depth
+from matching.indexes.manifest import Manifest, fingerprint
 from matching.ranking import Ranking
-from matching.source import matrix, paths_of
+from matching.source import Store, matrix
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
 PATHS, PATH_ENDS = "paths.npy", "path_ends.npy"
 QUERY_ROWS = 256
 
 
-class Searchable:
-    """An open index, wherever it lies: what the queries must be, and whose images it holds.
+class Searchable(ABC):
+    """An open index, in a folder or in Milvus: checks the queries and the results of a search.
 
     Attributes:
-      place: where, in words.
-      manifest: its record.
+      place: the folder, or the address in Milvus.
+      manifest: the record of the index.
+      unit: whether queries must be of unit norm.
+      most: largest ``top_k`` of a search; 0 for no limit.
     """
 
     unit = True
-    most = 0  # rows that a search can give; 0 for no limit
+    most = 0
 
     def __init__(self, place: str, manifest: Manifest):
         self.place = place
@@ -80,31 +83,31 @@ class Searchable:
         for start in range(0, len(queries), QUERY_ROWS):
             block = np.ascontiguousarray(queries[start : start + QUERY_ROWS], np.float32)
             check_rows(block, start, "query", self.unit)
-            found = self._search(block, k)
-            self._check_found(found)
-            indices[start : start + len(block)], scores[start : start + len(block)] = found.indices, found.scores
+            results = self._search(block, k)
+            self._check_results(results)
+            indices[start : start + len(block)], scores[start : start + len(block)] = results.indices, results.scores
         return Ranking(indices, scores)
 
-    def _check_found(self, found: Ranking) -> None:
-        """Proves that an answer of the index is one."""
-        present = found.indices >= 0
-        if present.any() and (found.indices.max() >= len(self) or not np.isfinite(found.scores[present]).all()):
+    def _check_results(self, results: Ranking) -> None:
+        """Checks that results are valid rows with finite scores."""
+        present = results.indices >= 0
+        if present.any() and (results.indices.max() >= len(self) or not np.isfinite(results.scores[present]).all()):
             raise InputError(f"The index {self.place} is damaged; remove it and run delg-index again.")
 
+    @abstractmethod
     def names_of(self, rows: Sequence[int]) -> list[str]:
         """Names of images by their rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def paths_of(self, rows: Sequence[int]) -> list[str]:
-        """Where images lay below the folder that their names start in; empty where that is not known."""
-        return [""] * len(rows)
+        """Paths of images by their rows, below the folder of the images; empty where the store had none."""
 
-    def _search(self, queries: Descriptors, top_k: int) -> Ranking:
-        """Searches for a few queries that have been checked."""
-        raise NotImplementedError
+    @abstractmethod
+    def _search(self, queries: Floats, top_k: int) -> Ranking:
+        """Ranks the images for a few queries that have been checked."""
 
     def check_queries(self, settings: dict[str, Any], what: str) -> None:
-        """Proves that queries were described as the images of the index were, but for the crop.
+        """Checks that queries were described with the settings of the index; the crop may differ.
 
         Raises:
           InputError: names each setting that differs.
@@ -112,10 +115,10 @@ class Searchable:
         check_settings(settings, self.manifest.settings, f"{what} and those of the index {self.place}")
 
     def check_store(self, store: Store, what: str) -> None:
-        """Proves that the index was made from a feature store, so that its rows are the store's.
+        """Checks that the index was made from a feature store: the rows of both are then the same.
 
         Raises:
-          InputError: it was made from another.
+          InputError: the index was made from another store.
         """
         if self.manifest.store != fingerprint(store):
             raise InputError(f"The index {self.place} was not made from {what}; run delg-index again.")
@@ -125,7 +128,7 @@ class FolderIndex(Searchable):
     """An index in a folder.
 
     Attributes:
-      index: of its kind.
+      index: the index of its kind.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, index: Index):
@@ -137,17 +140,16 @@ class FolderIndex(Searchable):
         super().__init__(str(folder), manifest)
         self.index, self.unit = index, index.unit
         for name, size in manifest.files.items():
-            found = (folder / name).stat().st_size if (folder / name).is_file() else "absent"
-            if found != size:
-                raise InputError(f"The index {folder} is damaged: {name} is {found}, expected {size} bytes.")
+            bytes_now = (folder / name).stat().st_size if (folder / name).is_file() else "absent"
+            if bytes_now != size:
+                raise InputError(f"The index {folder} is damaged: {name} is {bytes_now}, expected {size} bytes.")
         for name, digest in manifest.digests.items():
             if sampled_sha256(folder / name) != digest:
                 raise InputError(f"The index {folder} is damaged: {name} has changed; run delg-index again elsewhere.")
         try:
             index.open(folder, (manifest.count, manifest.dimension))
             self._names = _Texts(folder, NAMES, ENDS, manifest.count)
-            known = PATHS in manifest.files
-            self._paths = _Texts(folder, PATHS, PATH_ENDS, manifest.count) if known else None
+            self._paths = _Texts(folder, PATHS, PATH_ENDS, manifest.count)
         except InputError:
             raise
         except (OSError, ValueError) as error:
@@ -158,10 +160,10 @@ class FolderIndex(Searchable):
         return self._names[rows]
 
     def paths_of(self, rows: Sequence[int]) -> list[str]:
-        """Where images lay below the folder that their names start in; empty where that is not known."""
-        return super().paths_of(rows) if self._paths is None else self._paths[rows]
+        """Paths of images by their rows; empty where the store had none."""
+        return self._paths[rows]
 
-    def _search(self, queries: Descriptors, top_k: int) -> Ranking:
+    def _search(self, queries: Floats, top_k: int) -> Ranking:
         return self.index.search(queries, top_k)
 
 
@@ -171,7 +173,7 @@ def plan(store: Store, text: str, index: Any) -> Manifest:
     Args:
       store: the features.
       text: kind and settings.
-      index: what is made of them, for its code.
+      index: the index or its options; their source is recorded.
 
     Raises:
       InputError: the store is empty or without global descriptors.
@@ -185,13 +187,13 @@ def plan(store: Store, text: str, index: Any) -> Manifest:
 
 
 def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index: Index) -> None:
-    """Builds an index in a folder; one that was stopped is continued, one that is complete is left as it is.
+    """Builds an index in a folder; continues a build that was stopped, and leaves a complete index as it is.
 
     Args:
       store: the features.
       folder: is made if absent.
       text: kind and settings of the index.
-      index: of that kind.
+      index: an index of this kind.
 
     Raises:
       InputError: the folder holds something else, or the index does not fit the features.
@@ -214,14 +216,12 @@ def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index:
     try:
         index.build(store.global_descriptors, place)
     except InputError:
-        for file in _files(place):  # nothing to continue: the features must be mended first
+        for file in _files(place):  # nothing to continue: the features must be corrected first
             file.unlink()
         (place / PLAN).unlink()
         raise
     _write_texts(store.names, place, NAMES, ENDS)
-    paths = paths_of(store, range(len(store.names)))
-    if any(paths):
-        _write_texts(paths, place, PATHS, PATH_ENDS)
+    _write_texts([store.path_of(i) for i in range(len(store.names))], place, PATHS, PATH_ENDS)
     files = {file.name: file.stat().st_size for file in _files(place)}
     digests = {name: sampled_sha256(place / name) for name in files}
     seconds = time.perf_counter() - start
@@ -232,7 +232,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     """The record of the index in a folder.
 
     Raises:
-      InputError: there is none, or it is unfinished, or of another format.
+      InputError: there is no index, or it is unfinished, or of another format.
     """
     place = Path(folder)
     if not (place / MANIFEST).is_file():
@@ -244,7 +244,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of an index but for its manifest."""
+    """The files of an index without its plan and manifest."""
     return [file for file in sorted(folder.iterdir()) if file.suffix in (".npy", ".faiss")]
 
 

@@ -1,4 +1,4 @@
-"""The first stage: database images by similarity of their global descriptors, exactly or by an index.
+"""The first stage: ranks database images by similarity of global descriptors, exactly or with an index.
 
 :func:`search` compares descriptors in memory. :func:`build_index` makes an index of a feature store, in a folder or in
 Milvus, and :func:`open_index` opens it.
@@ -16,31 +16,28 @@ from delg.common import spec
 from delg.common.errors import InputError
 from matching.indexes import milvus
 from matching.indexes.base import Index
-from matching.indexes.binary import Binary
-from matching.indexes.exact import Exact, search
-from matching.indexes.faiss_index import Faiss
-from matching.indexes.faiss_kinds import Flat, Hnsw, IvfPq, IvfRabitq, IvfSq
-from matching.indexes.manifest import Store
+from matching.indexes.exact import search
 from matching.indexes.saved import FolderIndex, Searchable, build_folder, read_manifest
 from matching.ranking import Ranking
+from matching.source import Store
 
 __all__ = ["INDEXES", "build_index", "open_index", "search", "unranked"]
 
 DEFAULT = "exact"
-INDEXES: dict[str, Callable[..., Index]] = {
-    "binary": Binary,
-    "exact": Exact,
-    "faiss": Faiss,
-    "flat": Flat,
-    "hnsw": Hnsw,
-    "ivf_pq": IvfPq,
-    "ivf_rabitq": IvfRabitq,
-    "ivf_sq": IvfSq,
+INDEXES: dict[str, str] = {
+    "binary": "matching.indexes.binary:Binary",
+    "exact": "matching.indexes.exact:Exact",
+    "faiss": "matching.indexes.faiss_index:Faiss",
+    "flat": "matching.indexes.faiss_kinds:Flat",
+    "hnsw": "matching.indexes.faiss_kinds:Hnsw",
+    "ivf_pq": "matching.indexes.faiss_kinds:IvfPq",
+    "ivf_rabitq": "matching.indexes.faiss_kinds:IvfRabitq",
+    "ivf_sq": "matching.indexes.faiss_kinds:IvfSq",
 }
 
 
 def unranked(queries: int, database: int) -> Ranking:
-    """The ranking of images without global descriptors, for a reranker to order: every row, each of score 0."""
+    """A ranking of images without global descriptors, for a reranker: all rows in their order, with score 0."""
     indices = np.tile(np.arange(database, dtype=np.int64), (queries, 1))
     return Ranking(indices, np.zeros((queries, database), np.float32))
 
@@ -48,13 +45,14 @@ def unranked(queries: int, database: int) -> Ranking:
 def build_index(store: Store, location: str | os.PathLike[str], text: str | None = None) -> Searchable:
     """Builds an index of the global descriptors of a feature store.
 
-    The same call continues one that was stopped, and opens one that is complete.
+    The same call continues a build that was stopped, and opens an index that is complete.
 
     Args:
       store: the features.
       location: a folder; or Milvus: a path that ends in ``.db`` (embedded) or a URL such as ``http://host:19530``,
         optionally followed by ``#collection``.
-      text: kind and settings, such as ``ivf_pq(nprobe=32)``; default ``exact``, in Milvus ``milvus``.
+      text: kind and settings, such as ``ivf_pq(nprobe=32)``, or ``module:Class(...)``, an :class:`Index` outside of
+        the package; default ``exact``, in Milvus ``milvus``.
 
     Raises:
       InputError: the text is wrong, the location holds something else, or the features do not fit.
@@ -68,8 +66,8 @@ def build_index(store: Store, location: str | os.PathLike[str], text: str | None
         raise InputError(
             f"milvus expects a path that ends in .db, or a URL such as http://host:19530. Received: {place}"
         )
-    index = spec.build(text or DEFAULT, INDEXES, "index")
-    build_folder(store, place, complete(text or DEFAULT, INDEXES[name]), index)
+    index = spec.build(text or DEFAULT, INDEXES, "index", base=Index)
+    build_folder(store, place, complete(text or DEFAULT, spec.factory_of(name, INDEXES, "index")), index)
     return open_index(place)
 
 
@@ -78,31 +76,30 @@ def open_index(location: str | os.PathLike[str], **changes: Any) -> Searchable:
 
     Args:
       location: as there.
-      **changes: settings to search by that differ from those it was built with, such as ``nprobe=64``.
+      **changes: settings of the search that replace those of the build, such as ``nprobe=64``.
 
     Raises:
-      InputError: there is none, it is unfinished or damaged, or a setting cannot be changed.
+      InputError: there is no index, it is unfinished or damaged, or a setting cannot be changed.
     """
     place = os.fspath(location)
     if milvus.is_address(place):
         return milvus.open_collection(place, **changes)
     manifest = read_manifest(place)
     name, arguments = spec.parse(manifest.index)
-    if name not in INDEXES:
-        raise InputError(f"The index {place} is of an unknown kind, {name!r}; the choices are {', '.join(INDEXES)}.")
-    tunable = getattr(INDEXES[name], "tunable", ())
-    unknown = sorted(changes.keys() - set(tunable))
-    if unknown:
+    index: Index = spec.build(manifest.index, INDEXES, f"index of {place}:", base=Index)
+    fixed = sorted(changes.keys() - set(index.tunable))
+    if fixed:
         raise InputError(
-            f"{unknown[0]} of an index {name} cannot be changed after it is built; what can is: "
-            f"{', '.join(tunable) or 'nothing'}."
+            f"{fixed[0]} of an index {name} cannot be changed after the build; these settings can: "
+            f"{', '.join(index.tunable) or 'none'}."
         )
-    index = spec.build(spec.render(name, arguments | changes), INDEXES, "index")
+    if changes:
+        index = spec.build(spec.render(name, arguments | changes), INDEXES, "index", base=Index)
     return FolderIndex(Path(place), manifest, index)
 
 
 def complete(text: str, factory: Callable[..., Any]) -> str:
-    """The text with all settings, those left out at their defaults."""
+    """The text with all settings; those that are left out have their defaults."""
     name, arguments = spec.parse(text)
     bound = inspect.signature(factory).bind(**arguments)
     bound.apply_defaults()

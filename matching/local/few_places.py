@@ -16,7 +16,7 @@ from matching.local.transforms import (
     Mask,
     Matrix,
     Points,
-    columns,
+    as_columns,
     each_plausible,
     normalised,
     products,
@@ -107,12 +107,13 @@ def best_sample(
     """
     points, y = source.astype(np.float64), target.astype(np.float64)
     x, change = unit_square(source)
+    pairs = as_columns(x, y)
     best: Matrix | None = None
     highest = (0, False, -np.inf)
     for rows in places if len(places[0]) < len(places[1]) else places[:1]:
         for samples in _samples(len(rows), SAMPLE[model], DRAWS[model] * trials, seed):
             transforms = _through(x, y, rows[samples], model)
-            squared = squared_residuals(transforms, *columns(x, y))
+            squared = squared_residuals(transforms, pairs)
             agree = squared < residual**2
             counts = np.count_nonzero(agree, axis=1)
             left = np.flatnonzero(counts >= max(highest[0], 1))

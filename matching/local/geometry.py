@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from matching.local import few_places
 from matching.local.refinement import refined
-from matching.local.transforms import Matrix, Points, apply, plausible, within
+from matching.local.transforms import Matrix, Points, apply, as_columns, plausible, squared_residuals, within
 
 __all__ = ["MODELS", "Fit", "apply", "check", "fit", "plausible", "within"]
 
@@ -74,7 +74,7 @@ def fit(
     """
     check(model, residual, trials, seed)
     a, b = (np.ascontiguousarray(points, np.float32) for points in (source, target))
-    left = np.arange(len(a))
+    left, pairs = np.arange(len(a)), as_columns(a, b)
     for attempt in range(ATTEMPTS):
         if len(left) < max(min_matches, 1):
             break
@@ -89,16 +89,15 @@ def fit(
         )
         if transform is None:
             break
-        agree = within(transform, a, b, residual)
-        if not plausible_only or plausible(transform, a[agree]):
-            better = refined(transform, a, b, model, residual=residual, seed=seed)
-            if better is not None:
-                more = within(better, a, b, residual)
-                if more.sum() > agree.sum() and (not plausible_only or plausible(better, a[more])):
-                    transform, agree = better, more
-            if one_per_place:
-                agree = few_places.one_per_place(a, b, agree, PLACE * residual)
-            return Fit(transform, agree) if agree.sum() >= min_matches else _nothing(len(a))
+        squared = squared_residuals(transform[None], pairs)[0]
+        agree = squared < residual**2
+        better = refined(transform, pairs, squared, model, residual=residual)
+        for candidate in (transform,) if better is None else (better, transform):
+            inliers = agree if candidate is transform else squared_residuals(candidate[None], pairs)[0] < residual**2
+            if not plausible_only or plausible(candidate, a[inliers]):
+                if one_per_place:
+                    inliers = few_places.one_per_place(a, b, inliers, PLACE * residual)
+                return Fit(candidate, inliers) if inliers.sum() >= min_matches else _nothing(len(a))
         left = left[~agree[left]]
     return _nothing(len(a))
 

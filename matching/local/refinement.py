@@ -1,105 +1,104 @@
 """Local optimisation of a transform (Chum, Matas and Kittler, "Locally optimized RANSAC", DAGM 2003).
 
-A transform through a minimal sample has the errors of its three or four pairs. Fitted by least squares to those that
-agree with it, it finds more; how many more depends on who is asked, so the limit tightens from far beyond the residual.
-Then random sets of those near it are asked in turn, as long as the count grows.
+A transform through a minimal sample has the errors of its three or four pairs; fits to many pairs find more inliers.
+The number of inliers has no slope to follow, so a smooth step of the residual replaces it, which is made steeper from
+fit to fit. Each fit weighs the pairs by the slope of the step at their residuals: pairs near the limit decide.
 """
 
+import cv2
 import numpy as np
 
-from matching.local.transforms import (
-    SAMPLE,
-    Mask,
-    Matrix,
-    Points,
-    columns,
-    nearest_homography,
-    normalised,
-    products,
-    solved,
-    squared_residuals,
-    unit_square,
-)
+from matching.local.transforms import RIDGE, SAMPLE, TINY, Matrix, normalised, solved
 
-MIN_PER_SAMPLE = 5  # times the pairs of a sample: fewer inliers are left alone, as they may agree by chance
-FAR = 3.0  # residuals: pairs beyond are never asked
-LEAST_GAIN = 0.03  # of the inliers: no more pairs than that between the residual and FAR are not worth the time
-WIDE = (2.5, 2.0, 1.5, 1.2, 1.0)  # residuals
-TIGHT = (1.1, 1.0)
-REACH = 1.5  # residuals: from where random sets are drawn
-SETS, SET_SIZE, ROUNDS = 32, 9, 8
+MIN_PER_SAMPLE = 5  # times the pairs of a sample: fewer inliers may agree by chance, and are left alone
+FAR = 2.0  # residuals; pairs beyond take no part
+LEAST_GAIN = 0.03  # of the inliers; where fewer pairs lie between the residual and FAR, no fit is tried
+RIDGES = RIDGE * np.eye(8)
+WIDTHS = (1.0, 0.5, 0.25, 0.12)  # of the step, in squares of the residual
 
 
-def refined(
-    transform: Matrix, source: Points, target: Points, model: str, *, residual: float, seed: int
-) -> Matrix | None:
+def refined(transform: Matrix, pairs: Matrix, squared: Matrix, model: str, *, residual: float) -> Matrix | None:
     """A transform near to another with which more pairs agree.
 
     Args:
       transform: ``(2, 3)`` or ``(3, 3)``.
-      source: ``(N, 2)``.
-      target: ``(N, 2)``.
+      pairs: ``(5, N)``, see :func:`matching.local.transforms.as_columns`.
+      squared: ``(N,)`` squared distances under the transform.
       model: ``affine``, ``homography`` or ``similarity``.
       residual: pixels in the target, exclusive.
-      seed: of the random sets.
 
     Returns:
-      The transform; None where no other has more, or so few agree that more would prove nothing.
+      The transform; None where no fit has more inliers, or where the inliers may agree by chance.
     """
-    squared = squared_residuals(transform[None], *columns(source, target))
-    near = squared[0] < (FAR * residual) ** 2
-    count = int(np.count_nonzero(squared[0] < residual**2))
-    if count < MIN_PER_SAMPLE * SAMPLE[model] or np.count_nonzero(near) <= (1 + LEAST_GAIN) * count:
+    near = np.flatnonzero(squared < (FAR * residual) ** 2)
+    most = int(np.count_nonzero(squared < residual**2))
+    if most < MIN_PER_SAMPLE * SAMPLE[model] or len(near) <= (1 + LEAST_GAIN) * most:
         return None
-    x, change = unit_square(source[near])
-    search = _Search(
-        x, target[near].astype(np.float64), model=model, residual=residual, squared=squared[:, near], count=count
-    )
-    search.tighten(squared[:, near], WIDE)
-    rng, before = np.random.default_rng(seed), count
-    for _ in range(ROUNDS if model != "homography" else 0):
-        if search.count == before:
-            break
-        before = search.count
-        search.tighten(search.judge(search.of_random_sets(rng)), TIGHT)
-    if search.best is None:
+    pairs, centre, size = _centred(pairs[:, near])
+    squared, limit = squared[near] / size**2, np.float64(residual / size) ** 2
+    to_unit = np.array([[1, 0, -centre[0]], [0, 1, -centre[1]], [0, 0, size]]) / size
+    to_pixels = np.array([[size, 0, centre[3]], [0, size, centre[4]], [0, 0, 1]])
+    depth = transform[2] @ np.linalg.solve(to_unit, pairs[:3]) if model == "homography" else None
+    best = None
+    with np.errstate(all="ignore"):  # of a homography that sends a point to infinity
+        for width in WIDTHS:
+            root = squared - limit  # of 1 / weights
+            root *= 0.5 / (width * limit)
+            root *= root
+            root += 1
+            if depth is not None:
+                root *= depth
+            root *= root
+            fit = _weighted_fit(pairs, 1 / root, model)
+            mapped = fit @ pairs[:3]
+            if depth is not None:
+                mapped, depth = mapped[:2] / mapped[2], mapped[2]
+            mapped -= pairs[3:]
+            mapped *= mapped
+            squared = mapped[0] + mapped[1]
+            count = int(np.count_nonzero(squared < limit))
+            if count > most:
+                best, most = fit, count
+    if best is None:
         return None
-    return normalised(search.best @ change)
+    whole = best if len(best) == 3 else np.vstack([best, [0, 0, 1]])
+    return normalised((to_pixels @ whole @ to_unit)[: len(best)])
 
 
-class _Search:
-    """The best transform so far of some pairs, ``best``, and how many agree with it, ``count``."""
+def _centred(pairs: Matrix) -> tuple[Matrix, Matrix, float]:
+    """``(5, N)`` pairs moved and scaled into ``[-1, 1]``; the ``(5,)`` centre, and the scale of both images."""
+    centre = pairs.mean(1)
+    pairs = pairs - centre[:, None]
+    size = max(float(np.abs(pairs).max()), TINY)
+    pairs /= size
+    pairs[2] = 1
+    return pairs, centre, size
 
-    def __init__(self, x: Matrix, y: Matrix, *, model: str, residual: float, squared: Matrix, count: int):
-        self.best: Matrix | None = None
-        self.count = count
-        self._x, self._y, self._model, self._residual = x, y, model, residual
-        self._squared = squared[0]
-        self._columns = columns(x, y)
-        self._products = products(x, y).reshape(len(x), 15)
 
-    def tighten(self, squared: Matrix, shares: tuple[float, ...]) -> None:
-        """Fits each of some transforms, told by squared residuals, anew to the pairs within shares of the residual."""
-        for share in shares:
-            squared = self.judge(self._fitted(squared < (share * self._residual) ** 2))
+def _weighted_fit(pairs: Matrix, weights: Matrix, model: str) -> Matrix:
+    """The transform nearest to weighted pairs, by squared distances; zeros where the pairs leave it open.
 
-    def judge(self, transforms: Matrix) -> Matrix:
-        """Keeps the best of some transforms; gives their squared residuals, ``(T, N)``."""
-        squared = squared_residuals(transforms, *self._columns)
-        counts = np.count_nonzero(squared < self._residual**2, axis=1)
-        top = int(counts.argmax())
-        if counts[top] > self.count:
-            self.best, self.count, self._squared = transforms[top], int(counts[top]), squared[top]
-        return squared
+    Args:
+      pairs: ``(5, N)``.
+      weights: ``(N,)``; those of a homography divided by the squared depths of the fit before, since its equations are
+        linear in distances times depths.
+      model: ``affine``, ``homography`` or ``similarity``.
+    """
+    source, (u, v) = pairs[:3], pairs[3:]
+    if model != "homography":
+        sums = (source * weights) @ pairs.T
+        if model == "similarity":
+            return np.asarray(solved(sums[None], model)[0])
+        return _solved(sums[:, :3], sums[:, 3:]).T
+    by_u, by_v = ((source * (-weights * factor)) @ source.T for factor in (u, v))
+    system = np.zeros((9, 9))
+    system[:3, :3] = system[3:6, 3:6] = (source * weights) @ source.T
+    system[:3, 6:], system[3:6, 6:], system[6:, :3], system[6:, 3:6] = by_u, by_v, by_u, by_v
+    system[6:, 6:] = (source * (weights * (u * u + v * v))) @ source.T
+    return np.append(_solved(system[:8, :8], -system[:8, 8:]), 1.0).reshape(3, 3)
 
-    def of_random_sets(self, rng: np.random.Generator) -> Matrix:
-        """Transforms of random sets of the pairs near to the best one."""
-        rows = np.flatnonzero(self._squared < (REACH * self._residual) ** 2)
-        chosen = rows[rng.integers(0, len(rows), (SETS, SET_SIZE))]
-        return solved(self._products[chosen].sum(1).reshape(-1, 3, 5), self._model)
 
-    def _fitted(self, chosen: Mask) -> Matrix:
-        """The transforms nearest to ``(T, N)`` chosen pairs."""
-        if self._model == "homography":
-            return np.stack([nearest_homography(self._x[rows], self._y[rows]) for rows in chosen])
-        return solved((chosen.astype(np.float64) @ self._products).reshape(-1, 3, 5), self._model)
+def _solved(square: Matrix, right: Matrix) -> Matrix:
+    """The solution of symmetric equations, sooner than by NumPy; zeros where there is none."""
+    ridge = RIDGES[: len(square), : len(square)]
+    return np.asarray(cv2.solve(square + ridge, right, flags=cv2.DECOMP_CHOLESKY)[1], np.float64)

@@ -4,7 +4,6 @@ Stacks of transforms are ``(T, 2, 3)``, of homographies ``(T, 3, 3)``, float64. 
 determine holds values that are not finite, or agrees with few.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,31 +44,31 @@ def normalised(transform: Matrix | None) -> Matrix | None:
 
 def within(transform: Matrix, source: Points, target: Points, residual: float) -> Mask:
     """Whose distance in the target, in pixels, is below ``residual`` (strictly, as released): ``(N,)`` bool."""
-    difference = apply(transform, source) - target
-    return np.einsum("nc,nc->n", difference, difference) < residual**2
+    return np.asarray(squared_residuals(transform[None], as_columns(source, target))[0] < residual**2)
 
 
-def columns(source: Points, target: Points) -> tuple[Matrix, Matrix]:
-    """Pairs as :func:`squared_residuals` takes them: ``(3, N)`` of ``(x, y, 1)``, ``(2, N)``, float64."""
-    return np.array([source[:, 0], source[:, 1], np.ones(len(source))], np.float64), np.array(target.T, np.float64)
+def as_columns(source: Points, target: Points) -> Matrix:
+    """Pairs as ``(5, N)`` float64, rows ``x, y, 1`` of the source and ``x, y`` of the target."""
+    columns = np.ones((5, len(source)))
+    columns[:2], columns[3:] = source.T, target.T
+    return columns
 
 
-def squared_residuals(transforms: Matrix, source: Matrix, target: Matrix) -> Matrix:
+def squared_residuals(transforms: Matrix, pairs: Matrix) -> Matrix:
     """Squared distances in the target of pairs under each of some transforms.
 
     Args:
       transforms: ``(T, 2, 3)`` or ``(T, 3, 3)``.
-      source: ``(3, N)``, see :func:`columns`.
-      target: ``(2, N)``.
+      pairs: ``(5, N)``, see :func:`as_columns`.
 
     Returns:
       ``(T, N)`` float64; not finite where a transform or its image is not.
     """
-    mapped = (transforms.reshape(-1, 3) @ source).reshape(len(transforms), -1, source.shape[1])
+    mapped = (transforms.reshape(-1, 3) @ pairs[:3]).reshape(len(transforms), -1, pairs.shape[1])
     if mapped.shape[1] == 3:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             mapped = mapped[:, :2] / mapped[:, 2:]
-    mapped -= target
+    mapped -= pairs[3:]
     mapped *= mapped
     return mapped[:, 0] + mapped[:, 1]
 
@@ -120,7 +119,8 @@ def each_plausible(transforms: Matrix, points: Matrix, agree: Mask) -> Mask:
 
 def unit_square(points: Points) -> tuple[Matrix, Matrix]:
     """Points moved and scaled into ``[-1, 1]``, and the ``(3, 3)`` matrix that does so."""
-    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
+    contiguous = np.array(points.T, np.float64, order="C")  # which NumPy reduces ten times faster
+    low, high = contiguous.min(1), contiguous.max(1)
     centre, size = (low + high) / 2, max(float((high - low).max()) / 2, TINY)
     change = np.array([[1 / size, 0, -centre[0] / size], [0, 1 / size, -centre[1] / size], [0, 0, 1]])
     return (points - centre) / size, change
@@ -160,15 +160,6 @@ def solved(sums: Matrix, model: str) -> Matrix:
     sine = (cross[:, 0, 1] - cross[:, 1, 0] - (x * v - y * u) / count) / spread
     first = [cosine, -sine, (u - cosine * x + sine * y) / count]
     return np.moveaxis(np.array([first, [sine, cosine, (v - sine * x - cosine * y) / count]]), 2, 0)
-
-
-def nearest_homography(source: Matrix, target: Matrix) -> Matrix:
-    """OpenCV's ``(3, 3)`` fit to ``(N, 2)`` pairs, N at least 4; NaN where they leave it open."""
-    try:
-        transform, _ = cv2.findHomography(source, target, 0)
-    except cv2.error:  # raised on degenerate points
-        transform = None
-    return np.full((3, 3), np.nan) if transform is None else np.asarray(transform, np.float64)
 
 
 def through_four(source: Matrix, target: Matrix) -> Matrix:

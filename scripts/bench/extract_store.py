@@ -75,7 +75,7 @@ def row(options: Options) -> dict[str, Any]:
         notes[f"KB an image, 1000 local features in {dtype}"] = _kilobytes(small)
         if dtype == "float32":
             shutil.rmtree(options.folder / "small_official", ignore_errors=True)
-            convert(small, options.folder / "small_official", "official", dtype)
+            convert(small, options.folder / "small_official", "official")
     notes["KB an image, the released files"] = _kilobytes(options.folder / "small_official")
     return {"name": "extract_store", "ours": median(seconds), "unit": f"store of {options.rows} opened", "notes": notes}
 

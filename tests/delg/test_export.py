@@ -193,7 +193,7 @@ def test_sizes_round_halves_to_even_or_are_cut_down():
 def test_boxes_scales_and_threshold_by_hand():
     attention = tf.constant([[[1.0, 5.0], [4.0, 2.0]]])
     descriptors = tf.reshape(tf.range(12.0), [1, 2, 2, 3])
-    rows = local_rows(attention, descriptors, 16.0, tf.constant(0.5), tf.constant(2.0))
+    rows = local_rows(attention, descriptors, tf.constant(0.5), tf.constant(2.0), stride=16.0, padding=145.0)
     rows = {key: value.numpy().tolist() for key, value in rows.items()}
     assert rows == {
         "boxes": [[-290, -258, 290, 322], [-258, -290, 322, 290], [-258, -258, 322, 322]],

@@ -155,10 +155,9 @@ def test_the_command(tmp_path):
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == [
-        "out/x: serving_default(input_image uint8 (None, None, 3)) -> global_descriptor",
-        "local_whitening.npz of model is not part of the export: its local descriptors are not whitened.",
-    ], done.stderr
+    signature, note = done.stdout.splitlines()
+    assert signature == "out/x: serving_default(input_image uint8 (None, None, 3)) -> global_descriptor", done.stderr
+    assert "local_whitening.npz" in note
     assert done.stderr == "", "TensorFlow and absl have nothing to say"
     again = processes.run("export", "--model=model", "--output_dir=out/x", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (
@@ -167,7 +166,7 @@ def test_the_command(tmp_path):
     )
     for arguments, said in (
         ((), "--output_dir is required"),
-        (("--output_dir=y", "--input_scales_list=a"), "expects numbers separated by commas"),
+        (("--output_dir=y", "--input_scales_list=a"), "--input_scales_list=a"),
     ):
         done = processes.run("export", "--model=model", *arguments, cwd=tmp_path)
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
@@ -222,13 +221,13 @@ def test_a_program_with_tensorflow_only(exported, tmp_path):
     [
         ({"kind": "tflite"}, "local, global, local_and_global, batch, onnx"),
         ({"kind": "global", "multi_scale_pool_type": "max"}, "None, average, sum"),
-        ({"kind": "local", "multi_scale_pool_type": "sum"}, "belongs to the kinds global"),
-        ({"kind": "local_and_global", "input_scales_list": (1.0,)}, "belongs to the kinds global"),
-        ({"kind": "local", "normalize_global_descriptor": True}, "belongs to the kinds global, batch, onnx"),
-        ({"kind": "global", "iou": 0.5}, "belongs to the kinds local, local_and_global"),
+        ({"kind": "local", "multi_scale_pool_type": "sum"}, r"--multi_scale_pool_type.*global"),
+        ({"kind": "local_and_global", "input_scales_list": (1.0,)}, r"--input_scales_list.*global"),
+        ({"kind": "local", "normalize_global_descriptor": True}, r"--normalize_global_descriptor.*global, batch, onnx"),
+        ({"kind": "global", "iou": 0.5}, r"--iou.*local, local_and_global"),
         ({"kind": "local", "iou": 1.5}, "from 0 to 1"),
-        ({"kind": "local", "scale_rule": "cvnet"}, "None, delg, superglobal"),
-        ({"kind": "batch", "scale_rule": "delg"}, "belongs to the kinds local, global, local_and_global"),
+        ({"kind": "local", "scale_rule": "cvnet"}, "delg, superglobal"),
+        ({"kind": "batch", "scale_rule": "delg"}, r"--scale_rule.*local, global, local_and_global"),
         ({"kind": "global", "input_scales_list": ()}, "factors above 0"),
         ({"kind": "global", "input_scales_list": (1.0, 0.0)}, "factors above 0"),
     ],

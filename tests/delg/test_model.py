@@ -139,11 +139,9 @@ def test_normalize_to_bgr():
 def test_normalize_pooled_is_between_pooling_and_whitening():
     x = np.random.default_rng(3).uniform(-1, 1, (1, 40, 40, 3)).astype("float32")
     plain, unit = tiny(seed=4), tiny(seed=4, normalize_pooled=True)
-    pooled = numpy_of(plain.pooled(plain.backbone(x)["block4"]))
+    pooled = numpy_of(plain.pooled(plain.backbone(x)))
     assert abs(np.linalg.norm(pooled) - 1) > 1e-2
-    np.testing.assert_allclose(
-        numpy_of(unit.pooled(unit.backbone(x)["block4"])), pooled / np.linalg.norm(pooled), rtol=1e-5
-    )
+    np.testing.assert_allclose(numpy_of(unit.pooled(unit.backbone(x))), pooled / np.linalg.norm(pooled), rtol=1e-5)
     expected = numpy_of(unit.embedding_layer(pooled / np.linalg.norm(pooled)))
     np.testing.assert_allclose(numpy_of(unit(x)["global_descriptor"]), expected, rtol=1e-4, atol=1e-6)
 
@@ -192,7 +190,7 @@ def test_load_refuses_what_does_not_fit(tmp_path):
     ("arguments", "message"),
     [
         ({"backbone": "resnet5"}, "resnet101, resnet50, resnet_small"),
-        ({"pooling": "gems"}, "average, gem"),
+        ({"pooling": "gems"}, "gem_plus"),
         ({"pooling": "gem(q=1)"}, "p, epsilon"),
         ({"embedding_dim": 0}, "embedding_dim"),
         ({"backbone": "resnet50(convention='other')"}, "released, symmetric"),

@@ -151,7 +151,7 @@ def test_a_dataset_file_finds_its_images(tmp_path, form):
         ({"queries_dir": "x"}, "goes with no --queries_dir"),
         ({"query_features_dir": None}, "Expected --query_features_dir"),
         ({"dataset_file_path": "none.mat"}, "none.mat cannot be read"),
-        ({"index_features_dir": "none"}, "none holds neither a feature store"),
+        ({"index_features_dir": "none"}, "none holds no features"),
     ],
 )
 def test_mistakes_end_in_a_sentence(tmp_path, change, message):

@@ -5,7 +5,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
-from extraction.calibration import keep_threshold, quantise, score_threshold, spread
+from extraction.calibration import quantise, score_threshold, spread, write_threshold
 from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
 from extraction.verification import verify
@@ -21,7 +21,7 @@ def test_the_threshold_leaves_a_share_of_the_cells_out(folder):
     with pytest.raises(InputError, match="sample can be read"):
         score_threshold(one, [ref for ref in images if ref.name == "bad"], 0.5)
     threshold = score_threshold(one, images, 0.75)
-    keep_threshold(folder / "model", threshold)
+    write_threshold(folder / "model", threshold)
     again = DelgExtractor.from_folder(str(folder / "model"), max_feature_num=10**6)
     assert again.config.score_threshold == threshold
     every = DelgExtractor.from_folder(str(folder / "model"), max_feature_num=10**6, score_threshold=-1.0)

@@ -14,7 +14,7 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
     [
         ({"image_scales": []}, "image_scales"),
         ({"image_scales": [0.0]}, "image_scales"),
-        ({"image_scales": 1.0}, "not of numbers"),
+        ({"image_scales": 1.0}, "expect numbers"),
         ({"global_scales_ind": [4]}, "indices from 0 to 3"),
         ({"global_scales_ind": [-1]}, "indices from 0 to 3"),
         ({"global_scales_ind": []}, "indices from 0 to 3"),
@@ -23,12 +23,12 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
         ({"min_image_size": 2000}, "min_image_size 2000 is above max_image_size 1024"),
         ({"max_feature_num": 0}, "max_feature_num"),
         ({"keypoints": "left"}, "centre, released"),
-        ({"score_threshold": "much"}, "not of numbers"),
+        ({"score_threshold": "much"}, "expect numbers"),
         ({"score_threshold": float("nan")}, "score_threshold expects a finite number. Received: nan"),
         ({"score_threshold": float("inf")}, "score_threshold expects a finite number"),
         ({"image_scales": [float("nan")], "global_scales_ind": [0]}, "image_scales expects"),
-        ({"global_scales_ind": [1.7]}, "not of numbers: expected whole numbers .* not 1.7"),
-        ({"global_scales_ind": [float("inf")]}, "not of numbers"),
+        ({"global_scales_ind": [1.7]}, "expect numbers: expected whole numbers .* not 1.7"),
+        ({"global_scales_ind": [float("inf")]}, "expect numbers"),
         ({"use_square_images": 1}, "use_square_images expects True or False"),
         ({"gem_plus": 1}, "gem_plus expects True or False"),
         ({"relup": None}, "relup expects True or False"),
@@ -37,7 +37,7 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
         ({"crop_rule": "ceil"}, "round, truncate"),
         ({"scale_pooling": "max"}, "mean, scale_gem, sum"),
         ({"scale_pooling": "scale_gem(p=0.5)"}, "p of 1 or more"),
-        ({"scale_rule": "cvnet", "antialias": True}, "antialias=True does not go with scale_rule='cvnet'"),
+        ({"scale_rule": "cvnet", "antialias": True}, "antialias=True cannot be combined with scale_rule='cvnet'"),
     ],
 )
 def test_options_out_of_range_are_a_sentence(options, said):

@@ -75,9 +75,10 @@ def test_mistakes_end_in_one_sentence(tmp_path):
         ({"images_dir": "empty", "model": "rootsift", "output_dir": "o"}, "holds no image"),
         ({"images_dir": "photos", "model": "surf", "output_dir": "o"}, "histogram, rootsift"),
         ({"images_dir": "photos", "model": "rootsift", "output_dir": "photos/a.jpg"}, "cannot be written"),
-        ({"images_dir": "photos", "model": "rootsift", "output_dir": "o", "image_scales": "x"}, "numbers"),
-        ({"images_dir": "photos", "model": "rootsift", "output_dir": "o", "image_set": "query"}, "goes with"),
+        ({"images_dir": "photos", "model": "rootsift", "output_dir": "o", "image_set": "query"}, "--dataset_file_path"),
     ]
+    numbers = start(tmp_path, images_dir="photos", model="rootsift", output_dir="o", image_scales="x").finished()
+    assert numbers.returncode == 1 and "--image_scales=x" in numbers.stderr and "Traceback" not in numbers.stderr
     running = [(start(tmp_path, **flags), said) for flags, said in cases]
     for process, said in running:
         done = process.finished()

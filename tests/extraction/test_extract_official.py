@@ -53,7 +53,7 @@ def test_a_released_configuration_gives_released_files(tmp_path):
     assert code == 0, errors
     assert printed == "query: 1 images, 0 skipped\n"
     assert set(tree(tmp_path / "query")) == {"c.delg_global", "c.delg_local", "delf_config.pbtxt", "extraction.json"}
-    found = OfficialFiles.of(tmp_path / "query", ["c"])
+    found = OfficialFiles.open(tmp_path / "query", ["c"])
     settings = found.settings
     assert (settings["image_scales"], settings["global_scales_ind"]) == ([0.70710677, 1.0], [1])
     assert (settings["max_image_size"], settings["score_threshold"], settings["crop"]) == (96, 0.0, True)
@@ -85,7 +85,7 @@ def test_one_kind_and_models_that_lack_the_other(tmp_path):
     code, _, errors = run(tmp_path, **common, model="global", output_dir="g", image_scales="1.0")
     assert code == 0, errors
     assert set(tree(tmp_path / "g")) == {"a.delg_global", "delf_config.pbtxt", "extraction.json"}
-    settings = OfficialFiles.of(tmp_path / "g", ["a"]).settings
+    settings = OfficialFiles.open(tmp_path / "g", ["a"]).settings
     assert (settings["keypoints"], settings["global_scales_ind"]) == ("released", [0])
     code, _, errors = run(tmp_path, **common, model="global", output_dir="n", score_threshold="nan")
     assert code == 1 and "score_threshold expects a finite number" in errors
@@ -103,14 +103,17 @@ def test_lists_of_paths_and_mistakes(tmp_path):
     code, _, errors = run(tmp_path, **given | {"output_dir": "s", "exif": "ignore"})
     assert code == 0, errors
     store = FeatureStore.open(tmp_path / "s")
-    files = OfficialFiles.of(tmp_path / "o", store.names)
+    files = OfficialFiles.open(tmp_path / "o", store.names)
     np.testing.assert_array_equal(files.features(1).keypoints, store.features(1).keypoints)
     files.check_compatible(store)
     (tmp_path / "pca.pbtxt").write_text("use_global_features: true delf_local_config { use_pca: false }")
     for more, said in (
         ({"delf_config_path": "pca.pbtxt"}, "delf_global_config asks for PCA (use_pca is true unless"),
         ({"delf_config_path": "none.pbtxt"}, "none.pbtxt cannot be read"),
-        ({"feature_files": "official", "local_dtype": "float16"}, "--num_shards go with --feature_files=store"),
+        (
+            {"feature_files": "official", "local_dtype": "float16"},
+            "--local_dtype cannot be combined with",
+        ),
     ):
         code, printed, errors = run(tmp_path, **given | more | {"output_dir": "x"})
         assert code == 1 and said in errors and "Traceback" not in errors and not printed

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from extraction.extractors.delg import DelgExtractor
+from extraction.formats.checks import differing
 from extraction.images import list_images
 from extraction.pipeline import extract
-from extraction.store.reader import FeatureStore, differing
+from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import write_picture
 from tests.test_commands import run
 

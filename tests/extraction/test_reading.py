@@ -12,13 +12,12 @@ from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
 from delg.common.image_files import formats, is_image_name, suffixes
 from extraction.describing import describe, describe_together
-from extraction.earlier import RESIZE, RESIZE_IN_ONE_CALL
 from extraction.extractors.rootsift import RootSift
+from extraction.formats.checks import check_settings
 from extraction.formats.official import OfficialFiles
-from extraction.images import ImageRef, Reading, crop_size, list_images, load_image, load_shrunk
-from extraction.pipeline import extract
+from extraction.images import ImageRef, Reading, crop_size, load_image, load_shrunk
 from extraction.settings import common_settings, set_reading
-from extraction.store.reader import FeatureStore, check_settings, differences
+from extraction.store.reader import FeatureStore
 from tests.delg.common.pixel_files import refused, right
 from tests.extraction.pictures import Counting, picture, write_picture
 
@@ -231,7 +230,7 @@ def test_official_files_are_made_as_released(tmp_path):
         "describe",
         "pad",
     )
-    found = OfficialFiles.of(tmp_path / "released", ["a", "cut"])
+    found = OfficialFiles.open(tmp_path / "released", ["a", "cut"])
     expected = RootSift()(load_image(ImageRef("a", str(tmp_path / "photos" / "a.jpg")), IGNORE)[0], "a")
     np.testing.assert_array_equal(found.features(0).keypoints, expected.keypoints)
     grey = load_image(ImageRef("cut", str(whole)), Reading(truncated="describe"))[0]
@@ -243,35 +242,13 @@ def test_official_files_are_made_as_released(tmp_path):
     assert done.returncode == 0 and "2 images, 0 skipped" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_store_of_an_earlier_version_counts_as_ignoring(tmp_path):
-    path = turned(tmp_path / "photos" / "a.png")
-    images = list_images(tmp_path / "photos")
-    old = {
-        key: value
-        for key, value in common_settings("counting").items()
-        if key not in ("exif", "truncated", "crop_border")
-    }
-    store = extract(Counting(**old), images, tmp_path / "store", progress=False)
-    assert store.features(0).image_size == (160, 120)
-    assert Reading.of(store.settings) == IGNORE
-    now = common_settings("counting")
-    assert [line.partition(" ")[0] for line in differences(store.settings, now)] == ["exif"]
-    assert not differences(store.settings, set_reading(Counting(**now), exif="ignore").settings)
-    again = extract(set_reading(Counting(**now), exif="ignore"), images, tmp_path / "store", progress=False)
-    assert again.names == ["a"] and path.is_file()
+def test_features_that_do_not_record_how_images_are_read_count_as_released():
+    assert Reading.of({"extractor": "unknown, official files"}) == IGNORE
 
 
 def test_switches_that_touch_damaged_photos_and_boxes_alone_may_differ():
     settings = common_settings("counting")
     check_settings(settings, settings | {"truncated": "describe", "crop_border": "pad"}, "Two")
-
-
-@pytest.mark.parametrize(("decoder", "same"), [("10.4.0", True), ("11.3.0", True), ("12.0.0", True), ("13.0.0", False)])
-def test_features_of_an_older_pillow_are_comparable_where_it_resized_alike(decoder, same):
-    then = common_settings("rootsift", resize=RESIZE_IN_ONE_CALL) | {"decoder": f"pillow {decoder}"}
-    now = common_settings("rootsift", resize=RESIZE)
-    assert [line.partition(" ")[0] for line in differences(then, now)] == ([] if same else ["resize"])
-    assert not differences(then, then)
 
 
 @pytest.mark.parametrize("choice", [{"exif": "maybe"}, {"truncated": "x"}, {"crop_border": ""}, {"crop_rule": "up"}])

@@ -9,8 +9,8 @@ import pytest
 
 from delg.common.errors import InputError
 from extraction.features import Features
+from extraction.formats.checks import check_settings
 from extraction.store.encoding import as_stored
-from extraction.store.reader import check_settings
 from matching import lookup
 from matching.indexes.table import INDEXES, build_index, search
 from matching.local.geometry import MODELS
@@ -19,7 +19,7 @@ from matching.rerankers.table import RERANKERS, build_reranker
 from matching.source import MemorySource
 from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
 from tests.matching.helpers import global_source, local, ranking, scene, unit
-from tests.matching.index_helpers import Store, clustered
+from tests.matching.indexes.index_helpers import Store, clustered
 
 SMALL = {
     "alpha_dba": "alpha_dba(top_k=6, n=2)",

@@ -11,7 +11,7 @@ from matching.draw import draw_matches
 from matching.indexes.table import INDEXES, build_index
 from matching.rerankers.table import RERANKERS, build_reranker
 from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
-from tests.matching.index_helpers import Store
+from tests.matching.indexes.index_helpers import Store
 
 ODD = (
     "",

@@ -150,7 +150,7 @@ def test_search_refuses_in_one_sentence(place):
     refused(search(place, "--rerank=asmk"), "ransac, superglobal")
     refused(search(place, "--crop=5,5,1"), "--crop expects")
     refused(search(place, "--crop=900,900,999,999"), "query.png", "crop")
-    refused(search(place, "--features_dir=jpg"), "not a feature store")
+    refused(search(place, "--features_dir=jpg"), "jpg holds no features")
     refused(search(place, "--query=text.jpg"), "text.jpg", "not an image")
 
 

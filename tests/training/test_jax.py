@@ -128,8 +128,8 @@ def test_killed_and_continued_it_is_the_uninterrupted_run(tmp_path, records_dir,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sample_rate": 0.5}, "^--sample_rate needs the TensorFlow backend of Keras, not 'jax'; set KERAS_BACKEND"),
-        ({"accumulate": 2}, "^--accumulate needs the TensorFlow backend of Keras"),
+        ({"sample_rate": 0.5}, "--sample_rate.*KERAS_BACKEND=jax"),
+        ({"accumulate": 2}, "--accumulate.*KERAS_BACKEND=jax"),
     ],
 )
 def test_what_jax_cannot_do_is_refused(tmp_path, records_dir, monkeypatch, settings, message):

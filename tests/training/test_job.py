@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -16,13 +15,15 @@ from keras import ops
 
 import delg
 from delg.common.errors import InputError
+from delg.common.sources import clear_caches, source_files
 from tests import processes
 from tests.training.pictures import write_folders
 from tests.training.tiny import tiny_model
 from training.assembly import check_model
-from training.job import augmentation_text, model_overrides, run
+from training.job import COMPUTING, augmentation_text, model_overrides, run, settings_of
 from training.options import TrainOptions
 from training.pretrained import load_imagenet
+from training.records.recordset import open_records
 from training.runs import check_run, finish_run, is_finished, last_replicas, start_run
 from training.trainer import Trainer
 
@@ -92,10 +93,10 @@ def test_flags_overrule_the_preset():
         ({"delg_global_features": False}, "not supported"),
         ({"classifier": "sphereface"}, "Unknown classifier"),
         ({"sample_rate": 0.5, "optimizer": "adamw"}, "--sample_rate needs --optimizer=sgd"),
-        ({"sample_rate": 0.5, "global_loss": "npairs"}, "go with no --global_loss=npairs"),
+        ({"sample_rate": 0.5, "global_loss": "npairs"}, "--sample_rate.*--global_loss=npairs"),
         ({"distribute": "horovod"}, "Unknown distribution"),
         ({"preset": "delg_r18"}, "Unknown preset 'delg_r18'"),
-        ({"augment": "crop", "use_augmentation": False}, "contradict"),
+        ({"augment": "crop", "use_augmentation": False}, "--augment.*--use_augmentation=false"),
         ({"augment": "mirror"}, "Unknown augmentation"),
         ({"optimizer": "adam"}, "Unknown optimizer"),
         ({"schedule": "linear(warmup=3)"}, "from 0 to below 3"),
@@ -140,31 +141,64 @@ def test_a_run_takes_no_other_run_s_weights_for_its_own(tmp_path):
     assert not is_finished(second, model)
 
 
-def test_all_that_decides_the_result_is_recorded(tmp_path, records_dir, monkeypatch):
-    taken = []
-    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
-    for name in ("one.h5", "same.h5"):
-        (tmp_path / name).write_bytes(b"weights")
-        run(options(records_dir, tmp_path / "run", imagenet_checkpoint=str(tmp_path / name)))
-    run(options(records_dir, tmp_path / "run", cache=False, shuffle_buffer=7))
-    assert taken[0] == taken[1] and taken[0]["imagenet_checkpoint"] == hashlib.sha256(b"weights").hexdigest()
-    assert taken[2]["imagenet_checkpoint"] is None
-    assert (taken[0]["cache"], taken[0]["shuffle_buffer"]) == (None, 1024)
-    assert (taken[2]["cache"], taken[2]["shuffle_buffer"]) == (False, 7)
+OTHERS = {str: "other", int: 7, float: 0.7, type(None): 5}
+OTHER_VALUES = {
+    "augment": "crop, flip", "classifier": "adacos", "global_loss": "npairs", "local_head": "delg_pytorch",
+    "preset": "delg_r101", "whitening_init": "pca",
+}  # fmt: skip
 
 
-def test_the_configuration_of_the_model_to_begin_with_is_recorded(tmp_path, records_dir, monkeypatch):
-    taken = []
-    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
+@pytest.fixture(scope="module")
+def records(records_dir):
+    return open_records(f"{records_dir}/train*")
+
+
+@pytest.mark.parametrize("field", fields(TrainOptions), ids=lambda field: field.name)
+def test_every_option_changes_the_settings_of_a_run_or_is_irrelevant(field, records):
+    default = TrainOptions()
+    value = getattr(default, field.name)
+    other = not value if isinstance(value, bool) else OTHER_VALUES.get(field.name, OTHERS[type(value)])
+    given = replace(default, **{field.name: other})
+    irrelevant = field.metadata["irrelevant"]
+    if irrelevant and field.name in ("init_model", "imagenet_checkpoint"):
+        return  # whose files count, see below
+    assert (settings_of(given, records) == settings_of(default, records)) == irrelevant
+
+
+def test_the_files_that_options_name_count_and_not_their_places(tmp_path, records):
+    for name in ("one.h5", "same.h5", "other.h5"):
+        (tmp_path / name).write_bytes(b"other" if name == "other.h5" else b"weights")
+    one, same, other, none = (
+        settings_of(TrainOptions(imagenet_checkpoint=path and str(tmp_path / path)), records)
+        for path in ("one.h5", "same.h5", "other.h5", None)
+    )
+    assert one == same and one["imagenet_checkpoint"] == hashlib.sha256(b"weights").hexdigest()
+    assert [key for key in one if one[key] != other[key]] == ["imagenet_checkpoint"]
+    assert none["imagenet_checkpoint"] is None
     delg.save(tiny_model(), tmp_path / "start")
-    given = options(records_dir, tmp_path / "run", init_model=str(tmp_path / "start"))
-    run(given)
+    given = TrainOptions(init_model=str(tmp_path / "start"))
+    first = settings_of(given, records)
     config = tmp_path / "start" / "config.json"
     config.write_text(config.read_text().replace("  ", " "))
-    run(given)
+    assert settings_of(given, records) == first
     config.write_text(config.read_text().replace('"arcface_scale": 16.0', '"arcface_scale": 17.0'))
-    run(given)
-    assert taken[0] == taken[1] and [key for key in taken[0] if taken[0][key] != taken[2][key]] == ["init_model_config"]
+    changed = settings_of(given, records)
+    assert [key for key in first if first[key] != changed[key]] == ["init_model_config"]
+
+
+def test_the_code_of_plug_ins_and_of_the_training_step_counts(tmp_path, records, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plug_in = tmp_path / "schedule_of_mine.py"
+    plug_in.write_text("def flat(initial_lr, max_iters):\n    return lambda step: initial_lr\n")
+    own = TrainOptions(schedule="schedule_of_mine:flat")
+    source = settings_of(own, records)["source"]
+    assert source != settings_of(TrainOptions(), records)["source"]
+    plug_in.write_text(plug_in.read_text() + "# changed\n")
+    clear_caches()
+    assert settings_of(own, records)["source"] != source
+    files = source_files(*COMPUTING, "training.backends.tensorflow_engine")
+    for part in ("training.losses.delg", "training.input.augment", "training.optimizers", "delg.backbones.resnet"):
+        assert part in files
 
 
 def test_a_run_that_goes_on_with_other_devices_says_so(tmp_path, records_dir, capsys, monkeypatch):
@@ -212,11 +246,10 @@ def test_the_input_pipeline_is_measured_alone(records_dir, tmp_path, capsys, mon
 
 
 def test_images_must_not_be_smaller_than_the_model_s_least(records_dir):
-    model = SimpleNamespace(min_side=33, local_head=SimpleNamespace(channels=96))
-    with pytest.raises(InputError, match=r"--image_size must be at least 33 for this model\. Received: 32"):
+    model = delg.create("delg_small", pooling="regional_gem(window=7), gem")  # four cells at stride 16
+    with pytest.raises(InputError, match=r"--image_size must be at least 49"):
         check_model(options(records_dir, Path("x")), model)
-    model.min_side = 32
-    check_model(options(records_dir, Path("x"), local_feature_map_channels=96), model)
+    check_model(options(records_dir, Path("x"), image_size=49, local_feature_map_channels=64), model)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from delg.commands import chosen_backend
 from delg.common.errors import InputError
 from delg.common.extras import needs_extra
+from delg.common.options import refuse
 from training.options import TrainOptions
 
 Strategy = Any  # tf.distribute.Strategy or training.backends.jax_distribution.Devices
@@ -74,11 +75,8 @@ def check_backend(options: TrainOptions) -> None:
         )
     if backend == "jax" and not importlib.util.find_spec("jax"):
         raise needs_extra("KERAS_BACKEND=jax", "jax")
-    for name in TENSORFLOW_ONLY if backend != "tensorflow" else ():
-        if getattr(options, name) != getattr(TrainOptions(), name):
-            raise InputError(
-                f"--{name} needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
-            )
+    if backend != "tensorflow":
+        refuse(f"KERAS_BACKEND={backend}", options, TENSORFLOW_ONLY)
 
 
 def engine() -> Engine:

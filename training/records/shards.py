@@ -51,10 +51,6 @@ class RecordsConfig:
     seed: int = 0
     exif: str = "apply"
 
-    def identity(self) -> dict[str, Any]:
-        """The settings as records of earlier versions knew them, which ignored the tag."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("exif", "ignore")}
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -246,7 +242,7 @@ def _relabeling(class_names: Sequence[str]) -> str:
 
 def _fingerprint(source: Source, config: RecordsConfig) -> str:
     """Identifies ids, labels, sizes of the files, class names and settings; the images' bytes are not read."""
-    digest = hashlib.sha256(json.dumps([config.identity(), source.class_names]).encode())
+    digest = hashlib.sha256(json.dumps([asdict(config), source.class_names]).encode())
     for photo in source.photos:
         digest.update(f"{photo.id}\0{photo.label}\0{_size(photo.path)}\n".encode())
     return digest.hexdigest()[:32]

@@ -11,6 +11,7 @@ import pytest
 import delg
 from delg.common.distribution import NAME
 from delg.common.extras import needs_extra
+from delg.common.sources import PACKAGES
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,14 +33,14 @@ def test_name_version_module_and_commands(metadata):
     assert (told["Name"], told["Version"]) == (NAME, delg.__version__)
     assert NAME != "delg", "on the package index another author's"
     assert "delg" in metadata["top_level.txt"].split()
-    assert "delg-extract = delg.commands:extract" in metadata["entry_points.txt"]
+    assert "delg-extract = delg.commands:main" in metadata["entry_points.txt"]
 
 
 def test_every_message_names_an_extra_that_there_is(metadata):
     extras = set(message_from_string(metadata["PKG-INFO"]).get_all("Provides-Extra"))
     asked = set()
-    for room in ("delg", "training", "extraction", "matching", "evaluation"):
-        for path in (ROOT / room).rglob("*.py"):
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
             asked |= set(re.findall(r'needs_extra\(.*, "(\w+)"\)', text))
             assert not re.search(r"delg\[", text), path

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from delg.common import sources
-from delg.common.sources import PACKAGES, ROOT, source_files, source_sha256
+from delg.common.sources import PACKAGES, ROOT, clear_caches, source_files, source_sha256
 
 MAKERS = ("evaluation.run.pipeline", "evaluation.run.search", "matching.rerankers.ransac", "training.job")
 
@@ -30,7 +29,7 @@ def test_no_import_of_ours_is_missed():
     known = {module(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     for name, path in known.items():
         expected = {target for target in imported(path) if target in known}
-        assert expected <= set(sources._targets(name, path)), name
+        assert expected <= source_files(name).keys(), name
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -40,10 +39,14 @@ def test_what_an_import_loads_is_found(maker):
     assert set(done.stdout.split()) <= source_files(maker).keys()
 
 
-def test_tables_of_modules_are_followed():
-    assert "extraction.runtimes.openvino_runtime" in source_files("extraction.runtimes.table")
+def test_what_is_only_named_does_not_count():
+    files = source_files("matching.rerankers.ransac")
+    assert "delg" in files and "delg.model" not in files, "the package names its exports, and imports none"
+    assert not any(name.startswith(("evaluation", "delg.importers", "delg.heads")) for name in files)
+    table = source_files("matching.rerankers.table")
+    assert "matching.rerankers.base" in table and "matching.rerankers.ransac" not in table
+    assert source_sha256("matching.rerankers.ransac:Ransac") == source_sha256("matching.rerankers.ransac")
     assert ROOT / "evaluation" / "report" / "__init__.py" in source_files("evaluation.run.pipeline").values()
-    assert not any(name.startswith("evaluation") for name in source_files("matching.rerankers.ransac"))
 
 
 @pytest.fixture
@@ -70,8 +73,7 @@ def own(tmp_path, monkeypatch):
 
 def fresh(*makers):
     """The hash as another process would find it."""
-    for cached in (sources._sha256, sources._file_sha256, sources._targets, sources._place):
-        cached.cache_clear()
+    clear_caches()
     return source_sha256(*makers)
 
 

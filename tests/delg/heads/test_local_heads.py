@@ -8,7 +8,7 @@ from keras import ops
 
 import delg
 from delg.common.errors import InputError
-from delg.heads.table import PytorchLocalHead
+from delg.heads.local import PytorchLocalHead
 
 BACKBONE = {"backbone": "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))", "embedding_dim": 24}
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, 40, 48, 3)).astype("float32")

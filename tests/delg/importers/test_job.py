@@ -15,9 +15,9 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.importers.detect import detect
-from delg.importers.formats import FORMATS
 from delg.importers.job import KERAS, TORCH, ConvertOptions, convert, read_source
 from delg.importers.keras_h5 import MEAN_BGR, for_our_input, keras_applications
+from delg.importers.options import FORMATS
 from delg.importers.strict import check, gather, shapes_of
 from delg.importers.tensorflow_weights import checkpoint_prefix
 from tests.delg.importers.keys import load_keys, torch_keys
@@ -240,7 +240,7 @@ def test_the_command_refuses_a_file_that_would_run_another(write, tmp_path):
     command = [sys.executable, "-m", "delg", "convert", f"--input={path}", f"--output_dir={tmp_path / 'out'}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"delg-convert: {path} asks for the Python object posix.system")
+    assert str(path) in done.stderr and "posix.system" in done.stderr
     assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
 
 

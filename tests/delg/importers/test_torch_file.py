@@ -113,7 +113,7 @@ NESTED = {
 def test_a_file_that_would_run_a_command_is_refused(write, place, tmp_path):
     for i, (evil, name) in enumerate(harmful(tmp_path)):
         path = write(TorchFile(NESTED[place](evil)), tmp_path / f"{i}.pth")
-        with pytest.raises(InputError, match=f"{name}.*nothing of it was run"):
+        with pytest.raises(InputError, match=f"{name}.*nothing of the file was run"):
             read_torch(path)
     assert not (tmp_path / "ran").exists()
     pickle.loads(pickle.dumps(Runs(os.makedirs, str(tmp_path / "ran"))))
@@ -193,7 +193,7 @@ def test_views_outside_their_storage_are_refused(offset, shape, strides, tmp_pat
 )
 def test_absurd_views_are_refused(offset, shape, strides, tmp_path):
     view = SavedTensor(SavedStorage(np.arange(10, dtype="f4")), offset, shape, strides)
-    with pytest.raises(InputError, match="cannot be read as a PyTorch file: a tensor "):
+    with pytest.raises(InputError, match=r"refused.* a tensor "):
         read_torch(TorchFile({"a": view}).archive(tmp_path / "a.pth"))
 
 
@@ -253,7 +253,7 @@ def test_damaged_streams_are_refused(tmp_path):
     with pytest.raises(InputError, match="storage 0 is not where it should be"):
         read_torch(path)
     path.write_bytes(data[: count - 20])
-    with pytest.raises(InputError, match="cannot be read as a PyTorch file"):
+    with pytest.raises(InputError, match="ends too early"):
         read_torch(path)
 
 

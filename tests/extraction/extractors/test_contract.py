@@ -11,13 +11,13 @@ from delg.common.errors import InputError
 from extraction.extractors.base import Extractor, HeadSelection, Picture, Wrapper
 from extraction.extractors.rootsift import RootSift
 from extraction.extractors.table import EXTRACTORS, build_extractor
-from extraction.images import list_images
 from extraction.pca import NO_PCA, Pca, Projections
-from extraction.pipeline import check_local_dtype, extract
+from extraction.pipeline import check_local_dtype
 from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import Counting, picture, write_picture
 from tests.extraction.tensorflow_models import write_tf1
+from tests.processes import run
 
 PLUG_IN = """
 import numpy as np
@@ -165,32 +165,30 @@ def test_signs_that_are_all_alike_are_not_stored_however_the_extractor_is_wrappe
             check_local_dtype(extractor, "binary")
 
 
-def test_a_plug_in_is_part_of_the_identity_of_its_store(place, tmp_path):
-    write_picture(tmp_path / "photos" / "a.png")
-    images, source = list_images(tmp_path / "photos"), place / "own_extractors.py"
-    store = extract(build_extractor("own_extractors:Mean"), images, tmp_path / "store", progress=False)
-    assert store.settings["extractor"] == "mean" and store.global_descriptors.shape == (1, 3)
-    assert FeatureStore.open(tmp_path / "store").names == ["a"]
-    extractors = [build_extractor("own_extractors:Mean"), Wrapper(build_extractor("own_extractors:Mean"))]
-    before = [recorded_settings(extractor)["source_sha256"] for extractor in extractors]
-    source.write_text(PLUG_IN.replace(".mean(0)", ".max(0)"))
-    sources_cache_clear()
-    with pytest.raises(InputError, match="source_sha256"):
-        extract(build_extractor("own_extractors:Mean"), images, tmp_path / "store", progress=False)
-    assert all(recorded_settings(one)["source_sha256"] != then for one, then in zip(extractors, before))
+def test_a_plug_in_is_part_of_the_identity_of_its_store(tmp_path):
+    source = tmp_path / "own_extractors.py"
     source.write_text(PLUG_IN)
-    sources_cache_clear()
-    assert [recorded_settings(one)["source_sha256"] for one in extractors] == before
-    with pytest.raises(InputError, match="offset"):
-        extract(build_extractor("own_extractors:Mean(offset=9.0)"), images, tmp_path / "store", progress=False)
+    write_picture(tmp_path / "photos" / "a.png")
+
+    def extracted(model):
+        flags = ["--images_dir=photos", f"--model={model}", "--output_dir=store"]
+        return run("extract", *flags, cwd=tmp_path)
+
+    assert extracted("own_extractors:Mean").returncode == 0
+    store = FeatureStore.open(tmp_path / "store")
+    assert store.settings["extractor"] == "mean" and store.global_descriptors.shape == (1, 3)
+    assert "already complete" in extracted("own_extractors:Mean").stderr
+    other = extracted("own_extractors:Mean(offset=9.0)")
+    assert other.returncode == 1 and "offset" in other.stderr
+    source.write_text(PLUG_IN.replace(".mean(0)", ".max(0)"))
+    changed = extracted("own_extractors:Mean")
+    assert changed.returncode == 1 and "source_sha256" in changed.stderr
 
 
-def sources_cache_clear():
-    """As in another process, which reads the source anew."""
-    from delg.common import sources
-
-    for function in (sources._sha256, sources._file_sha256, sources._targets):
-        function.cache_clear()
+def test_the_source_of_a_wrapped_extractor_counts(place):
+    extractors = [build_extractor("own_extractors:Mean"), RootSift()]
+    wrapped = {recorded_settings(Wrapper(Wrapper(extractor)))["source_sha256"] for extractor in extractors}
+    assert len(wrapped) == 2
 
 
 @pytest.mark.parametrize(

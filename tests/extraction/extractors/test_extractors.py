@@ -9,7 +9,7 @@ from delg.common.files import read_json, sha256, write_json
 from extraction.config import ExtractionConfig
 from extraction.extractors.delg import DelgExtractor, model_digest
 from extraction.extractors.table import build_extractor
-from extraction.store.reader import differing
+from extraction.formats.checks import differing
 from tests.extraction.pictures import picture
 
 IMAGE = picture(90, 120, seed=3)

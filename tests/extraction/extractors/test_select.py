@@ -1,6 +1,6 @@
 import numpy as np
 
-from extraction.extractors.select import RECEPTIVE, suppressed, top_by_score
+from extraction.extractors.select import suppressed, top_by_score
 
 
 def test_order_ties_and_limit():
@@ -25,10 +25,11 @@ def test_suppression_is_tensorflows():
     rng = np.random.default_rng(0)
     centres, scales = rng.uniform(0, 1500, (400, 2)), rng.choice([0.5, 1.0, 2.0], 400)
     scores = rng.permutation(400).astype(np.float32)
-    halves = ((RECEPTIVE - 1) / 2 * scales)[:, None]
+    halves = ((291 - 1) / 2 * scales)[:, None]
     boxes = np.hstack([(centres - halves)[:, ::-1], (centres + halves)[:, ::-1]]).astype(np.float32)
     for iou, limit in ((0.0, 400), (0.3, 400), (0.7, 400), (0.7, 50), (1.0, 400)):
         expected = tf.image.non_max_suppression(boxes, scores, limit, iou).numpy().tolist()
-        found = suppressed(top_by_score(scores, 400), centres, scales, iou, limit).tolist()
+        limits = {"iou": iou, "max_feature_num": limit, "receptive_field": 291.0}
+        found = suppressed(top_by_score(scores, 400), centres, scales, **limits).tolist()
         assert found == expected
         assert len(found) == 400 if iou == 1 else len(found) < 400

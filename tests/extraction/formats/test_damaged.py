@@ -14,7 +14,7 @@ from extraction.formats.table import convert
 from extraction.store.reader import FeatureStore
 from protos.arrays import write_global
 from tests.extraction.pictures import features
-from tests.test_commands import run
+from tests.processes import run
 
 WIDTH = 8  # of local descriptors; global ones have as many
 COUNTS = {"a.jpg": 5, "b/c.png": 3, "d.jpg": 12}
@@ -48,14 +48,14 @@ def write_hloc(folder, given):
 def refused(folder, tmp_path, *parts):
     """The sentence that a conversion ends in; nothing is written."""
     with pytest.raises(InputError) as caught:
-        convert(folder, tmp_path / "out", "csv", "float32")
+        convert(folder, tmp_path / "out", "csv")
     said = str(caught.value)
     assert "\n" not in said and all(part in said for part in parts), said
     assert not list((tmp_path / "out").glob("*.csv"))
 
 
 def read(folder, tmp_path):
-    convert(folder, tmp_path / "store", "store", "float32")
+    convert(folder, tmp_path / "store", "store")
     return FeatureStore.open(tmp_path / "store")
 
 
@@ -272,15 +272,15 @@ def global_pt(path, value):
 @pytest.mark.parametrize("case", AMES)
 def test_files_of_ames_that_are_not_whole_are_refused(store, tmp_path, case):
     change, *parts = AMES[case]
-    convert(store.folder, tmp_path / "ames", "ames", "float32")
+    convert(store.folder, tmp_path / "ames", "ames")
     change(tmp_path / "ames")
     refused(tmp_path / "ames", tmp_path, *parts)
 
 
 def test_masked_rows_of_ames_may_hold_anything(store, tmp_path):
-    convert(store.folder, tmp_path / "ames", "ames", "float32")
+    convert(store.folder, tmp_path / "ames", "ames")
     ames_rows(tmp_path / "ames", lambda rows: rows.__setitem__((0, slice(5, None), [0, 1, 2, 4, 6]), np.nan))
-    convert(tmp_path / "ames", tmp_path / "back", "store", "float32")
+    convert(tmp_path / "ames", tmp_path / "back", "store")
     np.testing.assert_allclose(
         FeatureStore.open(tmp_path / "back").features(0).descriptors, store.features(0).descriptors, rtol=1e-6
     )
@@ -329,7 +329,7 @@ def local_gone(path):
 @pytest.mark.parametrize("case", CSV)
 def test_csv_that_is_not_whole_is_refused(store, tmp_path, case):
     change, *parts = CSV[case]
-    convert(store.folder, tmp_path / "csv", "csv", "float32")
+    convert(store.folder, tmp_path / "csv", "csv")
     change(tmp_path / "csv")
     refused(tmp_path / "csv", tmp_path, *parts)
 
@@ -363,11 +363,11 @@ OFFICIAL = {
 @pytest.mark.parametrize("case", OFFICIAL)
 def test_official_files_that_are_not_whole_are_refused(store, tmp_path, case):
     change, *parts = OFFICIAL[case]
-    convert(store.folder, tmp_path / "official", "official", "float32")
+    convert(store.folder, tmp_path / "official", "official")
     change(tmp_path / "official")
     refused(tmp_path / "official", tmp_path, "d.jpg", *parts)
     with pytest.raises(InputError, match=r"d\.jpg"):  # a benchmark reads them without a conversion
-        opened = OfficialFiles.of(tmp_path / "official", list(COUNTS))
+        opened = OfficialFiles.open(tmp_path / "official", list(COUNTS))
         [opened.features(i) for i in range(3)]
 
 
@@ -375,10 +375,10 @@ def test_official_files_that_are_not_whole_are_refused(store, tmp_path, case):
 @pytest.mark.parametrize("counts", [{"a": 0, "b": 3}, {"a": 3, "b": 0}, {"a": 0, "b": 0}], ids=str)
 def test_images_without_local_features_in_every_format(tmp_path, form, counts):
     first = read(write_hloc(tmp_path / "given", images(counts)), tmp_path)
-    convert(first.folder, tmp_path / form, form, "float32")
-    convert(tmp_path / form, tmp_path / "again", "official", "float32")  # which holds no width of nothing
-    convert(tmp_path / "again", tmp_path / f"{form}2", form, "float32")
-    convert(tmp_path / f"{form}2", tmp_path / "back", "store", "float32")
+    convert(first.folder, tmp_path / form, form)
+    convert(tmp_path / form, tmp_path / "again", "official")  # which holds no width of nothing
+    convert(tmp_path / "again", tmp_path / f"{form}2", form)
+    convert(tmp_path / f"{form}2", tmp_path / "back", "store")
     back = FeatureStore.open(tmp_path / "back")
     for i in range(2):
         expected, found = first.features(i), back.features(i)
@@ -390,7 +390,7 @@ def test_images_without_local_features_in_every_format(tmp_path, form, counts):
 
 
 def test_resized_coordinates_stay_in_official_files(store, tmp_path):
-    convert(store.folder, tmp_path / "official", "official", "float32")
+    convert(store.folder, tmp_path / "official", "official")
     place = tmp_path / "official" / "extraction.json"
     record = json.loads(place.read_text())
     record["settings"]["use_resized_coordinates"] = True

@@ -51,10 +51,10 @@ def paths(store):
 
 
 def without_paths(store):
-    """A store as older versions wrote it."""
+    """A store of images whose paths are not known."""
     for place in store.folder.glob("shard-*/index.json"):
         index = json.loads(place.read_text())
-        del index["paths"]
+        index["paths"] = [""] * len(index["names"])
         place.write_text(json.dumps(index))
     return FeatureStore.open(store.folder)
 
@@ -108,7 +108,7 @@ def list_h5_names(path):
 
 
 def test_hloc_finds_images_by_their_paths(store, tmp_path):
-    convert(store.folder, tmp_path / "hloc", "hloc", "float32")
+    convert(store.folder, tmp_path / "hloc", "hloc")
     assert list_h5_names(tmp_path / "hloc" / "local.h5") == set(FILES)
     assert list_h5_names(tmp_path / "hloc" / "global.h5") == set(FILES)
     with h5py.File(tmp_path / "hloc" / "local.h5") as file, h5py.File(tmp_path / "hloc" / "global.h5") as vectors:
@@ -129,8 +129,8 @@ def test_hloc_finds_images_by_their_paths(store, tmp_path):
 
 @pytest.mark.parametrize("form", ["hloc", "ames", "csv", "official"])
 def test_names_and_paths_come_back_from_every_format(store, tmp_path, form):
-    convert(store.folder, tmp_path / form, form, "float32")
-    convert(tmp_path / form, tmp_path / "back", "store", "float32")
+    convert(store.folder, tmp_path / form, form)
+    convert(tmp_path / form, tmp_path / "back", "store")
     back = FeatureStore.open(tmp_path / "back")
     assert paths(back) == paths(store)
     for i, name in enumerate(store.names):
@@ -161,30 +161,30 @@ def test_odd_names_come_back_from_every_format(tmp_path, form):
     writer = StoreWriter(tmp_path / "store", {"extractor": "test"}, [ImageRef(name, f"x/{name}.png") for name in names])
     writer.write(0, [features(name, 2, i) for i, name in enumerate(names)], [])
     first = writer.finish()
-    convert(first.folder, tmp_path / form, form, "float32")
-    convert(tmp_path / form, tmp_path / "back", "store", "float32")
+    convert(first.folder, tmp_path / form, form)
+    convert(tmp_path / form, tmp_path / "back", "store")
     back = FeatureStore.open(tmp_path / "back")
     assert paths(back) == paths(first) == {name: f"{name}.png" for name in names}
 
 
-def test_stores_of_older_versions_open(store, tmp_path, capsys):
-    old = without_paths(store)
-    assert set(paths(old).values()) == {""} and len(old) == len(FILES)
-    verify(old)
+def test_a_store_without_paths_opens(store, tmp_path, capsys):
+    pathless = without_paths(store)
+    assert set(paths(pathless).values()) == {""} and len(pathless) == len(FILES)
+    verify(pathless)
     with pytest.raises(InputError, match=r"'b/(scores|keypoints)' lies where HDF5 keeps"):
-        convert(old.folder, tmp_path / "hloc", "hloc", "float32")
+        convert(pathless.folder, tmp_path / "hloc", "hloc")
     assert not list((tmp_path / "hloc").glob("*.h5"))
     assert f"{len(FILES)} of {len(FILES)} images are not known" in capsys.readouterr().err
-    convert(old.folder, tmp_path / "csv", "csv", "float32")
+    convert(pathless.folder, tmp_path / "csv", "csv")
 
 
-def test_an_old_store_without_such_names_goes_to_hloc_by_its_names(tmp_path, capsys):
+def test_a_store_without_paths_and_such_names_goes_to_hloc_by_its_names(tmp_path, capsys):
     write_picture(tmp_path / "p" / "s" / "a.jpg")
     write_picture(tmp_path / "p" / "s.jpg")
-    old = without_paths(extract(Counting(), list_images(tmp_path / "p"), tmp_path / "store", progress=False))
-    convert(old.folder, tmp_path / "hloc", "hloc", "float32")
+    pathless = without_paths(extract(Counting(), list_images(tmp_path / "p"), tmp_path / "store", progress=False))
+    convert(pathless.folder, tmp_path / "hloc", "hloc")
     assert list_h5_names(tmp_path / "hloc" / "local.h5") == {"s/a", "s"}
-    convert(tmp_path / "hloc", tmp_path / "back", "store", "float32")
+    convert(tmp_path / "hloc", tmp_path / "back", "store")
     assert paths(FeatureStore.open(tmp_path / "back")) == {"s": "", "s/a": ""}
 
 
@@ -193,7 +193,7 @@ def test_names_that_hdf5_takes_for_another_are_refused(tmp_path, bad):
     writer = StoreWriter(tmp_path / "store", {"extractor": "test"}, [ImageRef(bad, "")])
     writer.write(0, [Features(bad, (1, 1), np.ones(1, np.float32))], [])
     with pytest.raises(InputError, match="cannot be a group of HDF5"):
-        convert(writer.finish().folder, tmp_path / "hloc", "hloc", "float32")
+        convert(writer.finish().folder, tmp_path / "hloc", "hloc")
 
 
 def test_merged_and_appended_stores_keep_paths(photos, store, tmp_path):
@@ -204,7 +204,7 @@ def test_merged_and_appended_stores_keep_paths(photos, store, tmp_path):
     with pytest.raises(InputError, match="have one path"):  # of two folders: a.jpg and, beside a.png, a.jpg
         write_picture(tmp_path / "again" / "a.jpg")
         again = extract(Counting(), list_images(tmp_path / "again"), tmp_path / "of_again", progress=False)
-        convert(merge([store.folder, again.folder], tmp_path / "twice").folder, tmp_path / "no", "hloc", "float32")
+        convert(merge([store.folder, again.folder], tmp_path / "twice").folder, tmp_path / "no", "hloc")
 
     write_picture(photos / "b.png")  # b.jpg is called b.jpg now
     grown = extract(Counting(), list_images(photos), store.folder, progress=False, append=True)
@@ -214,7 +214,7 @@ def test_merged_and_appended_stores_keep_paths(photos, store, tmp_path):
 def test_official_files_hold_paths_in_their_record(photos, tmp_path):
     images = list_images(photos)
     assert extract_official(Counting(), images, tmp_path / "official", progress=False) == []
-    found = OfficialFiles.of(tmp_path / "official", [ref.name for ref in images])
+    found = OfficialFiles.open(tmp_path / "official", [ref.name for ref in images])
     assert sorted(paths(found).values()) == sorted(FILES)
 
 
@@ -225,9 +225,9 @@ def test_official_files_of_the_longest_names(tmp_path, character):
     name = character * (most // width) + "n" * (most % width)
     ref = ImageRef(name, str(write_picture(tmp_path / "p.png")))
     assert extract_official(Counting(), [ref], tmp_path / "official", progress=False) == []
-    assert len(OfficialFiles.of(tmp_path / "official", [name]).features(0)) == 1
+    assert len(OfficialFiles.open(tmp_path / "official", [name]).features(0)) == 1
     store = extract(Counting(), [ref], tmp_path / "store", progress=False)
-    convert(store.folder, tmp_path / "converted", "official", "float32")
+    convert(store.folder, tmp_path / "converted", "official")
     assert (tmp_path / "converted" / f"{name}.delg_global").is_file()
 
 
@@ -240,7 +240,7 @@ def test_names_too_long_for_official_files_are_refused_before_the_work(tmp_path)
     assert not extractor.calls and not (tmp_path / "official").exists()
     store = extract(Counting(), refs, tmp_path / "store", progress=False)
     with pytest.raises(InputError, match="up to 255 bytes"):
-        convert(store.folder, tmp_path / "converted", "official", "float32")
+        convert(store.folder, tmp_path / "converted", "official")
     assert not list((tmp_path / "converted").iterdir())
 
 

@@ -11,10 +11,10 @@ from delg.common.files import read_json
 from delg.exporting.openvino import openvino_model
 from extraction.config import ExtractionConfig
 from extraction.extractors.delg import DelgExtractor
+from extraction.formats.checks import check_settings, differing
 from extraction.images import ImageRef, list_images
 from extraction.runtimes.openvino_runtime import OUTPUTS, in_order, without_transposes
 from extraction.runtimes.table import PRECISIONS, RUNTIMES
-from extraction.store.reader import check_settings, differing
 from extraction.verification import Verification, twin_cosines, verify
 from tests.extraction.pictures import picture, write_picture
 from tests.processes import run

@@ -1,7 +1,5 @@
 """Indexes in folders: one contract for all kinds, then what is special to some."""
 
-# ruff: noqa: F811
-
 import numpy as np
 import pytest
 
@@ -12,11 +10,23 @@ from matching.indexes.faiss_index import Faiss
 from matching.indexes.faiss_kinds import IvfPq
 from matching.indexes.table import INDEXES, build_index, open_index
 from tests.matching.helpers import unit
-from tests.matching.index_helpers import THOROUGH, Store, WithPaths, built, clustered, queries, ranked, store  # noqa: F401
+from tests.matching.indexes.index_helpers import THOROUGH, Store, WithPaths, clustered, ranked
 
 
 def test_every_kind_is_tried():
-    assert {spec.parse(text)[0] for text in THOROUGH} == set(INDEXES)
+    assert {spec.parse(text)[0] for text in THOROUGH} == {*INDEXES, "own_indexes:Divided"}
+
+
+def test_a_plug_in_is_searched_with_its_settings(built, store, queries):
+    text = "own_indexes:Divided(by=4.0, times=4.0)"
+    whole = built[text].search(queries, 9)
+    half = open_index(built[text].place, times=2.0).search(queries, 9)
+    np.testing.assert_array_equal(half.indices, whole.indices)
+    np.testing.assert_allclose(half.scores, whole.scores / 2)
+    with pytest.raises(InputError, match="by of an index own_indexes:Divided cannot be changed"):
+        open_index(built[text].place, by=1.0)
+    with pytest.raises(InputError, match=r"own_indexes:NoIndex.*matching\.indexes\.base\.Index"):
+        build_index(store, "unused", "own_indexes:NoIndex")
 
 
 @pytest.mark.parametrize("text", THOROUGH)
@@ -52,7 +62,7 @@ def test_opened_again_it_answers_the_same(text, built, store, queries):
 @pytest.mark.parametrize("text", THOROUGH)
 def test_a_finished_build_is_not_repeated(text, built, store, monkeypatch):
     monkeypatch.setattr(rows, "blocks", None)
-    monkeypatch.setattr(INDEXES[spec.parse(text)[0]], "build", None)
+    monkeypatch.setattr(type(built[text].index), "build", None)
     assert build_index(store, built[text].place, text).manifest == built[text].manifest
 
 
@@ -110,8 +120,8 @@ def test_rescoring_corrects_the_order(store, queries, tmp_path):
 def test_settings_that_may_be_changed(built):
     assert open_index(built["hnsw(ef_search=600)"].place, ef_search=9).index.ef_search == 9
     for text, change, message in (
-        ("exact", {"dtype": "float32"}, "dtype of an index exact cannot be changed.*nothing"),
-        ("hnsw(ef_search=600)", {"m": 3}, "what can is: ef_search"),
+        ("exact", {"dtype": "float32"}, "dtype of an index exact cannot be changed.*none"),
+        ("hnsw(ef_search=600)", {"m": 3}, "m of an index hnsw cannot be changed.*ef_search"),
         ("ivf_sq(nlist=7, nprobe=7)", {"nprobe": 0}, "nprobe expects a whole number of 1 or more"),
     ):
         with pytest.raises(InputError, match=message):
@@ -152,17 +162,15 @@ def test_lists_are_chosen_by_the_number_of_rows(monkeypatch):
     assert IvfPq().factory(1000, 5).endswith("PQ1x4np")
 
 
-def test_an_index_tells_paths_where_its_store_does(store, tmp_path):
-    told = WithPaths(store.global_descriptors)
-    for place in ("told", "told"):  # made, and opened
-        index = build_index(told, tmp_path / place)
+def test_paths_of_the_images(store, tmp_path):
+    for place in ("paths", "paths"):  # made, and opened
+        index = build_index(WithPaths(store.global_descriptors), tmp_path / place)
         assert index.paths_of([599, 0]) == ["folder/ä image 599.jpg", "folder/ä image 0.jpg"]
         assert index.names_of([599, 0]) == ["folder/ä image 599", "folder/ä image 0"]
-    assert build_index(store, tmp_path / "older").paths_of([3, 0]) == ["", ""]
-    assert not (tmp_path / "older" / "paths.npy").exists()
-    (tmp_path / "told" / "paths.npy").unlink()
+    assert build_index(store, tmp_path / "none").paths_of([3, 0]) == ["", ""]
+    (tmp_path / "paths" / "paths.npy").unlink()
     with pytest.raises(InputError, match=r"damaged: paths\.npy"):
-        open_index(tmp_path / "told")
+        open_index(tmp_path / "paths")
 
 
 def killed(*_):

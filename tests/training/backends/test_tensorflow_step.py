@@ -9,7 +9,7 @@ from tests.training.pictures import picture
 from tests.training.tiny import SIZE, step_config, tiny_model
 from training.averaging import AverageConfig, MovingAverage
 from training.backends.tensorflow_step import TrainStep, compile_validation_step
-from training.computation import BLOCKS, METRICS, compute, forward
+from training.computation import METRICS, compute, forward
 from training.losses.global_descriptor import build_global_loss
 from training.losses.metric import triplet_semihard_loss
 from training.optimizers import build_optimizer
@@ -31,7 +31,7 @@ def test_forward_gives_what_the_model_gives():
     model = tiny_model()
     maps, outputs = forward(model, IMAGES, training=False)
     expected = model(model.normalize(IMAGES), training=False)
-    assert sorted(outputs) == sorted(expected) and sorted(maps) == sorted(BLOCKS)
+    assert sorted(outputs) == sorted(expected) and sorted(maps) == sorted(model.trunk.levels)
     for name, value in expected.items():
         np.testing.assert_allclose(numbers(outputs[name]), numbers(value), rtol=1e-5, atol=1e-6)
 
@@ -92,7 +92,7 @@ def test_an_update_is_a_step_against_the_clipped_gradient():
         np.testing.assert_allclose(change, -0.1 * 0.5 / norm * gradient, rtol=1e-3, atol=5e-7, err_msg=variable.path)
     assert not np.array_equal(numbers(model.backbone.get_layer("bn_conv1").moving_mean), np.zeros(8))
     maps, _ = forward(reference, IMAGES, training=True)
-    expected = [np.mean(numbers(maps[block]) == 0) for block in BLOCKS]
+    expected = [np.mean(numbers(maps[block]) == 0) for block in model.trunk.levels]
     np.testing.assert_allclose(numbers(result.sparsity), expected, atol=2e-3)
     assert max(expected) > 0.1
     assert result.attention.shape == (4, 4, 4)

@@ -18,7 +18,7 @@ from matching.rerankers.table import build_reranker
 from matching.source import MemorySource
 from tests.matching.fuzz_helpers import check_ranked, images_of, refused
 from tests.matching.helpers import unit
-from tests.matching.index_helpers import Store, clustered
+from tests.matching.indexes.index_helpers import Store, clustered
 
 
 def damages(data, rng):

@@ -1,6 +1,5 @@
 """What indexes refuse: wrong settings, descriptors, queries, folders; and what comes of any shape."""
 
-# ruff: noqa: F811
 import json
 
 import numpy as np
@@ -11,7 +10,7 @@ from delg.common.errors import InputError
 from matching.indexes import base, manifest, rows
 from matching.indexes.table import INDEXES, build_index, open_index
 from tests.matching.helpers import unit
-from tests.matching.index_helpers import THOROUGH, Store, built, clustered, queries, ranked, store  # noqa: F401
+from tests.matching.indexes.index_helpers import THOROUGH, Store, clustered, ranked
 
 
 def test_an_index_of_other_code_is_not_taken_for_the_same(store, tmp_path, monkeypatch):
@@ -91,7 +90,7 @@ def test_a_damaged_index_is_refused(store, tmp_path):
     text = json.loads((place / "manifest.json").read_text())
     for changes, message in (
         ({"version": 2}, "format version 2; expected 1"),
-        ({"index": "tree(k=3)"}, "unknown kind, 'tree'"),
+        ({"index": "tree(k=3)"}, "Unknown index of .*'tree'"),
         ({"index": None}, "misses count"),
     ):
         document = text | changes
@@ -167,7 +166,7 @@ def test_wrong_descriptors_are_named(text, tmp_path, monkeypatch):
     database[77] = 0
     with pytest.raises(InputError, match="database row 77 is zero"):
         build_index(Store(database), tmp_path / "zero", text)
-    if INDEXES[spec.parse(text)[0]].unit:
+    if spec.factory_of(spec.parse(text)[0], INDEXES, "index").unit:
         database[77, 0] = 2
         with pytest.raises(InputError, match="database row 77 is 2"):
             build_index(Store(database), tmp_path / "two", text)

@@ -10,7 +10,7 @@ from delg.common.errors import InputError
 from matching.indexes import milvus
 from matching.indexes.table import build_index, open_index
 from tests.matching.helpers import unit
-from tests.matching.index_helpers import Store, WithPaths, clustered, ranked
+from tests.matching.indexes.index_helpers import Store, WithPaths, clustered, ranked
 from tests.processes import HANGS, free_ports
 
 INSTALLED = {name: importlib.util.find_spec(name) is not None for name in ("pymilvus", "milvus_lite", "milvus")}
@@ -86,17 +86,9 @@ def test_equals_brute_force(text, top_k, address, store, queries):
     close(again)
 
 
-def test_paths_where_the_store_tells_them(address, store, monkeypatch):
+def test_paths_of_the_images(address, store):
     made = build_index(WithPaths(store.global_descriptors), f"{address}#paths")
     assert made.paths_of([599, 0]) == ["folder/ä image 599.jpg", "folder/ä image 0.jpg"]
-    close(made)
-    create = milvus._create
-    older = lambda client, name, texts, *rest: create(  # noqa: E731 -- as older versions made a collection
-        client, name, {key: most for key, most in texts.items() if key != "path"}, *rest
-    )
-    monkeypatch.setattr(milvus, "_create", older)
-    made = build_index(WithPaths(store.global_descriptors), f"{address}#older")
-    assert made.paths_of([599, 0]) == ["", ""] and made.names_of([599]) == ["folder/ä image 599"]
     close(made)
 
 

@@ -1,8 +1,8 @@
-"""A pickle reader for plain data, which never calls anything that the file names.
+"""A pickle reader that never calls anything that the file names, and its use for plain data.
 
 A pickle is a program: it may name any Python object, call it, and set its state. Even NumPy's own array and data type
 are not safe to hand out, as they turn bytes of the file into addresses when asked for objects. So every name that a
-pickle may use is looked up in one table of inert stand-ins, and arrays are put together here from checked parts.
+pickle may use is looked up in one table of inert stand-ins, and arrays are assembled here from checked parts.
 """
 
 import io
@@ -10,10 +10,10 @@ import os
 import pickle
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,73 @@ class Part(Sealed):
     def __call__(self, *arguments: Any) -> Any:
         """Calls the function."""
         return self._function(*arguments)
+
+
+class InertDict(dict):
+    """Stands for an ordered dictionary or a configuration: the items remain, attributes are dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes no state."""
+
+
+class RestrictedUnpickler(pickle._Unpickler):
+    """Reads one pickle with a table of stand-ins; refuses every other name, so that no code of the file runs.
+
+    The base class is the reader in Python: the faster one in C takes as much memory as a broken file asks for.
+
+    Attributes:
+      admitted: the stand-in of each module and name; a subclass gives its own.
+      content: what a good file holds, in words, for the error message; likewise.
+
+    Args:
+      file: positioned at the pickle.
+      source: the file's name, for the error message.
+    """
+
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {}
+    content: ClassVar[str]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+
+    def __init__(self, file: BinaryIO, source: str) -> None:
+        super().__init__(file, encoding="latin1")
+        self.source = source
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Looks a name up in the table."""
+        if (module, name) not in self.admitted:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of that")
+        return self.admitted[module, name]
+
+    def load_bytearray8(self) -> None:
+        """Takes what is there, where the reader of the library allocates what is declared."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        data = self.read(size)
+        if len(data) != size:
+            raise pickle.UnpicklingError("it ends too early")
+        self.append(data)
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+    def load(self) -> Any:
+        """Reads the pickle.
+
+        Raises:
+          InputError: the pickle is broken, or names anything that is not in the table; nothing of it has been run.
+        """
+        try:
+            return super().load()
+        except InputError:
+            raise
+        except Exception as error:  # a damaged pickle can end in nearly any exception
+            short = isinstance(error, EOFError | struct.error) or "truncated" in str(error)
+            reason = "it ends too early" if short else str(error).strip() or type(error).__name__
+            raise InputError(
+                f"{self.source} is refused: expected {self.content}, but {reason}; nothing of the file was run."
+            ) from error
 
 
 class DataType:
@@ -92,15 +159,6 @@ class ArrayList(list):
         self[:] = _nested(shape, kind, data, "F" if fortran else "C")
 
 
-class InertDict(dict):
-    """Stands for an ordered dictionary: the items are kept, attributes are dropped."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        """Takes no state."""
-
-
 ARRAY = Sealed()  # stands for the class numpy.ndarray, which a pickle names and here cannot call
 
 
@@ -126,8 +184,8 @@ def _nested(shape: Any, kind: Any, data: Any, order: Any) -> list[Any]:
         raise pickle.UnpicklingError(f"an array of {count} objects comes without them")
     if not count:
         return []
-    found = values.reshape(shape, order=order).tolist()
-    return found if shape else [found]
+    nested = values.reshape(shape, order=order).tolist()
+    return nested if shape else [nested]
 
 
 def _reconstruct(array: Any, *_: Any) -> ArrayList:
@@ -149,7 +207,7 @@ def _scalar(kind: Any, data: Any = b"") -> Any:
     return kind.read(data, 1)[0].item()
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+def encode(text: Any, encoding: Any = "latin1") -> bytes:
     """What pickles of protocol 2 write bytes with; only the one encoding that they use."""
     if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError(f"it asks for the encoding {str(encoding)[:40]!r}")
@@ -174,7 +232,7 @@ def _table() -> dict[tuple[str, str], Any]:
     table: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): ARRAY,
         ("numpy", "dtype"): Part(DataType),
-        ("_codecs", "encode"): Part(_encode),
+        ("_codecs", "encode"): Part(encode),
         ("collections", "OrderedDict"): Part(InertDict),
     }
     for core in ("numpy.core", "numpy._core"):
@@ -187,42 +245,15 @@ def _table() -> dict[tuple[str, str], Any]:
     return table
 
 
-class PlainUnpickler(pickle._Unpickler):
-    """Reads plain data; refuses every name that is not in the table, so that no code of the file is run.
+class PlainUnpickler(RestrictedUnpickler):
+    """Reads containers, text, numbers and NumPy arrays, also those written by Python 2; arrays come as nested lists."""
 
-    The reader is the one in Python: the faster one in C takes as much memory as a broken file asks for.
-    """
-
-    admitted: ClassVar = _table()
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
-    read: Callable[[int], bytes]
-    append: Callable[[Any], None]
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Looks a name up in the table."""
-        if (module, name) not in self.admitted:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which plain data has no need of")
-        return self.admitted[module, name]
-
-    def load_bytearray8(self) -> None:
-        """Takes what is there, where the reader of the library allocates what is declared."""
-        (size,) = struct.unpack("<Q", self.read(8))
-        data = self.read(size)
-        if len(data) != size:
-            raise pickle.UnpicklingError("it ends too early")
-        self.append(data)
-
-    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    admitted = _table()
+    content = "a pickle of lists, text and numbers"
 
 
 def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
-    """Reads a pickle of containers, text, numbers and NumPy arrays (also those written by Python 2).
-
-    Args:
-      path: the file.
-
-    Returns:
-      What it holds; arrays as nested lists of Python's numbers and text.
+    """Reads a pickle of plain data, see :class:`PlainUnpickler`.
 
     Raises:
       InputError: the file is missing, is no pickle, or names anything else; nothing of it has been run.
@@ -230,12 +261,5 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"The ground truth {os.fspath(path)} cannot be read: {error.strerror or error}.") from error
-    try:
-        return PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except Exception as error:  # a damaged pickle can end in nearly any exception
-        short = isinstance(error, EOFError | struct.error) or "truncated" in str(error)
-        reason = "it ends too early" if short else str(error).strip() or type(error).__name__
-        raise InputError(
-            f"{os.fspath(path)} is refused: expected a pickle of lists, text and numbers, but {reason}."
-        ) from error
+        raise InputError(f"The file {os.fspath(path)} cannot be read: {error.strerror or error}.") from error
+    return PlainUnpickler(io.BytesIO(content), os.fspath(path)).load()

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import pytest
 
-from matching.indexes.table import build_index
 from tests.matching.helpers import unit
 
 THOROUGH = (  # every kind, set so that it misses nothing among some hundred rows
@@ -20,6 +18,7 @@ THOROUGH = (  # every kind, set so that it misses nothing among some hundred row
     "ivf_rabitq(nprobe=600, rescore=600)",
     'faiss(factory="IVF9,PQ4x4fs", nprobe=9, rescore=600)',
     'faiss(factory="SQfp16", rescore=0)',
+    "own_indexes:Divided(by=4.0, times=4.0)",
 )
 
 
@@ -32,9 +31,12 @@ class Store:
     def __post_init__(self):
         self.names = self.names or [f"folder/ä image {i}" for i in range(len(self.global_descriptors))]
 
+    def path_of(self, i):
+        return ""
+
 
 class WithPaths(Store):
-    """A store that tells where its images lay."""
+    """A store with the paths of its images."""
 
     def path_of(self, i):
         return f"{self.names[i]}.jpg"
@@ -51,19 +53,3 @@ def ranked(queries, database, top_k):
     scores = queries.astype(np.float64) @ database.astype(np.float64).T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
     return order, np.take_along_axis(scores, order, axis=1)
-
-
-@pytest.fixture(scope="module")
-def store():
-    return Store(clustered())
-
-
-@pytest.fixture(scope="module")
-def queries():
-    return clustered(seed=0)[::60] * 0.9 + clustered(seed=1)[::60] * 0.1
-
-
-@pytest.fixture(scope="module")
-def built(store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("indexes")
-    return {text: build_index(store, folder / str(i), text) for i, text in enumerate(THOROUGH)}

@@ -1,0 +1,42 @@
+"""The options of ``delg-convert``. Imports nothing heavy."""
+
+from dataclasses import dataclass
+
+from delg.common.options import option
+
+FORMATS = (
+    "cvnet",
+    "superglobal",
+    "delg_pytorch",
+    "delg_checkpoint",
+    "delg_saved_model",
+    "keras_applications",
+    "delg_weights",
+)
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What to convert. The conversion records format and preset as they were recognised, and files by their hashes."""
+
+    input: str | None = option(
+        None, "Weight file, folder of an exported model, or prefix of a checkpoint. Required.", irrelevant=True
+    )
+    output_dir: str | None = option(None, "Model folder to make; must be new or empty. Required.", irrelevant=True)
+    format: str | None = option(
+        None,
+        "Format. Default: recognised from the file. (A CVNet file serves as superglobal, too.) delg_checkpoint needs "
+        "the global head: a file of the released DELF-only training, whose classifier is desc_fc, is refused.",
+        choices=FORMATS,
+        irrelevant=True,
+    )
+    preset: str | None = option(
+        None,
+        "Model, such as delg_r50. Default: recognised from the file. Required for delg_weights without a config.json.",
+        irrelevant=True,
+    )
+    block3_strides: bool | None = option(
+        None,
+        "Local features at stride 32 instead of 16; no file says which. Default: on for files of the released DELG.",
+    )
+    seed: int = option(0, "Seed of weights that are not in the file.", lower_bound=0)

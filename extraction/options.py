@@ -1,0 +1,154 @@
+"""The options of the commands of extraction; their choices come from the tables."""
+
+from dataclasses import dataclass
+
+from delg.common.options import option
+from extraction.config import KEYPOINTS
+from extraction.formats.table import SINKS
+from extraction.images import BORDERS, EXIF, TRUNCATED
+from extraction.runtimes.table import INT8, PRECISIONS, RUNTIMES
+from extraction.store.encoding import LOCAL_DTYPES
+
+ENGINES = ("local", "ray")
+FEATURE_FILES = ("store", "official")
+IMAGE_SETS = ("query", "index")
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Options of ``delg-extract``."""
+
+    images_dir: str | None = option(
+        None, "Folder of the images, searched with its subfolders; relative paths of --image_list start there."
+    )
+    image_list: str | None = option(
+        None, "Text file with the path of one image a line. (Released name: --list_images_path.)"
+    )
+    dataset_file_path: str | None = option(
+        None,
+        "Ground truth of a benchmark (a revisited .pkl or .mat); with --image_set, images are {images_dir}/{name}.jpg.",
+    )
+    image_set: str | None = option(
+        None, "Which images of --dataset_file_path; queries are cropped to their box.", choices=IMAGE_SETS
+    )
+    model: str | None = option(
+        None, "A model folder, or an extractor such as rootsift or module:Class(argument=value) of your own."
+    )
+    delf_config_path: str | None = option(
+        None, "Extraction configuration of the released programs (.pbtxt); other flags take precedence over it."
+    )
+    output_dir: str | None = option(None, "Folder of the features. (Released name: --output_features_dir.)")
+    feature_files: str = option(
+        FEATURE_FILES[0],
+        "The output: a feature store, or files NAME.delg_global and NAME.delg_local as the released programs write.",
+        choices=FEATURE_FILES,
+    )
+    image_scales: tuple[float, ...] | None = option(None, "Image scales; default: the model's.")
+    global_scales_ind: tuple[int, ...] | None = option(
+        None,
+        "Indices of the scales of the global descriptor; default: the model's, or all if those do not fit "
+        "--image_scales.",
+    )
+    max_image_size: int | None = option(
+        None, "Longest side in pixels, -1 for no limit; default: the model's.", lower_bound=-1
+    )
+    min_image_size: int | None = option(
+        None, "Least longest side in pixels, -1 for none; default: the model's.", lower_bound=-1
+    )
+    max_feature_num: int | None = option(None, "Most local features of an image; default: the model's.", lower_bound=1)
+    keypoints: str | None = option(
+        None,
+        "True centres, or the positions of the released code, 2 to 3 pixels off; default: released with "
+        "--feature_files=official or --delf_config_path, otherwise the model's.",
+        choices=KEYPOINTS,
+    )
+    score_threshold: float | None = option(None, "Least attention of a local feature; default: none.")
+    iou: float | None = option(
+        None,
+        "Non-maximum suppression: drops a local feature whose field overlaps that of a better one by more; default: "
+        "the model's, or 1, which keeps all.",
+    )
+    runtime: str | None = option(
+        None,
+        "The runtime of the network; default: the model's, or Keras' backend. openvino is the fastest on a processor.",
+        choices=tuple(RUNTIMES),
+    )
+    precision: str | None = option(
+        None,
+        "Precision of the network's arithmetic; default: the model's, or float32. int8 needs --runtime=openvino and "
+        "delg-calibrate.",
+        choices=PRECISIONS,
+    )
+    exif: str | None = option(
+        None,
+        "Whether photos are turned as their orientation tag says; default: apply, but ignore with --dataset_file_path, "
+        "--delf_config_path or --feature_files=official, as released.",
+        choices=tuple(EXIF),
+    )
+    truncated: str | None = option(
+        None,
+        "Whether truncated files are skipped, or described with grey for the missing part; default: skip, but "
+        "describe with --feature_files=official, as released.",
+        choices=TRUNCATED,
+    )
+    crop_border: str | None = option(
+        None,
+        "Whether a box beyond its photo is cut at the border or filled with black; default: cut, but pad with "
+        "--feature_files=official, as released.",
+        choices=BORDERS,
+    )
+    verify: int = option(
+        0, "Images that are also described in float32 by Keras first; the differences are printed.", lower_bound=0
+    )
+    local_dtype: str = option(
+        LOCAL_DTYPES[0], "How local descriptors are stored; binary keeps their signs alone.", choices=LOCAL_DTYPES
+    )
+    append: bool = option(False, "Add to the store in --output_dir the images that it does not hold yet.")
+    num_shards: int = option(
+        1,
+        "Jobs that share the work and write into one --output_dir; the last to end completes the store.",
+        lower_bound=1,
+    )
+    shard_index: int = option(0, "Number of this job, from 0 on.", lower_bound=0)
+    engine: str = option(ENGINES[0], "Where images are described; ray needs the extra of its name.", choices=ENGINES)
+    ray_address: str | None = option(
+        None, "A running Ray cluster, such as HOST:6379; default: one in this machine for this command."
+    )
+    batch_size: int | None = option(
+        None,
+        "Most images in one run of the network, if they have one size and no more than a megapixel in all; default: 8, "
+        "or 1 on JAX, which compiles for every shape.",
+        lower_bound=1,
+    )
+    num_threads: int = option(2, "Images or batches that are described at once.", lower_bound=1)
+
+    @property
+    def official(self) -> bool:
+        """Whether official files are written."""
+        return self.feature_files == "official"
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """Options of ``delg-calibrate``."""
+
+    model: str | None = option(None, "A model folder.")
+    images_dir: str | None = option(None, "Folder of the images, searched with its subfolders.")
+    num_images: int = option(32, "Images of the sample, spread over the list.", lower_bound=1)
+    quantile: float | None = option(None, "Share of the cells that the threshold leaves out, 0 to 1.")
+    precision: str | None = option(None, "Converts the network to this precision.", choices=(INT8,))
+    local_whitening: bool = option(False, "Learn a whitening of local descriptors.")
+    local_dim: int | None = option(None, "Values of a whitened descriptor; default: the model's.")
+
+
+@dataclass(frozen=True)
+class FeaturesOptions:
+    """Options of ``delg-features``."""
+
+    output_dir: str | None = option(None, "Folder that merge and convert write; absent or empty.")
+    to: str | None = option(
+        None, f"The format that convert writes: {', '.join(SINKS)}, or module:Class(argument=value) of your own."
+    )
+    local_dtype: str | None = option(
+        None, "How convert --to=store writes local descriptors; default: float32.", choices=LOCAL_DTYPES
+    )
