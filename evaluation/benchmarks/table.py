@@ -32,12 +32,15 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
 }
 
 
-def build_benchmark(text: str, data_dir: str | None = None, **arguments: Any) -> Benchmark:
+def build_benchmark(
+    text: str, data_dir: str | None = None, queries_dir: str | None = None, **arguments: Any
+) -> Benchmark:
     """The benchmark that a text names.
 
     Args:
       text: ``name``, ``name(argument=literal, ...)``, or ``module:Class`` of a user's own.
       data_dir: folder of its images and ground truth.
+      queries_dir: folder of its queries, where they lie apart.
       **arguments: further ones by name, which are flags of ``delg-benchmark`` too; None stands for "not given".
 
     Returns:
@@ -48,7 +51,8 @@ def build_benchmark(text: str, data_dir: str | None = None, **arguments: Any) ->
     """
     name, _ = spec.parse(text)
     parameters = inspect.signature(spec.factory_of(name, BENCHMARKS, "benchmark")).parameters
-    given = {key: value for key, value in {"data_dir": data_dir, **arguments}.items() if value is not None}
+    given = {"data_dir": data_dir, "queries_dir": queries_dir, **arguments}
+    given = {key: value for key, value in given.items() if value is not None}
     if unknown := [f"--{key}" for key in given if key not in parameters]:
         raise InputError(f"{', '.join(unknown)} cannot be combined with --benchmark={name}.")
     if "data_dir" in parameters and parameters["data_dir"].default is Parameter.empty and "data_dir" not in given:

@@ -62,7 +62,7 @@ def test_missing_images(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"\x80\x02}q\x00X\x06", "expected a pickle of lists, text and numbers, but it ends too early."),
+        (b"\x80\x02}q\x00X\x06", "expected a pickle of lists, text and numbers, but it ends too early"),
         (b"not a pickle", "expected a pickle of lists, text and numbers, but "),
         (b"\x80\x02}q\x00.", "expects a dictionary with imlist, qimlist and gnd. Received: nothing."),
     ],
