@@ -44,9 +44,9 @@ def shadowed_package() -> str | None:
         spec = importlib.util.find_spec(package)
         places = list(spec.submodule_search_locations or []) if spec else []
         if [Path(place).resolve() for place in places] != [home / package]:
-            found = f"Python finds {places[0]}" if places else "Python finds none"
+            location = f"Python finds {places[0]}" if places else "Python finds none"
             return (
-                f"The package folder '{package}' of delg at {home / package} is shadowed or missing: {found}; start "
+                f"The package folder '{package}' of delg at {home / package} is shadowed or missing: {location}; start "
                 "the installed command (delg-...) from another folder or take that folder off PYTHONPATH."
             )
     return None

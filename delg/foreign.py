@@ -25,17 +25,17 @@ def beside() -> str | None:
     (A search for distributions of all names takes longer than the help of a command may.)
     """
     try:
-        found = distribution(MODULE)
+        other = distribution(MODULE)
     except PackageNotFoundError:
         return None
-    if _is_ours(found):
+    if _is_ours(other):
         return None
     return (
-        f"The distribution '{MODULE}' {found.version} at {found.locate_file('')} is another author's and has a module "
+        f"The distribution '{MODULE}' {other.version} at {other.locate_file('')} is another author's and has a module "
         f"of the same name as {NAME}; uninstall it, then install {NAME} again if files are missing."
     )
 
 
-def _is_ours(found: Distribution) -> bool:
+def _is_ours(other: Distribution) -> bool:
     """Whether it is this package, which had the name of its module at first."""
-    return any(entry.value.startswith("delg.commands:") for entry in found.entry_points)
+    return any(entry.value.startswith("delg.commands:") for entry in other.entry_points)

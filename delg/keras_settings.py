@@ -23,8 +23,8 @@ def own_settings(policy: Any = "float32") -> Iterator[None]:
     config = keras.config
     with _LOCK:
         before = config.dtype_policy(), config.floatx(), config.epsilon(), config.image_data_format()
-        chosen = keras.dtype_policies.get(policy)
-        _set(chosen, "float64" if chosen.variable_dtype == "float64" else "float32", EPSILON, "channels_last")
+        new_policy = keras.dtype_policies.get(policy)
+        _set(new_policy, "float64" if new_policy.variable_dtype == "float64" else "float32", EPSILON, "channels_last")
         try:
             yield
         finally:

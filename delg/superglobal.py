@@ -36,7 +36,7 @@ def adapted(model: Delg, switches: Switches) -> Delg:
       ``model`` itself where nothing is changed; else another model without classifiers, with a copy of its weights.
 
     Raises:
-      InputError: the model's backbone cannot do what is asked for.
+      InputError: the model's backbone does not have the switch.
     """
     changes = _changes(model, switches)
     if all(model.config[key] == value for key, value in changes.items()):

@@ -1,6 +1,7 @@
-"""One query image against a database: what ``delg-search`` does once the query is described."""
+"""Search of a database for one query image that has been described, as ``delg-search`` does."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from delg.common.errors import InputError
@@ -8,20 +9,20 @@ from extraction.features import Features
 from matching.indexes.saved import Searchable
 from matching.indexes.table import search, unranked
 from matching.ranking import Ranking
-from matching.rerankers.table import Reranker
+from matching.rerankers.base import Reranker
 from matching.source import MemorySource, Source, Store
 
 
 class Result(NamedTuple):
-    """One image that was found.
+    """One result of a search.
 
     Attributes:
       name: of the image.
       score: of the last stage.
       row: of the database.
-      before: its rank in the first stage, 1 for the best; None where there are no global descriptors, so that all
-        images come to the reranker alike.
-      path: of the image below the folder that its name starts in; empty where that is not known.
+      before: rank in the first stage, 1 for the best; None without global descriptors, where the first stage has no
+        order.
+      path: of the image below the folder of the images; empty where the path is not known.
     """
 
     name: str
@@ -31,22 +32,21 @@ class Result(NamedTuple):
     path: str = ""
 
 
-def parse_crop(text: list[str] | None) -> tuple[float, float, float, float] | None:
-    """The crop from its four numbers.
+def check_crop(crop: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    """Checks the crop of a query; None is the whole image.
 
     Raises:
-      InputError: it is not four numbers ``x1 < x2``, ``y1 < y2``.
+      InputError: the crop is not four finite numbers ``x1 < x2``, ``y1 < y2``.
     """
-    if text is None:
+    if crop is None:
         return None
-    message = f"--crop expects x1,y1,x2,y2 with x1 < x2 and y1 < y2. Received: {','.join(text)!r}"
-    try:
-        x1, y1, x2, y2 = (float(number) for number in text)
-    except ValueError as error:
-        raise InputError(message) from error
-    if not (x1 < x2 and y1 < y2) or math.inf in (-x1, -y1, x2, y2):
-        raise InputError(message)
-    return x1, y1, x2, y2
+    if len(crop) == 4:
+        x1, y1, x2, y2 = crop
+        if -math.inf < x1 < x2 < math.inf and -math.inf < y1 < y2 < math.inf:
+            return x1, y1, x2, y2
+    raise InputError(
+        f"--crop expects x1,y1,x2,y2 with x1 < x2 and y1 < y2. Received: {','.join(f'{side:g}' for side in crop)}"
+    )
 
 
 def find(
@@ -59,25 +59,24 @@ def find(
     """The best images of a database for one query.
 
     Args:
-      query: its features.
+      query: the features of the query.
       store: the database; None to search an index alone, without a reranker.
-      top_k: how many.
+      top_k: number of results.
       reranker: second stage, or None.
-      index: of the store, to search instead of all its descriptors.
+      index: of the store; is searched instead of all descriptors of the store.
 
     Returns:
       The images, best first; an approximate index may find fewer than ``top_k``. Without global descriptors the
       reranker alone decides.
 
     Raises:
-      InputError: there are no global descriptors and no reranker that looks at all images, or the features cannot
-        be compared.
+      InputError: there are no global descriptors and no reranker of all images, or the features cannot be compared.
     """
     source = MemorySource([query])
     depth = top_k if reranker is None else max(top_k, reranker.top_k)
     if index is not None:
         if not source.global_descriptors.shape[1]:
-            raise InputError("The query's features hold no global descriptor, which an index is searched by.")
+            raise InputError("The features of the query hold no global descriptor; a search of an index needs one.")
         ranking = index.search(source.global_descriptors, min(depth, len(index)))
     elif store is None:
         raise InputError("Expected a feature store or an index to search.")
@@ -104,7 +103,7 @@ def _search(source: Source, store: Source, depth: int, reranker: Reranker | None
     if source.global_descriptors.shape[1] == store.global_descriptors.shape[1] == 0:
         if reranker is None or reranker.top_k < len(store):
             raise InputError(
-                "The features hold no global descriptors; expected a reranker that looks at all images, such as "
+                "The features hold no global descriptors; expected a reranker of all images, such as "
                 f"'ransac(top_k={len(store)})'."
             )
         return unranked(1, len(store))

@@ -5,7 +5,8 @@ delg-match query.jpg database.jpg --model=rootsift --output=matches.jpg
 
 from typing import TYPE_CHECKING
 
-from absl import flags
+from delg.common.options import define_flags, from_flags
+from matching.options import MatchOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,23 +15,10 @@ if TYPE_CHECKING:
     from extraction.describing import Loaded
     from extraction.images import Crop, ImageRef
 
-FLAGS = flags.FLAGS
 POSITIONAL = "A.jpg B.jpg"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
-flags.DEFINE_string("model", "rootsift", "A model folder, or an extractor such as rootsift.")
-flags.DEFINE_string("output", None, "Picture of the two images with a line for each inlier (.jpg, .png or .webp).")
-flags.DEFINE_enum("geometry", "affine", ["affine", "homography", "similarity"], "The transform that must agree.")
-flags.DEFINE_float("matching_threshold", 1.0, "Largest distance of two descriptors.", lower_bound=0.0)
-flags.DEFINE_float("ratio", None, "Largest ratio of the distances of the nearest and the second nearest descriptor.")
-flags.DEFINE_bool("mutual", False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
-flags.DEFINE_bool(
-    "one_per_place", False, "Count inliers that share a place (a twentieth of --residual) in either image once."
-)
-flags.DEFINE_float("residual", 20.0, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
-flags.DEFINE_bool("binary", False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
-flags.DEFINE_list("crop", None, "The query's region x1,y1,x2,y2 in pixels of the first image.")
-flags.DEFINE_enum("exif", "apply", ["apply", "ignore"], "Whether images are turned as their orientation tag says.")
+define_flags(MatchOptions)
 
 
 def main(arguments: list[str]) -> None:
@@ -53,27 +41,28 @@ def main(arguments: list[str]) -> None:
     from extraction.pipeline import check_local_dtype
     from extraction.settings import set_reading
     from extraction.store.encoding import as_stored
-    from matching.lookup import parse_crop
+    from matching.lookup import check_crop
     from matching.rerankers.ransac import Ransac
 
     if len(arguments) != 2:
         raise InputError(f"Expected two image files ({POSITIONAL}). Received: {len(arguments)}")
-    if FLAGS.output is not None:
-        if Path(FLAGS.output).suffix.lower() not in SUFFIXES:
-            raise InputError(f"--output expects a file ending in {' '.join(SUFFIXES)}. Received: {FLAGS.output!r}")
-        check_writable(Path(FLAGS.output).parent)
+    options = from_flags(MatchOptions)
+    if options.output is not None:
+        if Path(options.output).suffix.lower() not in SUFFIXES:
+            raise InputError(f"--output expects a file ending in {' '.join(SUFFIXES)}. Received: {options.output!r}")
+        check_writable(Path(options.output).parent)
     matcher = Ransac(
-        matching_threshold=FLAGS.matching_threshold,
-        residual=FLAGS.residual,
-        ratio=FLAGS.ratio,
-        mutual=FLAGS.mutual,
-        model=FLAGS.geometry,
-        one_per_place=FLAGS.one_per_place,
+        matching_threshold=options.matching_threshold,
+        residual=options.residual,
+        ratio=options.ratio,
+        mutual=options.mutual,
+        model=options.geometry,
+        one_per_place=options.one_per_place,
     )
-    crop = parse_crop(FLAGS.crop)
-    images = [_load(path) for path in arguments]
-    extractor = set_reading(build_extractor(FLAGS.model), exif=FLAGS.exif)
-    local_dtype = "binary" if FLAGS.binary else "float32"
+    crop = check_crop(options.crop)
+    images = [_load(path, options.exif) for path in arguments]
+    extractor = set_reading(build_extractor(options.model), exif=options.exif)
+    local_dtype = "binary" if options.binary else "float32"
     check_local_dtype(extractor, local_dtype)
     cropped = (replace(images[0][0], crop=crop), None)
     try:
@@ -85,13 +74,16 @@ def main(arguments: list[str]) -> None:
     print(f"local features: {len(query)} and {len(index)}")
     print(f"tentative matches: {inliers.tentative}")
     print(f"inliers: {len(inliers)}")
-    if FLAGS.output is not None:
+    if options.output is not None:
         points = query.keypoints[inliers.pairs[:, 0]], index.keypoints[inliers.pairs[:, 1]]
-        _draw([pixels for _, (pixels, _, _) in images], crop, points)
+        _draw(options.output, [pixels for _, (pixels, _, _) in images], crop, points)
 
 
 def _draw(
-    images: "list[NDArray[np.uint8]]", crop: "Crop | None", points: "tuple[NDArray[np.float32], NDArray[np.float32]]"
+    output: str,
+    images: "list[NDArray[np.uint8]]",
+    crop: "Crop | None",
+    points: "tuple[NDArray[np.float32], NDArray[np.float32]]",
 ) -> None:
     """Writes the picture of the two images, the query's crop outlined."""
     import numpy as np
@@ -105,15 +97,15 @@ def _draw(
         outlined = Image.fromarray(left)
         draw_box(outlined, list(crop))
         left = np.asarray(outlined)
-    write_picture(FLAGS.output, draw_matches(left, right, *points))
-    print(f"picture: {FLAGS.output}")
+    write_picture(output, draw_matches(left, right, *points))
+    print(f"picture: {output}")
 
 
-def _load(path: str) -> "tuple[ImageRef, Loaded]":
+def _load(path: str, exif: str) -> "tuple[ImageRef, Loaded]":
     """Reads an image.
 
     Raises:
-      InputError: it cannot be used.
+      InputError: the image cannot be used.
     """
     from pathlib import Path
 
@@ -122,6 +114,6 @@ def _load(path: str) -> "tuple[ImageRef, Loaded]":
 
     ref = ImageRef(Path(path).stem, path)
     try:
-        return ref, load_image(ref, Reading(FLAGS.exif))
+        return ref, load_image(ref, Reading(exif))
     except BadImageError as error:
         raise InputError(f"The image {path} cannot be used: {error}.") from error

@@ -21,7 +21,7 @@ _before: tuple[int, int] = (1, 1)
 
 
 def available(threads: int | None = None) -> int:
-    """Threads to use: what is asked for, else the processor cores that this process may run on.
+    """Number of threads: the argument, or for None the processor cores that this process may run on.
 
     Raises:
       InputError: ``threads`` is not a whole number of at least 1.

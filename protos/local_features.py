@@ -76,13 +76,13 @@ def read_local(path: Place) -> LocalArrays:
         none = np.zeros(0, np.float32)
         return LocalArrays(np.zeros((0, 2), np.float32), none, np.zeros((0, 0), np.float32), none, none)
     dimension = len(features[0].descriptor.float_list.value)
-    found = _uniform(data, len(features), dimension)
-    if found is None:
+    arrays = _uniform(data, len(features), dimension)
+    if arrays is None:
         try:
-            found = _any(message, dimension)
+            arrays = _any(message, dimension)
         except ValueError as error:
             raise damaged(path, WHAT, error) from error
-    descriptors, numbers = found
+    descriptors, numbers = arrays
     x, y, scales, orientations, attention = np.ascontiguousarray(numbers.T)
     return LocalArrays(np.stack([y, x], axis=1), scales, descriptors, attention, orientations)
 

@@ -25,8 +25,7 @@ from extraction.images import list_images, read_image_list
 from extraction.pipeline import extract
 from protos.configs import read_aggregation_config, read_delf_config
 from tests.evaluation.tiny import MeanColour
-from training.records.relabeling import relabeled
-from training.records.sources import from_csv, from_folders, from_gldv2
+from training.records.sources import from_csv, from_folders, from_gldv2, relabeled
 
 MARKS = {
     "utf-8": b"",

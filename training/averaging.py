@@ -76,8 +76,8 @@ class MovingAverage:
         """
         decay = self._config.at(step)
         for average, variable in self._pairs():
-            kept = ops.cast(decay, average.dtype)
-            average.assign(average * kept + variable * (1.0 - kept))
+            share = ops.cast(decay, average.dtype)
+            average.assign(average * share + variable * (1.0 - share))
 
     def reset(self) -> None:
         """Makes the averages equal to the weights."""

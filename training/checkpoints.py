@@ -3,22 +3,52 @@
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from delg.common.errors import InputError, first_line
 from training.averaging import MovingAverage
-from training.backends.host_copies import HostCopies
 from training.computation import METRICS
 from training.progress import Progress
 from training.sampled import SampledHead
 
 PREFIX = "ckpt"
 TIME_SHARE = 20
+
+
+class HostCopies(tf.Module):
+    """Keras variables of another backend as TensorFlow variables, which a checkpoint of TensorFlow can hold.
+
+    The copies lie in the memory of the host. They are taken before a checkpoint is written and given back after one
+    was read.
+
+    Args:
+      variables: Keras variables.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        super().__init__(name="host_copies")
+        self._followed = tuple(variables)
+        self.copies = [tf.Variable(value, trainable=False) for value in self._values()]
+
+    def take(self) -> None:
+        """Makes the copies equal to the variables."""
+        for copy, value in zip(self.copies, self._values()):
+            copy.assign(value)
+
+    def give(self) -> None:
+        """Makes the variables equal to the copies."""
+        for copy, variable in zip(self.copies, self._followed):
+            variable.assign(copy.numpy())
+
+    def _values(self) -> list[np.ndarray]:
+        return [np.asarray(ops.convert_to_numpy(variable)) for variable in self._followed]
 
 
 class Checkpoints:

@@ -48,7 +48,7 @@ class StepConfig:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step tells; tensors.
+    """The results of a step; tensors.
 
     Attributes:
       metrics: ``(7,)`` float32 in the order of :data:`METRICS`; accuracies of the logits with the margin. Where a
@@ -107,8 +107,8 @@ class Computation:
 
 def trained(model: Any, frozen: bool) -> list[Any]:
     """The variables that a step updates: all that are trainable, or those outside the backbone."""
-    kept = {id(variable) for variable in model.backbone.trainable_variables} if frozen else set()
-    return [variable for variable in model.trainable_variables if id(variable) not in kept]
+    frozen_ids = {id(variable) for variable in model.backbone.trainable_variables} if frozen else set()
+    return [variable for variable in model.trainable_variables if id(variable) not in frozen_ids]
 
 
 def forward(
@@ -153,27 +153,27 @@ def compute(
       sample: classes and their rows from :meth:`training.sampled.SampledHead.choose`; the last gradients then are
         those of the rows.
     """
-    chosen, rows = sample or (None, [])
-    among = labels if chosen is None else ops.searchsorted(chosen, labels)
+    classes, rows = sample or (None, [])
+    sample_labels = labels if classes is None else ops.searchsorted(classes, labels)
 
     def loss(*rows: Tensor) -> tuple[Tensor, Any]:
         maps, outputs = forward(model, images, training=True, frozen=frozen)
-        values = delg_losses(model, outputs, labels, config.global_loss, Sample(among, rows) if rows else None)
+        values = delg_losses(model, outputs, labels, config.global_loss, Sample(sample_labels, rows) if rows else None)
         means = _means(values, config)
         return means["loss"], (maps, outputs, values, means)
 
     variables = trained(model, frozen)
-    known = {id(variable) for variable in variables}
-    rest = [variable for variable in model.weights if id(variable) not in known]
+    trained_ids = {id(variable) for variable in variables}
+    rest = [variable for variable in model.weights if id(variable) not in trained_ids]
     (maps, outputs, values, means), gradients = gradients_of(loss, variables, rows, assigned=rest)
     if config.global_loss is None:
-        means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], among), config.batch_size)
+        means["desc_accuracy"] = batch_mean(correct(values["desc_logits"], sample_labels), config.batch_size)
     else:
         hits, counted = nearest_is_same(labels, outputs["global_descriptor"])
         means["desc_accuracy"] = ops.sum(hits) / ops.maximum(ops.sum(counted), 1.0) / parts
     means["attn_accuracy"] = ops.zeros_like(means["desc"])
     if "attn_logits" in values:
-        means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], among), config.batch_size)
+        means["attn_accuracy"] = batch_mean(correct(values["attn_logits"], sample_labels), config.batch_size)
     weights = [*variables, *rows]
     gradients = [ops.zeros_like(w) if gradient is None else gradient for w, gradient in zip(weights, gradients)]
     return Computation(means, gradients, maps, outputs, values, tuple(model.trunk.levels))

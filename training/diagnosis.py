@@ -52,18 +52,18 @@ def tensors(
     )
 
 
-def flaws(found: dict[str, Tensor]) -> Tensor:
+def flaws(tensors_by_name: dict[str, Tensor]) -> Tensor:
     """``(n,)`` float32: 1 for each of :func:`tensors` that holds a number that is not finite, else 0."""
-    bad = [ops.logical_not(ops.all(ops.isfinite(ops.convert_to_tensor(value)))) for value in found.values()]
+    bad = [ops.logical_not(ops.all(ops.isfinite(ops.convert_to_tensor(value)))) for value in tensors_by_name.values()]
     return ops.cast(ops.stack(bad), "float32")
 
 
-def first_flaw(names: Sequence[str], found: Tensor) -> str:
+def first_flaw(names: Sequence[str], counts: Tensor) -> str:
     """The name of the first tensor with a flaw.
 
     Args:
       names: of :func:`tensors`.
-      found: sums of :func:`flaws`; where all are 0 it was the norm of the gradients that overflowed.
+      counts: sums of :func:`flaws`; where all are 0, the norm of the gradients overflowed.
     """
-    bad = np.flatnonzero(ops.convert_to_numpy(found))
+    bad = np.flatnonzero(ops.convert_to_numpy(counts))
     return names[bad[0]] if len(bad) else "the gradient norm"

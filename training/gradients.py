@@ -15,15 +15,15 @@ def gradients_of(
     """Computes a loss once, and its gradients.
 
     Args:
-      loss: is called with ``tensors`` and gives a scalar, and what else it has to tell.
+      loss: is called with ``tensors`` and returns a scalar and further results.
       variables: Keras variables that the loss reads.
       tensors: what it is called with.
       assigned: further variables that it reads and may assign, such as statistics of batches. They hold their new
         values afterwards.
 
     Returns:
-      What the loss told, and the gradients by the variables, then by the tensors. On TensorFlow the gradient by what
-      the loss does not depend on is None; on JAX it is zero.
+      The further results of the loss, and the gradients by the variables, then by the tensors. Where the loss does not
+      depend on one of them, its gradient is None on TensorFlow and zero on JAX.
     """
     engines = {"jax": _jax, "tensorflow": _tensorflow}
     return engines[keras.backend.backend()](loss, variables, tensors, assigned)
@@ -36,8 +36,8 @@ def _tensorflow(
 
     with tf.GradientTape() as tape:
         tape.watch(tensors)
-        value, told = loss(*tensors)
-    return told, tape.gradient(value, [*(variable.value for variable in variables), *tensors])
+        value, results = loss(*tensors)
+    return results, tape.gradient(value, [*(variable.value for variable in variables), *tensors])
 
 
 def _jax(
@@ -49,11 +49,11 @@ def _jax(
 
     def of(values: list[Tensor], tensors: list[Tensor]) -> tuple[Tensor, tuple[Any, list[Tensor]]]:
         with keras.StatelessScope(state_mapping=[*before, *zip(variables, values)]) as scope:
-            value, told = loss(*tensors)
-        return value, (told, [scope.get_current_value(variable) for variable in assigned])
+            value, results = loss(*tensors)
+        return value, (results, [scope.get_current_value(variable) for variable in assigned])
 
     given = [variable.value for variable in variables], list(tensors)
-    (_, (told, after)), gradients = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)(*given)
+    (_, (results, after)), gradients = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)(*given)
     for variable, value in zip(assigned, after):
         variable.assign(value)
-    return told, [*gradients[0], *gradients[1]]
+    return results, [*gradients[0], *gradients[1]]

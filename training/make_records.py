@@ -89,9 +89,7 @@ def _source(options: RecordsOptions) -> "Source":
         source = sources.from_folders(options.images_dir)
     if not options.relabeling_csv_path:
         return source
-    from training.records.relabeling import relabeled
-
-    return relabeled(source, options.relabeling_csv_path)
+    return sources.relabeled(source, options.relabeling_csv_path)
 
 
 def _report(manifest: dict) -> None:

@@ -38,7 +38,7 @@ def read_recipe(text: str) -> Recipe:
     """
     if text.endswith(".py"):
         try:
-            found = runpy.run_path(text)
+            contents = runpy.run_path(text)
         except Exception as error:
             raise InputError(f"The recipe {text} cannot be run: {error}") from error
     else:
@@ -47,8 +47,8 @@ def read_recipe(text: str) -> Recipe:
         names = sorted(module.name for module in iter_modules(training.configs.__path__))
         if text not in names:
             raise InputError(f"Unknown recipe {text!r}; the choices are {', '.join(names)}, or a file FILE.py.")
-        found = vars(import_module(f"training.configs.{text}"))
-    options, pretrained = found.get(NAME), found.get(PRETRAINED)
+        contents = vars(import_module(f"training.configs.{text}"))
+    options, pretrained = contents.get(NAME), contents.get(PRETRAINED)
     if not isinstance(options, dict):
         raise InputError(f"The recipe {Path(text).name} has no {NAME}, a dict of options.")
     return Recipe(dict(options), None if pretrained is None else str(pretrained))

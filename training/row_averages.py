@@ -17,8 +17,8 @@ class RowAverages(tf.Module):
 
     A row that no step changes keeps its value ``w``, so that steps of decays ``d_1 .. d_n`` take its average ``a`` to
     ``w + (a - w) * d_1 * ... * d_n`` in one go. That is done when the row is changed next, or when the averages are
-    asked for: what a step costs depends on the rows that it changes, not on those that there are. The state that is
-    kept, and lies in a checkpoint, does not depend on when the averages were asked for.
+    requested: what a step costs depends on the rows that it changes, not on those that there are. The state that is
+    kept, and lies in a checkpoint, does not depend on when the averages were requested.
 
     Attributes:
       averages: of each table, each row as it was after the last step that changed it.

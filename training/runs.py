@@ -1,4 +1,4 @@
-"""What a training folder remembers of its run: the settings it was started with, and that it is finished."""
+"""The record of a run in its folder: its settings, and whether it is finished."""
 
 import os
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ REPLICAS = "replicas"  # recorded beside the settings; a run may go on with othe
 
 
 def check_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
-    """Looks whether a folder can be used for a run: it is writable and holds no run of other settings.
+    """Checks that a folder is writable and holds no run with other settings.
 
     Args:
       logdir: folder of the run; made if absent.
-      settings: everything that the result depends on; JSON values.
+      settings: see :func:`training.job.settings_of`.
 
     Raises:
       InputError: it cannot be used.
@@ -45,8 +45,8 @@ def start_run(logdir: str | os.PathLike[str], settings: Mapping[str, Any], repli
 def last_replicas(logdir: str | os.PathLike[str]) -> int | None:
     """On how many devices the run was last started; None where that is not known."""
     path = Path(logdir) / SETTINGS
-    found = read_json(path).get(REPLICAS) if path.is_file() else None
-    return None if found is None else int(found)
+    recorded = read_json(path).get(REPLICAS) if path.is_file() else None
+    return None if recorded is None else int(recorded)
 
 
 def finish_run(logdir: str | os.PathLike[str], step: int, output_model: str | os.PathLike[str]) -> None:

@@ -2,7 +2,7 @@
 
 A step takes the classes of its images and other classes drawn at random, computes logits of these only, and updates
 their vectors and momenta only; in the classifier of the global descriptor and in that of the attention, which take the
-same classes. All that a step tells of the classes is of the sample: the softmax of the losses ``desc`` and ``attn``,
+same classes. All metrics of a step about classes are of the sample: the softmax of the losses ``desc`` and ``attn``,
 which are therefore lower than over all classes, the accuracies, which are higher, and AdaCos' scale. Validation is over
 all classes.
 
@@ -76,28 +76,28 @@ class SampledHead(tf.Module):
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._rule.iterations.value, tf.int64)])
         draw = tf.random.stateless_uniform((self._count,), seed)
         draw = tf.tensor_scatter_nd_update(draw, labels[:, None], tf.fill(tf.shape(labels), 2.0))
-        chosen = tf.sort(tf.cast(tf.math.top_k(draw, self.classes, sorted=False).indices, tf.int64))
-        return chosen, [tf.gather(table, chosen) for table in self.tables]
+        sampled = tf.sort(tf.cast(tf.math.top_k(draw, self.classes, sorted=False).indices, tf.int64))
+        return sampled, [tf.gather(table, sampled) for table in self.tables]
 
-    def apply(self, chosen: Tensor, gradients: list[Tensor]) -> None:
+    def apply(self, sampled: Tensor, gradients: list[Tensor]) -> None:
         """In a replica, before the optimizer counts the step: its rule for the chosen rows, and their averages.
 
         Args:
-          chosen: ``(n,)`` from :meth:`choose`.
+          sampled: ``(n,)`` from :meth:`choose`.
           gradients: of the rows of each table, summed over the replicas and clipped.
         """
-        before = [tf.gather(table, chosen) for table in self.tables]
+        before = [tf.gather(table, sampled) for table in self.tables]
         after = []
         for table, momenta, rows, gradient in zip(self.tables, self.momenta, before, gradients, strict=True):
             rate = tf.cast(self._rule.learning_rate, gradient.dtype)
             step = rate * gradient
-            update = self._rule.momentum * tf.gather(momenta, chosen) - step
-            momenta.scatter_update(tf.IndexedSlices(update, chosen))
+            update = self._rule.momentum * tf.gather(momenta, sampled) - step
+            momenta.scatter_update(tf.IndexedSlices(update, sampled))
             if self._rule.nesterov:
                 update = self._rule.momentum * update - step
             if self._rule.weight_decay and table.shape.rank > 1:
                 update -= rate * self._rule.weight_decay * rows
             after.append(rows + update)
-            table.scatter_update(tf.IndexedSlices(after[-1], chosen))
+            table.scatter_update(tf.IndexedSlices(after[-1], sampled))
         if self.average is not None:
-            self.average.update(self._rule.iterations.value, chosen, before, after)
+            self.average.update(self._rule.iterations.value, sampled, before, after)

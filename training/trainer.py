@@ -199,7 +199,7 @@ class Trainer:
         )
 
     def _validate(self, done: int, validation: tf.data.Dataset | None) -> bool:
-        """What is due of the accuracies of both heads on the validation images, and of what ``evaluate`` finds."""
+        """Runs the validation of both heads and ``evaluate`` where they are due; returns whether any was."""
         c = self.config
         due = [done % every == 0 or done == c.max_iters for every in (c.eval_interval, self._retrieval_interval)]
         if not any(due):
@@ -219,8 +219,8 @@ class Trainer:
         values = evaluate(self.model)
         self.summaries.scalars(done, "retrieval", values)
         best = self._best.offer(self.model, done, values)
-        found = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
-        self.log(f"retrieval at step {done}: {found}{' (the best so far)' if best else ''}")
+        retrieval = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
+        self.log(f"retrieval at step {done}: {retrieval}{' (the best so far)' if best else ''}")
 
     def _validate_images(self, done: int, validation: tf.data.Dataset) -> None:
         started, counts, seen = time.monotonic(), np.zeros((2, 2)), 0

@@ -1,4 +1,4 @@
-"""A start for the whitening layer: the PCA whitening of what the fresh network pools.
+"""A start for the whitening layer: the PCA whitening of the fresh network's pooled vectors.
 
 The released training starts the layer at random. Pooled activations are positive, so all first descriptors then point
 the same way and the first epochs go into undoing that; with few images it pays to start from zero mean and equal

@@ -54,8 +54,8 @@ class CosineClassifier(keras.layers.Layer):
         if vectors is None and not self.rows:
             cosine = ops.matmul(unit, l2_normalize(self.cosine_weights, axis=0))
         else:
-            chosen = self.class_vectors if vectors is None else vectors
-            cosine = ops.matmul(unit, ops.transpose(l2_normalize(chosen)))
+            class_vectors = self.class_vectors if vectors is None else vectors
+            cosine = ops.matmul(unit, ops.transpose(l2_normalize(class_vectors)))
         cosine = ops.clip(cosine, -1.0, 1.0)
         return self.scale * cosine if labels is None else self.penalized(cosine, labels)
 

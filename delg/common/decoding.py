@@ -1,7 +1,7 @@
 """The one decoder of image files, by Pillow: right to within 1 of 255, or refused with the reason.
 
 Eight bits a channel are taken as they are. Of 16 bits, and of 12-bit grey, the high eight count. Refused are pixels
-whose white the file does not tell (32-bit, signed and floating-point numbers), kinds that Pillow is known to read
+whose white level the file does not give (32-bit, signed and floating-point numbers), kinds that Pillow is known to read
 wrongly, and a camera's raw data, whose thumbnail Pillow would take for the photo.
 """
 
@@ -152,9 +152,9 @@ def resized(image: Image.Image, size: Size) -> Image.Image:
     That is the order of Pillow up to 12, by which the released features were made; from 13 on one call chooses the
     order by the sizes, and up to 5 of 255 differ.
     """
-    for one in ((size[0], image.height), size):
-        if image.size != one:
-            image = image.resize(one, Image.Resampling.BILINEAR)
+    for side in ((size[0], image.height), size):
+        if image.size != side:
+            image = image.resize(side, Image.Resampling.BILINEAR)
     return image
 
 
@@ -200,7 +200,7 @@ def _no_image(path: Path) -> str:
 
 
 def _check_kind(image: Image.Image) -> int:
-    """Proves that the pixels will be right.
+    """Checks that the pixels will be right.
 
     Returns:
       Bits of a grey value, negative where 0 is white; 0 of an image that Pillow itself brings to 8 bits.
@@ -212,9 +212,9 @@ def _check_kind(image: Image.Image) -> int:
     if kind == "TIFF":
         _check_tiff(image)
     if mode == "F":
-        raise BadImageError("floating-point pixels; the file does not tell which value is white")
+        raise BadImageError("floating-point pixels; the file does not say which value is white")
     if mode == "I" and kind not in ("PNG", "PPM"):
-        raise BadImageError("pixels of 32 bits or with a sign; the file does not tell which value is white")
+        raise BadImageError("pixels of 32 bits or with a sign; the file does not say which value is white")
     if kind == "JPEG2000" and not mode.startswith("I") and _jpeg2000_bits(image) > 8:
         raise BadImageError("JPEG 2000 of more than 8 bits a colour, whose white Pillow makes black")
     if mode == "LAB":
@@ -224,7 +224,7 @@ def _check_kind(image: Image.Image) -> int:
     if not mode.startswith("I"):
         return 0
     if kind not in DEEP_GREY:
-        raise BadImageError(f"16-bit pixels of {kind}, which does not tell which value is white")
+        raise BadImageError(f"16-bit pixels of {kind}, which does not say which value is white")
     if kind != "TIFF":
         return 16
     tags = image.tag_v2  # type: ignore[attr-defined]
@@ -239,7 +239,7 @@ def _check_tiff(image: Image.Image) -> None:
     if DNG_VERSION in tags:
         raise BadImageError("raw data of a camera (DNG); Pillow reads a thumbnail at most")
     if any(number not in (1, 3) for number in tags.get(SAMPLE_FORMAT, (1,))):
-        raise BadImageError("signed or unusual numbers as pixels; the file does not tell which value is white")
+        raise BadImageError("signed or unusual numbers as pixels; the file does not say which value is white")
     if tags.get(PLANES) == 2 and len(bits) > 1 and max(bits) > 8 and plain:
         raise BadImageError("a TIFF of 16 bits in planes, which Pillow mixes up")
     if tags.get(PHOTOMETRIC) == 6 and plain and len(bits) > 1 and tuple(tags.get(SUBSAMPLING, (2, 2))) != (1, 1):

@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and what is told of those of others."""
+"""The exception for a user's mistake, and the short text of other exceptions."""
 
 
 class InputError(ValueError):

@@ -84,7 +84,7 @@ def files_below(folder: str | os.PathLike[str], above: Iterable[str | os.PathLik
       folder: where to look.
       above: folders that a link must not lead back to.
     """
-    found, visited = [], {os.path.realpath(place) for place in above}
+    visible, visited = [], {os.path.realpath(place) for place in above}
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in visited:
@@ -92,8 +92,8 @@ def files_below(folder: str | os.PathLike[str], above: Iterable[str | os.PathLik
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place) / name for name in files if not name.startswith(".")]
-    return found
+        visible += [Path(place) / name for name in files if not name.startswith(".")]
+    return visible
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -156,7 +156,7 @@ def json_sha256(value: Any) -> str:
 def sampled_sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file up to 4 MiB; of a larger one, of 64 blocks of 64 KiB spread evenly over it.
 
-    So it takes no time that grows with the file, and tells whether a file is cut, overwritten, or of something else.
+    Its time does not grow with the file; it shows whether a file was cut, overwritten or replaced.
     """
     size = os.path.getsize(path)  # noqa: PTH202
     starts = (
@@ -171,7 +171,7 @@ def sampled_sha256(path: str | os.PathLike[str]) -> str:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> Path:
-    """Makes an output folder and proves that a file can be written in it, before long work starts.
+    """Makes an output folder and checks that a file can be written in it, before long work starts.
 
     Raises:
       InputError: the folder cannot be made or written.

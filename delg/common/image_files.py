@@ -26,8 +26,8 @@ OTHERS = frozenset(  # images that Pillow does not decode, or not in every build
 
 def formats() -> list[str]:
     """Names of the formats that are decoded, in the order in which Pillow tries them."""
-    known = set(Image.registered_extensions().values())  # loads all plugins; formats without a suffix are of no camera
-    return [name for name in Image.ID if name in known - NO_PHOTOS]
+    with_suffix = set(Image.registered_extensions().values())  # loads all plug-ins; other formats are of no camera
+    return [name for name in Image.ID if name in with_suffix - NO_PHOTOS]
 
 
 def suffixes() -> frozenset[str]:
@@ -36,7 +36,7 @@ def suffixes() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def _suffixes(known: int) -> frozenset[str]:
+def _suffixes(count: int) -> frozenset[str]:
     decoded = {*formats(), "MPO"}  # Pillow opens this one as JPEG
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded) | RAW | OTHERS
 

@@ -131,7 +131,7 @@ def read_labelled(path: Place, root: Place, part: Callable[[dict[str, str], str]
     Args:
       path: the CSV file; further columns may be there. A label is any text.
       root: where relative paths start.
-      part: of a row and its place what tells images of one path apart, such as a box; hashable.
+      part: distinguishes images of one path, such as a box, from a row and its place; hashable.
 
     Returns:
       The images in the order of the file.

@@ -61,38 +61,38 @@ def define_flags(options: type) -> None:
     """
     flags.disclaim_key_flags()  # the flags are of the calling module
     hints = get_type_hints(options)
-    for one in fields(options):
-        default = None if one.default is MISSING else one.default
-        text, kind = one.metadata[HELP], _without_none(hints[one.name])
-        limits = {key: one.metadata[key] for key in (LOWER, UPPER)}
+    for item in fields(options):
+        default = None if item.default is MISSING else item.default
+        text, kind = item.metadata[HELP], _without_none(hints[item.name])
+        limits = {key: item.metadata[key] for key in (LOWER, UPPER)}
         if get_origin(kind) is tuple:
-            parser = _TupleParser(get_args(kind)[0], one.metadata[CHOICES])
-            flags.DEFINE(parser, one.name, default, text, serializer=_TupleSerializer())
-        elif one.metadata[CHOICES]:
-            flags.DEFINE_enum(one.name, default, list(one.metadata[CHOICES]), text)
+            parser = _TupleParser(get_args(kind)[0], item.metadata[CHOICES])
+            flags.DEFINE(parser, item.name, default, text, serializer=_TupleSerializer())
+        elif item.metadata[CHOICES]:
+            flags.DEFINE_enum(item.name, default, list(item.metadata[CHOICES]), text)
         elif kind is bool:
-            flags.DEFINE_bool(one.name, default, text)
+            flags.DEFINE_bool(item.name, default, text)
         elif kind is int:
-            flags.DEFINE_integer(one.name, default, text, **limits)
+            flags.DEFINE_integer(item.name, default, text, **limits)
         elif kind is float:
-            flags.DEFINE_float(one.name, default, text, **limits)
+            flags.DEFINE_float(item.name, default, text, **limits)
         else:
-            flags.DEFINE_string(one.name, default, text)
+            flags.DEFINE_string(item.name, default, text)
 
 
 def from_flags(options: Callable[..., Options]) -> Options:
     """The options that the flags say; an empty text stands for None where None is the default."""
     values = {}
-    for one in fields(options):  # type: ignore[arg-type]
-        value = flags.FLAGS[one.name].value
-        values[one.name] = None if value == "" and one.default is None else value
+    for item in fields(options):  # type: ignore[arg-type]
+        value = flags.FLAGS[item.name].value
+        values[item.name] = None if value == "" and item.default is None else value
     return options(**values)
 
 
 def fingerprint(options: Any) -> dict[str, Any]:
     """The options that results depend on, by name, as JSON values; see ``irrelevant`` of :func:`option`."""
-    found = {one.name: getattr(options, one.name) for one in fields(options) if not one.metadata[IRRELEVANT]}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+    relevant = {item.name: getattr(options, item.name) for item in fields(options) if not item.metadata[IRRELEVANT]}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in relevant.items()}
 
 
 def check(options: Any) -> None:
@@ -124,16 +124,32 @@ def refuse(what: str, options: Any, names: Sequence[str]) -> None:
     Raises:
       InputError: one has another value; the sentence names what was given.
     """
-    default = {one.name: one.default for one in fields(options)}
-    given = [f"--{name}" for name in names if getattr(options, name) not in (default[name], None, ())]
-    if given:
-        raise InputError(f"{', '.join(given)} cannot be combined with {what}.")
+    default = {item.name: item.default for item in fields(options)}
+    changed = [f"--{name}" for name in names if getattr(options, name) not in (default[name], None, ())]
+    if changed:
+        raise InputError(f"{', '.join(changed)} cannot be combined with {what}.")
+
+
+def require(options: Any, names: Sequence[str]) -> None:
+    """Checks that options are given.
+
+    Args:
+      options: a dataclass of options.
+      names: of the options.
+
+    Raises:
+      InputError: one is not given; the sentence names the flag and says what it is for.
+    """
+    help_texts = {entry.name: entry.metadata[HELP] for entry in fields(options)}
+    for name in names:
+        if not getattr(options, name):
+            raise InputError(f"--{name} is required: {help_texts[name]}")
 
 
 def _without_none(hint: Any) -> Any:
     """``X`` of ``X | None``."""
     if get_origin(hint) in (Union, types.UnionType):
-        return next(one for one in get_args(hint) if one is not type(None))
+        return next(item for item in get_args(hint) if item is not type(None))
     return hint
 
 
@@ -147,13 +163,13 @@ class _TupleParser(flags.ArgumentParser):
         self.syntactic_help = f"{names}, separated by commas"
 
     def parse(self, argument: Any) -> tuple[Any, ...]:
-        given = split(argument) if isinstance(argument, str) else argument
+        parts = split(argument) if isinstance(argument, str) else argument
         try:
-            values = tuple(self._kind(one) for one in given)
+            values = tuple(self._kind(item) for item in parts)
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected {self.syntactic_help}") from error
-        if self._choices and (strange := [one for one in values if one not in self._choices]):
-            raise ValueError(f"unknown {', '.join(map(repr, strange))}; expected {self.syntactic_help}")
+        if self._choices and (unknown := [item for item in values if item not in self._choices]):
+            raise ValueError(f"unknown {', '.join(map(repr, unknown))}; expected {self.syntactic_help}")
         return values
 
     def flag_type(self) -> str:

@@ -27,7 +27,7 @@ _IMPORT = re.compile(r"^[ \t]*import[ \t]+(.*)", re.MULTILINE)
 
 
 def source_sha256(*makers: Any) -> str:
-    """Hexadecimal SHA-256 of the source of all that is named, and of what it imports.
+    """Hexadecimal SHA-256 of the source of the given modules and of everything they import.
 
     Args:
       *makers: names of modules such as ``"evaluation.run.search"``, names ``"module:Class"``, classes, functions, or
@@ -49,23 +49,23 @@ def source_files(*names: str) -> dict[str, Path]:
     Raises:
       ModuleNotFoundError: one of the names is that of no module.
     """
-    found: dict[str, Path] = {}
+    modules: dict[str, Path] = {}
     todo = []
     for name in names:
         path = _file_of_root(name)
         if path is None:
             raise ModuleNotFoundError(f"No source file of the module {name!r} is found.")
-        found[name] = path
+        modules[name] = path
         todo.append(name)
     own = {*PACKAGES, *(name.partition(".")[0] for name in names)}
     while todo:
         name = todo.pop()
-        for target in _targets(name, found[name]):
-            path = None if target in found else _file(target, own)
+        for target in _targets(name, modules[name]):
+            path = None if target in modules else _file(target, own)
             if path is not None:
-                found[target] = path
+                modules[target] = path
                 todo.append(target)
-    return found
+    return modules
 
 
 @cache
@@ -109,13 +109,13 @@ def _targets(name: str, path: Path) -> tuple[str, ...]:
         return tuple(_parents(name))
     text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").replace(";", "\n")
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    code, found = re.sub("#.*", "", text), set()
+    code, modules = re.sub("#.*", "", text), set()
     for line in _IMPORT.findall(code):
-        found |= {part.strip().partition(" ")[0] for part in line.split(",")}
+        modules |= {part.strip().partition(" ")[0] for part in line.split(",")}
     for module, imported in _FROM.findall(code):
         base = _absolute(module, package)
-        found |= {base, *(f"{base}.{word}" for word in re.findall(r"\w+", imported))}
-    return tuple(sorted({one for target in (name, *found) if target for one in (target, *_parents(target))}))
+        modules |= {base, *(f"{base}.{word}" for word in re.findall(r"\w+", imported))}
+    return tuple(sorted({part for target in (name, *modules) if target for part in (target, *_parents(target))}))
 
 
 def _absolute(module: str, package: str) -> str:

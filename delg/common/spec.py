@@ -140,9 +140,9 @@ def plug_in(name: str, kind: str) -> Factory:
         sys.path[:] = path
     factory = getattr(module, attribute, None)
     if not callable(factory):
-        found = "no such name" if factory is None else f"a {type(factory).__name__}"
+        actual = "no such name" if factory is None else f"a {type(factory).__name__}"
         raise InputError(
-            f"{kind} {name!r}: expected a class or function {attribute!r} in {module_name}; it has {found}."
+            f"{kind} {name!r}: expected a class or function {attribute!r} in {module_name}; it has {actual}."
         )
     return factory
 
@@ -211,8 +211,8 @@ def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], k
     try:
         inspect.signature(factory).bind(**arguments, **context)
     except TypeError as error:
-        known = [p for p in inspect.signature(factory).parameters if p not in context]
-        raise InputError(f"{kind} {text!r}: {error}; its arguments are {', '.join(known) or 'none'}.") from error
+        accepted = [p for p in inspect.signature(factory).parameters if p not in context]
+        raise InputError(f"{kind} {text!r}: {error}; its arguments are {', '.join(accepted) or 'none'}.") from error
     try:
         return factory(**arguments, **context)
     except InputError:

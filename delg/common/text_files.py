@@ -159,7 +159,7 @@ def _lines(file: TextIO, place: str, ended: list[bool]) -> Iterator[str]:
 
 @contextmanager
 def _opened(path: Place, what: str, newline: str | None) -> Iterator[TextIO]:
-    """A file that is read as text; what goes wrong meanwhile is told in one sentence."""
+    """A file that is read as text; every failure is one sentence."""
     place = f"{what} {os.fspath(path)}".lstrip()
     try:
         with open(path, "rb") as head:  # noqa: PTH123

@@ -42,7 +42,7 @@ def export_model(model: "Delg", options: ExportOptions, folder: str | os.PathLik
       folder: an empty or absent one.
 
     Returns:
-      Lines that tell the signatures.
+      A line for each signature.
 
     Raises:
       InputError: the model lacks a head that the kind needs.

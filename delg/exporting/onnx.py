@@ -53,7 +53,7 @@ def write_onnx(model: "Delg", heads: tuple[str, ...], normalize: bool, folder: s
       folder: an empty or absent one.
 
     Returns:
-      A line that tells the signature.
+      A line with the signature.
 
     Raises:
       InputError: the extra ``onnx`` is not installed.

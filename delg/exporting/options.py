@@ -59,13 +59,13 @@ class ExportOptions:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value, choices = getattr(self, one.name), one.metadata[CHOICES]
-            if choices and value not in (*choices, one.default):
-                raise InputError(f"Unknown {one.name} {value!r}; the choices are {', '.join(choices)}.")
-            kinds = KINDS_OF.get(one.name, KINDS)
-            if value != one.default and self.kind not in kinds:
-                raise InputError(f"--{one.name} needs --kind among {', '.join(kinds)}. Received: {self.kind}")
+        for field in fields(self):
+            value, choices = getattr(self, field.name), field.metadata[CHOICES]
+            if choices and value not in (*choices, field.default):
+                raise InputError(f"Unknown {field.name} {value!r}; the choices are {', '.join(choices)}.")
+            kinds = KINDS_OF.get(field.name, KINDS)
+            if value != field.default and self.kind not in kinds:
+                raise InputError(f"--{field.name} needs --kind among {', '.join(kinds)}. Received: {self.kind}")
         if not 0 <= self.iou <= 1:
             raise InputError(f"--iou expects a number from 0 to 1. Received: {self.iou}")
         scales = self.input_scales_list

@@ -45,14 +45,14 @@ class Pyramid:
             self.networks.append(model.inference_model(heads))
         self.heads = heads
 
-    def __call__(self, image: Tensor, scales: Tensor, threshold: Tensor | None, chosen: Tensor | None) -> Rows:
+    def __call__(self, image: Tensor, scales: Tensor, threshold: Tensor | None, scale_indices: Tensor | None) -> Rows:
         """Runs the networks, each scale once.
 
         Args:
           image: ``(H, W, 3)`` uint8 RGB.
           scales: ``(S,)`` float32 factors on its sides.
           threshold: ``()`` float32, least attention of a local feature; None without the local head.
-          chosen: ``(G,)`` int32, indices of the scales of the global descriptors, in any order; None without the
+          scale_indices: ``(G,)`` int32, indices of the scales of the global descriptors, in any order; None without the
             global head.
 
         Returns:
@@ -64,7 +64,7 @@ class Pyramid:
 
         pixels = self.normalize(image[tf.newaxis])
         count = tf.size(scales)
-        wanted = tf.zeros([count], tf.bool) if chosen is None else _members(tf.range(count), chosen)
+        wanted = tf.zeros([count], tf.bool) if scale_indices is None else _members(tf.range(count), scale_indices)
 
         def at(i: Tensor) -> Rows:
             size = scaled_size(tf.shape(image)[:2], scales[i], self.rule)
@@ -169,10 +169,10 @@ def select(rows: Rows, max_feature_num: Tensor, iou: float) -> Rows:
 
     scores, limit = rows["scores"], tf.maximum(max_feature_num, 0)
     if iou < 1:
-        kept = tf.image.non_max_suppression(rows["boxes"], scores, limit, iou)
+        rows_kept = tf.image.non_max_suppression(rows["boxes"], scores, limit, iou)
     else:
-        kept = tf.math.top_k(scores, tf.minimum(limit, tf.size(scores))).indices
-    return {key: tf.gather(value, kept) for key, value in rows.items()}
+        rows_kept = tf.math.top_k(scores, tf.minimum(limit, tf.size(scores))).indices
+    return {key: tf.gather(value, rows_kept) for key, value in rows.items()}
 
 
 def scaled_size(shape: Tensor, scale: Tensor, rule: str = "delg") -> Tensor:
@@ -183,8 +183,8 @@ def scaled_size(shape: Tensor, scale: Tensor, rule: str = "delg") -> Tensor:
     return tf.cast(tf.floor(sides) if rule == "superglobal" else tf.round(sides), tf.int32)
 
 
-def _members(values: Tensor, chosen: Tensor) -> Tensor:
-    """``(S,)`` bool: which of ``values`` ``(S,)`` occur in ``chosen`` ``(G,)``."""
+def _members(values: Tensor, scale_indices: Tensor) -> Tensor:
+    """``(S,)`` bool: which of ``values`` ``(S,)`` occur in ``scale_indices`` ``(G,)``."""
     import tensorflow as tf
 
-    return tf.reduce_any(values[:, tf.newaxis] == chosen[tf.newaxis], axis=1)
+    return tf.reduce_any(values[:, tf.newaxis] == scale_indices[tf.newaxis], axis=1)

@@ -125,7 +125,7 @@ def _column(rows: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _pooled(descriptors: Tensor, options: ExportOptions) -> dict[str, Tensor]:
-    """Global descriptors ``(G, D)`` as asked for: rows, their mean or their sum; the rows are not normalised before."""
+    """Global descriptors ``(G, D)`` by the options: rows, their mean or their sum; rows are not normalised first."""
     import tensorflow as tf
 
     name = "global_descriptors"

@@ -77,7 +77,7 @@ class Attention(keras.layers.Layer):
 
 
 class DelgLocalHead(LocalHead):
-    """Attention and autoencoder on a feature map that receives no gradient from them, unless that is asked for.
+    """Attention and autoencoder on a feature map that receives no gradient from them unless ``stop_gradient`` is False.
 
     With the autoencoder the attention reads its reconstruction, as released; without it the map itself, whose
     vectors then are the local descriptors.

@@ -1,4 +1,4 @@
-"""Tells the format of a weight file from what lies in it."""
+"""Recognises the format of a weight file by its contents."""
 
 from pathlib import Path
 

@@ -82,7 +82,7 @@ def build(source: Source, seed: int) -> "Delg":
 
 
 def read_source(options: ConvertOptions) -> Source:
-    """Opens the input in its format and applies the preset that was asked for.
+    """Opens the input in its format and applies the preset of the options.
 
     Raises:
       InputError: as :func:`convert`.
@@ -138,6 +138,6 @@ def _is_there(output: Path, provenance: dict[str, Any]) -> bool:
 
 def _summary(source: Source, model: "Delg", count: int, output: Path) -> str:
     total = len(model.weights)
-    kept = f", {total - count} keep fresh values" if count < total else ""
+    fresh = f", {total - count} keep fresh values" if count < total else ""
     names = ", ".join(file.name for file in source.files)
-    return f"{names} ({source.format}) -> {output}: {source.preset}, {count} of {total} weights read{kept}."
+    return f"{names} ({source.format}) -> {output}: {source.preset}, {count} of {total} weights read{fresh}."

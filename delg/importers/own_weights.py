@@ -19,8 +19,8 @@ CLASSIFIER = "classifier/vars/0"
 
 def is_own(path: Path) -> bool:
     """Whether an HDF5 file has the layout of Keras 3 and the parts of our model."""
-    found = shapes_in(path)
-    return any(name.startswith("embedding_layer/vars/") for name in found)
+    arrays = shapes_in(path)
+    return any(name.startswith("embedding_layer/vars/") for name in arrays)
 
 
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
@@ -47,22 +47,22 @@ def delg_weights(path: Path, preset: str | None = None, block3_strides: bool | N
 
     Args:
       path: the file.
-      preset: the model that they belong to; None where a ``config.json`` lies beside the file and tells.
+      preset: the model that they belong to; None where a ``config.json`` beside the file says so.
       block3_strides: replaces the preset's.
 
     Raises:
       InputError: the file cannot be read, or neither a preset nor a ``config.json`` says what model it is.
     """
-    found = shapes_in(path)
+    arrays = shapes_in(path)
     if preset is None:
         config = path.with_name(OWN_CONFIGURATION)
         document = read_json(config) if config.is_file() else None
         overrides = document.get("model") if isinstance(document, dict) else None
         if not isinstance(overrides, dict):
-            raise InputError(f"{path} does not tell its model: give --preset, or put its config.json beside it.")
+            raise InputError(f"{path} does not record its model: give --preset, or put its config.json beside it.")
         preset = OWN_CONFIGURATION
     else:
-        classes = found.get(CLASSIFIER)
+        classes = arrays.get(CLASSIFIER)
         overrides = {"num_classes": classes[-1]} if classes else {}
     if block3_strides is not None:
         overrides = overrides | {"block3_strides": block3_strides}

@@ -37,21 +37,21 @@ def check(source: Source, shapes: Shapes) -> dict[str, str]:
     """
     named = {path: name for path in shapes if (name := source.name(path)) is not None}
     expected = {name: source.in_file(shapes[path]) for path, name in named.items()}
-    found = {name: tuple(stored.shape) for name, stored in source.stored.items()}
-    complain(source, expected, found)
+    in_file = {name: tuple(stored.shape) for name, stored in source.stored.items()}
+    complain(source, expected, in_file)
     return named
 
 
-def complain(source: Source, expected: Shapes, found: Shapes) -> None:
+def complain(source: Source, expected: Shapes, in_file: Shapes) -> None:
     """Raises the InputError that :func:`check` describes, unless names and shapes are the same."""
     wrong = [
-        f"{_shown(name)} ({found[name]} where {expected[name]} is expected)"
+        f"{_shown(name)} ({in_file[name]} where {expected[name]} is expected)"
         for name in expected
-        if name in found and found[name] != expected[name]
+        if name in in_file and in_file[name] != expected[name]
     ]
     lists = {
-        "missing": [_shown(name) for name in expected if name not in found],
-        "unexpected": sorted(_shown(name) for name in found if name not in expected),
+        "missing": [_shown(name) for name in expected if name not in in_file],
+        "unexpected": sorted(_shown(name) for name in in_file if name not in expected),
         "of another shape": wrong,
     }
     if any(lists.values()):

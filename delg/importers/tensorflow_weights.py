@@ -16,7 +16,7 @@ from delg.importers.source import Source, Stored
 from delg.importers.tensorflow_names import GRAPH, CheckpointKeys, Names
 
 STRIDES_NOTE = (
-    "The file does not tell block3_strides; it is on, as in the released training and joint export "
+    "The file does not record block3_strides; it is on, as in the released training and joint export "
     "(--noblock3_strides turns it off)."
 )
 ATTENTION = [f"local_head/attention/attn_conv{i}/{leaf}" for i in (1, 2) for leaf in ("kernel", "bias")]
@@ -81,7 +81,7 @@ def delg_checkpoint(path: Path, block3_strides: bool | None = None) -> Source:
 
     Args:
       path: prefix, file or folder.
-      block3_strides: of the model, which the file does not tell; None for the released default, on.
+      block3_strides: of the model, which the file does not record; None for the released default, on.
     """
     if path.is_file() and path.suffix in (".h5", ".hdf5"):
         from delg.importers.keras_h5 import released_weights

@@ -40,7 +40,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
 
     Returns:
       The object: dicts, lists, tuples, numbers, texts, and :class:`delg.importers.torch_pickle.Tensor` whose values are
-      read when asked for.
+      read on demand.
 
     Raises:
       InputError: it is no such file, is broken, or asks for anything but parts of tensors; then nothing of it was run.
@@ -79,10 +79,10 @@ def _read_archive(path: Path) -> Any:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} cannot be read as a PyTorch file: {error}.") from error
-    found = [name for name in archive.namelist() if _is_index(name)]
-    if len(found) != 1:
-        raise InputError(f"{path} cannot be read as a PyTorch file: expected one data.pkl, found {len(found)}.")
-    prefix = found[0].removesuffix("data.pkl")
+    indices = [name for name in archive.namelist() if _is_index(name)]
+    if len(indices) != 1:
+        raise InputError(f"{path} cannot be read as a PyTorch file: expected one data.pkl, found {len(indices)}.")
+    prefix = indices[0].removesuffix("data.pkl")
 
     def entry(name: str) -> bytes:
         try:
@@ -116,10 +116,10 @@ class _Stream:
         self.places: dict[str, tuple[int, int]] = {}
 
     def storage(self, kind: StorageType, key: str, numel: int) -> Storage:
-        known = self.storages.setdefault(key, Storage(kind, key, numel, self.bytes_of, self.order))
-        if (known.type, known.numel) != (kind, numel):
+        stored = self.storages.setdefault(key, Storage(kind, key, numel, self.bytes_of, self.order))
+        if (stored.type, stored.numel) != (kind, numel):
             raise InputError(f"{self.path} is damaged: the storage {key} is declared twice, in two ways.")
-        return known
+        return stored
 
     def bytes_of(self, storage: Storage) -> bytes:
         if storage.key not in self.places:
@@ -133,11 +133,11 @@ class _Stream:
         """Walks over the storages: each is its number of elements, 8 bytes, and its values."""
         end = self.path.stat().st_size
         for key in keys if isinstance(keys, list) else [keys]:
-            known, count = self.storages.get(str(key)), file.read(8)
-            if known is None or len(count) < 8 or struct.unpack(f"{self.order}q", count)[0] != known.numel:
+            stored, count = self.storages.get(str(key)), file.read(8)
+            if stored is None or len(count) < 8 or struct.unpack(f"{self.order}q", count)[0] != stored.numel:
                 raise InputError(f"{self.path} is damaged: the storage {key} is not where it should be.")
-            length = known.numel * known.type.itemsize
-            self.places[known.key] = (file.tell(), length)
+            length = stored.numel * stored.type.itemsize
+            self.places[stored.key] = (file.tell(), length)
             if file.seek(length, os.SEEK_CUR) > end:
                 raise InputError(f"{self.path} is incomplete: it ends inside the storage {key}.")
 

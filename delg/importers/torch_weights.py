@@ -78,7 +78,7 @@ def _source(path: Path, family: str, ignored: tuple[str, ...]) -> Source:
         name = torch_name(variable)
         return (outer if name.startswith(LOCAL_PART) else prefix) + name
 
-    kept = {name: _stored(tensor) for name, tensor in tensors.items() if is_weight(name)}
+    weights = {name: _stored(tensor) for name, tensor in tensors.items() if is_weight(name)}
     overrides = {}
     fc = tensors.get(f"{prefix}head.fc.weight")
     if fc is not None and fc.shape:
@@ -86,13 +86,13 @@ def _source(path: Path, family: str, ignored: tuple[str, ...]) -> Source:
     hidden = tensors.get(f"{outer}{LOCAL_PART}conv1.weight")
     if family == "delg_pytorch" and hidden is not None and hidden.shape:
         overrides["attention_channels"] = hidden.shape[0]
-    left_out = len(tensors) - len(kept)
+    left_out = len(tensors) - len(weights)
     return Source(
         format=family,
         preset=f"{family}_{depth_of(units_in(tensors, prefix))}",
         overrides=overrides,
         files=(path,),
-        stored=kept,
+        stored=weights,
         name=name_in_file,
         torch_layout=True,
         notes=(f"{left_out} of {len(tensors)} entries have no place in this model and were left out.",),

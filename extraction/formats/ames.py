@@ -23,11 +23,11 @@ from extraction.formats.base import FeatureSink, FeatureSource
 from extraction.formats.checks import wrong
 from extraction.formats.hdf5 import new_file, opened, record_in
 from extraction.formats.official import check_name
+from extraction.store.encoding import unit
 
 LOCAL, GLOBAL = "local.hdf5", "global.pt"
 ENDING = "_local.hdf5"  # of the files of these programs
 COLUMNS = 5  # x, y, number of the scale, mask, weight; the descriptor follows
-EPS = 1e-12
 NUMBERS = "fiu"  # kinds of dtypes
 
 
@@ -172,8 +172,7 @@ def _unit(descriptors: NDArray[Any]) -> Floats:
     """Rows of unit norm, of floats or of packed signs."""
     if descriptors.dtype == np.uint8:
         descriptors = np.unpackbits(descriptors, axis=1) * 2.0 - 1.0
-    rows = descriptors.astype(np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(EPS))
+    return unit(descriptors.astype(np.float32))
 
 
 def _listed(path: Path, count: int) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""What the kinds of indexes have in common: their interface and the checks of what they are given."""
+"""The base class of the kinds of indexes, and checks of descriptors."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -88,7 +88,7 @@ def check_rows(rows: Descriptors, start: int, what: str, unit: bool) -> None:
     Args:
       rows: ``(n, D)``.
       start: number of the first row, for the message.
-      what: whose they are, for the message.
+      what: the owner of the descriptors, for the message.
       unit: whether the rows must have unit norm.
 
     Raises:
@@ -116,7 +116,7 @@ def in_order(indices: NDArray[np.int64], scores: Floats) -> Ranking:
     """Puts each row in order: scores decreasing, of equal ones the lower index first, ``-1`` at the end.
 
     Args:
-      indices: ``(Q, K)``, ``-1`` where nothing was found.
+      indices: ``(Q, K)`` rows of the database, ``-1`` for none.
       scores: ``(Q, K)``; those of ``-1`` do not matter.
     """
     scores = np.where(indices < 0, np.float32(-np.inf), scores.astype(np.float32))

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from matching.indexes.base import Descriptors, Floats, Index, check_rows, depth
-from matching.indexes.halves import rows_in_cache, to_float32
-from matching.indexes.rows import MATRIX, open_matrix, write_matrix
+from matching.indexes.rows import MATRIX, open_matrix, rows_in_cache, to_float32, write_matrix
 from matching.ranking import Ranking
 from matching.source import check_dimensions
 from matching.threads import available, single_threaded
@@ -96,7 +95,7 @@ def _rank_best(queries: Floats, database: Descriptors, indices: NDArray[np.int64
     """Fills in the best ``k`` rows for each of a few queries, ``k`` being the width of the two arrays."""
     best: list[Scored] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
     for start, similarities in similar_blocks(queries, database):
-        best = [merge(kept, row, start, indices.shape[1]) for kept, row in zip(best, similarities)]
+        best = [merge(previous, row, start, indices.shape[1]) for previous, row in zip(best, similarities)]
     for q, (values, rows) in enumerate(best):
         scores[q], indices[q] = values, rows
 
@@ -159,18 +158,18 @@ def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
     step = rows_in_cache(rows.shape[1])
     buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
     for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        piece = buffer[: len(some)]
-        to_float32(some, piece)
+        halves = rows[start : start + step]
+        piece = buffer[: len(halves)]
+        to_float32(halves, piece)
         out[:, start : start + step] = queries @ piece.T
 
 
-def merge(kept: Scored, row: Floats, start: int, k: int) -> Scored:
-    """The best ``k`` of those kept and of a block's row, best first, lower indices first among equals.
+def merge(previous: Scored, row: Floats, start: int, k: int) -> Scored:
+    """The best ``k`` of previous scores and those of a block, best first, lower indices first among equals.
 
-    Indices kept are all below those of the block, so a stable sort keeps equals in order of their index.
+    Previous indices are all below those of the block, so a stable sort leaves equals in order of their index.
     """
-    scores, indices = kept
+    scores, indices = previous
     if len(scores) == k:
         new = np.flatnonzero(row > scores[-1])  # an equal one comes too late
     elif len(row) > k:
@@ -178,7 +177,7 @@ def merge(kept: Scored, row: Floats, start: int, k: int) -> Scored:
     else:
         new = np.arange(len(row))
     if not len(new):
-        return kept
+        return previous
     scores, indices = np.concatenate([scores, row[new]]), np.concatenate([indices, new + start])
     order = np.argsort(-scores, kind="stable")[:k]
     return scores[order], indices[order]

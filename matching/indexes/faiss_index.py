@@ -85,7 +85,7 @@ class Faiss(Index):
         _make(self.factory(count, dimension), dimension, self.seed)
 
     def build(self, descriptors: Descriptors, folder: Path) -> None:
-        """Trains on a sample, then adds all; the trained index is kept until all are added."""
+        """Trains on a sample, then adds all descriptors; the file of the trained index stays until all are added."""
         import faiss
 
         if self.rescore:
@@ -191,7 +191,7 @@ def _make(text: str, dimension: int, seed: int) -> Any:
 
 
 def _by_products(index: Any) -> bool:
-    """Whether an index is made of lists that are found by inner products with all their centres."""
+    """Whether an index has inverted lists, chosen for a query by inner products with all centres."""
     import faiss
 
     outer: Any = faiss.downcast_index(index)
@@ -243,8 +243,8 @@ def _lists(index: Any) -> Any:
     """The inverted lists inside an index, or None."""
     import faiss
 
-    found = faiss.try_extract_index_ivf(index)
-    return faiss.downcast_index(found) if found is not None else None
+    lists = faiss.try_extract_index_ivf(index)
+    return faiss.downcast_index(lists) if lists is not None else None
 
 
 def _graph(index: Any) -> Any:

@@ -10,7 +10,7 @@ from delg.common.errors import InputError
 from matching.checks import whole
 from matching.indexes.faiss_index import Faiss, sample_size
 
-ROWS_PER_LIST = 32  # least training rows of an inverted list, where their number is chosen here
+ROWS_PER_LIST = 32  # least training rows of an inverted list, where nlist is None
 
 
 class Flat(Faiss):
@@ -34,7 +34,7 @@ class _InvertedLists(Faiss):
         self.nlist = nlist if nlist is None else whole("nlist", nlist, 1)
 
     def lists(self, count: int, dimension: int) -> int:
-        """Number of lists: as asked, or the power of two next to ``4 sqrt(N)`` that training rows suffice for."""
+        """Number of lists: ``nlist``, or the power of two next to ``4 sqrt(N)`` that training rows suffice for."""
         if self.nlist is not None:
             if self.nlist > count:
                 raise InputError(f"nlist expects at most the number of images, {count}. Received: {self.nlist}")

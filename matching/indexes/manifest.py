@@ -1,4 +1,4 @@
-"""What is recorded beside an index: how it was made, and from which features."""
+"""The record of an index: how the index was made, and from which features."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ class Manifest:
     """The record of an index.
 
     Attributes:
-      index: its kind and all its settings, as text.
+      index: kind and all settings, as text.
       count: number of descriptors ``N``.
       dimension: ``D`` of a descriptor.
-      store: fingerprint of the features.
+      store: fingerprint of the features, see :func:`fingerprint`.
       settings: how the features were made.
       files: bytes of each file of the index.
       digests: of each file, see :func:`delg.common.files.sampled_sha256`.
-      seconds: how long it took to build, in the run that finished.
+      seconds: duration of the build, in the run that finished.
       source_sha256: of the code that built it, see :mod:`delg.common.sources`.
     """
 
@@ -49,30 +49,30 @@ class Manifest:
         """Reads :meth:`to_json`'s document.
 
         Raises:
-          InputError: it is another document, or of another version; ``place`` says whose.
+          InputError: the document is not such a record, or of another version; the sentence names ``place``.
         """
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise InputError(f"{place} is not an index; delg-index makes one.")
         if document.get("version") != VERSION:
             raise InputError(f"The index {place} has format version {document.get('version')}; expected {VERSION}.")
-        known = {entry.name: document[entry.name] for entry in fields(cls) if entry.name in document}
-        missing = {e.name for e in fields(cls) if e.default is e.default_factory is MISSING} - known.keys()
+        values = {entry.name: document[entry.name] for entry in fields(cls) if entry.name in document}
+        missing = {e.name for e in fields(cls) if e.default is e.default_factory is MISSING} - values.keys()
         if missing:
             raise InputError(f"The index {place} is damaged: its manifest misses {', '.join(sorted(missing))}.")
-        wrong = [name for name, value in known.items() if not _fits(name, value)]
+        wrong = [name for name, value in values.items() if not _fits(name, value)]
         if wrong:
-            raise InputError(f"The index {place} is damaged: its manifest has {wrong[0]}={known[wrong[0]]!r}.")
-        return cls(**known)
+            raise InputError(f"The index {place} is damaged: its manifest has {wrong[0]}={values[wrong[0]]!r}.")
+        return cls(**values)
 
     def check_same(self, other: Self, place: str) -> None:
-        """Proves that an index found at a place is the one that is asked for.
+        """Checks that the index at a place equals another one.
 
         Args:
-          other: of the one that is asked for.
-          place: where.
+          other: the record of the other index.
+          place: the folder or address of this index.
 
         Raises:
-          InputError: it is of another kind, other settings, other features, or was built by other code.
+          InputError: kind, settings, features or code differ.
         """
         if self.store != other.store:
             raise InputError(f"{place} holds an index of other features; choose another place, or remove that index.")
@@ -97,9 +97,9 @@ def _fits(name: str, value: Any) -> bool:
 
 
 def fingerprint(store: Store) -> str:
-    """SHA-256 that tells feature stores apart.
+    """SHA-256 of the names, the settings and the global descriptors of a store.
 
-    It covers the names, the settings, and the global descriptors: all up to 4096 images, else as many spread evenly.
+    Of more than 4096 images, 4096 descriptors at even distances enter.
     """
     matrix = store.global_descriptors
     digest = hashlib.sha256(json.dumps([store.names, store.settings, matrix.shape], sort_keys=True).encode())

@@ -14,13 +14,16 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path
 from delg.common.npy import map_array
 from matching.indexes.base import Descriptors, Floats, check_rows
-from matching.indexes.halves import rows_in_cache, to_float32
 from matching.ranking import Ranking
 from matching.threads import available, single_threaded
 
 MATRIX = "descriptors.npy"
 BLOCK_BYTES = 1 << 26  # of float32 rows held at once
 READ_ROWS = 4096  # read before they are multiplied
+INFINITE = np.uint16(0xF800)  # least code of a float16 that is not finite, its sign shifted out
+FIELDS = np.uint32(0x8FFFE000).view(np.int32)  # sign, exponent and fraction of a float16, three bits of exponent apart
+REBIAS = np.float32(2.0**112)  # the exponents' offsets are 15 and 127
+PIECE_BYTES = 1 << 20  # of float32 rows that stay in a core's cache
 
 Rows = NDArray[np.int64]
 
@@ -35,7 +38,7 @@ def blocks(descriptors: Descriptors, step: int) -> Iterator[tuple[int, Floats]]:
 
     Args:
       descriptors: ``(N, D)``, possibly memory-mapped. Rows that are not float32 are converted in parallel, into
-        one buffer: a block is valid until the next is asked for.
+        one buffer: a block is valid until the next one is read.
       step: rows of a block.
 
     Yields:
@@ -73,7 +76,7 @@ def check_matrix(descriptors: Descriptors, unit: bool) -> None:
 
 
 def write_matrix(descriptors: Descriptors, path: Path, dtype: str, unit: bool) -> None:
-    """Writes a matrix as float32 or float16, atomically; one that is there already is kept.
+    """Writes a matrix as float32 or float16, atomically; an existing file stays.
 
     Args:
       descriptors: ``(N, D)``, possibly memory-mapped.
@@ -148,8 +151,8 @@ def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: i
     indices = np.full((len(queries), top_k), -1, np.int64)
     scores = np.full((len(queries), top_k), -np.inf, np.float32)
     with single_threaded(), _reader(path) as read:
-        for q, some in enumerate(candidates):
-            rows = np.sort(some[some >= 0])
+        for q, candidate_rows in enumerate(candidates):
+            rows = np.sort(candidate_rows[candidate_rows >= 0])
             pieces = [rows[start : start + READ_ROWS] for start in range(0, len(rows), READ_ROWS)]
             products = np.concatenate(
                 [np.zeros(0, np.float32), *(_products(read(piece), queries[q]) for piece in pieces)]
@@ -165,9 +168,9 @@ def _products(rows: Descriptors, query: Floats) -> Floats:
     buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
     products = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        to_float32(some, buffer[: len(some)])
-        products[start : start + step] = buffer[: len(some)] @ query
+        piece = rows[start : start + step]
+        to_float32(piece, buffer[: len(piece)])
+        products[start : start + step] = buffer[: len(piece)] @ query
     return products
 
 
@@ -175,7 +178,7 @@ def _products(rows: Descriptors, query: Floats) -> Floats:
 def _reader(path: Path) -> Iterator[Callable[[Rows], Descriptors]]:
     """Gives a function that reads rows of a matrix file.
 
-    The system is told of all rows first, so that a disk can work on many of them at once.
+    The operating system learns all rows first, so that a disk can work on many of them at once.
     """
     matrix: Any = map_array(path)
     width, offset = matrix.shape[1] * matrix.itemsize, matrix.offset
@@ -198,3 +201,33 @@ def _reader(path: Path) -> Iterator[Callable[[Rows], Descriptors]]:
             return out
 
         yield read
+
+
+def rows_in_cache(dimension: int) -> int:
+    """How many float32 rows of a dimension a thread should work on at once."""
+    return max(1, PIECE_BYTES // (4 * max(dimension, 1)))
+
+
+def to_float32(rows: NDArray[np.floating[Any]], out: Floats) -> None:
+    """Writes rows as float32, exactly as NumPy would.
+
+    The bits of a float16, moved to their places in a float32, are its value times ``2^-112``, also where it is
+    subnormal; only what is not finite has another code. Such rows, and those of other types, are left to NumPy.
+
+    Args:
+      rows: ``(N, D)``, contiguous for the speed.
+      out: ``(N, D)``; small enough for a core's cache, as it is passed over four times.
+    """
+    if rows.dtype != np.float16 or not rows.flags.c_contiguous or _largest(rows) >= INFINITE:
+        np.copyto(out, rows, casting="same_kind")
+        return
+    bits = out.view(np.int32)
+    np.copyto(bits, rows.view(np.int16))
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, FIELDS, out=bits)
+    np.multiply(out, REBIAS, out=out)
+
+
+def _largest(rows: NDArray[np.floating[Any]]) -> np.uint16:
+    """The largest code of a float16, its sign shifted out."""
+    return np.max(rows.view(np.uint16) << 1, initial=0)

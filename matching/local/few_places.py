@@ -72,7 +72,7 @@ def distinct(a: Points, b: Points, residual: float) -> tuple[Rows, Rows]:
 
 
 def spread(points: Points, first: Rows) -> Points:
-    """Points in another order: some rows first, then the others."""
+    """Points in another order: the rows ``first``, then the others."""
     others = np.ones(len(points), bool)
     others[first] = False
     return np.concatenate([points[first], points[others]])
@@ -173,6 +173,6 @@ def one_per_place(a: Points, b: Points, agree: Mask, size: float) -> Mask:
     rows = np.flatnonzero(agree)
     for points in (a, b):
         rows = rows[first_of_cells(points[rows].astype(np.float64), size)]
-    chosen = np.zeros(len(agree), bool)
-    chosen[rows] = True
-    return chosen
+    first_of_places = np.zeros(len(agree), bool)
+    first_of_places[rows] = True
+    return first_of_places

@@ -7,13 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from matching.local import few_places
+from matching.local import MIN_MATCHES, MODELS, RESIDUAL, TRIALS, few_places
 from matching.local.refinement import refined
-from matching.local.transforms import Matrix, Points, apply, as_columns, plausible, squared_residuals, within
+from matching.local.transforms import Matrix, Points, as_columns, plausible, squared_residuals
 
-__all__ = ["MODELS", "Fit", "apply", "check", "fit", "plausible", "within"]
-
-MODELS = ("affine", "homography", "similarity")
 CONFIDENCE = 0.99999
 LARGEST = 1e30  # pixels of a residual
 ATTEMPTS = 2
@@ -39,10 +36,10 @@ def fit(
     target: Points,
     *,
     model: str = "affine",
-    residual: float = 20.0,
-    trials: int = 1000,
+    residual: float = RESIDUAL,
+    trials: int = TRIALS,
     seed: int = 0,
-    min_matches: int = 4,
+    min_matches: int = MIN_MATCHES,
     plausible_only: bool = True,
     one_per_place: bool = False,
 ) -> Fit:

@@ -14,12 +14,12 @@ def nearest(
 ) -> tuple[Rows, Floats]:
     """For each query descriptor the nearest index descriptor, in memory that does not grow with their product.
 
-    The distance is the Euclidean one of the unit vectors that the bits tell of: where ``h`` of ``b`` signs differ, the
-    angle is near ``pi h / b`` (exactly so on average over random rotations), and the distance ``2 sin(pi h / (2 b))``.
-    So thresholds mean what they mean for floats; that of 1 is fewer than a third of the bits.
+    The distance estimates the Euclidean one of the unit vectors whose signs the bits are: where ``h`` of ``b`` signs
+    differ, the angle is near ``pi h / b`` (equal on average over random rotations), and the distance
+    ``2 sin(pi h / (2 b))``. So thresholds mean the same as for floats; a threshold of 1 is a third of the bits.
 
     Args:
-      query: ``(N, b / 8)`` uint8, packed bits; padding, where there is some, counts as bits that agree.
+      query: ``(N, b / 8)`` uint8, packed bits; padding counts as bits that agree.
       index: ``(M, b / 8)`` uint8.
       threshold: a match must be nearer than this distance, strictly.
       ratio: a match must also be nearer than ``ratio`` times the second nearest, strictly; None for no such test.
@@ -41,8 +41,8 @@ def nearest(
         keep &= distances[:, 0] < ratio * distances[:, 1]
     if backward is not None:
         keep &= backward[best] == np.arange(len(query))
-    kept = np.flatnonzero(keep)
-    return np.stack([kept, best[kept]], axis=1), distances[kept, 0]
+    rows_of_query = np.flatnonzero(keep)
+    return np.stack([rows_of_query, best[rows_of_query]], axis=1), distances[rows_of_query, 0]
 
 
 def _distance(counts: NDArray[np.integer], bits: int) -> Floats:

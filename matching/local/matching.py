@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from extraction.features import Features, Floats
-from matching.local import geometry, hamming
+from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, hamming
 
 Rows = NDArray[np.int64]
 FARTHEST = 1e30  # of descriptors
@@ -76,8 +76,8 @@ def nearest(
         keep &= distance < ratio * _distance(query, index[second])
     if mutual:
         keep &= backward[best] == np.arange(len(query))
-    kept = np.flatnonzero(keep)
-    return np.stack([kept, best[kept]], axis=1), distance[kept]
+    rows_of_query = np.flatnonzero(keep)
+    return np.stack([rows_of_query, best[rows_of_query]], axis=1), distance[rows_of_query]
 
 
 def _with_norms(descriptors: Floats, first: bool) -> Floats:
@@ -96,14 +96,14 @@ def match(
     query: Features,
     index: Features,
     *,
-    matching_threshold: float = 1.0,
+    matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
     mutual: bool = False,
     model: str = "affine",
-    residual: float = 20.0,
-    trials: int = 1000,
+    residual: float = RESIDUAL,
+    trials: int = TRIALS,
     seed: int = 0,
-    min_matches: int = 4,
+    min_matches: int = MIN_MATCHES,
     plausible_only: bool = True,
     one_per_place: bool = False,
 ) -> Inliers:
@@ -138,7 +138,7 @@ def match(
     check_nearest(matching_threshold, ratio)
     geometry.check(model, residual, trials, seed)
     pairs = tentative(query, index, matching_threshold=matching_threshold, ratio=ratio, mutual=mutual)
-    found = geometry.fit(
+    fit = geometry.fit(
         *points(query, index, pairs),
         model=model,
         residual=residual,
@@ -148,15 +148,15 @@ def match(
         plausible_only=plausible_only,
         one_per_place=one_per_place,
     )
-    agreeing = pairs[found.inliers]
-    return Inliers(agreeing[np.argsort(agreeing[:, 0])], found.transform, tentative=len(pairs))
+    inliers = pairs[fit.inliers]
+    return Inliers(inliers[np.argsort(inliers[:, 0])], fit.transform, tentative=len(pairs))
 
 
 def tentative(
     query: Features,
     index: Features,
     *,
-    matching_threshold: float = 1.0,
+    matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
     mutual: bool = False,
 ) -> Rows:
@@ -180,11 +180,11 @@ def tentative(
     kind = np.uint8 if query.binary else np.float32
     left, right = (np.asarray(image.descriptors, kind) for image in (query, index))
     pairs, distances = find(left, right, matching_threshold, ratio, mutual)
-    return told(query, index, pairs[np.argsort(distances, kind="stable")])
+    return without_zeros(query, index, pairs[np.argsort(distances, kind="stable")])
 
 
-def told(query: Features, index: Features, pairs: Rows) -> Rows:
-    """Those of some matches whose descriptors are not zero: zero floats tell of nothing, and are like each other."""
+def without_zeros(query: Features, index: Features, pairs: Rows) -> Rows:
+    """Leaves out matches of zero descriptors, which carry no information; binary descriptors are never zero vectors."""
     for side, image in enumerate((query, index)):
         if not image.binary and len(pairs):
             suspects = np.flatnonzero(image.descriptors[:, 0] == 0)

@@ -1,4 +1,4 @@
-"""Local matching as released: the record against which the faster estimator is measured.
+"""Local matching as released: the reference of the faster estimator.
 
 ``detect_to_retrieve/image_reranking.py`` of the released DELG code: exact one-way nearest neighbours from a k-d tree,
 then RANSAC with an affine transform. Samples are drawn and judged as ``skimage.measure.ransac`` does, which the
@@ -11,11 +11,10 @@ from scipy.spatial import cKDTree
 
 from delg.common.errors import InputError
 from extraction.features import Features
-from matching.local import geometry
-from matching.local.matching import Inliers, check_nearest, check_pair, told
+from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry
+from matching.local.matching import Inliers, check_nearest, check_pair, without_zeros
 
 SAMPLE = 3
-MIN_MATCHES = 4
 CHUNK = 50  # trials judged at once
 EPSILON = np.finfo(np.float64).eps
 
@@ -26,10 +25,10 @@ def match(
     query: Features,
     index: Features,
     *,
-    matching_threshold: float = 1.0,
+    matching_threshold: float = MATCHING_THRESHOLD,
     ratio: float | None = None,
-    residual: float = 20.0,
-    trials: int = 1000,
+    residual: float = RESIDUAL,
+    trials: int = TRIALS,
     seed: int = 0,
 ) -> Inliers:
     """Matches the local features of two images by the released algorithm.
@@ -54,7 +53,7 @@ def match(
     if query.binary or index.binary:
         raise InputError("The released matching compares descriptors of floats, not binary ones.")
     check_pair(query, index)
-    pairs = told(query, index, tentative(query, index, matching_threshold, ratio))
+    pairs = without_zeros(query, index, tentative(query, index, matching_threshold, ratio))
     if len(pairs) < MIN_MATCHES:
         return Inliers(np.zeros((0, 2), np.int64), None, tentative=len(pairs))
     source, target = index.keypoints[pairs[:, 1]], query.keypoints[pairs[:, 0]]

@@ -1,7 +1,7 @@
-"""Transforms of the plane: what they do to points, which are plausible, and the best ones through some pairs.
+"""Transforms of the plane: mapped points, residuals, plausibility, and fits to pairs.
 
-Stacks of transforms are ``(T, 2, 3)``, of homographies ``(T, 3, 3)``, float64. A transform that some pairs do not
-determine holds values that are not finite, or agrees with few.
+Stacks of transforms are ``(T, 2, 3)``, of homographies ``(T, 3, 3)``, float64. A transform that its pairs do not
+determine holds values that are not finite, or agrees with few pairs.
 """
 
 import numpy as np
@@ -42,11 +42,6 @@ def normalised(transform: Matrix | None) -> Matrix | None:
     return transform / transform[2, 2]
 
 
-def within(transform: Matrix, source: Points, target: Points, residual: float) -> Mask:
-    """Whose distance in the target, in pixels, is below ``residual`` (strictly, as released): ``(N,)`` bool."""
-    return np.asarray(squared_residuals(transform[None], as_columns(source, target))[0] < residual**2)
-
-
 def as_columns(source: Points, target: Points) -> Matrix:
     """Pairs as ``(5, N)`` float64, rows ``x, y, 1`` of the source and ``x, y`` of the target."""
     columns = np.ones((5, len(source)))
@@ -55,7 +50,7 @@ def as_columns(source: Points, target: Points) -> Matrix:
 
 
 def squared_residuals(transforms: Matrix, pairs: Matrix) -> Matrix:
-    """Squared distances in the target of pairs under each of some transforms.
+    """Squared distances of pairs in the target, under each of ``T`` transforms.
 
     Args:
       transforms: ``(T, 2, 3)`` or ``(T, 3, 3)``.
@@ -89,7 +84,7 @@ def plausible(transform: Matrix, points: Points) -> bool:
 
 
 def each_plausible(transforms: Matrix, points: Matrix, agree: Mask) -> Mask:
-    """Which of some transforms are :func:`plausible`.
+    """Which of ``T`` transforms are :func:`plausible`.
 
     Args:
       transforms: ``(T, 2, 3)`` or ``(T, 3, 3)``.

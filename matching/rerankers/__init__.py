@@ -1,1 +1,1 @@
-"""Rerankers: a ranking in a new order, chosen by name in :mod:`matching.rerankers.table`."""
+"""Rerankers give the first candidates of a ranking a new order; :mod:`matching.rerankers.table` names them."""

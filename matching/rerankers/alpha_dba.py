@@ -8,7 +8,7 @@ from matching.rerankers.candidates import GlobalReranker, neighbours
 
 
 class AlphaDBA(GlobalReranker):
-    """Reranker ``alpha_dba``.
+    """Reranker ``alpha_dba``: augments candidates with their neighbours.
 
     A candidate becomes the normalised sum of its nearest neighbours, itself included, weighted by their similarity to
     the power alpha: the database side of query expansion (Turcot and Lowe, WS-LAVD 2009; Arandjelovic and Zisserman,
@@ -33,7 +33,7 @@ class AlphaDBA(GlobalReranker):
           threads: of the pool over queries; None for one a core. The result does not depend on it.
 
         Raises:
-          InputError: one is out of range.
+          InputError: an argument is out of range.
         """
         super().__init__(top_k, threads)
         self.n, self.alpha = whole("alpha_dba: n", n, 0), number("alpha_dba: alpha", alpha)
@@ -52,9 +52,9 @@ class AlphaDBA(GlobalReranker):
         others = similarities.copy()
         np.fill_diagonal(others, -np.inf)
         columns = neighbours(others, min(self.n, len(candidates) - 1))
-        chosen = np.maximum(np.take_along_axis(others, columns, axis=1), 0) ** np.float32(self.alpha)
+        neighbour_weights = np.maximum(np.take_along_axis(others, columns, axis=1), 0) ** np.float32(self.alpha)
         weights = np.eye(len(candidates), dtype=np.float32)
-        np.put_along_axis(weights, columns, chosen, axis=1)
+        np.put_along_axis(weights, columns, neighbour_weights, axis=1)
         squared = np.einsum("ij,ij->i", weights @ similarities, weights)
         norms = np.sqrt(np.maximum(squared, np.finfo(np.float32).tiny))
         return weights @ (candidates @ query) / norms

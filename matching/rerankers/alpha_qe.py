@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 
 
 class AlphaQE(Reranker):
-    """Reranker ``alpha_qe``.
+    """Reranker ``alpha_qe``: expands the query with its best results.
 
     The query becomes the normalised sum of itself, with weight 1, and of the first ``n`` database descriptors of its
     ranking, weighted by their similarity to the power alpha (Radenovic et al., TPAMI 2018, arXiv 1711.02512). The
@@ -38,7 +38,7 @@ class AlphaQE(Reranker):
           alpha: exponent of the similarity, which counts as 0 where it is negative; 0 weighs all alike.
 
         Raises:
-          InputError: one is out of range.
+          InputError: an argument is out of range.
         """
         super().__init__(MOST if top_k is None else top_k)
         self.n, self.alpha = whole("alpha_qe: n", n, 0), number("alpha_qe: alpha", alpha)

@@ -1,4 +1,4 @@
-"""What rerankers by global descriptors share: candidates are read, scored in parallel, and put in order."""
+"""The base class of rerankers by global descriptors, and checks of these."""
 
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +13,16 @@ from matching.rerankers.base import Reranker
 from matching.source import Source, check_dimensions
 from matching.threads import available, single_threaded
 
-BUDGET = 128 << 20  # bytes of the matrices of all queries in work at once
+BUDGET = 128 << 20  # bytes of the matrices of all queries that are scored at once
 
 Rows = NDArray[np.int64]
 
 
 def check_finite(name: str, values: Floats) -> None:
-    """Checks what was computed from global descriptors; a product is finite only if both its factors are.
+    """Checks values computed from global descriptors; a product is finite only if both factors are.
 
     Raises:
-      InputError: something is not finite.
+      InputError: a value is not finite.
     """
     if not np.isfinite(values).all():
         raise InputError(f"{name} met global descriptors that hold values which are not finite, or too large.")
@@ -38,7 +38,7 @@ def check_products(name: str, query: Floats, candidates: Floats, products: Float
       products: ``(M,)`` of the two.
 
     Raises:
-      InputError: something is not finite, or a descriptor is zero.
+      InputError: a product is not finite, or a descriptor is zero.
     """
     check_finite(name, products)
     if not query.any() or not candidates[products == 0].any(axis=1).all():

@@ -11,7 +11,7 @@ TOLERANCE = 1e-6  # of the conjugate gradient's residual
 
 
 class Diffusion(GlobalReranker):
-    """Reranker ``diffusion``.
+    """Reranker ``diffusion``: spreads similarities along a graph of the candidates.
 
     The candidates are the nodes of a graph. Two are joined when they are among each other's ``kd`` nearest, with
     affinity ``max(similarity, 0)^gamma``. The similarities of the query to its ``kq`` nearest candidates spread along
@@ -47,7 +47,7 @@ class Diffusion(GlobalReranker):
           threads: of the pool over queries; None for one a core. The result does not depend on it.
 
         Raises:
-          InputError: one is out of range.
+          InputError: an argument is out of range.
         """
         super().__init__(top_k, threads)
         self.kq, self.kd = whole("diffusion: kq", kq), whole("diffusion: kd", kd)
@@ -57,7 +57,7 @@ class Diffusion(GlobalReranker):
             raise InputError(f"diffusion: alpha expects a number below 1. Received: {alpha!r}")
 
     def query_scores(self, query: Floats, candidates: Floats) -> Floats:
-        """What reaches each candidate.
+        """The similarity that reaches each candidate.
 
         Args:
           query: ``(D,)`` float32 of unit norm.

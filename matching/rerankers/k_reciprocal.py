@@ -11,7 +11,7 @@ Mask = NDArray[np.bool_]
 
 
 class KReciprocal(GlobalReranker):
-    """Reranker ``k_reciprocal``.
+    """Reranker ``k_reciprocal``: compares the neighbours of query and candidates.
 
     Two images are alike when they are among each other's nearest, and so are their neighbours. Each image is encoded
     by its k-reciprocal nearest neighbours, and the query's distance to a candidate is a mean of the Jaccard distance
@@ -35,7 +35,7 @@ class KReciprocal(GlobalReranker):
           threads: of the pool over queries; None for one a core. The result does not depend on it.
 
         Raises:
-          InputError: one is out of range.
+          InputError: an argument is out of range.
         """
         super().__init__(top_k, threads)
         self.k1, self.k2 = whole("k_reciprocal: k1", k1), whole("k_reciprocal: k2", k2)

@@ -13,7 +13,7 @@ from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
 from matching.checks import number, whole
-from matching.local import geometry, matching
+from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, matching
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
 from matching.rerankers.base import GeometricReranker
@@ -25,7 +25,6 @@ REMEMBERED = 500_000  # inlier counts
 PATIENCE = 5.0  # seconds without a progress line
 AHEAD = 4  # candidates handed out at once, times the threads
 HELD = 64 << 20  # bytes of matched points that wait for their geometry
-MIN_MATCHES = 4
 SCORES = ("inliers", "fused")
 
 Rows = NDArray[np.int64]
@@ -33,13 +32,13 @@ Points = tuple[Floats, Floats]
 
 
 class Ransac(GeometricReranker):
-    """Reranker ``ransac``.
+    """Reranker ``ransac``: orders candidates by the number of local matches that agree on one transform.
 
     The released rule: the first ``top_k`` are ordered by number of inliers, then by global similarity; those without
-    inliers keep their order. The new scores of the head are the numbers of inliers.
+    inliers keep their order. The new scores are the numbers of inliers.
 
-    With ``score='fused'`` the head is ordered by ``s + fused_weight log(1 + inliers)``, where s is the score that the
-    ranking comes with: the global similarity, or that of the link before in a chain.
+    With ``score='fused'`` the scores are ``s + fused_weight log(1 + inliers)``, where s is the score of the ranking:
+    the global similarity, or the score of the link before in a chain.
 
     With ``settled=n`` candidates are verified only until the first n places are certain to be those of verifying all;
     see :func:`matching.rerankers.verification.settle`. Those that were not verified count as without inliers.
@@ -54,11 +53,11 @@ class Ransac(GeometricReranker):
         self,
         top_k: int = 100,
         *,
-        matching_threshold: float = 1.0,
-        residual: float = 20.0,
+        matching_threshold: float = MATCHING_THRESHOLD,
+        residual: float = RESIDUAL,
         ratio: float | None = None,
         model: str = "affine",
-        trials: int = 1000,
+        trials: int = TRIALS,
         seed: int = 0,
         mutual: bool = False,
         plausible_only: bool = True,
@@ -82,14 +81,15 @@ class Ransac(GeometricReranker):
           mutual: keep only mutual nearest neighbours.
           plausible_only: refuse mirrored, collapsed and extremely stretched fits.
           one_per_place: count inliers that share a place once; the released rule, and so the default, counts all.
+            :func:`matching.rerankers.table.build_reranker` sets another default for own photos.
           released: match by the released algorithm instead, which is slow; see :mod:`matching.local.released`.
-          score: what the head is ordered by, ``inliers`` or ``fused``.
+          score: ``inliers`` or ``fused``.
           fused_weight: of the logarithm in the fused score.
           settled: how many first places must be certain; None verifies every candidate.
           threads: of the pool over candidates; None for one a core. The result does not depend on it.
 
         Raises:
-          InputError: one is out of range.
+          InputError: an argument is out of range.
         """
         super().__init__(top_k)
         self.settled = settled if settled is None else whole("ransac: settled", settled)
@@ -194,26 +194,26 @@ class _Pairs:
 
     def counts(self, rows: Rows) -> list[int]:
         """Numbers of inliers of database rows."""
-        return self._known(self._reranker._counts, rows, self._count)
+        return self._cached(self._reranker._counts, rows, self._count)
 
     def bounds(self, rows: Rows) -> list[int]:
-        """Numbers of tentative matches, which inliers are some of; 0 for too few to be verified."""
-        return self._known(self._reranker._bounds, rows, self._bound)
+        """Upper bounds of the numbers of inliers: the numbers of tentative matches; 0 for fewer than needed."""
+        return self._cached(self._reranker._bounds, rows, self._bound)
 
-    def _known(
-        self, known: dict[tuple[int, int], int], rows: Rows, compute: Callable[[Features, int], int]
+    def _cached(
+        self, cache: dict[tuple[int, int], int], rows: Rows, compute: Callable[[Features, int], int]
     ) -> list[int]:
-        """What is known of each row, computed by the pool where it is not."""
-        wanted = rows.tolist()
-        new = [row for row in wanted if (self.q, row) not in known]
-        found = {row: known[self.q, row] for row in wanted if (self.q, row) in known}
-        if new:
-            results = windowed(self._pool, partial(compute, self.query), new, AHEAD * self._reranker.threads)
-            found |= zip(new, results)
-            if len(known) + len(new) > REMEMBERED:
-                known.clear()
-            known |= {(self.q, row): found[row] for row in new}
-        return [found[row] for row in wanted]
+        """The value of each row, from the cache or computed by the pool."""
+        all_rows = rows.tolist()
+        values = {row: cache[self.q, row] for row in all_rows if (self.q, row) in cache}
+        missing = [row for row in all_rows if row not in values]
+        if missing:
+            results = windowed(self._pool, partial(compute, self.query), missing, AHEAD * self._reranker.threads)
+            values |= zip(missing, results)
+            if len(cache) + len(missing) > REMEMBERED:
+                cache.clear()
+            cache |= {(self.q, row): values[row] for row in missing}
+        return [values[row] for row in all_rows]
 
     def _bound(self, query: Features, row: int) -> int:
         points = self._reranker.points(query, self._database.features(row))

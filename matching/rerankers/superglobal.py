@@ -12,7 +12,7 @@ Rows = NDArray[np.int64]
 
 
 class SuperGlobal(GlobalReranker):
-    """Reranker ``superglobal``.
+    """Reranker ``superglobal``: refines the candidates by each other, and expands the query.
 
     The first ``m`` candidates are refined by their ``k`` nearest neighbours among themselves, the query is expanded
     by the ``k + 1`` refined candidates most similar to it, and the candidates are ordered by the mean of the
@@ -45,7 +45,7 @@ class SuperGlobal(GlobalReranker):
           threads: of the pool over queries; None for one a core. The result does not depend on it.
 
         Raises:
-          InputError: one is out of range.
+          InputError: an argument is out of range.
         """
         super().__init__(whole("superglobal: m", m), threads)
         self.k, self.beta = whole("superglobal: k", k, 0), number("superglobal: beta", beta)
@@ -69,7 +69,7 @@ class SuperGlobal(GlobalReranker):
         return np.asarray((first + second) / 2, np.float32)
 
     def stages(self, query: Floats, candidates: Floats) -> tuple[Floats, Floats, Floats]:
-        """What the scores of :meth:`query_scores` are the mean of.
+        """The two scores whose mean :meth:`query_scores` returns, and the expanded query.
 
         Returns:
           ``(M,)`` similarities of the refined candidates to the query; ``(D,)`` the expanded query, the largest of the

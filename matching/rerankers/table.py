@@ -31,16 +31,25 @@ def links(text: str) -> list[tuple[str, dict[str, Any]]]:
     return [spec.parse(part) for part in parts]
 
 
-def build_reranker(text: str) -> Reranker:
+def build_reranker(text: str, *, own_photos: bool = False) -> Reranker:
     """Builds a reranker from ``name(argument=value)``, such as ``superglobal(k=9, beta=0.15)``.
 
     ``superglobal | ransac(top_k=50)`` builds a chain: each link reranks the ranking of the link before. A name of the
     form ``module:Class`` is that of a :class:`Reranker` outside of the package.
 
+    Args:
+      text: the reranker, or the chain.
+      own_photos: whether ``ransac`` counts inliers that share a place once (``one_per_place=True``) where the text says
+        nothing else, since repeated places prove little; the released rule, of all benchmarks, counts each.
+
     Raises:
       InputError: a name is unknown, or an argument does not fit.
     """
-    built = [spec.build(spec.render(*link), RERANKERS, "reranker", base=Reranker) for link in links(text)]
+    built = []
+    for name, arguments in links(text):
+        once = own_photos and name == "ransac" and not arguments.get("released")
+        link = spec.render(name, ({"one_per_place": True} if once else {}) | arguments)
+        built.append(spec.build(link, RERANKERS, "reranker", base=Reranker))
     if len(built) == 1:
         return built[0]
     from matching.rerankers.chain import chain

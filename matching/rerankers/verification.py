@@ -1,4 +1,4 @@
-"""How candidates are verified one after another: with bounded memory, and no further than needed."""
+"""Verification of candidates one after another: with bounded memory, and no further than needed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-WAVE = 16  # candidates verified between two looks at the order; a constant, so that threads do not change the answer
+WAVE = 16  # candidates verified between two checks of the order; a constant, so that threads do not change results
 UNKNOWN = -1
 
 Item = TypeVar("Item")
@@ -60,7 +60,7 @@ def settle(
       places: how many must be certain, 1 or more.
       score: turns ``(n,)`` counts, one a candidate, into scores; it must not decrease in the count, and give a
         candidate the same score for the same count.
-      verify: is given some places in ``bounds``; returns the counts of these candidates.
+      verify: gives the counts of candidates, by their places in ``bounds``.
 
     Returns:
       ``(n,)`` counts; :data:`UNKNOWN` for the candidates that were not verified.
@@ -70,11 +70,11 @@ def settle(
     order = np.argsort(-highest, kind="stable")
     for start in range(0, len(order), WAVE):
         if start >= places:
-            known = np.sort(order[:start])
-            scores = score(np.maximum(counts, 0))[known]
+            verified = np.sort(order[:start])
+            scores = score(np.maximum(counts, 0))[verified]
             last = np.argsort(-scores, kind="stable")[places - 1]
             ahead = order[start]
-            if (-highest[ahead], ahead) > (-scores[last], known[last]):
+            if (-highest[ahead], ahead) > (-scores[last], verified[last]):
                 break
         wave = order[start : start + WAVE]
         counts[wave] = verify(wave)

@@ -16,7 +16,8 @@ from extraction.describing import describe
 from extraction.extractors.table import build_extractor
 from extraction.features import Features, Floats
 from extraction.images import ImageRef
-from matching.local import geometry, matching
+from matching.local import matching
+from matching.local.transforms import apply
 from scripts.bench.measure import check
 
 PROJECT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ def on_photos() -> dict[str, str]:
         truth = np.loadtxt(GRAF / f"H1to{i}p")
 
         def right(pairs: Pairs, view: Features = view, truth: NDArray[np.float64] = truth) -> int:
-            expected = geometry.apply(truth, first.keypoints[pairs[:, 1]])
+            expected = apply(truth, first.keypoints[pairs[:, 1]])
             return int((np.linalg.norm(expected - view.keypoints[pairs[:, 0]], axis=1) < RIGHT).sum())
 
         released = np.median([right(reference(view, first, seed)[1]) for seed in SEEDS])

@@ -38,7 +38,9 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def config(photos, tmp_path):
     model = "rootsift(max_feature_num=60)"
-    return Config("folders", str(photos), str(tmp_path / "out"), model=model, rerank=("ransac", "superglobal(m=5, k=2)"))
+    return Config(
+        "folders", str(photos), str(tmp_path / "out"), model=model, rerank=("ransac", "superglobal(m=5, k=2)")
+    )
 
 
 def run(config):

@@ -13,7 +13,7 @@ from extraction.formats.checks import check_settings
 from extraction.store.encoding import as_stored
 from matching import lookup
 from matching.indexes.table import INDEXES, build_index, search
-from matching.local.geometry import MODELS
+from matching.local import MODELS
 from matching.rerankers.ransac import Ransac
 from matching.rerankers.table import RERANKERS, build_reranker
 from matching.source import MemorySource
@@ -211,11 +211,10 @@ def test_indexes_and_search(name, tmp_path):
 
 def test_what_the_commands_call(tmp_path):
     rng = np.random.default_rng(0)
-    letters = np.array([*"0123456789.,-+enaif x"])
+    values = (-np.inf, -3.0, 0.0, 1.5, 7.0, np.inf, np.nan)
     for _ in range(300):
-        text = "".join(rng.choice(letters, int(rng.integers(0, 16)))).split(",")
         try:
-            x1, y1, x2, y2 = lookup.parse_crop(text)
+            x1, y1, x2, y2 = lookup.check_crop(rng.choice(values, int(rng.integers(3, 6))).tolist())
             assert x1 < x2 and y1 < y2 and np.isfinite([x1, y1, x2, y2]).all()
         except InputError as error:
             assert "\n" not in str(error)

@@ -4,7 +4,7 @@ import pytest
 from delg.common.errors import InputError
 from matching import lookup
 from matching.indexes.table import build_index
-from matching.lookup import parse_crop
+from matching.lookup import check_crop
 from matching.rerankers.table import build_reranker
 from matching.source import MemorySource
 from tests.matching.helpers import global_source, local, scene, view
@@ -15,11 +15,12 @@ def find(*given, **more):
 
 
 def test_crop():
-    assert parse_crop(None) is None
-    assert parse_crop(["1", "2.5", "30", "40"]) == (1.0, 2.5, 30.0, 40.0)
-    for text in ("1,2,3", "1,2,a,4", "5,2,5,9", "1,9,5,9", "nan,nan,nan,nan", "1,1,inf,9", "1,-inf,2,9"):
-        with pytest.raises(InputError, match="--crop expects x1,y1,x2,y2"):
-            parse_crop(text.split(","))
+    assert check_crop(None) is None
+    assert check_crop([1, 2.5, 30, 40]) == (1, 2.5, 30, 40)
+    nan, inf = float("nan"), float("inf")
+    for crop in ((1, 2, 3), (5, 2, 5, 9), (1, 9, 5, 9), (nan, nan, nan, nan), (1, 1, inf, 9), (1, -inf, 2, 9), ()):
+        with pytest.raises(InputError, match="--crop expects"):
+            check_crop(crop)
 
 
 def test_the_best_by_global_descriptor():

@@ -188,13 +188,3 @@ def test_options_that_are_refused(tmp_path, records_dir, settings, message):
     with pytest.raises(InputError, match=message):
         run(TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), **given))
     assert not (tmp_path / "run" / "settings.json").exists()
-
-
-def test_new_settings_are_recorded_only_where_they_are_used(tmp_path, records_dir, monkeypatch):
-    taken = []
-    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
-    plain = TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"))
-    run(plain)
-    run(TrainOptions(plain.train_file_pattern, logdir=plain.logdir, global_loss="npairs", moving_average_decay=0.9))
-    assert set(taken[1]) - set(taken[0]) == {"global_loss", "moving_average_decay"}
-    assert {key: value for key, value in taken[1].items() if key in taken[0]} == taken[0]

@@ -135,7 +135,7 @@ def test_killed_and_continued_it_is_the_uninterrupted_run(tmp_path, records_dir,
 def test_what_jax_cannot_do_is_refused(tmp_path, records_dir, monkeypatch, settings, message):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(InputError, match=message):
-        run(TrainOptions(f"{records_dir}/train*", logdir=str(tmp_path / "run"), **settings))
+        run(TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 
 
@@ -143,7 +143,7 @@ def test_an_absent_jax_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install '\.\[jax\]'"):
-        run(TrainOptions("records/train*", logdir=str(tmp_path)))
+        run(TrainOptions(train_file_pattern="records/train*", logdir=str(tmp_path)))
 
 
 def test_a_run_stays_on_its_backend(tmp_path, records_dir, monkeypatch):
@@ -151,8 +151,9 @@ def test_a_run_stays_on_its_backend(tmp_path, records_dir, monkeypatch):
     monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
     for backend in ("tensorflow", "jax"):
         monkeypatch.setenv("KERAS_BACKEND", backend)
-        run(TrainOptions(f"{records_dir}/train*", logdir=str(tmp_path / "run")))
-    assert taken[1] == taken[0] | {"backend": "jax"}
+        run(TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run")))
+    changed = {name for name in taken[0] if taken[0][name] != taken[1][name]}
+    assert changed == {"backend", "source"} and taken[1]["backend"] == "jax"
 
 
 def test_the_step_needs_no_tensorflow():

@@ -16,12 +16,10 @@ from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
 from tests.training.pictures import picture, write_folders
 from training.records import shards
-from training.records.examples import parse_example, write_example
-from training.records.photos import EncodedPhoto, read_photo
+from training.records.examples import EncodedPhoto, parse_example, read_photo, write_example
 from training.records.recordset import open_records
 from training.records.shards import RecordsConfig, write_records
-from training.records.sources import Photo, Source, from_folders
-from training.records.split import split_and_shuffle
+from training.records.sources import Photo, Source, from_folders, split_and_shuffle
 
 GREY = np.full((12, 10), 90, np.uint8)
 

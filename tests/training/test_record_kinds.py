@@ -12,7 +12,7 @@ from PIL import Image
 from tests.delg.common.pixel_files import refused, right
 from tests.training.pictures import picture, write_folders
 from training.records.check import problems
-from training.records.photos import read_photo
+from training.records.examples import read_photo
 from training.records.shards import RecordsConfig, write_records
 from training.records.sources import from_folders
 

@@ -41,10 +41,10 @@ def synchronize_batch_normalization(layers: Iterable[keras.layers.Layer]) -> int
     Returns:
       How many were changed.
     """
-    found = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in found:
+    normalizations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in normalizations:
         layer.synchronized = True
-    return len(found)
+    return len(normalizations)
 
 
 def _fits(layer: Any) -> bool:

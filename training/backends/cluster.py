@@ -1,4 +1,4 @@
-"""The machines of a training on several, as ``TF_CONFIG`` tells them to each process, and what every backend checks."""
+"""The machines of a distributed training, from ``TF_CONFIG``, and the checks that all backends share."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def required_cluster() -> Cluster:
 
 
 def check_logical_cpus(count: object) -> None:
-    """Looks at the argument of ``mirrored``.
+    """Checks the argument of ``mirrored``.
 
     Raises:
       InputError: it is not a number of 1 or more.
@@ -62,7 +62,7 @@ def check_logical_cpus(count: object) -> None:
 
 
 def check_divisible(batch_size: int, replicas: int) -> None:
-    """Looks whether the devices divide the global batch.
+    """Checks that the devices divide the global batch.
 
     Raises:
       InputError: they do not.

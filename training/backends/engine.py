@@ -1,4 +1,4 @@
-"""What the training asks of a backend of Keras, and which backends there are.
+"""The contract of a backend of Keras that trains, and the backends by name.
 
 Everything else of a training is the same code on every backend: the input pipeline (TensorFlow's), the losses
 (``keras.ops``), the loop, reports and checkpoints.
@@ -50,7 +50,7 @@ class Engine(Protocol):
         """Batches of this process as the training step takes them."""
 
     def first(self, strategy: Strategy, value: Any) -> Any:
-        """Of what the step takes or gives: the part of the first device of this process."""
+        """The part that the first device of this process has of an input or a result of the step."""
 
     def is_chief(self, strategy: Strategy) -> bool:
         """Whether this process is the one that writes files and prints."""
@@ -63,7 +63,7 @@ class Engine(Protocol):
 
 
 def check_backend(options: TrainOptions) -> None:
-    """Looks whether the backend can do what is asked.
+    """Checks that the backend supports the options.
 
     Raises:
       InputError: it cannot.

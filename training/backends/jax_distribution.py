@@ -85,7 +85,7 @@ def mirrored(logical_cpus: int | None = None) -> Devices:
 
 
 def multi_worker() -> Devices:
-    """All devices of several machines; ``TF_CONFIG`` tells each process who they are and which one it is."""
+    """All devices of several machines; ``TF_CONFIG`` lists them and gives each process its index."""
     cluster = required_cluster()
     try:
         keras.distribution.initialize(",".join(cluster.workers), len(cluster.workers), cluster.index)
@@ -103,10 +103,10 @@ CHOICES: dict[str, Callable[..., Devices]] = {
 
 
 def build_strategy(text: str) -> Devices:
-    """Builds a choice such as ``"mirrored"``; has to come before the first operation of the process.
+    """Builds a choice such as ``"mirrored"``; must come before the first operation of the process.
 
     Raises:
-      InputError: an unknown name, a bad argument, or surroundings that do not suit it.
+      InputError: an unknown name, a bad argument, or an environment that does not fit.
     """
     return build(text, CHOICES, "distribution")
 
@@ -125,7 +125,7 @@ def share_of(strategy: Devices, batch_size: int) -> Any:
 
 
 def is_chief(strategy: Devices) -> bool:
-    """Whether this process is the one that writes files and prints."""
+    """Whether this process writes files and prints."""
     return jax.process_index() == 0
 
 

@@ -68,36 +68,36 @@ class TrainStep:
           frozen: leave the backbone as it is.
         """
         values = [variable.value for variable in self._variables]
-        values, told = self._compiled[frozen](values, images, labels, np.float32(rate), summarize)
+        values, results = self._compiled[frozen](values, images, labels, np.float32(rate), summarize)
         for variable, value in zip(self._variables, values):
             variable.assign(value)
-        return StepResult(*told)
+        return StepResult(*results)
 
     def first_not_finite(self, images: Array, labels: Array, *, frozen: bool = False) -> str:
         """See :meth:`training.backends.tensorflow_step.TrainStep.first_not_finite`; of the global batch."""
-        found = self._search[frozen]([variable.value for variable in self._variables], images, labels)
-        return first_flaw(self._searched[frozen], found)
+        counts = self._search[frozen]([variable.value for variable in self._variables], images, labels)
+        return first_flaw(self._searched[frozen], counts)
 
     def _flaws(self, values: list[Array], images: Array, labels: Array, *, frozen: bool) -> Array:
         """Of each tensor of a step by its number in ``_searched``: whether it has flaws."""
         with keras.StatelessScope(state_mapping=list(zip(self._variables, values))):
             computed = compute(self._model, images, labels, self._config, frozen=frozen)
-            found = tensors(self._model, images, computed, frozen=frozen)
-            self._searched[frozen] = list(found)
-            return flaws(found)
+            by_name = tensors(self._model, images, computed, frozen=frozen)
+            self._searched[frozen] = list(by_name)
+            return flaws(by_name)
 
     def _update(
         self, values: list[Array], images: Array, labels: Array, rate: Array, summarize: Array, *, frozen: bool
     ) -> tuple[list[Array], tuple[Array, ...]]:
-        """The next values of the variables, and what the step tells."""
+        """The next values of the variables, and the results of the step."""
         with keras.StatelessScope(state_mapping=list(zip(self._variables, values))) as scope:
             self._optimizer.learning_rate.assign(rate)
             computed = compute(self._model, images, labels, self._config, frozen=frozen)
             gradients, norm = clip_by_global_norm(computed.gradients, self._config.clip_norm)
             self._apply(gradients, ops.isfinite(norm), frozen)
             metrics = ops.append(computed.metrics(), ops.cast(norm, "float32"))
-            told = metrics, computed.attention(), computed.sparsity(summarize)
-        return [scope.get_current_value(variable) for variable in self._variables], told
+            results = metrics, computed.attention(), computed.sparsity(summarize)
+        return [scope.get_current_value(variable) for variable in self._variables], results
 
     def _apply(self, gradients: list[Array], finite: Array, frozen: bool) -> None:
         """Updates the weights, and their average, where the gradients are finite."""

@@ -1,4 +1,4 @@
-"""Several devices or machines by name, on TensorFlow's own strategies; and what one process of them has to know.
+"""Several devices or machines by name, on TensorFlow's own strategies, and the view of one process of them.
 
 The replicas hold the same weights. Each computes its part of the global batch, losses being divided by the global batch
 size; the gradients are summed over all replicas, then clipped, then applied by each replica to its own copy, so that
@@ -47,7 +47,7 @@ def mirrored(logical_cpus: int | None = None) -> Strategy:
 
 
 def multi_worker() -> Strategy:
-    """All devices of several machines; ``TF_CONFIG`` tells each process who they are and which one it is."""
+    """All devices of several machines; ``TF_CONFIG`` lists them and gives each process its index."""
     required_cluster()
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -64,10 +64,10 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 
 
 def build_strategy(text: str) -> Strategy:
-    """Builds a choice such as ``"mirrored"``; has to come before the first operation of the process.
+    """Builds a choice such as ``"mirrored"``; must come before the first operation of the process.
 
     Raises:
-      InputError: an unknown name, a bad argument, or surroundings that do not suit it.
+      InputError: an unknown name, a bad argument, or an environment that does not fit.
     """
     return build(text, STRATEGIES, "distribution")
 
@@ -87,7 +87,7 @@ def share_of(strategy: Strategy, batch_size: int) -> Share:
 
 
 def is_chief(strategy: Strategy) -> bool:
-    """Whether this process is the one that writes files and prints."""
+    """Whether this process writes files and prints."""
     return share_of(strategy, strategy.num_replicas_in_sync).worker == 0
 
 

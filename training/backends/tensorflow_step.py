@@ -79,22 +79,22 @@ class TrainStep:
           frozen: as in the step.
 
         Returns:
-          Such as ``"the weight conv1/kernel"``; the same in all processes of a training, each of which has to ask.
+          Such as ``"the weight conv1/kernel"``; the same in all processes of a training, each of which must call this.
         """
-        found = self._search[frozen](images, labels)
-        return first_flaw(self._searched[frozen], found)
+        counts = self._search[frozen](images, labels)
+        return first_flaw(self._searched[frozen], counts)
 
     def _update(
         self, images: Tensor, labels: Tensor, rate: Tensor, summarize: Tensor, *, frozen: bool = False
     ) -> tuple[Tensor, ...]:
         self._optimizer.learning_rate.assign(rate)
         compute_part = partial(self._computed, frozen=frozen)
-        gradients, chosen, *told = self._strategy.run(compute_part, args=(images, labels, summarize))
-        metrics, attention, sparsity = (first(self._strategy, value) for value in told)
+        gradients, classes, *results = self._strategy.run(compute_part, args=(images, labels, summarize))
+        metrics, attention, sparsity = (first(self._strategy, value) for value in results)
         apply = partial(self._apply, frozen=frozen)
         tf.cond(
             tf.math.is_finite(metrics[METRICS.index("gradient_norm")]),
-            lambda: first(self._strategy, self._strategy.run(apply, args=(gradients, chosen))),
+            lambda: first(self._strategy, self._strategy.run(apply, args=(gradients, classes))),
             lambda: False,
         )
         return metrics, attention, sparsity
@@ -105,8 +105,8 @@ class TrainStep:
         computed = self._in_parts(images, labels, frozen, sample)
         gradients, norm = clip_by_global_norm(all_reduce(computed.gradients), self._config.clip_norm)
         metrics = ops.append(all_reduce(computed.metrics()), ops.cast(norm, "float32"))
-        told = metrics, computed.attention(), computed.sparsity(summarize)
-        return gradients, sample[0] if sample else (), *told
+        results = metrics, computed.attention(), computed.sparsity(summarize)
+        return gradients, sample[0] if sample else (), *results
 
     def _parts(
         self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, list[Tensor]] | None
@@ -118,17 +118,17 @@ class TrainStep:
         for part_images, part_labels in zip(tf.split(images, count), tf.split(labels, count)):
             with tf.control_dependencies(before):
                 now = tf.identity(part_images)
-            one = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts, sample=sample)
-            before = one.gradients
-            yield part_images, one
+            computed = compute(self._model, now, part_labels, self._config, frozen=frozen, parts=parts, sample=sample)
+            before = computed.gradients
+            yield part_images, computed
 
     def _in_parts(
         self, images: Tensor, labels: Tensor, frozen: bool, sample: tuple[Tensor, list[Tensor]] | None
     ) -> Computation:
-        """The sums of means and gradients over the parts, and what else the last one gave."""
+        """The sums of means and gradients over the parts, and the other values of the last part."""
         total: Computation | None = None
-        for _, one in self._parts(images, labels, frozen, sample):
-            total = one if total is None else _added(total, one)
+        for _, computed in self._parts(images, labels, frozen, sample):
+            total = computed if total is None else _added(total, computed)
         assert total is not None
         return total
 
@@ -138,21 +138,21 @@ class TrainStep:
         def in_replica(images: Tensor, labels: Tensor) -> Tensor:
             sample = self._sampled.choose(labels) if self._sampled else None
             rows = list(zip(self._sampled.paths, sample[1])) if self._sampled and sample else []
-            found = [
+            parts = [
                 tensors(self._model, part, computed, frozen=frozen, rows=rows)
                 for part, computed in self._parts(images, labels, frozen, sample)
             ]
-            self._searched[frozen] = list(found[0])
-            return all_reduce(sum(flaws(one) for one in found))
+            self._searched[frozen] = list(parts[0])
+            return all_reduce(sum(flaws(part) for part in parts))
 
         return first(self._strategy, self._strategy.run(in_replica, args=(images, labels)))
 
-    def _apply(self, gradients: list[Tensor], chosen: Tensor, *, frozen: bool) -> bool:
+    def _apply(self, gradients: list[Tensor], classes: Tensor, *, frozen: bool) -> bool:
         """Updates the weights, and their average; returns True, a value as a branch of a graph must have."""
         earlier = tf.identity(self._optimizer.iterations.value)
         if self._sampled:
             count = len(self._sampled.tables)
-            self._sampled.apply(chosen, gradients[-count:])
+            self._sampled.apply(classes, gradients[-count:])
             gradients = gradients[:-count]
         self._optimizer.apply(gradients, trained(self._model, frozen))
         if self._average is not None:
@@ -160,12 +160,12 @@ class TrainStep:
         return True
 
 
-def _added(total: Computation, one: Computation) -> Computation:
-    """The sums of means and gradients, and what else the second gave."""
+def _added(total: Computation, part: Computation) -> Computation:
+    """The sums of means and gradients, and the other values of the second part."""
     return replace(
-        one,
-        means={name: value + total.means[name] for name, value in one.means.items()},
-        gradients=[a + b for a, b in zip(total.gradients, one.gradients)],
+        part,
+        means={name: value + total.means[name] for name, value in part.means.items()},
+        gradients=[a + b for a, b in zip(total.gradients, part.gradients)],
     )
 
 

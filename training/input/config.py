@@ -58,7 +58,7 @@ def threads(config: InputConfig) -> int:
 
 
 def dataset_options(config: InputConfig) -> tf.data.Options:
-    """Of the last dataset of a pipeline: its own threads, as many as asked for."""
+    """Options of the last dataset of a pipeline: its own pool of :func:`threads`."""
     options = tf.data.Options()
     options.autotune.enabled = False
     options.threading.private_threadpool_size = threads(config)

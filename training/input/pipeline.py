@@ -32,7 +32,7 @@ UNREADABLE = (
     tf.errors.PermissionDeniedError,
     tf.errors.FailedPreconditionError,
 )
-CONTRADICTION = "The training records do not hold the images that their manifest.json tells of."
+CONTRADICTION = "The training records do not hold the images that their manifest.json lists."
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Cache:
 
 
 def is_cached(records: RecordSet, config: InputConfig) -> bool:
-    """Whether the photos are kept in memory: as asked, or when they take 2 GiB at most."""
+    """Whether the photos stay in memory: as configured, or when they need at most 2 GiB."""
     return records.decoded_bytes <= CACHE_LIMIT if config.cache is None else config.cache
 
 
@@ -285,7 +285,7 @@ def _resize_bilinear(image: Tensor, size: Tensor) -> Tensor:
 
 def _checked_label(label: Tensor, num_classes: int) -> Tensor:
     message = tf.strings.format(
-        f"Label out of range: a record has the label {{}}, and its manifest.json tells of {num_classes} classes.", label
+        f"Label out of range: a record has the label {{}}, and its manifest.json has {num_classes} classes.", label
     )
     valid = tf.debugging.Assert((label >= 0) & (label < num_classes), [message])
     with tf.control_dependencies([valid] if valid is not None else []):

@@ -1,4 +1,4 @@
-"""What ``delg-records`` leaves in a folder, seen from the reader's side: shards, counts and the number of classes."""
+"""Reads a set of records that ``delg-records`` made: its shards, counts and number of classes."""
 
 import glob
 import hashlib
@@ -98,7 +98,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise InputError(
-            f"{folder} has no {MANIFEST}, which tells the number of classes: run delg-records to its end (the same "
+            f"{folder} has no {MANIFEST}, which has the number of classes: run delg-records to its end (the same "
             "command continues an interrupted run)."
         )
     manifest = read_json(path)

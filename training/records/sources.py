@@ -1,19 +1,21 @@
-"""Where training images come from: a folder per class, a CSV ``path,label``, or the CSVs of Google Landmarks v2.
+"""Training images: from a folder per class, a CSV ``path,label`` or Google Landmarks v2; their labels and split.
 
 Labels are always contiguous, ``0 .. C-1``, in the sorted order of the class names (numerically when every name is a
 whole number), as in the released ``build_image_dataset.py``.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import files_below
 from delg.common.image_files import is_image_name
 from delg.common.image_lists import read_labelled, read_landmarks
-from delg.common.text_files import nfc
+from delg.common.text_files import nfc, rows
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,72 @@ def from_gldv2(
     listed = read_landmarks(csv_path, clean=train_clean_csv_path is not None)
     nested = _is_nested(root, listed, csv_path)
     return _labelled((image, gldv2_path(root, image, nested), label) for image, label in listed.items())
+
+
+def relabeled(source: Source, path: str | os.PathLike[str]) -> Source:
+    """Gives the classes of a source the labels of a ``relabeling.csv``.
+
+    Args:
+      source: labelled images.
+      path: CSV with the columns ``new_label`` (0, 1, ...) and ``old_label``, the class name, as ``delg-records`` and
+        the released builder write it.
+
+    Returns:
+      The same images; ``class_names`` are all of the file, also those without an image here.
+
+    Raises:
+      InputError: the file cannot be read, its labels are not 0, 1, ..., or a class of the source is not in it.
+    """
+    names: dict[str, int] = {}
+    wanted = ("new_label", "old_label")
+    for where, row in rows(path, wanted, filled=wanted):
+        name = nfc(row["old_label"])
+        if row["new_label"] != str(len(names)) or name in names:
+            raise InputError(
+                f"{where}: expected the new_label {len(names)} and an old_label that was not there before. "
+                f"Received: {row['new_label']},{row['old_label']}"
+            )
+        names[name] = len(names)
+    unknown = sorted(set(source.class_names) - names.keys())
+    if unknown:
+        raise InputError(f"{len(unknown)} classes are not in {path}: {', '.join(unknown[:5])}.")
+    labels = [names[name] for name in source.class_names]
+    photos = tuple(replace(photo, label=labels[photo.label]) for photo in source.photos)
+    return replace(source, photos=photos, class_names=tuple(names))
+
+
+def split_and_shuffle(
+    photos: Sequence[Photo], validation_split_size: float, seed: int
+) -> tuple[list[Photo], list[Photo]]:
+    """Splits every class by the same fraction and shuffles both parts.
+
+    As released, ``max(1, int(fraction * n))`` of a class's ``n`` images go to validation; here its last image always
+    stays in training, so that a class with a single image is trained.
+
+    Args:
+      photos: all images.
+      validation_split_size: fraction in [0, 1); 0 leaves validation empty.
+      seed: of the shuffles.
+
+    Returns:
+      The training and the validation images, shuffled.
+    """
+    generator = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    groups: dict[int, list[Photo]] = {}
+    for photo in photos:
+        groups.setdefault(photo.label, []).append(photo)
+    train: list[Photo] = []
+    validation: list[Photo] = []
+    for label in sorted(groups):
+        group = _shuffled(groups[label], generator)
+        count = min(max(1, int(validation_split_size * len(group))), len(group) - 1) if validation_split_size else 0
+        validation += group[:count]
+        train += group[count:]
+    return _shuffled(train, generator), _shuffled(validation, generator)
+
+
+def _shuffled(photos: Sequence[Photo], generator: np.random.RandomState) -> list[Photo]:
+    return [photos[i] for i in generator.permutation(len(photos))]
 
 
 def gldv2_path(root: Path, image: str, nested: bool) -> Path:

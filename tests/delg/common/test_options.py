@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from delg.common.errors import InputError
-from delg.common.options import check, fingerprint, option, refuse
+from delg.common.options import check, fingerprint, option, refuse, require
 
 PROGRAM = """
 from dataclasses import asdict, dataclass
@@ -101,3 +101,9 @@ def test_refuse_names_what_is_given():
     refuse("--check", Options(), ["folder", "layers"])
     with pytest.raises(InputError, match=r"--layers.* --check"):
         refuse("--check", Options(layers=(2,)), ["folder", "layers"])
+
+
+def test_options_that_are_required():
+    require(Options(), ["layers"])
+    with pytest.raises(InputError, match=r"--folder .*Folder\."):
+        require(Options(), ["layers", "folder"])

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from extraction.extractors.rootsift import RootSift
 from extraction.formats.base import FeatureSink, FeatureSource
 from extraction.formats.table import SINKS, SOURCES, convert, open_features, recognized
+from extraction.images import list_images
+from extraction.pipeline import extract
+from tests.extraction.pictures import write_picture
 from tests.extraction.store.test_store import build
 from tests.processes import run
 
@@ -20,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from extraction.features import Features
+from extraction.extractors.rootsift import RootSift
 from extraction.formats.base import FeatureSink, FeatureSource
 
 
@@ -115,6 +120,25 @@ def test_a_conversion_into_the_own_format_of_a_user_and_back(place, tmp_path):
     command = ["features", "convert", text, "--to=own_formats:NpzSink", "--output_dir", str(tmp_path / "command")]
     done = run(*command, cwd=place)
     assert done.returncode == 0 and len(list((tmp_path / "command").glob("*.npz"))) == 4, done.stderr
+
+
+def test_a_search_opens_any_format(place, tmp_path):
+    for i in range(4):
+        write_picture(tmp_path / "photos" / f"{i}.png", 60, 80, seed=i)
+    extract(RootSift(), list_images(tmp_path / "photos"), tmp_path / "features", progress=False)
+    query = ["--query=photos/1.png", "--model=rootsift", "--rerank=ransac", "--top_k=2"]
+    printed = []
+    for name in ("features", "hloc", "ames", "csv"):
+        if name != "features":
+            convert(tmp_path / "features", tmp_path / name, name)
+        done = run("search", *query, f"--features_dir={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert "1.png" in printed[0].splitlines()[1] and len(set(printed)) == 1
+    own = convert(tmp_path / "features", tmp_path / "own", "own_formats:NpzSink")
+    (tmp_path / "own_formats.py").write_text(PLUG_IN)
+    done = run("index", "--features_dir=own_formats:NpzSource(path='own')", "--output_dir=index", cwd=tmp_path)
+    assert done.returncode == 0 and own == 4, done.stderr
 
 
 def test_damage_is_found_whatever_the_format(place):

@@ -89,7 +89,6 @@ def test_the_precision_is_recorded_and_must_agree_the_runtime_may_differ(build):
     assert (plain["runtime"], plain["precision"]) == ("tensorflow", "float32")
     assert [line.split()[0] for line in differing(plain, other)] == ["runtime"]
     check_settings(plain, other, "These")
-    check_settings({key: value for key, value in plain.items() if key not in ("runtime", "precision")}, plain, "These")
     with pytest.raises(InputError, match=r"precision \('float32' and 'bfloat16'\)"):
         check_settings(plain, build("openvino", "bfloat16").settings, "These")
 
@@ -145,4 +144,4 @@ def test_the_command_verifies_before_it_extracts(folder):
     assert summary.startswith("o: 3 images, 1 skipped: bad")
     assert read_json(folder / "o" / "manifest.json")["settings"]["precision"] == "bfloat16"
     done = run("extract", "--images_dir=photos", "--model=rootsift", "--output_dir=p", "--verify=2", cwd=folder)
-    assert done.stderr == "delg-extract: --verify goes with a model folder, not with rootsift.\n"
+    assert done.returncode == 1 and "--verify" in done.stderr and "rootsift" in done.stderr

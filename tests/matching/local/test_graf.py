@@ -8,9 +8,9 @@ import pytest
 from extraction.describing import describe
 from extraction.extractors.table import build_extractor
 from extraction.images import ImageRef
-from matching.local import geometry
 from matching.local import released as reference
 from matching.local.matching import match
+from matching.local.transforms import apply
 from tests.matching.helpers import GOLDEN
 
 GRAF = GOLDEN.parent / "pairs" / "graf"
@@ -25,7 +25,7 @@ def features(i):
 def right(found, i):
     """Inliers within 5 pixels of the truth."""
     truth = np.loadtxt(GRAF / f"H1to{i}p")
-    expected = geometry.apply(truth, features(1).keypoints[found.pairs[:, 1]])
+    expected = apply(truth, features(1).keypoints[found.pairs[:, 1]])
     return int((np.linalg.norm(expected - features(i).keypoints[found.pairs[:, 0]], axis=1) < 5).sum())
 
 
@@ -49,4 +49,4 @@ def test_homography_finds_the_truth(i, least):
     assert right(found, i) >= least * len(found)
     corners = np.array([[0, 0], [799, 0], [799, 639], [0, 639]]) * 0.5 + [200, 160]
     truth = np.loadtxt(GRAF / f"H1to{i}p")
-    np.testing.assert_allclose(geometry.apply(found.transform, corners), geometry.apply(truth, corners), atol=8)
+    np.testing.assert_allclose(apply(found.transform, corners), apply(truth, corners), atol=8)

@@ -289,6 +289,17 @@ def test_built_from_text_with_the_released_defaults():
     assert build_reranker("ransac(top_k=7, model='homography')").top_k == 7
 
 
+def test_for_own_photos_a_place_counts_once_unless_the_text_says_otherwise():
+    def once(text, **options):
+        built = build_reranker(text, **options)
+        return [link.arguments.get("one_per_place") for link in (built.links if "|" in text else [built])]
+
+    assert once("ransac") == once("ransac(one_per_place=False)", own_photos=True) == [False]
+    assert once("ransac(released=True)", own_photos=True) == [False]
+    assert once("ransac(top_k=3)", own_photos=True) == once("ransac(one_per_place=True)") == [True]
+    assert once("superglobal | ransac", own_photos=True) == [None, True]
+
+
 def test_unknown_names_and_arguments_answer_with_the_choices():
     with pytest.raises(InputError, match=r"Unknown reranker 'asmk'; the choices are .*ransac.*superglobal"):
         build_reranker("asmk")

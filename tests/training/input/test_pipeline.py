@@ -15,8 +15,7 @@ from tests.training.pictures import picture
 from training.input import pipeline
 from training.input.augment import Augmentation, Crop, build_augmentation
 from training.input.pipeline import InputConfig, load_cache, measure_input, training_batches, validation_batches
-from training.records.examples import write_example
-from training.records.photos import EncodedPhoto
+from training.records.examples import EncodedPhoto, write_example
 from training.records.recordset import RecordSet, open_records
 
 PLAIN = InputConfig(batch_size=8, image_size=32, augmentation=Augmentation(), threads=2)

@@ -10,11 +10,9 @@ from delg.common.errors import InputError
 from tests.processes import run
 from tests.training.pictures import write_folders
 from training.records.check import problems
-from training.records.examples import write_example
-from training.records.photos import EncodedPhoto
-from training.records.relabeling import relabeled
+from training.records.examples import EncodedPhoto, write_example
 from training.records.shards import RecordsConfig, write_records
-from training.records.sources import from_folders
+from training.records.sources import from_folders, relabeled
 
 
 @pytest.fixture

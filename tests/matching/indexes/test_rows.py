@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from matching.indexes.halves import to_float32
+from matching.indexes.rows import to_float32
 
 CODES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(64, 1024)
 FINITE = CODES[np.isfinite(CODES).all(axis=1)]

@@ -1,0 +1,70 @@
+"""Options of the commands delg-index, delg-match and delg-search."""
+
+from dataclasses import dataclass
+
+from delg.common.options import option
+from matching.local import MATCHING_THRESHOLD, MODELS, RESIDUAL
+
+EXIF = ("apply", "ignore")
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """Options of delg-index."""
+
+    features_dir: str | None = option(None, "The feature store, made by delg-extract.")
+    output_dir: str | None = option(None, "Folder of the index; or Milvus: a path that ends in .db, or a URL.")
+    index: str | None = option(
+        None,
+        'Kind of index: exact(dtype="float16"), flat, ivf_pq, ivf_rabitq, ivf_sq, hnsw, binary, faiss(factory="..."), '
+        "each with its settings in parentheses, or module:Class of your own; in Milvus "
+        'milvus(index_type="HNSW", params={...}). Default: exact, milvus.',
+    )
+
+
+@dataclass(frozen=True)
+class MatchOptions:
+    """Options of delg-match."""
+
+    model: str = option("rootsift", "A model folder, or an extractor such as rootsift.")
+    output: str | None = option(
+        None, "Picture of the two images with a line for each inlier (.jpg, .jpeg, .png or .webp)."
+    )
+    geometry: str = option("affine", "The transform that inliers agree on.", choices=MODELS)
+    matching_threshold: float = option(MATCHING_THRESHOLD, "Largest distance of two descriptors.", lower_bound=0.0)
+    ratio: float | None = option(
+        None, "Largest ratio of the distances of the nearest and the second nearest descriptor."
+    )
+    mutual: bool = option(False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
+    one_per_place: bool = option(
+        True, "Count inliers that share a place (a twentieth of --residual) in either image once."
+    )
+    residual: float = option(RESIDUAL, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
+    binary: bool = option(False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
+    crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the first image in pixels.")
+    exif: str = option("apply", "Whether images are turned as their orientation tag says.", choices=EXIF)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Options of delg-search."""
+
+    query: str | None = option(None, "The query image.")
+    model: str | None = option(
+        None, "The model folder, or extractor such as rootsift, that the feature store was made with."
+    )
+    features_dir: str | None = option(None, "The database: a feature store made by delg-extract.")
+    index: str | None = option(
+        None,
+        "An index made by delg-index: its folder, its .db file or its URL. Only --rerank then needs --features_dir.",
+    )
+    search_options: str | None = option(None, "Settings of the search with --index, such as 'nprobe=64, rescore=2000'.")
+    top_k: int = option(10, "Number of images to print.", lower_bound=1, irrelevant=True)
+    rerank: str | None = option(
+        None, "Second stage, such as ransac, 'ransac(top_k=200)', superglobal or module:Class of your own."
+    )
+    images_dir: str | None = option(None, "Folder of the database's photos, for --output: that of delg-extract.")
+    output: str | None = option(
+        None, "Page with the query, the results and their inliers as pictures (.html).", irrelevant=True
+    )
+    crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the query in pixels.")
