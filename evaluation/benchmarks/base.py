@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 DEFAULT_RERANK = ("ransac", "superglobal")
 
 
-class Result(NamedTuple):
+class QueryResult(NamedTuple):
     """The ranked images of one query.
 
     Attributes:
@@ -79,7 +79,7 @@ class Benchmark:
     depth: int | None = None
     default_rerank: tuple[str, ...] = DEFAULT_RERANK
 
-    def observe(self, protocol: str, query: int, result: Result) -> Any:
+    def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
         """What :meth:`measure` needs of one query's result: here the ranks of positives and of junk.
 
         Args:

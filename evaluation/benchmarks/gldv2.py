@@ -20,7 +20,7 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from evaluation.benchmarks import gldv2_files
-from evaluation.benchmarks.base import Benchmark, Result, Rows
+from evaluation.benchmarks.base import Benchmark, QueryResult, Rows
 from evaluation.benchmarks.gldv2_files import PARTS, RecognitionSolution, RetrievalSolution, Solution
 from evaluation.benchmarks.gldv2_votes import Labels, check_plain, image_id, knn_vote, labels_of, read_classes
 from evaluation.benchmarks.protocols import Truth
@@ -81,7 +81,7 @@ class Challenge(Benchmark):
         """The parts, ``public`` and ``private``, that the solution has images of."""
         return [part for part in PARTS if getattr(self.solution, part)]
 
-    def observe(self, protocol: str, query: int, result: Result) -> Any:
+    def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
         """The query's id and its answer as the submission file holds it; None under the protocol of the other part."""
         name = image_id(self.queries[query].name)
         part = next(
@@ -114,7 +114,7 @@ class Challenge(Benchmark):
 
         return replace(metric, per_query=pad(metric.per_query), places=pad(metric.places))
 
-    def answer(self, result: Result) -> str:
+    def answer(self, result: QueryResult) -> str:
         """The answer to a query as a submission file holds it; empty without results."""
         raise NotImplementedError
 
@@ -224,7 +224,7 @@ class Retrieval(Challenge):
     depth: int | None = MAX_PREDICTIONS
     column: ClassVar[str] = "images"
 
-    def answer(self, result: Result) -> str:
+    def answer(self, result: QueryResult) -> str:
         """Ids of the first 100 images."""
         return " ".join(image_id(self.database[row].name) for row in result.rows[:MAX_PREDICTIONS].tolist())
 
@@ -290,7 +290,7 @@ class Recognition(Challenge):
     ignore_non_landmarks: bool = False
     column: ClassVar[str] = "landmarks"
 
-    def answer(self, result: Result) -> str:
+    def answer(self, result: QueryResult) -> str:
         """The class with most votes, and its score."""
         assert self.labels is not None
         if not len(result.rows):

@@ -9,7 +9,7 @@ from delg.common.files import read_json, write_json, write_text
 from evaluation.benchmarks.base import Benchmark
 from evaluation.report import gallery, html, text
 from evaluation.report.model import Report
-from evaluation.report.overlays import drawer
+from evaluation.report.pairs import drawer
 from evaluation.run.method import Method, RowResult
 from extraction.images import Reading
 from matching.rerankers.base import Reranker

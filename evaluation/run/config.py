@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from delg.common.options import option
+from extraction.images import EXIF
+from extraction.store.encoding import LOCAL_DTYPES
 
 JUNK = ("remove_before_rerank", "keep")  # as DELG was released, and as SuperGlobal was
-LOCAL_DTYPES = ("float32", "float16", "uint8", "binary")
 ARGUMENTS = (  # options that are arguments of benchmarks
     "data_dir",
     "queries_dir",
@@ -60,7 +61,7 @@ class BenchmarkOptions:
     exif: str | None = option(
         None,
         "Whether your own photos (folders, csv) are turned as their orientation tag says. Default: apply.",
-        choices=("apply", "ignore"),
+        choices=tuple(EXIF),
     )
     query_features_dir: str | None = option(
         None, "Features of the queries, of any format that delg-features reads, instead of --model."

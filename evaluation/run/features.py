@@ -29,7 +29,7 @@ TEXT = "extractor.txt"  # beside stores that are a run's own: what they were ask
 
 
 @dataclass(frozen=True)
-class Source:
+class MethodSource:
     """Where the features of one method come from.
 
     Attributes:
@@ -41,7 +41,7 @@ class Source:
     extractor: str
 
 
-def sources(model: str | None, baselines: Sequence[str]) -> list[Source]:
+def sources(model: str | None, baselines: Sequence[str]) -> list[MethodSource]:
     """The methods that are to be extracted: the model under test, then the baselines.
 
     Args:
@@ -54,13 +54,13 @@ def sources(model: str | None, baselines: Sequence[str]) -> list[Source]:
     Raises:
       InputError: an unknown baseline, one twice, or ``untrained`` without a model.
     """
-    found = [Source(FIRST_STAGE, model)] if model else []
+    found = [MethodSource(FIRST_STAGE, model)] if model else []
     for text in baselines:
         name, _ = spec.parse(text)
         if name not in EXTRACTORS or name == "delg":
             choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
             raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
-        found.append(Source(name, _untrained(text, model) if name == "untrained" else text))
+        found.append(MethodSource(name, _untrained(text, model) if name == "untrained" else text))
     names = [source.name for source in found]
     if len(set(names)) < len(names):
         raise InputError(f"A baseline is named twice: {', '.join(baselines)}.")
@@ -82,7 +82,7 @@ def _untrained(text: str, model: str | None) -> str:
     return spec.render(name, arguments)
 
 
-def own_texts(found: Sequence[Source], features_dir: str | None) -> dict[str, str]:
+def own_texts(found: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
     """By method the extractor's text, where the run keeps features for itself; none where they are kept for others."""
     return {} if features_dir else {source.name: source.extractor for source in found}
 
@@ -124,7 +124,7 @@ def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None
     return asked or default
 
 
-def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:
+def build(found: Sequence[MethodSource], local_dtype: str = "float32") -> dict[str, Extractor]:
     """The extractors, all of them before any is run, so that a mistake costs nothing.
 
     Raises:

@@ -74,7 +74,7 @@ class RowResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class QueryPart:
     """Some of a benchmark's queries.
 
     Attributes:
@@ -101,7 +101,7 @@ class Alignment:
         present = np.flatnonzero(self.database_rows >= 0)
         self.benchmark_rows[self.database_rows[present]] = present
 
-    def parts(self, queries: FeatureSource, size: int) -> list[Part]:
+    def parts(self, queries: FeatureSource, size: int) -> list[QueryPart]:
         """The queries in parts, in the order of their store; those that could not be read are in the first.
 
         Args:
@@ -109,17 +109,17 @@ class Alignment:
           size: how many a part holds, at most.
         """
         if len(queries) <= size:
-            return [Part(queries, np.arange(len(self.query_rows)), self.query_rows)]
+            return [QueryPart(queries, np.arange(len(self.query_rows)), self.query_rows)]
         found = []
         for start in range(0, len(queries), size):
             some = range(start, min(start + size, len(queries)))
             mine = (self.query_rows >= some.start) & (self.query_rows < some.stop)
             places = np.flatnonzero(mine | (self.query_rows < 0) if start == 0 else mine)
             rows = self.query_rows[places]
-            found.append(Part(Slice(queries, some), places, np.where(rows >= 0, rows - start, -1)))
+            found.append(QueryPart(Slice(queries, some), places, np.where(rows >= 0, rows - start, -1)))
         return found
 
-    def junk(self, part: Part, truths: Sequence[Truth]) -> list[Rows]:
+    def junk(self, part: QueryPart, truths: Sequence[Truth]) -> list[Rows]:
         """For each image of ``part.queries`` the junk, as rows of the database store.
 
         Args:

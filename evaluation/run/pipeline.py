@@ -22,7 +22,7 @@ from evaluation.metrics.inliers import inlier_accuracy
 from evaluation.predictions.files import Predictions
 from evaluation.report import files, text
 from evaluation.report.model import JsonObject, Report
-from evaluation.report.overlays import matches_locally
+from evaluation.report.pairs import matches_locally
 from evaluation.run import compatibility, features
 from evaluation.run.assemble import make_report, make_settings
 from evaluation.run.baselines import Baselines, choose

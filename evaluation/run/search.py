@@ -18,11 +18,11 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from delg.common.errors import InputError
-from evaluation.benchmarks.base import Benchmark, Result
+from evaluation.benchmarks.base import Benchmark, QueryResult
 from evaluation.run import distractors
 from evaluation.run.config import JUNK
 from evaluation.run.distractors import FirstStage, Joined
-from evaluation.run.method import SHOWN, Alignment, Method, Part, RowResult, Rows
+from evaluation.run.method import SHOWN, Alignment, Method, QueryPart, RowResult, Rows
 from evaluation.run.result_cache import ResultCache
 from extraction.formats.base import FeatureSource
 from matching.indexes import table
@@ -31,7 +31,7 @@ from matching.rerankers.base import Reranker
 
 ENTRIES = 1 << 26  # of the ranking that is held at once, 12 bytes each, and as much again without junk
 QUERIES = 256  # searched at once where only the first results are measured
-NO_RESULT = Result(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+NO_RESULT = QueryResult(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class Stage(Protocol):
@@ -50,7 +50,7 @@ class Stage(Protocol):
         """The ranking that a reranker is given; without one, at least the results that are shown."""
         ...
 
-    def results(self, ranking: Ranking, rows: Rows) -> list[Result]:
+    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
         """The results of the queries of some rows, with a new order of the candidates."""
         ...
 
@@ -75,11 +75,11 @@ class Ranked:
         """All of the ranking."""
         return self.ranking
 
-    def results(self, ranking: Ranking, rows: Rows) -> list[Result]:
+    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
         """See :class:`Stage`."""
         orders = self.alignment.order(ranking, rows)
         return [
-            Result(order, np.arange(len(order)), ranking.scores[row, : len(order)]) if row >= 0 else NO_RESULT
+            QueryResult(order, np.arange(len(order)), ranking.scores[row, : len(order)]) if row >= 0 else NO_RESULT
             for row, order in zip(rows, orders)
         ]
 
@@ -109,11 +109,11 @@ class Streamed:
         """The best of database and distractors, as many as the reranker looks at."""
         return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
 
-    def results(self, ranking: Ranking, rows: Rows) -> list[Result]:
+    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
         """See :class:`Stage`; of the database images alone, without scores."""
         places = distractors.places(self.first, ranking, self.size)
         return [
-            Result(self.alignment.benchmark_rows[places[row][0]], places[row][1], NO_RESULT.scores)
+            QueryResult(self.alignment.benchmark_rows[places[row][0]], places[row][1], NO_RESULT.scores)
             if row >= 0
             else NO_RESULT
             for row in rows
@@ -174,7 +174,7 @@ class Search:
         self.seconds[number] = time.perf_counter() - start
         return stage
 
-    def _searched(self, part: Part) -> Stage:
+    def _searched(self, part: QueryPart) -> Stage:
         method, queries = self.method, part.queries.global_descriptors
         if method.distractors is None:
             depth = self.benchmark.depth
