@@ -4,13 +4,25 @@ Example:
   delg-compare report_a report_b --output=compare.html
 """
 
-from absl import flags
+from dataclasses import dataclass
 
-FLAGS = flags.FLAGS
+from delg.common.options import define_flags, from_flags, option
+
 POSITIONAL = "REPORT_A REPORT_B"
-flags.DEFINE_string("output", None, "Page to write (.html); without it the table alone is printed.")
-flags.DEFINE_list("rows", None, "A row of each report, such as global,global+ransac; without it all rows of one name.")
-flags.DEFINE_bool("allow_different_truths", False, "Compare reports of different right answers; a warning says so.")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """One field for each flag."""
+
+    output: str | None = option(None, "Page to write (.html); without it the table alone is printed.")
+    rows: tuple[str, ...] | None = option(
+        None, "A row of each report, such as global,global+ransac; without it all rows of one name."
+    )
+    allow_different_truths: bool = option(False, "Compare reports of different right answers; a warning says so.")
+
+
+define_flags(CompareOptions)
 
 
 def main(arguments: list[str]) -> None:
@@ -26,20 +38,20 @@ def main(arguments: list[str]) -> None:
 
     from delg.common.errors import InputError
     from delg.common.files import check_writable, write_text
-    from evaluation.report import compared
-    from evaluation.report.comparison import put_together
+    from evaluation.report.compare import plain, put_together, render
 
+    options = from_flags(CompareOptions)
     if len(arguments) != 2:
         raise InputError(f"Expected two reports ({POSITIONAL}). Received: {len(arguments)}")
-    if FLAGS.rows and len(FLAGS.rows) != 2:
-        raise InputError(f"--rows expects a row of each report, FIRST,SECOND. Received: {','.join(FLAGS.rows)}")
-    if FLAGS.output:
-        if Path(FLAGS.output).suffix.lower() != ".html":
-            raise InputError(f"--output expects a file ending in .html. Received: {FLAGS.output!r}")
-        check_writable(Path(FLAGS.output).parent)
-    rows = (FLAGS.rows[0], FLAGS.rows[1]) if FLAGS.rows else None
-    found = put_together(arguments[0], arguments[1], rows, FLAGS.allow_different_truths)
-    print(compared.plain(found), end="")
-    if FLAGS.output:
-        write_text(FLAGS.output, compared.render(found))
-        print(f"Page: {Path(FLAGS.output).resolve()}")
+    if options.rows and len(options.rows) != 2:
+        raise InputError(f"--rows expects a row of each report, FIRST,SECOND. Received: {','.join(options.rows)}")
+    if options.output:
+        if Path(options.output).suffix.lower() != ".html":
+            raise InputError(f"--output expects a file ending in .html. Received: {options.output!r}")
+        check_writable(Path(options.output).parent)
+    rows = (options.rows[0], options.rows[1]) if options.rows else None
+    comparison = put_together(arguments[0], arguments[1], rows, options.allow_different_truths)
+    print(plain(comparison), end="")
+    if options.output:
+        write_text(options.output, render(comparison))
+        print(f"Page: {Path(options.output).resolve()}")

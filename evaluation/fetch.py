@@ -10,28 +10,37 @@ Example:
   delg-fetch delg_r50_gldv2clean --output_dir=weights --mirror=http://server/files
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from absl import flags
+from delg.common.options import define_flags, from_flags, option, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FLAGS = flags.FLAGS
 POSITIONAL = "NAME"
-flags.DEFINE_string("output_dir", None, "Folder for the files.")
-flags.DEFINE_string("mirror", None, "Address below which the files lie by their names; tried before the known ones.")
-flags.DEFINE_bool("offline", False, "Ask no server: verify, unpack and convert what is there.")
-flags.DEFINE_string(
-    "catalogue", None, "JSON file with names of your own: {name: [{name, urls, sha256, unpack, convert, md5_urls}]}."
-)
-flags.DEFINE_bool("convert", True, "Convert what has come.")
-flags.DEFINE_bool("list", False, "Only print the names, their files, addresses and hashes.")
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """One field for each flag."""
+
+    output_dir: str | None = option(None, "Folder for the files.")
+    mirror: str | None = option(None, "Address below which the files lie by their names; tried before the known ones.")
+    offline: bool = option(False, "Ask no server: verify, unpack and convert the files that exist.")
+    catalogue: str | None = option(
+        None, "JSON file with names of your own: {name: [{name, urls, sha256, unpack, convert, md5_urls}]}."
+    )
+    convert: bool = option(True, "Convert the files.")
+    list: bool = option(False, "Only print the names, their files, addresses and hashes.")
+
+
+define_flags(FetchOptions)
 
 
 def main(arguments: list[str]) -> None:
-    """Brings what a name stands for.
+    """Brings the files of a name.
 
     Args:
       arguments: the name.
@@ -43,18 +52,18 @@ def main(arguments: list[str]) -> None:
     from evaluation.data.catalogue import CATALOGUE, listing, read_catalogue
     from evaluation.data.fetching import convert_ground_truth, fetch
 
-    names = CATALOGUE | (read_catalogue(FLAGS.catalogue) if FLAGS.catalogue else {})
-    if FLAGS.list:
+    options = from_flags(FetchOptions)
+    names = CATALOGUE | (read_catalogue(options.catalogue) if options.catalogue else {})
+    if options.list:
         print("\n".join(listing(names)))
         return
     if len(arguments) != 1 or arguments[0] not in names:
         received = " ".join(arguments) or "nothing"
         raise InputError(f"Expected one name among {', '.join(sorted(names))}. Received: {received}")
-    if not FLAGS.output_dir:
-        raise InputError("Expected --output_dir.")
-    converters = {"ground_truth": convert_ground_truth, "model": _convert_model} if FLAGS.convert else None
-    places = {"mirror": FLAGS.mirror or None, "offline": FLAGS.offline}
-    fetch(names[arguments[0]], FLAGS.output_dir, converters=converters, **places)
+    require(options, ["output_dir"])
+    converters = {"ground_truth": convert_ground_truth, "model": _convert_model} if options.convert else None
+    files = names[arguments[0]]
+    fetch(files, str(options.output_dir), converters=converters, mirror=options.mirror, offline=options.offline)
 
 
 def _convert_model(path: "Path", folder: "Path") -> "Iterator[str]":

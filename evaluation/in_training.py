@@ -1,5 +1,6 @@
 """A quick retrieval benchmark of a model in memory, as a trainer asks for it every now and then."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,9 @@ class RetrievalCheck:
         queries = database if chosen.queries is chosen.database else self._described(chosen.queries)
         order = np.argsort(-queries @ database.T, axis=1, kind="stable")
         scores = ranking.evaluate(list(order), chosen.protocols[PROTOCOL])
-        return {"mAP": 100 * scores.map, "R@1": scores.percent_any_recalls()["R@1"]}
+        return {"mAP": 100 * scores.map, "R@1": 100 * float(scores.any_recalls()[0])}
 
-    def _described(self, images: list[ImageRef]) -> NDArray[np.float32]:
+    def _described(self, images: Sequence[ImageRef]) -> NDArray[np.float32]:
         """``(N, D)`` descriptors; zeros for an image that cannot be read."""
         assert self._extractor is not None
         model, extractor = self._extractor

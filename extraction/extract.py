@@ -180,4 +180,4 @@ def _dataset_images(path: str, images_dir: str, image_set: str) -> "list[ImageRe
     benchmark = from_file(Path(path).stem, path, images_dir)
     if not Path(images_dir).is_dir():
         raise InputError(f"The image folder {images_dir} does not exist or is not a folder.")
-    return benchmark.database if image_set == "index" else benchmark.queries
+    return list(benchmark.database if image_set == "index" else benchmark.queries)

@@ -95,6 +95,24 @@ def fingerprint(options: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in relevant.items()}
 
 
+def check(options: Any) -> None:
+    """Checks values against the choices and limits of their fields, as flags do.
+
+    Raises:
+      InputError: a value is out of range; the sentence names the flag.
+    """
+    for one in fields(options):
+        value, limits = getattr(options, one.name), one.metadata
+        for item in value if isinstance(value, tuple) else () if value is None else (value,):
+            if limits[CHOICES] and item not in limits[CHOICES]:
+                choices = ", ".join(limits[CHOICES])
+                raise InputError(f"--{one.name} expects one of {choices}. Received: {item!r}")
+            if limits[LOWER] is not None and not item >= limits[LOWER]:
+                raise InputError(f"--{one.name} expects {limits[LOWER]} or more. Received: {item!r}")
+            if limits[UPPER] is not None and not item <= limits[UPPER]:
+                raise InputError(f"--{one.name} expects {limits[UPPER]} or less. Received: {item!r}")
+
+
 def refuse(what: str, options: Any, names: Sequence[str]) -> None:
     """Checks that options have their defaults.
 

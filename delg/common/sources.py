@@ -30,7 +30,7 @@ def source_sha256(*makers: Any) -> str:
     """Hexadecimal SHA-256 of the source of the given modules and of everything they import.
 
     Args:
-      *makers: names of modules such as ``"evaluation.run.runner"``, names ``"module:Class"``, classes, functions, or
+      *makers: names of modules such as ``"evaluation.run.search"``, names ``"module:Class"``, classes, functions, or
         objects, for which their class stands.
 
     Returns:

@@ -1,21 +1,46 @@
-"""What every benchmark is turned into before it is run."""
+"""What a benchmark is: images, right answers, and how rankings are measured."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from evaluation.benchmarks.protocols import Truth
+from delg.common.files import sha256
+from evaluation.benchmarks.protocols import MAIN, Truth
+from evaluation.metrics import ranking as metrics
+from evaluation.metrics.metric import Metric
 from evaluation.metrics.ranking import KS
+from evaluation.statistics.clusters import groups
 from extraction.images import ImageRef
+
+Rows = NDArray[np.int64]
+DEFAULT_RERANK = ("ransac", "superglobal")
+
+
+class QueryResult(NamedTuple):
+    """The ranked images of one query.
+
+    Attributes:
+      rows: ``(K,)`` rows of the benchmark's database, best first; none where the query could not be read.
+      ranks: ``(K,)`` int64 0-based ranks of these images, which distractors between them raise.
+      scores: ``(K,)`` float32, of the first stage or the reranker.
+    """
+
+    rows: Rows
+    ranks: Rows
+    scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
-    """Queries, database and truths.
+    """Queries, database, right answers, and the metrics of the revisited benchmarks.
+
+    A benchmark with metrics of its own is a subclass that overrides :meth:`measure`, and :meth:`observe` where the
+    rankings of all queries together are too large to be held.
 
     Attributes:
       name: its name in the table.
@@ -29,26 +54,144 @@ class Benchmark:
       cut_map: whether its rows also hold mAP@k, see :func:`evaluation.metrics.ranking.cut_ap`.
       ks: the list lengths k of its precisions and recalls.
       truth: the file of its ground truth, where it has one.
-      squares: ``(Q,)`` int64, the square of land that each query lies in, where right images in common do not tell
-        which queries are of one thing, as along a street each shares some with the next.
-      side: of these squares, in metres.
+      cells: ``(Q,)`` int64, the spatial cell that each query lies in, where right images in common do not say which
+        queries are of one thing, as along a street each shares some with the next.
+      cell_size: side of a cell in metres.
       own_photos: whether its photos are the user's, whose orientation tag may be obeyed; a published protocol takes
         them as they are stored.
+      depth: how many results of each query are measured; None for the whole ranking.
+      default_rerank: rerankers that are run unless the user names others.
     """
 
     name: str
-    queries: list[ImageRef]
-    database: list[ImageRef]
-    protocols: dict[str, list[Truth]]
+    queries: Sequence[ImageRef]
+    database: Sequence[ImageRef]
+    protocols: Mapping[str, Sequence[Truth]]
     homographies: Path | None = None
     any_recall: bool = False
     count_all: bool = False
     cut_map: bool = False
     ks: tuple[int, ...] = KS
     truth: Path | None = None
-    squares: NDArray[np.int64] | None = None
-    side: float = 0.0
+    cells: Rows | None = None
+    cell_size: float = 0.0
     own_photos: bool = False
+    depth: int | None = None
+    default_rerank: tuple[str, ...] = DEFAULT_RERANK
+
+    def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
+        """What :meth:`measure` needs of one query's result: here the ranks of positives and of junk.
+
+        Args:
+          protocol: one of :attr:`protocols`.
+          query: its number.
+          result: its ranked images, cut to :attr:`depth`.
+
+        Returns:
+          A JSON value, small, as those of all queries are held together.
+        """
+        truth = self.protocols[protocol][query]
+        return [result.ranks[np.isin(result.rows, rows)].tolist() for rows in (truth.positives, truth.junk)]
+
+    def measure(self, protocol: str, observations: Sequence[Any]) -> dict[str, Metric]:
+        """The metrics under one protocol.
+
+        Args:
+          protocol: one of :attr:`protocols`.
+          observations: what :meth:`observe` returned for each query.
+
+        Returns:
+          Name to metric, the most important first.
+        """
+        positives = [len(truth.positives) for truth in self.protocols[protocol]]
+        scores = metrics.of_ranks(observations, positives, self.ks)
+        return scores.metrics(any_recall=self.any_recall, count_all=self.count_all, cut_map=self.cut_map)
+
+    def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]] | None:
+        """Rows of the CSV file that the benchmark's organisers score, its header first.
+
+        Args:
+          observations: for each protocol what :meth:`observe` returned.
+
+        Returns:
+          The rows; None for a benchmark without such a file.
+        """
+        return None
+
+    def listed(self) -> Self:
+        """The benchmark with the images of its data folder; image files are not looked at."""
+        return self
+
+    def with_features(self, queries: Sequence[str], database: Sequence[str]) -> Self:
+        """The benchmark for features that exist.
+
+        Args:
+          queries: names of the query images that have features.
+          database: names of the database images that have features.
+
+        Returns:
+          The benchmark, whose images have these names.
+
+        Raises:
+          InputError: the features cannot be those of this benchmark.
+        """
+        return self
+
+    def with_pictures(self) -> Self:
+        """The benchmark as the report's pictures show its main protocol; see :attr:`pictured`."""
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """What the report records of this benchmark alone."""
+        return {
+            **({"ground_truth_sha256": sha256(self.truth)} if self.truth else {}),
+            "queries_without_positives": {
+                protocol: sum(len(truth.positives) == 0 for truth in truths)
+                for protocol, truths in self.protocols.items()
+            },
+            **({"queries_without_positives_count": True} if self.count_all else {}),
+        }
+
+    def answers(self) -> Any:
+        """The right answers as a JSON value, by which benchmarks are compared."""
+        return {
+            protocol: [[sorted(truth.positives.tolist()), sorted(truth.junk.tolist())] for truth in truths]
+            for protocol, truths in self.protocols.items()
+        }
+
+    def identity(self) -> Any:
+        """A JSON value that changes when the metrics of a ranking may change: right answers and parameters."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | tuple)}
+        return [self.answers(), plain]
+
+    def query_names(self) -> list[str]:
+        """Names of the queries, in the order of a metric's values per query."""
+        return [query.name for query in self.queries]
+
+    def clusters(self) -> dict[str, Any]:
+        """Which queries the bootstrap draws together.
+
+        Returns:
+          ``"groups"``: a number for each query; ``"drawn"``: what the groups are, unless they share right images.
+        """
+        if self.cells is not None:
+            return {"groups": self.cells.tolist(), "drawn": f"squares of {self.cell_size:g} m"}
+        truths = self.protocols[self.main_protocol]
+        if self.leave_one_out:  # each query's own photo counts among the right ones, too
+            own = [replace(truth, positives=np.union1d(truth.positives, [q])) for q, truth in enumerate(truths)]
+            truths = [more if len(truth.positives) else truth for truth, more in zip(truths, own, strict=True)]
+        return {"groups": groups(truths).tolist()}
+
+    @property
+    def pictured(self) -> bool:
+        """Whether the report shows photos of queries and results."""
+        return True
+
+    @property
+    def scored(self) -> bool:
+        """Whether any query has a right answer."""
+        return any(len(truth.positives) for truths in self.protocols.values() for truth in truths)
 
     @property
     def leave_one_out(self) -> bool:
@@ -57,11 +200,11 @@ class Benchmark:
 
     @property
     def main_protocol(self) -> str:
-        """The protocol that single-protocol views show: medium where there is one."""
-        return "medium" if "medium" in self.protocols else next(iter(self.protocols))
+        """The protocol that single-protocol views show: medium or private where there is one, else the first."""
+        return next((name for name in MAIN if name in self.protocols), next(iter(self.protocols)))
 
     def check_images(self) -> None:
-        """Proves that every image file is there, before any work.
+        """Checks that every image file exists, before any work.
 
         Raises:
           InputError: files are missing; names the first and says how many.

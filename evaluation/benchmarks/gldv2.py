@@ -1,127 +1,449 @@
-"""The Google Landmarks Dataset v2 as it is released: images by their ids, and its CSV files beside them.
+"""The Google Landmarks Dataset v2 as released: images by their ids, and its CSV files beside them (arXiv 2004.01804).
 
 Layout: ``data_dir/test/0/1/2/012....jpg``, likewise ``index`` (retrieval) and ``train`` (recognition), and
-``retrieval_solution_v2.1.csv``, ``recognition_solution_v2.1.csv``, ``train.csv`` or ``train_clean.csv``.
+``retrieval_solution_v2.1.csv``, ``recognition_solution_v2.1.csv``, ``train.csv`` or ``train_clean.csv``. With features
+that exist, the CSV files are enough.
+
+Retrieval answers with the most similar index images. Recognition votes: each of the nearest images adds its score to
+its class, and the class with the largest sum is the answer, with that sum as its score. After a reranker, order and
+scores are its own: inliers for ``ransac``, similarity and inliers for ``ransac(score='fused')``.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, ClassVar, Self, overload
+
+import numpy as np
 
 from delg.common.errors import InputError
-from evaluation import landmark_scores
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.gldv2_files import Solution
-from evaluation.benchmarks.gldv2_votes import check_plain, image_id, read_classes
+from delg.common.files import sha256
+from evaluation.benchmarks import gldv2_files
+from evaluation.benchmarks.base import Benchmark, QueryResult, Rows
+from evaluation.benchmarks.gldv2_files import PARTS, RecognitionSolution, RetrievalSolution, Solution
+from evaluation.benchmarks.gldv2_votes import Labels, check_plain, image_id, knn_vote, labels_of, read_classes
+from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics import gldv2 as metrics
+from evaluation.metrics.gldv2 import MAX_PREDICTIONS, Prediction
+from evaluation.metrics.metric import Metric
+from evaluation.statistics.clusters import groups
 from extraction.formats.official import check_name
 from extraction.images import ImageRef, list_images
 
-RETRIEVAL, RECOGNITION = "gldv2_retrieval", "gldv2_recognition"
-TASKS = (RETRIEVAL, RECOGNITION)
 VERSION = "v2.1"
-LABELS = ("train_clean.csv", "train.csv")  # the first that is there
+LABELS = ("train_clean.csv", "train.csv")  # the first that exists
 SHORTEST = 3  # characters of an id that make folders
+NEIGHBOURS = 3
+NOTHING = Truth(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What the CSV files of a task say.
+class Named(Sequence[ImageRef]):
+    """Images of which names are known and files are not, made when they are asked for: there may be millions."""
+
+    def __init__(self, names: Sequence[str]):
+        """Keeps the names."""
+        self._names = names
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, row: int) -> ImageRef: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "Named": ...
+
+    def __getitem__(self, row: int | slice) -> "ImageRef | Named":
+        """An image, or some."""
+        return Named(self._names[row]) if isinstance(row, slice) else ImageRef(self._names[row], self._names[row])
+
+
+@dataclass(frozen=True, eq=False)
+class Challenge(Benchmark):
+    """What retrieval and recognition share: queries in two parts, ids of images, answers as text.
 
     Attributes:
-      solution_file: of the challenge.
-      solution: what it holds.
-      labels_file: classes of the index images; None for retrieval.
-      classes: what it holds, the class of each image id; likewise.
+      data_dir: images and CSV files; None with features that exist.
+      solution_file: the challenge's solution.
+      solution: its contents.
     """
 
-    solution_file: str
-    solution: Solution
-    labels_file: str | None
-    classes: dict[str, int] | None
+    default_rerank: tuple[str, ...] = ()
+    data_dir: Path | None = None
+    solution_file: Path = Path()
+    solution: Solution = field(default_factory=RetrievalSolution)
+
+    column: ClassVar[str]  # of the answers, in solutions and submissions
+
+    def scored_parts(self) -> list[str]:
+        """The parts, ``public`` and ``private``, that the solution has images of."""
+        return [part for part in PARTS if getattr(self.solution, part)]
+
+    def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
+        """The query's id and its answer as the submission file holds it; None under the protocol of the other part."""
+        name = image_id(self.queries[query].name)
+        part = next(
+            (part for part in self.protocols if name in getattr(self.solution, part)), next(iter(self.protocols))
+        )
+        return [name, self.answer(result)] if part == protocol else None
+
+    def measure(self, protocol: str, observations: Sequence[Any]) -> dict[str, Metric]:
+        """See :mod:`evaluation.metrics.gldv2`; values per query are those of both parts, NaN in the other one."""
+        known = getattr(self.solution, protocol)
+        answers = {name: self.parse(text) for name, text in filter(None, observations) if text and name in known}
+        return self.measure_answers(protocol, answers)
+
+    def measure_answers(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+        """The metrics of the answers to one part.
+
+        Args:
+          protocol: the part.
+          answers: by id of the query what the submission file says.
+        """
+        return {name: self._padded(protocol, metric) for name, metric in self.scores(protocol, answers).items()}
+
+    def _padded(self, protocol: str, metric: Metric) -> Metric:
+        """A metric whose values per query are those of all parts."""
+        sizes = {part: len(getattr(self.solution, part)) for part in PARTS}
+
+        def pad(values: Any) -> Any:
+            padded = [values if part == protocol else np.full(size, np.nan) for part, size in sizes.items()]
+            return None if values is None else np.concatenate(padded)
+
+        return replace(metric, per_query=pad(metric.per_query), places=pad(metric.places))
+
+    def answer(self, result: QueryResult) -> str:
+        """The answer to a query as a submission file holds it; empty without results."""
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        """The answer that a submission file holds."""
+        raise NotImplementedError
+
+    def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+        """The metrics of one part, values per query in its order."""
+        raise NotImplementedError
+
+    def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]]:
+        """Rows of ``id,images`` or ``id,landmarks``, also of ignored queries; those without an answer are left out."""
+        yield ["id", self.column]
+        for answers in zip(*observations.values(), strict=True):
+            yield from (answer for answer in answers if answer is not None and answer[1])
+
+    def listed(self) -> Self:
+        """Queries and index images of the data folder; a name is ``0/1/2/ID``.
+
+        Raises:
+          InputError: the folder ``index`` is missing, or an id cannot be written as an answer.
+        """
+        if self.data_dir is None:
+            raise InputError(f"{self.name} expects --data_dir with --model.")
+        ids = (*self.solution.public, *self.solution.private)
+        queries = [_image(self.data_dir / "test", name) for name in ids]
+        return self._of_images(queries, self.index_images(self.data_dir))
+
+    def with_features(self, queries: Sequence[str], database: Sequence[str]) -> Self:
+        """The benchmark of the images that have features; folders before an image's id do not count.
+
+        Raises:
+          InputError: a query is not of the solution, or exists twice; or see :meth:`check_index`.
+        """
+        ids = [image_id(name) for name in queries]
+        known = self.solution.public.keys() | self.solution.private.keys() | self.solution.ignored
+        unknown = [name for name in ids if name not in known]
+        if unknown:
+            raise InputError(
+                f"{self.solution_file} lacks {len(unknown)} of the {len(ids)} query images, such as {unknown[0]!r}."
+            )
+        if len(set(ids)) < len(ids):
+            raise InputError("Two query images have one id; GLDv2 identifies images by the names of their files.")
+        return self._of_images(Named(queries), Named(database))
+
+    def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
+        self.check_index(database)
+        protocols = {part: [NOTHING] * len(queries) for part in self.scored_parts()}
+        return replace(self, queries=queries, database=database, protocols=protocols)
+
+    def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
+        """The images that are searched."""
+        raise NotImplementedError
+
+    def check_index(self, database: Sequence[ImageRef]) -> None:
+        """Checks that the searched images are those of the task.
+
+        Raises:
+          InputError: they are not.
+        """
+        raise NotImplementedError
+
+    @property
+    def pictured(self) -> bool:
+        """False: answers that are classes have no pictures."""
+        return False
+
+    def settings(self) -> dict[str, Any]:
+        """The solution's file."""
+        return {"solution_file": os.fspath(self.solution_file), "solution_file_sha256": sha256(self.solution_file)}
+
+    def answers(self) -> Any:
+        """The hash of the solution's file."""
+        return sha256(self.solution_file)
+
+    def query_names(self) -> list[str]:
+        """Ids of both parts, ``public`` first."""
+        return [name for part in PARTS for name in getattr(self.solution, part)]
+
+    def clusters(self) -> dict[str, Any]:
+        """Queries that share classes or relevant images are drawn together."""
+        numbers: dict[Any, int] = {}
+        rights = [right for part in PARTS for right in getattr(self.solution, part).values()]
+        if isinstance(self.solution, RecognitionSolution):
+            numbers = {name: number for number, name in enumerate(sorted({one for right in rights for one in right}))}
+        rows = [
+            np.unique([numbers.setdefault(one, len(numbers)) for one in right]).astype(np.int64) for right in rights
+        ]
+        return {"groups": groups([Truth(row, NOTHING.junk) for row in rows]).tolist()}
+
+    @property
+    def scored(self) -> bool:
+        """True: a solution without images is refused when it is read."""
+        return True
+
+    @property
+    def leave_one_out(self) -> bool:
+        """False: queries and index are different images."""
+        return False
 
 
-def read(
-    task: str,
-    data_dir: str | None,
-    solution_file: str | None,
-    labels_file: str | None,
-    ignore_non_landmarks: bool = False,
-) -> Truth:
-    """Reads the CSV files: those that are given, else those of the data folder.
+@dataclass(frozen=True, eq=False)
+class Retrieval(Challenge):
+    """GLDv2 retrieval: mAP@100 over the index images."""
+
+    depth: int | None = MAX_PREDICTIONS
+    column: ClassVar[str] = "images"
+
+    def answer(self, result: QueryResult) -> str:
+        """Ids of the first 100 images."""
+        return " ".join(image_id(self.database[row].name) for row in result.rows[:MAX_PREDICTIONS].tolist())
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        """Ids of index images."""
+        return tuple(text.split())
+
+    def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+        """See :func:`evaluation.metrics.gldv2.retrieval`."""
+        return metrics.retrieval(answers, getattr(self.solution, protocol))
+
+    def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
+        """All images of the folder ``index``."""
+        return list_images(data_dir / "index")
+
+    def check_index(self, database: Sequence[ImageRef]) -> None:
+        """Checks that ids can be written as answers, and that some image is relevant."""
+        names = [image.name for image in database]
+        check_plain(names, self.name)
+        relevant = {
+            name for part in PARTS for right in getattr(self.solution, part).values() for name in right
+        }  # fmt: skip
+        if relevant.isdisjoint(map(image_id, names)):
+            raise InputError(
+                f"None of the {len(relevant)} relevant images of {self.solution_file} is among the {len(names)} index "
+                f"images, such as {image_id(names[0]) if names else 'none'}."
+            )
+
+    @property
+    def pictured(self) -> bool:
+        """True unless only names of the images are known."""
+        return not isinstance(self.database, Named)
+
+    def with_pictures(self) -> Self:
+        """See :class:`Benchmark`; the protocol's truths are relevant images."""
+        row_of = {image_id(image.name): row for row, image in enumerate(self.database)}
+        relevant = getattr(self.solution, self.main_protocol)
+        truths = [Truth(_rows(row_of, relevant.get(image_id(query.name), ())), NOTHING.junk) for query in self.queries]
+        return replace(self, protocols={self.main_protocol: truths})
+
+    def settings(self) -> dict[str, Any]:
+        """The solution's file, and how many queries have no relevant image."""
+        empty = {part: sum(not names for names in getattr(self.solution, part).values()) for part in PARTS}
+        return super().settings() | {"queries_without_relevant_images": empty}
+
+
+@dataclass(frozen=True, eq=False)
+class Recognition(Challenge):
+    """GLDv2 recognition: global average precision of the classes that the neighbours vote for.
+
+    Attributes:
+      labels_file: classes of the training images.
+      classes: class of each image id.
+      labels: ``(N,)`` class of each image that is searched.
+      neighbours: how many vote.
+      ignore_non_landmarks: leave answers to images without a landmark out of the global average precision.
+    """
+
+    labels_file: Path = Path()
+    classes: dict[str, int] = field(default_factory=dict)
+    labels: Labels | None = None
+    neighbours: int = NEIGHBOURS
+    ignore_non_landmarks: bool = False
+    column: ClassVar[str] = "landmarks"
+
+    def answer(self, result: QueryResult) -> str:
+        """The class with most votes, and its score."""
+        assert self.labels is not None
+        if not len(result.rows):
+            return ""
+        label, score = knn_vote(self.labels[result.rows[: self.neighbours]], result.scores[: self.neighbours])
+        return f"{label} {score:.9g}"
+
+    def parse(self, text: str) -> Prediction:
+        """A class and its score."""
+        label, score = text.split()
+        return Prediction(int(label), float(score))
+
+    def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+        """See :func:`evaluation.metrics.gldv2.recognition`."""
+        return metrics.recognition(answers, getattr(self.solution, protocol), self.ignore_non_landmarks)
+
+    def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
+        """The training images that have a class."""
+        return [_image(data_dir / "train", name) for name in self.classes]
+
+    def check_index(self, database: Sequence[ImageRef]) -> None:
+        """Checks that every image has a class."""
+        labels_of(self.classes, [image.name for image in database], str(self.labels_file))
+
+    def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
+        labels = labels_of(self.classes, [image.name for image in database], str(self.labels_file))
+        return replace(super()._of_images(queries, database), labels=labels)
+
+    def settings(self) -> dict[str, Any]:
+        """The files of solution and classes, and the vote."""
+        found = super().settings() | {"ignore_non_landmarks": self.ignore_non_landmarks}
+        if self.classes:
+            file = {"labels_file": os.fspath(self.labels_file), "labels_file_sha256": sha256(self.labels_file)}
+            found |= {"neighbours": self.neighbours} | file
+        return found
+
+    def identity(self) -> Any:
+        """See :class:`Benchmark`; with the classes."""
+        return [super().identity(), sha256(self.labels_file)]
+
+
+CHALLENGES: dict[str, type[Challenge]] = {"gldv2_recognition": Recognition, "gldv2_retrieval": Retrieval}
+
+
+def gldv2_retrieval(data_dir: str | None = None, *, solution_file: str | None = None) -> Retrieval:
+    """GLDv2 retrieval.
+
+    Args:
+      data_dir: images and CSV files as released; None with features that exist and ``solution_file``.
+      solution_file: CSV ``id,images,Usage``; None for that of the data folder.
+
+    Returns:
+      The benchmark, without images until :meth:`Challenge.listed` or :meth:`Challenge.with_features` adds them.
 
     Raises:
-      InputError: one is neither given nor there, is not of its form, or is of the other task; or see
-        :func:`evaluation.landmark_scores.read`.
+      InputError: the solution is missing, not of its form, or that of the other task.
     """
+    path, solution = _solution("gldv2_retrieval", data_dir, solution_file)
+    return Retrieval(
+        "gldv2_retrieval",
+        [],
+        [],
+        {},
+        data_dir=Path(data_dir) if data_dir else None,
+        solution_file=path,
+        solution=solution,
+    )
+
+
+def gldv2_recognition(
+    data_dir: str | None = None,
+    *,
+    solution_file: str | None = None,
+    labels_file: str | None = None,
+    neighbours: int = NEIGHBOURS,
+    ignore_non_landmarks: bool = False,
+) -> Recognition:
+    """GLDv2 recognition.
+
+    Args:
+      data_dir: see :func:`gldv2_retrieval`.
+      solution_file: CSV ``id,landmarks,Usage``; None for that of the data folder.
+      labels_file: CSV ``id,landmark_id`` or ``landmark_id,images`` of the training images; None for that of the data
+        folder.
+      neighbours: how many vote.
+      ignore_non_landmarks: see :class:`Recognition`.
+
+    Returns:
+      The benchmark, likewise.
+
+    Raises:
+      InputError: a file is missing, not of its form, or that of the other task; or an argument is out of range.
+    """
+    if type(neighbours) is not int or neighbours < 1:
+        raise InputError(f"--neighbours expects 1 or more. Received: {neighbours}")
+    path, solution = _solution("gldv2_recognition", data_dir, solution_file)
     root = Path(data_dir) if data_dir else None
-    if not solution_file and root:
-        solution_file = os.fspath(root / f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv")
-    if not solution_file:
-        raise InputError(f"{task} expects --solution_file, or --data_dir with it.")
-    challenge, solution = landmark_scores.read(solution_file, ignore_non_landmarks)
-    if challenge.name != task:
-        raise InputError(f"{solution_file} is a solution of {challenge.name}, not of {task}.")
-    if task == RETRIEVAL:
-        return Truth(solution_file, solution, None, None)
     if not labels_file and root:
         labels_file = next((os.fspath(root / name) for name in LABELS if (root / name).is_file()), None)
     if not labels_file:
-        raise InputError(f"{task} expects --labels_file, CSV with id,landmark_id or landmark_id,images.")
-    return Truth(solution_file, solution, labels_file, read_classes(labels_file))
+        raise InputError("gldv2_recognition expects --labels_file, CSV with id,landmark_id or landmark_id,images.")
+    return Recognition(
+        "gldv2_recognition",
+        [],
+        [],
+        {},
+        depth=neighbours,
+        data_dir=root,
+        solution_file=path,
+        solution=solution,
+        labels_file=Path(labels_file),
+        classes=read_classes(labels_file),
+        neighbours=neighbours,
+        ignore_non_landmarks=ignore_non_landmarks,
+    )
 
 
-def check_ids(truth: Truth, queries: Sequence[str], index: Sequence[str]) -> None:
-    """Proves that features are of a task's images, before anything is searched.
-
-    Args:
-      truth: what the CSV files say.
-      queries: names of the images that are asked for.
-      index: names of the images that are searched.
-
-    Raises:
-      InputError: a query is not of the solution, or is there twice, or the index holds no relevant image, or an id that
-        cannot be written as an answer.
-    """
-    solution, asked = truth.solution, [image_id(name) for name in queries]
-    known = solution.public.keys() | solution.private.keys() | solution.ignored
-    lost = [name for name in asked if name not in known]
-    if lost:
-        raise InputError(
-            f"{truth.solution_file} lacks {len(lost)} of the {len(asked)} query images, such as {lost[0]!r}."
-        )
-    if len(set(asked)) < len(asked):
-        raise InputError("Two query images have one id; GLDv2 tells images by the names of their files.")
-    if truth.classes is None:
-        check_plain(index, RETRIEVAL)
-        relevant = {name for part in (solution.public, solution.private) for names in part.values() for name in names}
-        if relevant.isdisjoint(map(image_id, index)):
-            raise InputError(
-                f"None of the {len(relevant)} relevant images of {truth.solution_file} is among the {len(index)} index "
-                f"images, such as {image_id(index[0]) if index else 'none'}."
-            )
-
-
-def images(task: str, data_dir: str, truth: Truth) -> Benchmark:
-    """The images of a task: the test images that count, and all of ``index``, or those of ``train`` with a class.
+def read_solution(
+    path: str | os.PathLike[str], task: str | None = None, *, released: bool = False
+) -> tuple[str, Solution]:
+    """The task of a solution, and its contents.
 
     Args:
-      task: one of :data:`TASKS`.
-      data_dir: the folder of ``test`` and of ``index`` or ``train``.
-      truth: what the CSV files say.
-
-    Returns:
-      Queries and database without truths; a name is ``0/1/2/ID``. Image files are not looked at yet.
+      path: the file.
+      task: one of :data:`CHALLENGES`; None finds the task by the file's columns.
+      released: read the file as the released code does, see :mod:`evaluation.benchmarks.gldv2_files`.
 
     Raises:
-      InputError: the folder ``index`` is missing, or an id is no name or cannot be written as an answer.
+      InputError: the file is missing or not of its form, or no image counts.
     """
-    root, trained = Path(data_dir), truth.classes
-    asked = [_image(root / "test", name) for name in (*truth.solution.public, *truth.solution.private)]
-    database = list_images(root / "index") if trained is None else [_image(root / "train", name) for name in trained]
-    if trained is None:
-        check_plain([image.name for image in database], task)
-    return Benchmark(task, asked, database, {})
+    name = task or gldv2_files.task_of(path)
+    read = gldv2_files.read_recognition_solution if name == "gldv2_recognition" else gldv2_files.read_retrieval_solution
+    solution = read(path, released)
+    if not (solution.public or solution.private):
+        raise InputError(f"{path} has no image of the Usage Public or Private.")
+    return name, solution
+
+
+def _solution(task: str, data_dir: str | None, solution_file: str | None) -> tuple[Path, Any]:
+    """The solution that is given, or that of the data folder."""
+    if not solution_file and data_dir:
+        solution_file = os.fspath(Path(data_dir) / f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv")
+    if not solution_file:
+        raise InputError(f"{task} expects --solution_file, or --data_dir with it.")
+    name, solution = read_solution(solution_file)
+    if name != task:
+        raise InputError(f"{solution_file} is a solution of {name}, not of {task}.")
+    return Path(solution_file), solution
+
+
+def _rows(row_of: Mapping[str, int], names: Iterable[str]) -> Rows:
+    """Rows of those images that are searched."""
+    return np.array([row_of[name] for name in names if name in row_of], np.int64)
 
 
 def _image(folder: Path, image: str) -> ImageRef:

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from delg.common.errors import InputError
-from delg.common.text_files import rows, table
+from delg.common.text_files import columns, rows, table
 from evaluation.metrics.gldv2 import Prediction
 
 T = TypeVar("T")
 USAGES = ("Public", "Private", "Ignored")
+PARTS = ("public", "private")
+TASKS = {"landmarks": "gldv2_recognition", "images": "gldv2_retrieval"}  # by the column of a solution
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,20 @@ class RetrievalSolution:
 
 
 Solution = RecognitionSolution | RetrievalSolution
+
+
+def task_of(path: str | os.PathLike[str]) -> str:
+    """The task of a solution, by its columns: ``gldv2_recognition`` or ``gldv2_retrieval``.
+
+    Raises:
+      InputError: the file cannot be read, or has not exactly one of the columns ``landmarks`` and ``images``.
+    """
+    names = columns(path)
+    tasks = [task for column, task in TASKS.items() if column in names]
+    if len(tasks) != 1:
+        forms = " or ".join(f"id,{column},Usage" for column in TASKS)
+        raise InputError(f"{path} expects the columns {forms}. Received: {','.join(names)}")
+    return tasks[0]
 
 
 def read_recognition_solution(path: str | os.PathLike[str], released: bool = False) -> RecognitionSolution:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.image_lists import read_landmarks
 from delg.common.text_files import columns
-from matching.ranking import Ranking
 
 Labels = NDArray[np.int64]
 PARTING = re.compile(r'[\s,"]')
@@ -43,29 +42,24 @@ def check_plain(names: Iterable[str], writer: str) -> None:
             )
 
 
-def knn_vote(ranking: Ranking, labels: Labels, neighbours: int) -> list[tuple[int, float]]:
-    """A class and its score for each query: each of the first images adds its score to its class.
+def knn_vote(labels: Labels, scores: NDArray[np.float32]) -> tuple[int, float]:
+    """The class that most neighbours of a query vote for: each adds its score to its class.
 
     Args:
-      ranking: ``(Q, K)`` images and their scores: similarities, or what a reranker gave them.
-      labels: ``(N,)`` class of each index image.
-      neighbours: how many vote.
+      labels: ``(K,)`` classes of the nearest index images, nearest first; at least one.
+      scores: ``(K,)`` similarities, or the scores of a reranker.
 
     Returns:
-      For each query the class with the largest sum, of equal ones the one whose image comes first.
+      The class with the largest sum, of equal ones the one whose image comes first; and that sum.
 
-    >>> found = Ranking(np.array([[2, 0, 1]]), np.array([[0.9, 0.6, 0.5]], np.float32))
-    >>> [(label, round(score, 4)) for label, score in knn_vote(found, np.array([7, 7, 4]), neighbours=3)]
-    [(7, 1.1)]
+    >>> label, score = knn_vote(np.array([4, 7, 7]), np.array([0.9, 0.6, 0.5], np.float32))
+    >>> label, round(score, 4)
+    (7, 1.1)
     """
-    answers = []
-    for q in range(len(ranking)):
-        sums: dict[int, float] = {}
-        for row, score in zip(ranking.row(q)[:neighbours], ranking.scores[q]):
-            label = int(labels[row])
-            sums[label] = sums.get(label, 0.0) + float(score)
-        answers.append(max(sums.items(), key=lambda entry: entry[1]))
-    return answers
+    sums: dict[int, float] = {}
+    for label, score in zip(labels.tolist(), scores.tolist()):
+        sums[label] = sums.get(label, 0.0) + score
+    return max(sums.items(), key=lambda entry: entry[1])
 
 
 def read_classes(path: str) -> dict[str, int]:

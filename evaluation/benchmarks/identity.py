@@ -1,9 +1,12 @@
-"""What tells benchmarks apart: hashes of their images' names, crops and truths, from whatever files they were read.
+"""Hashes of benchmarks: of their images' names, crops and right answers, from whatever files they were read.
 
 Two reports are comparable when names and truths are the same; the crop is part of the protocol.
 """
 
+from typing import Any
+
 from delg.common.files import json_sha256
+from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 
 DECIMALS = 2  # of a crop's sides, in pixels, as files of different forms round them
@@ -14,26 +17,28 @@ CONTENTS = {  # names, crops and truths as released by the authors of the revisi
 
 
 def identify_benchmark(benchmark: Benchmark) -> str:
-    """Changes when the name, the list lengths, the images' names, their order, the crops or the truths change."""
-    return json_sha256([benchmark.name, list(benchmark.ks), _contents(benchmark)])
+    """Changes when the images' names, their order, the crops, the right answers or the metrics change."""
+    code = source_sha256(type(benchmark))
+    return json_sha256([_images(benchmark), len(benchmark.queries), benchmark.identity(), code])
 
 
 def answers_sha256(benchmark: Benchmark) -> str:
-    """Changes when the images' names, their order or the truths change."""
+    """Changes when the images' names, their order or the right answers change."""
     return _contents(benchmark, crops=False)
 
 
 def _contents(benchmark: Benchmark, crops: bool = True) -> str:
-    """The hash, with or without the crops."""
-    images = [
+    """The hash of names and right answers, with or without the crops."""
+    return json_sha256([len(benchmark.queries), _images(benchmark, crops), benchmark.answers()])
+
+
+def _images(benchmark: Benchmark, crops: bool = True) -> list[list[Any]]:
+    """Name and crop of each image."""
+    return [
         [image.name, [round(float(side), DECIMALS) for side in image.crop] if crops and image.crop else None]
-        for image in (*benchmark.queries, *benchmark.database)
+        for images in (benchmark.queries, benchmark.database)
+        for image in images
     ]
-    truths = {
-        protocol: [[sorted(truth.positives.tolist()), sorted(truth.junk.tolist())] for truth in truths]
-        for protocol, truths in benchmark.protocols.items()
-    }
-    return json_sha256([len(benchmark.queries), images, truths])
 
 
 def not_released(benchmark: Benchmark) -> str | None:

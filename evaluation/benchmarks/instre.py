@@ -20,22 +20,19 @@ from extraction.images import ImageRef
 PROTOCOL, FILE, SETS = "all", "gnd_instre.mat", ("ok", "junk")
 
 
-def instre(data_dir: str, queries_dir: str | None = None, crop: bool = True) -> Benchmark:
+def instre(data_dir: str, crop: bool = True) -> Benchmark:
     """The benchmark in ``data_dir``: average precision with trapezoids over all positives, one protocol.
 
     Args:
       data_dir: the folder of the ground truth and of the images.
-      queries_dir: must be None.
       crop: whether a query is cut to its box; some published numbers are of whole query photos.
 
     Returns:
       The benchmark.
 
     Raises:
-      InputError: a query folder is given, or the ground truth is missing or wrong.
+      InputError: the ground truth is missing or wrong.
     """
-    if queries_dir:
-        raise InputError("The benchmark instre has its queries in data_dir; a query folder is not used with it.")
     path = Path(data_dir) / FILE
     data = read_mat(path, SETS)
     stripped = {key: [str(name).strip() for name in data[key]] for key in ("imlist", "qimlist")}

@@ -11,12 +11,11 @@ from evaluation.benchmarks import revisited
 from evaluation.benchmarks.base import Benchmark
 
 
-def landmarks(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+def landmarks(data_dir: str) -> Benchmark:
     """The set in ``data_dir``.
 
     Args:
       data_dir: the folder that ``delg-landmarks`` wrote.
-      queries_dir: must be None.
 
     Returns:
       The benchmark, with its homographies if their file is there.
@@ -25,5 +24,5 @@ def landmarks(data_dir: str, queries_dir: str | None = None) -> Benchmark:
       InputError: the ground truth is missing or wrong.
     """
     homographies = Path(data_dir) / "homographies.npz"
-    benchmark = revisited.read("landmarks", data_dir, queries_dir)
+    benchmark = revisited.read("landmarks", data_dir)
     return replace(benchmark, homographies=homographies if homographies.is_file() else None)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from evaluation.benchmarks.groundtruth import Labels
 
+MAIN = ("medium", "private")  # protocols that single-protocol views show, where a benchmark has one of them
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:

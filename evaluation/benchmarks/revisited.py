@@ -7,7 +7,6 @@ Paris), in the same way ``gnd_rparis6k.pkl``.
 import os
 from pathlib import Path
 
-from delg.common.errors import InputError
 from delg.common.image_lists import spelled
 from evaluation.benchmarks import groundtruth, protocols
 from evaluation.benchmarks.base import Benchmark
@@ -16,22 +15,19 @@ from extraction.images import ImageRef
 REVISITED = ("roxford5k", "rparis6k")
 
 
-def read(name: str, data_dir: str | os.PathLike[str], queries_dir: str | os.PathLike[str] | None = None) -> Benchmark:
+def read(name: str, data_dir: str | os.PathLike[str]) -> Benchmark:
     """A benchmark of the revisited layout, ``gnd_NAME.pkl`` and ``jpg/``.
 
     Args:
       name: the benchmark's name, which is part of its ground truth's file name.
       data_dir: the folder that holds both.
-      queries_dir: must be None, as queries and database lie in one folder.
 
     Returns:
       The benchmark, with each query cropped to its box.
 
     Raises:
-      InputError: a query folder is given, or the ground truth is missing or wrong.
+      InputError: the ground truth is missing or wrong.
     """
-    if queries_dir:
-        raise InputError(f"The benchmark {name} has its queries in data_dir; a query folder is not used with it.")
     folder = Path(data_dir)
     return from_file(name, folder / f"gnd_{name}.pkl", folder / "jpg")
 
@@ -86,11 +82,11 @@ def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.Path
     )
 
 
-def roxford5k(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+def roxford5k(data_dir: str) -> Benchmark:
     """Revisited Oxford."""
-    return read("roxford5k", data_dir, queries_dir)
+    return read("roxford5k", data_dir)
 
 
-def rparis6k(data_dir: str, queries_dir: str | None = None) -> Benchmark:
+def rparis6k(data_dir: str) -> Benchmark:
     """Revisited Paris."""
-    return read("rparis6k", data_dir, queries_dir)
+    return read("rparis6k", data_dir)

@@ -1,23 +1,28 @@
 """The benchmarks by name. A new one is a file in this folder and a line here."""
 
+import inspect
 from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
 
 from delg.common import spec
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
+from evaluation.benchmarks.gldv2 import gldv2_recognition, gldv2_retrieval
 from evaluation.benchmarks.instre import instre
 from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.msls import msls
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
-
-LANDMARKS = ("gldv2_recognition", "gldv2_retrieval")  # run by evaluation.landmark_run, of these names alone
+from evaluation.run.config import ARGUMENTS, BenchmarkOptions
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "csv": csv_lists,
     "folders": folders,
+    "gldv2_recognition": gldv2_recognition,
+    "gldv2_retrieval": gldv2_retrieval,
     "instre": instre,
     "landmarks": landmarks,
     "msls": msls,
@@ -27,13 +32,16 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
 }
 
 
-def build_benchmark(text: str, data_dir: str, queries_dir: str | None = None) -> Benchmark:
+def build_benchmark(
+    text: str, data_dir: str | None = None, queries_dir: str | None = None, **arguments: Any
+) -> Benchmark:
     """The benchmark that a text names.
 
     Args:
-      text: ``name`` or ``name(argument=literal, ...)``.
-      data_dir: where its images and ground truth lie.
-      queries_dir: where its queries lie, for benchmarks that have them apart.
+      text: ``name``, ``name(argument=literal, ...)``, or ``module:Class`` of a user's own.
+      data_dir: folder of its images and ground truth.
+      queries_dir: folder of its queries, where they lie apart.
+      **arguments: further ones by name, which are flags of ``delg-benchmark`` too; None stands for "not given".
 
     Returns:
       The benchmark; image files are not looked at yet (:meth:`Benchmark.check_images`).
@@ -42,7 +50,17 @@ def build_benchmark(text: str, data_dir: str, queries_dir: str | None = None) ->
       InputError: an unknown name, a wrong argument, or a wrong layout.
     """
     name, _ = spec.parse(text)
-    if name not in BENCHMARKS:
-        raise InputError(f"Unknown benchmark {name!r}; the choices are {', '.join(sorted([*BENCHMARKS, *LANDMARKS]))}.")
-    benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", data_dir=data_dir, queries_dir=queries_dir)
+    parameters = inspect.signature(spec.factory_of(name, BENCHMARKS, "benchmark")).parameters
+    given = {"data_dir": data_dir, "queries_dir": queries_dir, **arguments}
+    given = {key: value for key, value in given.items() if value is not None}
+    if unknown := [f"--{key}" for key in given if key not in parameters]:
+        raise InputError(f"{', '.join(unknown)} cannot be combined with --benchmark={name}.")
+    if "data_dir" in parameters and parameters["data_dir"].default is Parameter.empty and "data_dir" not in given:
+        raise InputError(f"--benchmark={name} expects --data_dir.")
+    benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", base=Benchmark, **given)
     return benchmark
+
+
+def benchmark_of(text: str, options: BenchmarkOptions) -> Benchmark:
+    """The benchmark that a text names, with the arguments that the options of the command give."""
+    return build_benchmark(text, **{name: getattr(options, name) or None for name in ARGUMENTS})

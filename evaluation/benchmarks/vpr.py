@@ -24,7 +24,7 @@ from extraction.images import ImageRef, list_images
 
 PROTOCOL, KS = "all", (1, 5, 10, 20)
 RADIUS = 25.0  # metres, arXiv 1511.07247, section 5.1
-SIDES = 4  # radii of the squares that are drawn for intervals
+CELL = 4  # radii: side of the spatial cells that the bootstrap draws
 Positions = NDArray[np.float64]
 KEY = 7  # place of the image's own key among the parts of a name
 
@@ -99,12 +99,12 @@ def by_place(
     """
     if type(count) is not bool:
         raise InputError(f"count_queries_without_positives expects True or False. Received: {count!r}")
-    nothing, squares = np.zeros(0, np.int64), None
+    nothing, cells = np.zeros(0, np.int64), None
     if positions is None:
         truths = [Truth(nothing, nothing) for _ in queries]
     else:
         asked, places = positions
-        squares = np.unique(np.floor(asked / (SIDES * radius)), axis=0, return_inverse=True)[1].ravel()
+        cells = np.unique(np.floor(asked / (CELL * radius)), axis=0, return_inverse=True)[1].ravel()
         near, own = cKDTree(places).query_ball_point(asked, radius), own_files(queries, database)
         truths = [Truth(np.setdiff1d(np.array(rows, np.int64), junk), junk) for rows, junk in zip(near, own)]
         if not any(len(truth.positives) for truth in truths):
@@ -118,8 +118,8 @@ def by_place(
         count_all=count,
         cut_map=True,
         ks=KS,
-        squares=squares,
-        side=SIDES * radius,
+        cells=cells,
+        cell_size=CELL * radius,
     )
 
 

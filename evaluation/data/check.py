@@ -14,9 +14,13 @@ from delg.common.errors import InputError
 from delg.common.files import files_below, sha256, write_text
 from delg.common.image_files import is_image_name
 from delg.common.image_lists import spelled
+from delg.common.options import refuse
 from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
+from evaluation.benchmarks.table import benchmark_of
+from evaluation.run.config import BenchmarkOptions
+from evaluation.run.distractors import DISTRACTORS
 
 SUMS = "SHA256SUMS"
 LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line
@@ -44,6 +48,31 @@ class Check:
     extra: list[str]
     changed: list[str]
     hashed: int
+
+
+def check_data(options: BenchmarkOptions, say: Callable[[str], None] = print) -> None:
+    """Verifies a data folder, or writes the hashes that it is verified by, or both.
+
+    Args:
+      options: of the command: ``benchmark``, its folders and files, ``check``, ``write_sums``, ``distractors_dir``.
+      say: is given the lines for the user.
+
+    Raises:
+      InputError: an option is missing or does not fit, images are missing, or files have changed.
+    """
+    for name in ("benchmark", "data_dir"):
+        if not getattr(options, name):
+            raise InputError(f"Expected --{name}.")
+    name, data_dir = str(options.benchmark).removesuffix(DISTRACTORS), str(options.data_dir)
+    if options.write_sums or name == options.benchmark:
+        refuse("--write_sums" if options.write_sums else f"--benchmark={name}", options, ["distractors_dir"])
+    benchmark = benchmark_of(name, options).listed()
+    if options.write_sums:
+        say(f"written: {write_sums(benchmark, data_dir)}")
+    if options.check:
+        report(benchmark, data_dir, say)
+    if options.distractors_dir:
+        report_distractors(options.distractors_dir, say)
 
 
 def check(benchmark: Benchmark, data_dir: str) -> Check:

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.metrics.metric import Metric, Values
+
 MAX_PREDICTIONS = 100
 Solution = Mapping[str, Collection[Hashable]]
 Retrieved = Mapping[str, Sequence[Hashable]]
-Values = NDArray[np.float64]
+KS = (1, 5, 10, 100)
 
 
 class Prediction(NamedTuple):
@@ -27,6 +29,30 @@ class Prediction(NamedTuple):
 
     landmark: int
     score: float
+
+
+def recognition(
+    predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False
+) -> dict[str, Metric]:
+    """``GAP`` and ``top-1`` in percent; see :func:`gap_gains`."""
+    gains, places = gap_gains(predictions, solution, ignore_non_landmarks)
+    right = top1_hits(predictions, solution)
+    return {
+        "GAP": Metric(100 * mean_of_valued(gains), 100 * gains, places),
+        "top-1": Metric(100 * mean_of_valued(right), 100 * right, compared=True),
+    }
+
+
+def retrieval(predictions: Retrieved, solution: Solution) -> dict[str, Metric]:
+    """``mAP@100`` and ``mP@k`` in percent, and mean and median position of the first relevant image."""
+    ap, precisions = average_precisions(predictions, solution), mean_precisions(predictions, solution)
+    mean, median = first_positions(predictions, solution)
+    return {
+        f"mAP@{MAX_PREDICTIONS}": Metric(100 * mean_of_valued(ap), 100 * ap),
+        **{f"mP@{k}": Metric(100 * float(precisions[k - 1])) for k in KS},
+        "mean position": Metric(mean),
+        "median position": Metric(median),
+    }
 
 
 def gap_gains(

@@ -13,14 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.metric import Metric, Values
 
 KS = (1, 5, 10)
-CUTS = (
-    "whole",
-    "revisited",
-    "delg",
-)  # how a ranking without some positives is scored, see :func:`evaluate`
-Values = NDArray[np.float64]
+CUTS = ("whole", "revisited", "delg")  # how a ranking without some positives is scored, see :func:`evaluate`
 
 
 def adjusted_ranks(positives: ArrayLike, junk: ArrayLike) -> NDArray[np.int64]:
@@ -169,28 +165,30 @@ class Scores:
         """
         return _mean(self.hits(count_all))
 
-    def percent_hits(self, count_all: bool = False) -> dict[str, list[float]]:
-        """``{"R@1", ...}``: 100 or 0 of each query, whose means are :meth:`percent_any_recalls`."""
-        return {f"R@{k}": (100 * column).tolist() for k, column in zip(self.ks, self.hits(count_all).T)}
+    def metrics(self, *, any_recall: bool = False, count_all: bool = False, cut_map: bool = False) -> dict[str, Metric]:
+        """What a report holds, in percent and full precision.
 
-    def percent(self) -> dict[str, float]:
-        """``{"mAP", "mP@1", ...}`` in percent, full precision."""
-        named = {f"mP@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_precisions())}
-        return {"mAP": 100 * self.map, **named}
+        Args:
+          any_recall: with R@k, see :meth:`any_recalls`.
+          count_all: see :meth:`any_recalls`.
+          cut_map: with mAP@k, the means of :func:`cut_ap`.
 
-    def percent_recalls(self) -> dict[str, float]:
-        """``{"mR@1", ...}`` in percent, full precision."""
-        return {f"mR@{k}": 100 * float(value) for k, value in zip(self.ks, self.mean_recalls())}
+        Returns:
+          mAP; mP@k; R@k and mAP@k where they are asked for; mR@k, which tables leave out.
+        """
+        found = {"mAP": Metric(100 * self.map, 100 * self.ap)}
+        found |= self._means("mP", self.precisions)
+        if any_recall:
+            hits = self.hits(count_all)
+            columns = zip(self.ks, self.any_recalls(count_all), hits.T)
+            found |= {f"R@{k}": Metric(100 * float(mean), 100 * hit, compared=True) for k, mean, hit in columns}
+        if cut_map and self.cut_aps is not None:
+            found |= self._means("mAP", self.cut_aps)
+        return found | self._means("mR", self.recalls, in_table=False)
 
-    def percent_any_recalls(self, count_all: bool = False) -> dict[str, float]:
-        """``{"R@1", ...}`` in percent, full precision; see :meth:`any_recalls`."""
-        return {f"R@{k}": 100 * float(value) for k, value in zip(self.ks, self.any_recalls(count_all))}
-
-    def percent_cut_maps(self) -> dict[str, float]:
-        """``{"mAP@1", ...}`` in percent, full precision: means of :func:`cut_ap`; empty where it is not known."""
-        if self.cut_aps is None:
-            return {}
-        return {f"mAP@{k}": 100 * float(value) for k, value in zip(self.ks, _mean(self.cut_aps))}
+    def _means(self, name: str, values: Values, in_table: bool = True) -> dict[str, Metric]:
+        """The means of ``(Q, len(ks))`` values, ``NAME@k``."""
+        return {f"{name}@{k}": Metric(100 * float(v), in_table=in_table) for k, v in zip(self.ks, _mean(values))}
 
 
 def _mean(values: Values) -> Values:

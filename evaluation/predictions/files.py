@@ -61,7 +61,6 @@ def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
 TEXTS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
 IDS: dict[str, Callable[[str], str]] = {"gldv2": image_id, "msls": image_key}  # by which a format names an image
 NEIGHBOURS = "neighbours"
-FORMATS = (*TEXTS, NEIGHBOURS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Predictions:
 
     Attributes:
       folder: holds the files.
-      formats: names from :data:`FORMATS`.
+      formats: names from :data:`evaluation.run.config.FORMATS`.
       top_k: how many results of each query.
     """
 
@@ -79,24 +78,16 @@ class Predictions:
     top_k: int
 
     @classmethod
-    def asked(cls, output: Path, formats: Sequence[str], top_k: int, benchmark: Benchmark) -> "Predictions | None":
-        """What is asked for; None where no format is.
+    def of(cls, folder: Path, formats: Sequence[str], top_k: int, benchmark: Benchmark) -> "Predictions | None":
+        """Checks formats and images; None without a format.
 
         Raises:
-          InputError: an unknown format, no result at all, or a format that cannot write the images' ids, or whose ids
-            do not tell the images apart.
+          InputError: a format cannot write the images' ids, or its ids do not tell the images apart.
         """
-        for name in formats:
-            if name not in FORMATS:
-                raise InputError(
-                    f"Unknown format {name!r} of predictions; the choices are {', '.join(sorted(FORMATS))}."
-                )
-        if top_k < 1:
-            raise InputError(f"--predictions_top_k expects 1 or more. Received: {top_k}")
         for name in formats:
             for images in (benchmark.queries, benchmark.database):
                 _check_ids(name, [image.name for image in images])
-        return cls(output / "predictions", tuple(sorted(set(formats))), top_k) if formats else None
+        return cls(folder, tuple(sorted(set(formats))), top_k) if formats else None
 
     def settings(self) -> dict[str, object]:
         """For the record."""
@@ -114,23 +105,18 @@ class Predictions:
         """Whether all files of a row are there."""
         return all(self.place(row, protocol, form).is_file() for protocol in protocols for form in self.formats)
 
-    def keeper(self, benchmark: Benchmark, method: Method) -> "Keeper":
-        """What writes the rankings of a method."""
-        return Keeper(self, benchmark, Alignment(benchmark, method))
+    def writer(self, benchmark: Benchmark, method: Method) -> "Writer":
+        """The writer of a method's rankings."""
+        return Writer(self, benchmark, Alignment(benchmark, method))
 
 
 @dataclass(frozen=True)
-class Keeper:
+class Writer:
     """Writes the rankings of a method's rows; each file is whole or absent."""
 
     predictions: Predictions
     benchmark: Benchmark
     alignment: Alignment
-
-    @property
-    def top_k(self) -> int:
-        """How many results of each query are written."""
-        return self.predictions.top_k
 
     def __call__(self, row: str, protocol: str, ranking: Ranking) -> None:
         """Writes a row's ranking, of the method's queries and cut to ``top_k``, in all formats."""
@@ -144,14 +130,14 @@ class Keeper:
                 if form == NEIGHBOURS:
                     scores = self.alignment.scores(ranking)
                     with place.open("wb") as output:
-                        write(output, filled(order, scores, len(database), self.top_k))
+                        write(output, filled(order, scores, len(database), self.predictions.top_k))
                     continue
                 with place.open("w", encoding="utf-8") as file:
                     file.writelines(f"{line}\n" for line in TEXTS[form](answers, row))
 
 
 def _check_ids(form: str, names: Sequence[str]) -> None:
-    """Proves that a format names each image by an id of its own, which it can write."""
+    """Checks that a format names each image by an id of its own, which it can write."""
     if form == "gldv2":
         check_plain(names, f"--predictions={form}")
     known: dict[str, str] = {}

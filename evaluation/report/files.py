@@ -9,8 +9,8 @@ from delg.common.files import read_json, write_json, write_text
 from evaluation.benchmarks.base import Benchmark
 from evaluation.report import gallery, html, text
 from evaluation.report.model import Report
-from evaluation.report.overlays import drawer
-from evaluation.run.method import Method, Outcome
+from evaluation.report.pairs import drawer
+from evaluation.run.method import Method, RowResult
 from extraction.images import Reading
 from matching.rerankers.base import Reranker
 
@@ -51,7 +51,7 @@ def write(
 
 
 def pictures(
-    benchmark: Benchmark, method: Method, shown: Sequence[tuple[Outcome, Reranker | None]]
+    benchmark: Benchmark, method: Method, shown: Sequence[tuple[RowResult, Reranker | None]]
 ) -> tuple[list[gallery.Card], list[gallery.Overlay]]:
     """Ranking strips, and inlier matches of the first reranker that matches locally.
 
@@ -61,12 +61,12 @@ def pictures(
       shown: its rows with their rerankers, the first stage first.
     """
     matched: list[gallery.Overlay] = []
-    for outcome, reranker in shown:
+    for row, reranker in shown:
         draw = drawer(benchmark, method, reranker)
         if draw is not None and not matched:
-            matched = gallery.overlays(benchmark, outcome, draw)
+            matched = gallery.overlays(benchmark, row, draw)
     reading = Reading.of(method.database.settings)
-    return gallery.cards(benchmark, [outcome for outcome, _ in shown], reading=reading), matched
+    return gallery.cards(benchmark, [row for row, _ in shown], reading=reading), matched
 
 
 def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.report.thumbs import picture, thumbnail
-from evaluation.run.method import Outcome
+from evaluation.run.method import RowResult
 from extraction.images import OWN, Reading
 
 MAX_QUERIES, STRIP_BYTES = 24, 2_200_000
@@ -78,17 +78,17 @@ class Overlay:
     inliers: int
 
 
-def worst_first(outcome: Outcome, protocol: str) -> list[int]:
+def worst_first(result: RowResult, protocol: str) -> list[int]:
     """Queries by increasing average precision of a method; those without a value are left out."""
-    ap = outcome.scores[protocol].ap
+    ap = result.per_query(protocol)
     return [int(q) for q in np.argsort(ap, kind="stable") if not math.isnan(ap[q])]
 
 
-def chosen(outcomes: Sequence[Outcome], protocol: str) -> list[int]:
+def chosen(results: Sequence[RowResult], protocol: str) -> list[int]:
     """Which queries are shown: in turn the two worst of the first stage, and the one that a reranker hurt most."""
-    worst = worst_first(outcomes[0], protocol)
-    before = outcomes[0].scores[protocol].ap
-    loss = {q: min((float(o.scores[protocol].ap[q] - before[q]) for o in outcomes[1:]), default=0.0) for q in worst}
+    worst = worst_first(results[0], protocol)
+    before = results[0].per_query(protocol)
+    loss = {q: min((float(o.per_query(protocol)[q] - before[q]) for o in results[1:]), default=0.0) for q in worst}
     hurt = [q for q in sorted(worst, key=lambda q: loss[q]) if loss[q] < 0]
     turns: list[int] = []
     for i, q in enumerate(worst):
@@ -112,13 +112,13 @@ def kind_of(row: int, truth: Truth) -> str:
 
 
 def cards(
-    benchmark: Benchmark, outcomes: Sequence[Outcome], budget: int = STRIP_BYTES, reading: Reading = OWN
+    benchmark: Benchmark, results: Sequence[RowResult], budget: int = STRIP_BYTES, reading: Reading = OWN
 ) -> list[Card]:
     """Ranking strips of the queries that are answered worst or hurt most, as many as the page has room for.
 
     Args:
       benchmark: images and truths.
-      outcomes: the first stage, then its rerankers.
+      results: the first stage, then its rerankers.
       budget: bytes of all pictures together.
       reading: how the images were read that the features are of.
 
@@ -128,8 +128,8 @@ def cards(
     protocol = benchmark.main_protocol
     found: list[Card] = []
     used = 0
-    for q in chosen(outcomes, protocol)[:MAX_QUERIES]:
-        card = _card(benchmark, outcomes, q, reading)
+    for q in chosen(results, protocol)[:MAX_QUERIES]:
+        card = _card(benchmark, results, q, reading)
         used += sum(len(src) for src in _pictures(card))
         if found and used > budget:
             break
@@ -143,13 +143,13 @@ def _pictures(card: Card) -> Iterator[str]:
         yield from (tile.src or "" for tile in strip.tiles)
 
 
-def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int, reading: Reading) -> Card:
+def _card(benchmark: Benchmark, results: Sequence[RowResult], q: int, reading: Reading) -> Card:
     protocol, query = benchmark.main_protocol, benchmark.queries[q]
     truth = benchmark.protocols[protocol][q]
     shown: dict[int, str | None] = {}
     strips = []
-    for outcome in outcomes:
-        rows = [int(row) for row in outcome.top[protocol][q] if row >= 0]
+    for result in results:
+        rows = [int(row) for row in result.top[protocol][q] if row >= 0]
         for row in rows:
             if row not in shown:
                 known = row < len(benchmark.database)
@@ -158,16 +158,16 @@ def _card(benchmark: Benchmark, outcomes: Sequence[Outcome], q: int, reading: Re
             Tile(shown[row], name_of(row, benchmark), kind_of(row, truth), rank)
             for rank, row in enumerate(rows, start=1)
         ]
-        strips.append(Strip(outcome.method, 100 * float(outcome.scores[protocol].ap[q]), tiles))
+        strips.append(Strip(result.name, float(result.per_query(protocol)[q]), tiles))
     return Card(query.name, thumbnail(query, reading=reading), query.crop is not None, strips)
 
 
-def overlays(benchmark: Benchmark, outcome: Outcome, draw: DrawMatches, queries: int = 4) -> list[Overlay]:
+def overlays(benchmark: Benchmark, result: RowResult, draw: DrawMatches, queries: int = 4) -> list[Overlay]:
     """Inlier matches of the worst queries: with the first right result, and with the first wrong one.
 
     Args:
       benchmark: images and truths.
-      outcome: of the reranker that matched them.
+      result: of the reranker that matched them.
       draw: ``(query, database row) -> (picture, number of inliers)``, None when an image cannot be read.
       queries: how many queries.
 
@@ -176,8 +176,8 @@ def overlays(benchmark: Benchmark, outcome: Outcome, draw: DrawMatches, queries:
     """
     protocol = benchmark.main_protocol
     found = []
-    for q in worst_first(outcome, protocol)[:queries]:
-        truth, rows = benchmark.protocols[protocol][q], [int(row) for row in outcome.top[protocol][q] if row >= 0]
+    for q in worst_first(result, protocol)[:queries]:
+        truth, rows = benchmark.protocols[protocol][q], [int(row) for row in result.top[protocol][q] if row >= 0]
         right = [row for row in rows if row in truth.positives] or [int(row) for row in truth.positives]
         wrong = [row for row in rows if kind_of(row, truth) == "negative" and row < len(benchmark.database)]
         for row in right[:1] + wrong[:1]:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from delg.common.errors import InputError
+from evaluation.benchmarks.protocols import MAIN
 
 JsonObject = dict[str, Any]
 Metrics = dict[str, dict[str, float]]
-MAIN = ("medium", "private")
 LOWER = ("mean position", "median position")  # measures of which less is better
 NUMERIC = ("queries", "recalls", "inlier_accuracy", "statistics")
 
@@ -21,7 +21,7 @@ class Row:
     Attributes:
       method: ``"global"``, ``"global+ransac"``, ``"rootsift"``, ...
       metrics: ``{protocol: {"mAP", "mP@1", "mP@5", "mP@10"}}`` in percent, full precision; with "R@1", "R@5", "R@10"
-        where the benchmark asks for them. Those of GLDv2: see :mod:`evaluation.landmark_parts`.
+        where the benchmark asks for them. Those of GLDv2: see :mod:`evaluation.metrics.gldv2`.
       ms_per_query: milliseconds of the stages ``search`` and ``rerank``; empty where only the answers are known.
       bytes_per_image: of the database's ``global`` and ``local`` features; likewise.
     """

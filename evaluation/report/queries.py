@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.report.trust import fixed
+from evaluation.report.text import fixed
 
 MOST = 1000  # queries of either end of a page
 

@@ -26,7 +26,7 @@ Verify = Callable[[int], tuple[Features, Rows]]
 
 
 @dataclass(frozen=True)
-class Tile:
+class ResultTile:
     """One result.
 
     Attributes:
@@ -119,7 +119,7 @@ def _tile(
     verify: Verify | None,
     *,
     reading: Reading,
-) -> Tile:
+) -> ResultTile:
     image = find_image(images_dir, result.name, result.path)
     inliers, matches = None, None
     if verify is not None:
@@ -130,4 +130,4 @@ def _tile(
             matches = None if drawn is None else picture(drawn)
     score = f"{result.score:.4f}".rstrip("0").rstrip(".")
     src = thumbnail(image, TILE_HEIGHT, MAX_WIDTH, reading)
-    return Tile(rank, result.before, result.path or result.name, score, src, inliers, matches)
+    return ResultTile(rank, result.before, result.path or result.name, score, src, inliers, matches)

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.report import trust
 from evaluation.report.model import Report, Row
 from evaluation.run.method import FIRST_STAGE
+from evaluation.statistics.bootstrap import LEAST
+from evaluation.statistics.summary import grouped_of, samples
 
+Table = tuple[list[str], list[list[str]]]
 COST = ("search ms", "rerank ms", "global B", "local B")  # per query, per database image
 MIN_WIDTH = 6  # of a column: 100.00
 NAMED = 3  # queries without positives that are named
@@ -111,12 +113,12 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sections(report: Report) -> list[tuple[str, trust.Table]]:
+def sections(report: Report) -> list[tuple[str, Table]]:
     """The tables that tell how far the results can be trusted, each with its title."""
     found = {
-        "Confidence": trust.intervals(report),
-        "Changes": trust.paired(report),
-        "Published values": trust.published(report),
+        "Confidence": intervals(report),
+        "Changes": paired(report),
+        "Published values": published(report),
     }
     return [(title, table) for title, table in found.items() if table]
 
@@ -134,7 +136,7 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def notes(report: Report) -> list[str]:
     """What a reader has to know about the numbers besides :func:`warnings`, a sentence each."""
-    said = [MEASURES[report.measure]]
+    said = [MEASURES[report.measure]] if report.measure in MEASURES else []
     if "junk" in report.settings:
         said.append(JUNK_SAID[report.settings["junk"]])
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
@@ -154,7 +156,7 @@ def notes(report: Report) -> list[str]:
         said.append(report.settings["rootsift_row"])
     if "training_overlap" in report.settings:
         said.append(report.settings["training_overlap"])
-    said += trust.said(report)
+    said += statistics_notes(report)
     if others := list(report.statistics.get("hits", {}))[1:]:
         said.append(f"The changes of {', '.join(others)} are in report.json.")
     said += without_positives(report)
@@ -198,17 +200,19 @@ def without_positives(report: Report) -> list[str]:
 
 
 def metrics_txt(report: Report) -> str:
-    """The released ``metrics.txt`` of the model under test.
+    """``metrics.txt``: a block for each protocol and row, sorted by name, see :func:`block_suffix`.
 
-    Blocks are sorted by name, see :func:`block_suffix`. Baselines stand in ``report.json``.
+    Where the first metric is mAP, as released: of the model under test alone; baselines stand in ``report.json``.
     """
-    blocks = {}
+    first, blocks = report.rows[0].method.partition("+")[0], {}
     for row in report.rows:
-        if row.method.partition("+")[0] != FIRST_STAGE:
-            continue
         for protocol, values in row.metrics.items():
-            recalls = report.recalls.get(row.method, {}).get(protocol, {})
-            blocks[protocol + block_suffix(row.method, FIRST_STAGE)] = _released_block(values, recalls)
+            name = protocol + block_suffix(row.method, first)
+            if report.measure != "mAP":
+                blocks[name] = "".join(f"  {metric}={value:.2f}\n" for metric, value in values.items())
+            elif row.method.partition("+")[0] == FIRST_STAGE:
+                recalls = report.recalls.get(row.method, {}).get(protocol, {})
+                blocks[name] = _released_block(values, recalls)
     return "".join(f"{name}\n{blocks[name]}" for name in sorted(blocks))
 
 
@@ -235,3 +239,122 @@ def _released_block(values: dict[str, float], recalls: dict[str, float]) -> str:
             percent = np.around([found[f"{kind}@{k}"] for k in ranks], decimals=2)
             lines.append(f"  {kind}@k{np.array(ranks)} {percent}\n")
     return "".join(lines)
+
+
+FEW = 8  # groups of which a reader is told what follows from their number
+
+
+def fixed(value: float, sign: bool = False) -> str:
+    """Two digits; a dash where there is no number, and no minus before zeros.
+
+    >>> fixed(-1e-15, sign=True), fixed(-0.004), fixed(-1.5)
+    ('+0.00', '0.00', '-1.50')
+    """
+    if math.isnan(value):
+        return "–"
+    rounded = round(value, 2) + 0.0
+    return f"{rounded:+.2f}" if sign else f"{rounded:.2f}"
+
+
+def intervals(report: Report) -> Table | None:
+    """The first measure, and R@k, with intervals for each row and protocol; None where the report has none."""
+    if not report.statistics.get("intervals"):
+        return None
+    columns = [(measure, p) for measure in _measures(report) for p in report.protocols]
+    single = len(report.protocols) == 1
+    head = ["method", *(measure if single else f"{measure} {protocol}" for measure, protocol in columns)]
+    found = {measure: entry["intervals"] for measure, entry in _measures(report).items()}
+    return head, [[row, *(_interval(found[m][row][p]) for m, p in columns)] for row in report.statistics["intervals"]]
+
+
+def _measures(report: Report) -> dict[str, dict[str, Any]]:
+    """Intervals and paired changes of the first measure, then of each R@k."""
+    return {report.measure: report.statistics} | report.statistics.get("hits", {})
+
+
+def _interval(values: dict[str, float]) -> str:
+    return f"{fixed(values['mean'])} [{fixed(values['low'])}, {fixed(values['high'])}]"
+
+
+def paired(report: Report) -> Table | None:
+    """Each row against what it is to better, in the first two measures; None where there is no second row."""
+    lines = [
+        [row, entry["against"], protocol, measure, *change_cells(change)]
+        for measure, statistics in list(_measures(report).items())[:2]
+        for row, entry in statistics.get("paired", {}).items()
+        for protocol, change in entry["protocols"].items()
+    ]
+    return (["method", "against", "protocol", "measure", *CHANGE], lines) if lines else None
+
+
+CHANGE = ("change", "95 % interval", "p", "p corrected")
+
+
+def change_cells(change: dict[str, float]) -> list[str]:
+    """A paired change for reading: ``+1.20``, ``[-0.10, +2.50]``, ``0.071``, ``0.142``."""
+    ends = f"[{fixed(change['low'], sign=True)}, {fixed(change['high'], sign=True)}]"
+    return [fixed(change["difference"], sign=True), ends, *(_p(change[key]) for key in ("p", "p_corrected"))]
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def published(report: Report) -> Table | None:
+    """Published values beside ours; None where the benchmark has none."""
+    if not report.published:
+        return None
+    head = ["model", "row", "protocol", "published mAP", "ours", "difference", "source"]
+    return head, [_line(entry) for entry in report.published]
+
+
+def _line(entry: dict[str, Any]) -> list[str]:
+    ours = [fixed(entry["ours"]), fixed(entry["difference"], sign=True)] if "ours" in entry else ["–", "–"]
+    return [entry["model"], entry["row"], entry["protocol"], fixed(entry["published"]), *ours, entry["source"]]
+
+
+def _numbers(report: Report) -> tuple[str, dict[str, int]]:
+    """What is drawn anew, and how many of it under each protocol: queries without a value there have no part."""
+    grouped, numbers, shared = grouped_of(report.queries), {}, False
+    rows = samples(report.queries, report.measure)[report.measure].values()
+    for protocol in report.protocols:
+        valued = np.any([row[protocol].valued for row in rows], axis=0)
+        numbers[protocol] = len(np.unique(grouped[valued]))
+        shared = shared or numbers[protocol] < int(valued.sum())
+    by_answers = "groups of queries that share right answers" if shared else "single queries"
+    return report.queries.get("drawn", by_answers), numbers
+
+
+def _listed(what: str, numbers: dict[str, int]) -> str:
+    if len(set(numbers.values())) == 1:
+        return f"{next(iter(numbers.values()))} {what}{' of each protocol' if len(numbers) > 1 else ''}"
+    return f"{what}, {', '.join(f'{number} {protocol}' for protocol, number in numbers.items())}"
+
+
+def _few(what: str, numbers: dict[str, int]) -> list[str]:
+    """What follows from small numbers of groups, a sentence for each."""
+    noun, few = what.partition(" of ")[0], sorted({number for number in numbers.values() if 0 < number < FEW})
+    found = [f"Fewer than {LEAST} {noun} have no interval."] if few and few[0] < LEAST else []
+    for number in few:
+        wide = "intervals are wide, and " if number >= LEAST else ""
+        found += [f"With {number} {noun} {wide}no p can be below {2.0 ** (1 - number):.2g}."] if number > 1 else []
+    return found
+
+
+def statistics_notes(report: Report) -> list[str]:
+    """What a reader has to know about these tables, a sentence each."""
+    found = []
+    if report.statistics:
+        test = "sign-flip test of the paired change"
+        if "places" in report.queries:
+            test = "exchange of the two methods' answers and their places; of means a sign-flip test"
+        what, numbers = _numbers(report)
+        found.append(
+            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_listed(what, numbers)}. "
+            f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
+            "how far the choice of queries moves a number, not what another training or data set would give."
+        )
+        found += _few(what, numbers)
+    if report.published and not any("ours" in entry for entry in report.published):
+        found.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
+    return found

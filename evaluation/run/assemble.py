@@ -1,70 +1,62 @@
-"""From what was run to the report: numbers in percent, and what they rest on."""
+"""From finished rows to the report: metrics, settings, and what the numbers rest on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError
-from delg.common.files import json_sha256, sha256
+from delg.common.files import json_sha256
 from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import answers_sha256, not_released
-from evaluation.benchmarks.protocols import Truth
-from evaluation.metrics.ranking import Scores
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.run.compatibility import noted
-from evaluation.run.method import Outcome
-from evaluation.run.plan import Config, Plan
+from evaluation.run.method import RowResult
 from evaluation.run.published_values import beside, overlap
 from evaluation.run.rerank_rows import hyper_parameters
 from evaluation.run.versions import versions
-from evaluation.statistics.clusters import groups
 from evaluation.statistics.summary import trusted
 
+if TYPE_CHECKING:
+    from evaluation.run.pipeline import Extracted
 
-def make_settings(config: Config, plan: Plan) -> JsonObject:
-    """What is recorded in the report."""
-    chosen = plan.benchmark
+
+def make_settings(found: "Extracted") -> JsonObject:
+    """The settings that the report records, with the fingerprint of the run."""
+    options, chosen, method = found.options, found.benchmark, found.methods[0]
     places = {
-        "dataset_file_path": config.dataset_file_path,
-        "data_dir": config.data_dir,
-        "queries_dir": config.queries_dir or config.data_dir,
-        "distractors_dir": config.distractors_dir,
+        "dataset_file_path": options.dataset_file_path,
+        "data_dir": options.data_dir,
+        "queries_dir": options.queries_dir or options.data_dir,
+        "distractors_dir": options.distractors_dir,
     }
+    rerankers = found.reranker_texts(found.baselines.verified or method.name)
     settings = {
-        "benchmark": config.benchmark or chosen.name,
+        "benchmark": options.benchmark or chosen.name,
         **{name: place for name, place in places.items() if place},
-        **({"ground_truth_sha256": sha256(chosen.truth)} if chosen.truth else {}),
         "answers_sha256": answers_sha256(chosen),
-        **({"ground_truth": said} if (said := not_released(chosen)) else {}),
+        **({"ground_truth": sentence} if (sentence := not_released(chosen)) else {}),
         **_pictures(chosen),
         "queries": len(chosen.queries),
         "database": len(chosen.database),
-        **({"distractors": len(more)} if (more := plan.methods[0].distractors) is not None else {}),
+        **({"distractors": len(more)} if (more := method.distractors) is not None else {}),
         "queries_cropped": any(query.crop is not None for query in chosen.queries),
         "leave_one_out": chosen.leave_one_out,
-        "queries_without_positives": {
-            protocol: sum(len(truth.positives) == 0 for truth in truths)
-            for protocol, truths in chosen.protocols.items()
-        },
-        **({"queries_without_positives_count": True} if chosen.count_all else {}),
-        "junk": plan.junk,
-        **({"protocol_mismatch": list(plan.mismatches)} if plan.mismatches else {}),
-        **({"predictions": plan.predictions.settings()} if plan.predictions else {}),
-        "model": config.model or config.index_features_dir,
-        **({"published": config.published} if config.published else {}),
+        **chosen.settings(),
+        "junk": options.junk,
+        **({"protocol_mismatch": list(found.mismatches)} if found.mismatches else {}),
+        **({"predictions": found.predictions.settings()} if found.predictions else {}),
+        "model": options.model or options.index_features_dir,
+        **({"published": options.published} if options.published else {}),
         **({"training_overlap": warning} if (warning := overlap(chosen.name)) else {}),
-        **({"rootsift_row": plan.floor.left_out} if plan.floor.left_out else {}),
-        "rerank": {name: hyper_parameters(text) for name, text in plan.all_rerankers.items()},
-        "local_dtype": {method.name: method.database.local_dtype for method in plan.methods},
-        "features": {method.name: method.database.settings for method in plan.methods},
-        **noted(plan.methods[0]),
+        **({"rootsift_row": found.baselines.left_out} if found.baselines.left_out else {}),
+        "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
+        "local_dtype": {method.name: method.database.local_dtype for method in found.methods},
+        "features": {method.name: method.database.settings for method in found.methods},
+        **noted(method),
     }
-    keys = [[ledger.keys, ledger.accuracy_keys] for ledger in plan.ledgers]
-    return settings | {
-        "fingerprint": json_sha256([source_sha256("evaluation.run.pipeline"), settings, chosen.side, keys])
-    }
+    keys = [[cache.keys, cache.accuracy_keys] for cache in found.caches]
+    code = source_sha256("evaluation.run.pipeline")
+    return settings | {"fingerprint": json_sha256([code, settings, chosen.cell_size, keys])}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:
@@ -77,68 +69,66 @@ def _pictures(benchmark: Benchmark) -> JsonObject:
 
 
 def make_report(
-    plan: Plan, outcomes: Sequence[Outcome], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+    found: "Extracted", rows: Sequence[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
-    """Puts the outcomes into a report, in percent."""
-    rows = [
-        Row(
-            o.method,
-            {protocol: _percent(plan.benchmark, scores) for protocol, scores in o.scores.items()},
-            o.ms_per_query,
-            o.bytes_per_image,
-        )
-        for o in outcomes
-    ]
-    names = [query.name for query in plan.benchmark.queries]
-    ap = {o.method: {p: (100 * s.ap).tolist() for p, s in o.scores.items()} for o in outcomes}
-    hits = _hits(outcomes, plan.benchmark.count_all) if plan.benchmark.any_recall else {}
-    ours = {row.method: {protocol: values["mAP"] for protocol, values in row.metrics.items()} for row in rows}
-    first = plan.methods[0]
-    skipped = {"database": first.database.skipped}
-    if first.queries is not first.database:
-        skipped = {"query": first.queries.skipped} | skipped
-    queries = {"names": names, **_grouped(plan.benchmark), "ap": ap, **({"hits": hits} if hits else {})}
+    """Puts the rows into a report."""
+    chosen, method = found.benchmark, found.methods[0]
+    names = chosen.query_names()
+    skipped = {"database": method.database.skipped}
+    if method.queries is not method.database:
+        skipped = {"query": method.queries.skipped} | skipped
+    queries = per_query(names, chosen.clusters(), {row.name: row.metrics for row in rows})
+    table = report_rows(rows)
+    main = next(iter(table[0].metrics[next(iter(table[0].metrics))]))
+    ours = {row.method: {protocol: values.get("mAP", 0.0) for protocol, values in row.metrics.items()} for row in table}
     return Report(
-        benchmark=plan.benchmark.name,
-        rows=rows,
+        benchmark=chosen.name,
+        rows=table,
         settings=settings,
         versions=versions(),
         queries=queries,
-        recalls={o.method: {p: s.percent_recalls() for p, s in o.scores.items()} for o in outcomes},
+        recalls={
+            row.name: {p: {n: m.value for n, m in ms.items() if not m.in_table} for p, ms in row.metrics.items()}
+            for row in rows
+        },
         inlier_accuracy=accuracy,
         skipped=skipped,
-        statistics=trusted(queries, "mAP"),
-        published=beside(plan.benchmark.name, ours, settings.get("published")),
+        statistics=trusted(queries, main),
+        published=beside(chosen.name, ours, settings.get("published")),
     )
 
 
-def _grouped(benchmark: Benchmark) -> JsonObject:
-    """Which queries are drawn together, and what that is called where it is not by their right images."""
-    if benchmark.squares is not None:
-        return {"groups": benchmark.squares.tolist(), "drawn": f"squares of {benchmark.side:g} m"}
-    return {"groups": groups(_grouping(benchmark)).tolist()}
+def report_rows(rows: Sequence[RowResult]) -> list[Row]:
+    """The rows of the report's table."""
+    return [
+        Row(
+            row.name,
+            {p: {name: m.value for name, m in metrics.items() if m.in_table} for p, metrics in row.metrics.items()},
+            row.ms_per_query,
+            row.bytes_per_image,
+        )
+        for row in rows
+    ]
 
 
-def _grouping(benchmark: Benchmark) -> list[Truth]:
-    """Truths that tell which queries are of one thing; where all photos are queries, each one's own counts, too."""
-    truths = benchmark.protocols[benchmark.main_protocol]
-    if not benchmark.leave_one_out:
-        return truths
-    own = [replace(truth, positives=np.union1d(truth.positives, [q])) for q, truth in enumerate(truths)]
-    return [with_own if len(truth.positives) else truth for truth, with_own in zip(truths, own, strict=True)]
+def per_query(names: Sequence[str], clusters: JsonObject, rows: dict[str, dict[str, Any]]) -> JsonObject:
+    """Values of single queries, see :class:`evaluation.report.model.Report`.
 
-
-def _percent(benchmark: Benchmark, scores: Scores) -> dict[str, float]:
-    """What a row holds, in percent."""
-    recalls = scores.percent_any_recalls(benchmark.count_all) if benchmark.any_recall else {}
-    return scores.percent() | recalls | (scores.percent_cut_maps() if benchmark.cut_map else {})
-
-
-def _hits(outcomes: Sequence[Outcome], count_all: bool) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """``{"R@1": {row: {protocol: [100 or 0 of each query]}}}``."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for outcome in outcomes:
-        for protocol, scores in outcome.scores.items():
-            for name, values in scores.percent_hits(count_all).items():
-                found.setdefault(name, {}).setdefault(outcome.method, {})[protocol] = values
-    return found
+    Args:
+      names: of the queries.
+      clusters: see :meth:`evaluation.benchmarks.base.Benchmark.clusters`.
+      rows: row, protocol and name to metric.
+    """
+    queries: JsonObject = {"names": list(names), **clusters, "ap": {}}
+    places: JsonObject = {}
+    hits: JsonObject = {}
+    for row, protocols in rows.items():
+        for protocol, metrics in protocols.items():
+            main = next(iter(metrics.values()))
+            queries["ap"].setdefault(row, {})[protocol] = main.per_query.tolist()
+            if main.places is not None:
+                places.setdefault(row, {})[protocol] = main.places.tolist()
+            for name, metric in metrics.items():
+                if metric.compared:
+                    hits.setdefault(name, {}).setdefault(row, {})[protocol] = metric.per_query.tolist()
+    return queries | ({"places": places} if places else {}) | ({"hits": hits} if hits else {})

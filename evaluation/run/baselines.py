@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.run.rerank_rows import without_local
+from evaluation.run.rerank_rows import global_only
 
 BASELINE, RERANKER = "rootsift", "ransac"
 DRAWN = ("landmarks",)  # benchmarks that are not of photos
@@ -13,17 +13,17 @@ LEFT_OUT = "The row of RootSIFT + RANSAC is left out: {reason}; --baselines=root
 
 
 @dataclass(frozen=True)
-class Floor:
+class Baselines:
     """The baselines of a run.
 
     Attributes:
-      baselines: their texts.
+      texts: of the extractors.
       verified: the name of that which was added unasked, and is reranked by RANSAC whatever else is asked for; None
         where nothing was added.
       left_out: a sentence on why it was not added; None where it was, or baselines were asked for.
     """
 
-    baselines: tuple[str, ...]
+    texts: tuple[str, ...]
     verified: str | None = None
     left_out: str | None = None
 
@@ -37,11 +37,11 @@ class Floor:
         Returns:
           The same, for :attr:`verified` with RANSAC where none of them matches local features.
         """
-        local = len(without_local(asked)) < len(asked)
+        local = len(global_only(asked)) < len(asked)
         return dict(asked) | ({} if local or method != self.verified else {RERANKER: RERANKER})
 
 
-def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, streamed: bool = False) -> Floor:
+def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, streamed: bool = False) -> Baselines:
     """The baselines that are run.
 
     Args:
@@ -54,10 +54,9 @@ def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, st
       RootSIFT on photos, where it is not the model itself and the set is not too large.
     """
     if asked is not None:
-        return Floor(tuple(asked))
-    scored = any(len(truth.positives) for truths in chosen.protocols.values() for truth in truths)
-    if chosen.name in DRAWN or str(model).partition("(")[0] == BASELINE or (chosen.protocols and not scored):
-        return Floor(())
+        return Baselines(tuple(asked))
+    if chosen.name in DRAWN or str(model).partition("(")[0] == BASELINE or not chosen.scored:
+        return Baselines(())
     count = len(chosen.database) + (0 if chosen.leave_one_out else len(chosen.queries))
     reasons = {
         "the features under test exist already": not model,
@@ -66,4 +65,6 @@ def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, st
         or len(chosen.queries) > MOST_QUERIES,
     }
     found = [reason for reason, holds in reasons.items() if holds]
-    return Floor((), left_out=LEFT_OUT.format(reason=found[0])) if found else Floor((BASELINE,), verified=BASELINE)
+    return (
+        Baselines((), left_out=LEFT_OUT.format(reason=found[0])) if found else Baselines((BASELINE,), verified=BASELINE)
+    )

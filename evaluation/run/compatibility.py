@@ -65,7 +65,7 @@ def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
     Of files of other programs nothing is known, see :func:`unrecorded`.
     """
     found = []
-    roles: list[tuple[str, FeatureSource, list[ImageRef]]] = [
+    roles: list[tuple[str, FeatureSource, Sequence[ImageRef]]] = [
         ("query", method.queries, benchmark.queries),
         ("database", method.database, benchmark.database),
     ]

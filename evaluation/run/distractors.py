@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
-from evaluation.metrics import ranking as metrics
-from evaluation.metrics.ranking import Scores
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSource
 from extraction.images import ImageRef
 from matching.indexes.exact import merge, search, similar_blocks
 from matching.ranking import Ranking
 
+DISTRACTORS = "+r1m"  # end of the names of benchmarks with distractors
 SAME = "{} is among the distractors of {}: every distractor counts as wrong."
 SAME_FEATURES = 1e-6  # of unit descriptors
 MOST = 20_000  # candidates of a query that are kept for a reranker
@@ -167,26 +165,8 @@ def places(stage: FirstStage, head: Ranking, size: int) -> list[tuple[Rows, Rows
     return found
 
 
-def score(found: list[tuple[Rows, Rows]], truths: list[Truth], benchmark: Benchmark) -> Scores:
-    """Scores database images by their places among all.
-
-    Args:
-      found: for each query rows of the benchmark's database and their places; none where the query was not read.
-      truths: for each query.
-      benchmark: says the list lengths.
-
-    Returns:
-      The scores.
-    """
-    ranks = [
-        (places[np.isin(rows, truth.positives)], places[np.isin(rows, truth.junk)])
-        for (rows, places), truth in zip(found, truths, strict=True)
-    ]
-    return metrics.of_ranks(ranks, [len(truth.positives) for truth in truths], benchmark.ks)
-
-
 def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: str) -> None:
-    """Proves that no photo of a benchmark is a distractor.
+    """Checks that no photo of a benchmark is a distractor.
 
     Raises:
       InputError: one is; names it.
@@ -198,7 +178,7 @@ def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: s
 
 
 def check_store(store: FeatureSource, distractors: FeatureSource) -> None:
-    """Proves that no image of the queries or of the database is among the distractors, by name and features.
+    """Checks that no image of the queries or of the database is among the distractors, by name and features.
 
     Raises:
       InputError: one is; names it.
@@ -213,7 +193,7 @@ def check_store(store: FeatureSource, distractors: FeatureSource) -> None:
 
 
 def check_head(head: int, name: str) -> None:
-    """Proves that a reranker looks at no more candidates than are kept.
+    """Checks that a reranker looks at no more candidates than are kept.
 
     Raises:
       InputError: it reorders all of the database.

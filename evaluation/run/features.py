@@ -29,7 +29,7 @@ TEXT = "extractor.txt"  # beside stores that are a run's own: what they were ask
 
 
 @dataclass(frozen=True)
-class Source:
+class MethodSource:
     """Where the features of one method come from.
 
     Attributes:
@@ -41,7 +41,7 @@ class Source:
     extractor: str
 
 
-def sources(model: str | None, baselines: Sequence[str]) -> list[Source]:
+def sources(model: str | None, baselines: Sequence[str]) -> list[MethodSource]:
     """The methods that are to be extracted: the model under test, then the baselines.
 
     Args:
@@ -54,13 +54,13 @@ def sources(model: str | None, baselines: Sequence[str]) -> list[Source]:
     Raises:
       InputError: an unknown baseline, one twice, or ``untrained`` without a model.
     """
-    found = [Source(FIRST_STAGE, model)] if model else []
+    found = [MethodSource(FIRST_STAGE, model)] if model else []
     for text in baselines:
         name, _ = spec.parse(text)
         if name not in EXTRACTORS or name == "delg":
             choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
             raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
-        found.append(Source(name, _untrained(text, model) if name == "untrained" else text))
+        found.append(MethodSource(name, _untrained(text, model) if name == "untrained" else text))
     names = [source.name for source in found]
     if len(set(names)) < len(names):
         raise InputError(f"A baseline is named twice: {', '.join(baselines)}.")
@@ -82,13 +82,13 @@ def _untrained(text: str, model: str | None) -> str:
     return spec.render(name, arguments)
 
 
-def own_texts(found: Sequence[Source], features_dir: str | None) -> dict[str, str]:
+def own_texts(found: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
     """By method the extractor's text, where the run keeps features for itself; none where they are kept for others."""
     return {} if features_dir else {source.name: source.extractor for source in found}
 
 
 def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
-    """Proves that nothing is asked of how features are kept where none are extracted.
+    """Checks that no option of extracted features is given where none are extracted.
 
     Args:
       some: whether some are extracted.
@@ -124,7 +124,7 @@ def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None
     return asked or default
 
 
-def build(found: Sequence[Source], local_dtype: str = "float32") -> dict[str, Extractor]:
+def build(found: Sequence[MethodSource], local_dtype: str = "float32") -> dict[str, Extractor]:
     """The extractors, all of them before any is run, so that a mistake costs nothing.
 
     Raises:
@@ -171,16 +171,16 @@ def extracted(
     return Method(name, _extract(extractor, benchmark.queries, folder / "queries", local_dtype), database)
 
 
-def _extract(extractor: Extractor, images: list[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
+def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
     """Features of some images; where the photos are not those that a store is of, the sentence names one of them.
 
     Raises:
       InputError: the store on disk is of other photos, or was made with other settings.
     """
     try:
-        return extract(extractor, images, place, local_dtype=local_dtype)
+        return extract(extractor, list(images), place, local_dtype=local_dtype)
     except InputError as error:
-        changed = _changed(images, place)
+        changed = _changed(list(images), place)
         raise InputError(changed) if changed else error from error
 
 
@@ -257,7 +257,9 @@ def _of_local(place: Path) -> bool | None:
         return None
 
 
-def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None) -> Method:
+def opened(
+    benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None
+) -> tuple[Method, Benchmark]:
     """The model under test from features that exist: stores, or files as the released programs write them.
 
     Args:
@@ -267,19 +269,21 @@ def opened(benchmark: Benchmark, query_dir: str | None, index_dir: str, distract
       distractors_dir: feature store of the distractors, where there are some.
 
     Returns:
-      The method.
+      The method, and the benchmark of the images that have features.
 
     Raises:
       InputError: features are missing, or are of other images.
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
-    database = open_features(index_dir, [image.name for image in benchmark.database])
-    queries = open_features(query_dir, [image.name for image in benchmark.queries]) if query_dir else database
+    names = [[image.name for image in images] or None for images in (benchmark.database, benchmark.queries)]
+    database = open_features(index_dir, names[0])
+    queries = open_features(query_dir, names[1]) if query_dir else database
     distractors = open_features(distractors_dir) if distractors_dir else None
     if distractors is not None:
         for store in (queries, database):
             check_store(store, distractors)
     method = Method(FIRST_STAGE, queries, database, distractors)
+    benchmark = benchmark.with_features(queries.names, database.names)
     Alignment(benchmark, method)
-    return method
+    return method, benchmark

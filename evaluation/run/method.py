@@ -1,5 +1,6 @@
 """One way of describing images, what it reached, and whose features are whose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,12 @@ from delg.common.errors import InputError
 from delg.common.text_files import nfc
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
-from evaluation.metrics.ranking import Scores
+from evaluation.metrics.metric import Metric
 from extraction.formats.base import FeatureSource
 from extraction.images import ImageRef
 from matching.ranking import Ranking
 from matching.source import Slice, Source
 
-JUNK = ("remove_before_rerank", "keep")  # as DELG was released, and as SuperGlobal was
 SHOWN = 10  # results of each ranking that are kept for the report
 FIRST_STAGE = "global"
 Rows = NDArray[np.int64]
@@ -48,26 +48,33 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one method, with or without a reranker, reached.
+class RowResult:
+    """A finished row of the report: one method, with or without a reranker.
 
     Attributes:
-      method: the row's name.
-      scores: for each protocol the scores of the benchmark's queries.
-      top: for each protocol ``(Q, 10)`` int64 rows of the benchmark's database, ``-1`` where there is none.
+      name: the row's name.
+      metrics: for each protocol name to metric, the most important first.
+      top: for each protocol ``(Q, 10)`` int64 rows of the benchmark's database, ``-1`` where there is none; nothing of
+        a benchmark that is not pictured.
       ms_per_query: milliseconds per query of the stages ``search`` and ``rerank``.
       bytes_per_image: of the database, ``global`` and ``local``.
     """
 
-    method: str
-    scores: dict[str, Scores]
+    name: str
+    metrics: dict[str, dict[str, Metric]]
     top: dict[str, Rows]
     ms_per_query: dict[str, float]
     bytes_per_image: dict[str, float]
 
+    def per_query(self, protocol: str) -> NDArray[np.float64]:
+        """``(Q,)`` values of the most important metric; NaN where a query has none."""
+        values = next(iter(self.metrics[protocol].values())).per_query
+        assert values is not None
+        return values
+
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class QueryPart:
     """Some of a benchmark's queries.
 
     Attributes:
@@ -94,7 +101,7 @@ class Alignment:
         present = np.flatnonzero(self.database_rows >= 0)
         self.benchmark_rows[self.database_rows[present]] = present
 
-    def parts(self, queries: FeatureSource, size: int) -> list[Part]:
+    def parts(self, queries: FeatureSource, size: int) -> list[QueryPart]:
         """The queries in parts, in the order of their store; those that could not be read are in the first.
 
         Args:
@@ -102,17 +109,17 @@ class Alignment:
           size: how many a part holds, at most.
         """
         if len(queries) <= size:
-            return [Part(queries, np.arange(len(self.query_rows)), self.query_rows)]
+            return [QueryPart(queries, np.arange(len(self.query_rows)), self.query_rows)]
         found = []
         for start in range(0, len(queries), size):
             some = range(start, min(start + size, len(queries)))
             mine = (self.query_rows >= some.start) & (self.query_rows < some.stop)
             places = np.flatnonzero(mine | (self.query_rows < 0) if start == 0 else mine)
             rows = self.query_rows[places]
-            found.append(Part(Slice(queries, some), places, np.where(rows >= 0, rows - start, -1)))
+            found.append(QueryPart(Slice(queries, some), places, np.where(rows >= 0, rows - start, -1)))
         return found
 
-    def junk(self, part: Part, truths: list[Truth]) -> list[Rows]:
+    def junk(self, part: QueryPart, truths: Sequence[Truth]) -> list[Rows]:
         """For each image of ``part.queries`` the junk, as rows of the database store.
 
         Args:
@@ -145,7 +152,7 @@ class Alignment:
         ]
 
 
-def _rows(images: list[ImageRef], store: FeatureSource) -> Rows:
+def _rows(images: Sequence[ImageRef], store: FeatureSource) -> Rows:
     """Row of each image in the store; -1 for those that the store lists as skipped.
 
     Names are compared in one Unicode normal form, unless that would make two images one.

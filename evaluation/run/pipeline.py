@@ -1,98 +1,353 @@
-"""A benchmark from images to report: check everything, extract what is missing, run, write.
+"""A benchmark from options to report: check everything, extract what is missing, search and rerank, write.
 
 Each stage lies on disk when it is done: feature stores in ``features/``, rows in ``results/``, the report last.
 """
 
+import csv
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from delg.common.files import atomic_path, check_writable, sha256
+from delg.common.options import check
+from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.revisited import REVISITED, from_dataset
+from evaluation.benchmarks.table import benchmark_of
 from evaluation.metrics.inliers import inlier_accuracy
+from evaluation.predictions.files import Predictions
 from evaluation.report import files, text
 from evaluation.report.model import JsonObject, Report
-from evaluation.report.overlays import matches_locally
+from evaluation.report.pairs import matches_locally
+from evaluation.run import compatibility, features
 from evaluation.run.assemble import make_report, make_settings
-from evaluation.run.method import Method, Outcome
-from evaluation.run.plan import Config, Plan, prepare
-from evaluation.run.result_cache import Ledger
-from evaluation.run.runner import run
+from evaluation.run.baselines import Baselines, choose
+from evaluation.run.config import JUNK, BenchmarkOptions
+from evaluation.run.distractors import DISTRACTORS, check_head, check_images
+from evaluation.run.method import FIRST_STAGE, Method, RowResult
+from evaluation.run.published_protocol import Claim, with_published
+from evaluation.run.published_values import check_model
+from evaluation.run.rerank_rows import check_local, global_only, reranker_names
+from evaluation.run.result_cache import ResultCache
+from evaluation.run.search import Observed, run
+from evaluation.synthetic.truth import load_homographies
+from extraction.extractors.base import Extractor
+from extraction.images import list_images
+from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
+from matching.rerankers.table import build_reranker
+
+PREDICTIONS = "predictions"  # folder of submission files and of --predictions
 
 
-def benchmark(config: Config, say: Callable[[str], None] = print) -> Report:
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run whose options are checked.
+
+    Attributes:
+      options: of the command.
+      benchmark: queries, database and truths.
+      rerankers: row suffix to the reranker's text, of the model under test.
+      baselines: run beside the model.
+      extractors: by name of the method; none where the features exist.
+      folder: output.
+      predictions: writes the rankings; None where they are not asked for.
+    """
+
+    options: BenchmarkOptions
+    benchmark: Benchmark
+    rerankers: dict[str, str]
+    baselines: Baselines
+    extractors: dict[str, Extractor]
+    folder: Path
+    predictions: Predictions | None
+
+
+@dataclass(frozen=True, eq=False)
+class Extracted(Plan):
+    """A run whose features exist.
+
+    Attributes:
+      methods: features of the model under test, then of the baselines.
+      mismatches: what the features' recorded protocol does not share with the benchmark's, in sentences.
+      caches: finished rows of each method.
+      homographies: the true ones by image name; empty where the benchmark has none.
+    """
+
+    methods: tuple[Method, ...] = ()
+    mismatches: tuple[str, ...] = ()
+    caches: tuple[ResultCache, ...] = ()
+    homographies: Mapping[str, NDArray[np.float64]] | None = None
+
+    def reranker_texts(self, method: str = FIRST_STAGE) -> dict[str, str]:
+        """The rerankers of a method, by row suffix."""
+        return self.baselines.rerankers(method, self.rerankers)
+
+    def finished_row(self, cache: ResultCache, row: str) -> RowResult | None:
+        """A row of an earlier run, if its files are on disk too."""
+        found = cache.get(row)
+        if found is None or not (self.predictions is None or self.predictions.complete(row, list(found.metrics))):
+            return None
+        submitted = self.benchmark.submission({p: [] for p in found.metrics}) is not None
+        return None if submitted and not self.submission_file(row).is_file() else found
+
+    def submission_file(self, row: str) -> Path:
+        """Where the answers of a row are written for the benchmark's organisers."""
+        return self.folder / PREDICTIONS / f"{row}.csv"
+
+
+def benchmark(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Report:
     """Runs a benchmark, or finds it finished.
 
     Args:
-      config: what is asked for.
+      options: of the command.
       say: is given the lines for the user.
 
     Returns:
-      The report, which also lies in ``config.output_dir`` as report.json, report.md, metrics.txt and report.html.
+      The report, which also lies in ``options.output_dir`` as report.json, report.md, metrics.txt and report.html.
 
     Raises:
-      InputError: see :func:`evaluation.run.plan.prepare`.
+      InputError: a wrong name, argument, folder or file; before any work where it can be known then.
     """
-    plan = prepare(config)
-    settings = make_settings(config, plan)
-    recalled = [_recall(plan, ledger, row) for ledger in plan.ledgers for row in ledger.keys]
-    report = files.find_report(plan.folder, settings["fingerprint"]) if all(recalled) else None
-    if report:
-        for outcome in filter(None, recalled):
-            say(f"{_line(outcome)} (cached)")
-        say(f"{plan.folder / files.JSON}: the report of these features and rerankers is already complete.")
+    extracted = extract(validate(options))
+    settings = make_settings(extracted)
+    cached = [extracted.finished_row(cache, row) for cache in extracted.caches for row in cache.keys]
+    found = files.find_report(extracted.folder, settings["fingerprint"]) if all(cached) else None
+    if found:
+        for row in filter(None, cached):
+            say(f"{_line(row)} (cached)")
+        say(f"{extracted.folder / files.JSON}: the report of these features and rerankers is already complete.")
     else:
-        report = _run(plan, settings, say)
-    files.show(plan.folder, report, say)
-    return report
-
-
-def _run(plan: Plan, settings: JsonObject, say: Callable[[str], None]) -> Report:
-    """Searches, reranks, scores and writes."""
-    chosen = plan.benchmark
-    outcomes: list[Outcome] = []
-    accuracy: dict[str, dict[str, float]] = {}
-    for method, ledger in zip(plan.methods, plan.ledgers):
-        rerankers = plan.build_rerankers(method.name)
-        say(f"{method.name}: {len(chosen.queries)} queries, {len(chosen.database)} database images.")
-
-        def finished(outcome: Outcome, ledger: Ledger = ledger) -> None:
-            ledger.keep(outcome)
-            say(_line(outcome))
-
-        def recall(row: str, ledger: Ledger = ledger) -> Outcome | None:
-            outcome = _recall(plan, ledger, row)
-            if outcome:
-                say(f"{_line(outcome)} (cached)")
-            return outcome
-
-        keep = plan.predictions.keeper(chosen, method) if plan.predictions else None
-        outcomes += run(chosen, method, rerankers, recall, finished, junk=plan.junk, keep=keep)
-        accuracy |= _measured(plan, method, ledger, rerankers)
-    report = make_report(plan, outcomes, settings, accuracy)
-    shown = zip(outcomes, [None, *plan.build_rerankers().values()])
-    pictures = files.pictures(chosen, plan.methods[0], list(shown))
-    files.write(plan.folder, report, text.metrics_txt(report), *pictures)
-    return report
-
-
-def _recall(plan: Plan, ledger: Ledger, row: str) -> Outcome | None:
-    """A finished row whose rankings are also written, where they are asked for."""
-    return ledger.recall(row) if plan.written(row) else None
-
-
-def _measured(
-    plan: Plan, method: Method, ledger: Ledger, rerankers: Mapping[str, Reranker]
-) -> dict[str, dict[str, float]]:
-    """Inlier accuracy of the rows that match locally; what an earlier run has measured is not measured again."""
-    found = {}
-    for suffix, reranker in rerankers.items():
-        if plan.homographies and matches_locally(method, reranker):
-            name = method.row_name(suffix)
-            found[name] = ledger.recall_accuracy(name) or inlier_accuracy(
-                plan.benchmark, method, reranker, plan.homographies
-            )
-            ledger.keep_accuracy(name, found[name])
+        rows, accuracy = search(extracted, say)
+        found = report(extracted, rows, settings, accuracy)
+    files.show(extracted.folder, found, say)
     return found
 
 
-def _line(outcome: Outcome) -> str:
-    values = (f"{protocol} {text.number(100 * scores.map)}" for protocol, scores in outcome.scores.items())
-    return f"{outcome.method}: mAP {', '.join(values)}"
+def validate(options: BenchmarkOptions) -> Plan:
+    """Checks the options, and whatever of the data can be checked before any work.
+
+    Raises:
+      InputError: a wrong name, argument, folder or file, or options that cannot be combined.
+    """
+    check(options)
+    chosen = find_benchmark(options)
+    rerankers = reranker_names(chosen.default_rerank if options.rerank is None else options.rerank)
+    for name, reranker in rerankers.items() if options.distractors_dir else ():
+        check_head(build_reranker(reranker).top_k, name)
+    if bool(options.index_features_dir) == bool(options.model):
+        raise InputError("Expected either --model, or --index_features_dir with features that exist.")
+    if options.query_features_dir and not options.index_features_dir:
+        raise InputError("--query_features_dir cannot be combined with --model, but with --index_features_dir.")
+    if options.model or options.baselines:
+        chosen = chosen.listed()
+        chosen.check_images()
+    baselines = choose(options.baselines, options.model, chosen, bool(options.distractors_dir))
+    sources = features.sources(options.model, baselines.texts)
+    check_model(options.published, chosen.name)
+    _check_junk(options, chosen)
+    features.check_kept(bool(sources), options.features_dir, options.local_dtype)
+    if sources and options.distractors_dir:
+        check_images(chosen, list_images(options.distractors_dir), options.distractors_dir)
+    if not options.output_dir:
+        raise InputError("Expected --output_dir.")
+    folder = check_writable(options.output_dir)
+    predictions = Predictions.of(folder / PREDICTIONS, options.predictions, options.predictions_top_k, chosen)
+    extractors = features.build(sources, options.local_dtype)
+    return Plan(options, chosen, rerankers, baselines, extractors, folder, predictions)
+
+
+def find_benchmark(options: BenchmarkOptions) -> Benchmark:
+    """The benchmark of the options, by its name and folder or by its ground truth file.
+
+    Raises:
+      InputError: neither or too much is given, an unknown name, or a ground truth that is missing or wrong.
+    """
+    path, (name, more, rest) = options.dataset_file_path, (options.benchmark or "").partition(DISTRACTORS)
+    if not path and not options.benchmark:
+        raise InputError("Expected --benchmark, or --dataset_file_path.")
+    if path and (name not in ("", *REVISITED) or options.queries_dir):
+        raise InputError(
+            f"--dataset_file_path cannot be combined with --queries_dir, nor with a --benchmark but "
+            f"{', '.join(REVISITED)}, with or without {DISTRACTORS}."
+        )
+    if rest or (more and not name):
+        raise InputError(f"Expected --benchmark=NAME{DISTRACTORS}. Received: {options.benchmark}")
+    _check_distractors(options, bool(more))
+    chosen = from_dataset(path, options.data_dir, name or None) if path else benchmark_of(name, options)
+    return replace(chosen, name=chosen.name + more)
+
+
+def extract(plan: Plan) -> Extracted:
+    """Opens the features of the model under test, or extracts them, and extracts those of the baselines.
+
+    Raises:
+      InputError: features of another protocol, unless that is allowed, before anything is extracted.
+    """
+    options, chosen, rerankers = plan.options, plan.benchmark, plan.rerankers
+    given: Method | None = None
+    mismatches: list[str] = []
+    if options.index_features_dir:
+        given, chosen = features.opened(
+            chosen, options.query_features_dir, options.index_features_dir, options.distractors_dir
+        )
+        mismatches = [*compatibility.with_benchmark(chosen, given), *compatibility.between(given.stores)]
+        claims = {f"the feature store {store.folder}": store.settings for store in given.stores}
+        local = given.database.bytes_per_image()["local"] > 0
+    else:
+        claims = {f"--model={options.model}": plan.extractors[FIRST_STAGE].settings}
+        local = "local" in plan.extractors[FIRST_STAGE].heads
+    mismatches += with_published(options.published, chosen.name, Claim(claims, local, options.junk, rerankers))
+    exif = features.exif_of(options.exif, chosen, given.database if given else None)
+    compatibility.check(mismatches, options.allow_protocol_mismatch)
+    methods = [*([given] if given else []), *(_extracted(plan, name, exif) for name in plan.extractors)]
+    for store in methods[0].stores:
+        if store.bytes_per_image()["local"] == 0:
+            if options.rerank is not None:
+                check_local(rerankers, store.folder)
+            rerankers = global_only(rerankers)
+    truth = chosen.homographies
+    found = Extracted(
+        **{**vars(plan), "benchmark": chosen, "rerankers": rerankers},
+        methods=tuple(methods),
+        mismatches=tuple(mismatches),
+        homographies=load_homographies(truth.parent) if truth else {},
+    )
+    return replace(found, caches=tuple(_cache(found, method) for method in methods))
+
+
+def _extracted(plan: Plan, name: str, exif: str) -> Method:
+    """Features of one extractor; those that are on disk are not made again."""
+    options, extractor = plan.options, plan.extractors[name]
+    set_reading(extractor, exif=exif)
+    folder = check_writable(options.features_dir) if options.features_dir else plan.folder / "features"
+    texts = features.own_texts(features.sources(options.model, plan.baselines.texts), options.features_dir)
+    method = features.extracted(
+        name, extractor, plan.benchmark, folder / name, options.local_dtype, text=texts.get(name)
+    )
+    matched = plan.rerankers.keys() > global_only(plan.rerankers).keys()
+    return features.with_distractors(method, extractor, options.distractors_dir, options.local_dtype, local=matched)
+
+
+def _cache(found: Extracted, method: Method) -> ResultCache:
+    """The finished rows of a method."""
+    truth, predictions = found.benchmark.homographies, found.predictions
+    return ResultCache(
+        found.folder / "results",
+        found.benchmark,
+        method,
+        {name: build_reranker(reranker).identity() for name, reranker in found.reranker_texts(method.name).items()},
+        homographies=sha256(truth) if truth else None,
+        options=[found.options.junk, predictions.identity() if predictions else None],
+    )
+
+
+def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult], dict[str, dict[str, float]]]:
+    """Searches and reranks; rows of an interrupted run are not made again.
+
+    Returns:
+      The rows; by row the inlier accuracy, where true homographies are known.
+    """
+    chosen, rows = found.benchmark, []
+    accuracy: dict[str, dict[str, float]] = {}
+    for method, cache in zip(found.methods, found.caches):
+        say(f"{method.name}: {len(chosen.queries)} queries, {len(chosen.database)} database images.")
+        rerankers = {name: build_reranker(one) for name, one in found.reranker_texts(method.name).items()}
+        cached = {name: row for name in cache.keys if (row := found.finished_row(cache, name)) is not None}
+        for row in cached.values():
+            say(f"{_line(row)} (cached)")
+        writer = found.predictions.writer(chosen, method) if found.predictions else None
+
+        def finished(row: RowResult, observed: Observed, cache: ResultCache = cache, writer: Any = writer) -> None:
+            for protocol, ranking in observed.rankings.items() if writer else ():
+                writer(row.name, protocol, ranking)
+            submitted = chosen.submission(observed.observations)
+            if submitted is not None:
+                with atomic_path(found.submission_file(row.name)) as place, place.open("w", newline="") as file:
+                    csv.writer(file, lineterminator="\n").writerows(submitted)
+            cache.put(row)
+            say(_line(row))
+
+        top_k = found.predictions.top_k if found.predictions else 0
+        rows += run(
+            chosen,
+            method,
+            rerankers,
+            cached=cached,
+            cache=cache,
+            finished=finished,
+            junk=found.options.junk,
+            top_k=top_k,
+        )
+        accuracy |= _accuracies(found, method, cache, rerankers)
+    return rows, accuracy
+
+
+def _accuracies(
+    found: Extracted, method: Method, cache: ResultCache, rerankers: Mapping[str, Reranker]
+) -> dict[str, dict[str, float]]:
+    """Inlier accuracy of the rows that match locally; what an earlier run has measured is not measured again."""
+    accuracies = {}
+    for suffix, reranker in rerankers.items():
+        if found.homographies and matches_locally(method, reranker):
+            name = method.row_name(suffix)
+            accuracies[name] = cache.get_accuracy(name) or inlier_accuracy(
+                found.benchmark, method, reranker, found.homographies
+            )
+            cache.put_accuracy(name, accuracies[name])
+    return accuracies
+
+
+def report(
+    found: Extracted, rows: list[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+) -> Report:
+    """Writes the report."""
+    made = make_report(found, rows, settings, accuracy)
+    pictures: tuple[list[Any], list[Any]] = ([], [])
+    if found.benchmark.pictured:
+        rerankers = [build_reranker(one) for one in found.reranker_texts().values()]
+        pictures = files.pictures(
+            found.benchmark.with_pictures(), found.methods[0], list(zip(rows, [None, *rerankers]))
+        )
+    files.write(found.folder, made, text.metrics_txt(made), *pictures)
+    return made
+
+
+def _check_distractors(options: BenchmarkOptions, wanted: bool) -> None:
+    """Checks that distractors are given where the benchmark has some, and only there."""
+    if wanted and not options.distractors_dir:
+        raise InputError(f"--benchmark={options.benchmark} expects --distractors_dir.")
+    if options.distractors_dir and not wanted:
+        received = f" Received: {options.benchmark}" if options.benchmark else ""
+        raise InputError(f"--distractors_dir expects --benchmark=NAME{DISTRACTORS}.{received}")
+    if wanted and options.index_features_dir and options.baselines:
+        raise InputError(
+            f"--baselines={','.join(options.baselines)} needs the photos of the distractors; --distractors_dir has "
+            "their features, as --index_features_dir those of the database."
+        )
+    if wanted and options.predictions:
+        raise InputError("--predictions cannot be combined with distractors, whose names are not ranked to the end.")
+
+
+def _check_junk(options: BenchmarkOptions, chosen: Benchmark) -> None:
+    """Checks that something is scored, and that junk may stay in rankings where it is to stay."""
+    if not options.predictions and not chosen.scored:
+        raise InputError(f"No query of {chosen.name} has a right image, so nothing is scored; expected --predictions.")
+    if options.junk != JUNK[0] and any(
+        query.path == chosen.database[row].path
+        for truths in chosen.protocols.values()
+        for query, truth in zip(chosen.queries, truths)
+        for row in truth.junk
+    ):
+        raise InputError(f"--junk={options.junk} is of no use here: the junk of {chosen.name} holds the query itself.")
+
+
+def _line(row: RowResult) -> str:
+    """One row for the user."""
+    named = {protocol: next(iter(metrics.items())) for protocol, metrics in row.metrics.items()}
+    values = (f"{protocol} {text.number(metric.value)}" for protocol, (_, metric) in named.items())
+    return f"{row.name}: {next(iter(named.values()))[0]} {', '.join(values)}"

@@ -8,8 +8,6 @@ from delg.common.errors import InputError
 from evaluation.report.model import JsonObject
 from matching.rerankers.table import RERANKERS, build_reranker, links
 
-DEFAULT_RERANK = ("ransac", "superglobal")
-
 
 def reranker_names(texts: Sequence[str]) -> dict[str, str]:
     """Row suffix to the reranker's text: the name alone, or the text where a name is used more than once.
@@ -29,22 +27,22 @@ def reranker_names(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def without_local(rerankers: Mapping[str, str]) -> dict[str, str]:
+def global_only(rerankers: Mapping[str, str]) -> dict[str, str]:
     """The rerankers, by row suffix, that work without local features."""
     return {name: text for name, text in rerankers.items() if not build_reranker(text).uses_local}
 
 
 def check_local(rerankers: Mapping[str, str], features: object) -> None:
-    """Proves that no reranker matches local features, as there are none.
+    """Checks that no reranker matches local features where features hold none.
 
     Args:
       rerankers: their texts by row suffix.
-      features: what has none, in words.
+      features: which features, in words.
 
     Raises:
       InputError: one does; its row would be a copy of the first stage's.
     """
-    local = [text for name, text in rerankers.items() if name not in without_local(rerankers)]
+    local = [text for name, text in rerankers.items() if name not in global_only(rerankers)]
     if local:
         raise InputError(f"--rerank={', '.join(local)} matches local features; {features} holds none.")
 

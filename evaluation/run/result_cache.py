@@ -1,7 +1,7 @@
 """Finished rows on disk, so that an interrupted benchmark repeats none of them.
 
-A row is of its features, truths and reranker, of the code that makes it, and of package versions; where any of them is
-another one, it is made again.
+A row depends on its features, truths, metrics and reranker, on the code that makes it, and on package versions; where
+any of them changes, the row is made again.
 """
 
 import os
@@ -16,11 +16,9 @@ from delg.common.files import json_sha256, read_json, write_json
 from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import identify_benchmark
-from evaluation.metrics.ranking import Scores
-from evaluation.run.method import Method, Outcome
+from evaluation.metrics.metric import Metric
+from evaluation.run.method import SHOWN, Method, RowResult
 from evaluation.run.versions import packages
-
-VALUES = ("ap", "precisions", "recalls", "cut_aps")  # of :class:`evaluation.metrics.ranking.Scores`
 
 
 def file_name(row: str) -> str:
@@ -29,8 +27,13 @@ def file_name(row: str) -> str:
     return f"{safe[:60]}-{json_sha256(row)[:8]}"
 
 
-class Ledger:
-    """A folder with a JSON file for each finished row."""
+class ResultCache:
+    """A folder with a JSON file for each finished row.
+
+    Attributes:
+      keys: row to a hash of all that the row depends on.
+      accuracy_keys: likewise, of its inlier accuracy.
+    """
 
     def __init__(
         self,
@@ -40,9 +43,9 @@ class Ledger:
         rerankers: Mapping[str, Any],
         *,
         homographies: str | None = None,
-        asked: Sequence[Any] = (),
+        options: Sequence[Any] = (),
     ):
-        """Names what the rows depend on.
+        """Computes the keys.
 
         Args:
           folder: where the rows lie.
@@ -50,70 +53,78 @@ class Ledger:
           method: whose rows they are.
           rerankers: row suffix to the reranker's identity, see :meth:`matching.rerankers.base.Reranker.identity`.
           homographies: SHA-256 of the file of the true ones, where there is one.
-          asked: JSON values of what else the rows depend on.
+          options: JSON values of further options that rows depend on.
         """
         stores = [store.identity() for store in method.stores]
-        code = source_sha256("evaluation.run.runner", "evaluation.run.result_cache")
-        basis = [identify_benchmark(benchmark), *stores, *asked, packages(), code]
+        code = source_sha256("evaluation.run.search", "evaluation.run.result_cache")
+        basis = [identify_benchmark(benchmark), *stores, *options, packages(), code]
         self.folder = Path(folder)
         self.keys = {method.row_name(): json_sha256(basis)}
         self.keys |= {method.row_name(suffix): json_sha256([*basis, known]) for suffix, known in rerankers.items()}
         measured = [homographies, source_sha256("evaluation.metrics.inliers")]
         self.accuracy_keys = {name: json_sha256([key, *measured]) for name, key in self.keys.items()}
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{file_name(name)}.json"
-
-    def recall(self, name: str) -> Outcome | None:
+    def get(self, row: str) -> RowResult | None:
         """A row that was finished with the same features, truths, reranker and code; None where there is none.
 
-        A row of others is removed: what is written beside it, such as its rankings, is about to be replaced.
+        A row that depends on anything else is removed: files beside it, such as its rankings, are about to be replaced.
         """
-        try:
-            document = read_json(self._path(name))
-            if document["key"] == self.keys[name]:
-                return _from_json(document["outcome"])
-        except (InputError, KeyError, TypeError, ValueError):
-            pass
-        self._path(name).unlink(missing_ok=True)
+        path = self.folder / f"{file_name(row)}.json"
+        if (document := _read(path, self.keys[row])) is not None:
+            try:
+                return _from_json(document)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                pass
+        path.unlink(missing_ok=True)
         return None
 
-    def keep(self, outcome: Outcome) -> None:
-        """Writes a finished row."""
-        write_json(self._path(outcome.method), {"key": self.keys[outcome.method], "outcome": _to_json(outcome)})
+    def put(self, row: RowResult) -> None:
+        """Writes a finished row; its parts are no longer needed."""
+        write_json(self.folder / f"{file_name(row.name)}.json", {"key": self.keys[row.name], "value": _to_json(row)})
+        for path in self.folder.glob(f"{file_name(row.name)}.part*.json"):
+            path.unlink()
 
-    def recall_accuracy(self, name: str) -> dict[str, float] | None:
+    def get_part(self, row: str, number: int) -> dict[str, Any] | None:
+        """A part of a row as :meth:`put_part` took it; None where there is none of the same dependencies."""
+        return _read(self._part(row, number), self.keys[row])
+
+    def put_part(self, row: str, number: int, document: Mapping[str, Any]) -> None:
+        """Writes a part of a row."""
+        write_json(self._part(row, number), {"key": self.keys[row], "value": document})
+
+    def _part(self, row: str, number: int) -> Path:
+        return self.folder / f"{file_name(row)}.part{number:06d}.json"
+
+    def get_accuracy(self, row: str) -> dict[str, float] | None:
         """A row's inlier accuracy that was measured with the same homographies; None where there is none."""
-        try:
-            document = read_json(self._path(f"{name} inliers"))
-            return dict(document["accuracy"]) if document["key"] == self.accuracy_keys[name] else None
-        except (InputError, KeyError, TypeError, ValueError):
-            return None
+        return _read(self.folder / f"{file_name(f'{row} inliers')}.json", self.accuracy_keys[row])
 
-    def keep_accuracy(self, name: str, accuracy: Mapping[str, float]) -> None:
+    def put_accuracy(self, row: str, accuracy: Mapping[str, float]) -> None:
         """Writes a row's inlier accuracy."""
-        write_json(self._path(f"{name} inliers"), {"key": self.accuracy_keys[name], "accuracy": dict(accuracy)})
+        path = self.folder / f"{file_name(f'{row} inliers')}.json"
+        write_json(path, {"key": self.accuracy_keys[row], "value": dict(accuracy)})
 
 
-def _to_json(outcome: Outcome) -> dict[str, Any]:
-    scores = {
-        protocol: {name: getattr(s, name).tolist() for name in VALUES} | {"ks": s.ks}
-        for protocol, s in outcome.scores.items()
-    }
+def _read(path: Path, key: str) -> dict[str, Any] | None:
+    """The value of a file that has this key."""
+    try:
+        document = read_json(path)
+        return dict(document["value"]) if document["key"] == key else None
+    except (InputError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _to_json(row: RowResult) -> dict[str, Any]:
     return {
-        "method": outcome.method,
-        "scores": scores,
-        "top": {protocol: top.tolist() for protocol, top in outcome.top.items()},
-        "ms_per_query": outcome.ms_per_query,
-        "bytes_per_image": outcome.bytes_per_image,
+        "name": row.name,
+        "metrics": {p: {name: m.to_json() for name, m in metrics.items()} for p, metrics in row.metrics.items()},
+        "top": {protocol: top.tolist() for protocol, top in row.top.items()},
+        "ms_per_query": row.ms_per_query,
+        "bytes_per_image": row.bytes_per_image,
     }
 
 
-def _from_json(document: dict[str, Any]) -> Outcome:
-    scores = {protocol: _scores(values) for protocol, values in document["scores"].items()}
-    top = {protocol: np.array(rows, np.int64) for protocol, rows in document["top"].items()}
-    return Outcome(document["method"], scores, top, document["ms_per_query"], document["bytes_per_image"])
-
-
-def _scores(values: dict[str, Any]) -> Scores:
-    return Scores(**{name: np.array(values[name], np.float64) for name in VALUES}, ks=tuple(values["ks"]))
+def _from_json(document: dict[str, Any]) -> RowResult:
+    metrics = {p: {name: Metric.from_json(m) for name, m in ms.items()} for p, ms in document["metrics"].items()}
+    top = {protocol: np.array(rows, np.int64).reshape(-1, SHOWN) for protocol, rows in document["top"].items()}
+    return RowResult(document["name"], metrics, top, document["ms_per_query"], document["bytes_per_image"])

@@ -1,60 +1,68 @@
-"""The first stage of a benchmark, some queries at a time: of its database, or of that and streamed distractors.
+"""Searches a benchmark's database, reranks, and measures the rankings under every protocol.
 
-A stage gives a reranker what it may reorder, takes that back, and is scored. Of the database alone it is a ranking of
-all of it; with distractors see :mod:`evaluation.run.distractors`.
+As DELG was released: for each protocol its junk is taken out of the first-stage ranking, then the ranking is reranked,
+then measured. As SuperGlobal was released ("keep"): the whole ranking is reranked, once, and junk is passed over when
+the ranking is measured. A reranker sees features and a ranking, never the truths.
+
+Many queries are searched in parts, so that the rankings that are held at once do not grow with their number; the parts
+of an interrupted run are kept in the result cache.
 """
 
+import functools
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
-from evaluation.metrics import ranking as metrics
-from evaluation.metrics.ranking import Scores
+from delg.common.errors import InputError
+from evaluation.benchmarks.base import Benchmark, QueryResult
 from evaluation.run import distractors
+from evaluation.run.config import JUNK
 from evaluation.run.distractors import FirstStage, Joined
-from evaluation.run.method import SHOWN, Alignment, Method, Part, Rows
+from evaluation.run.method import SHOWN, Alignment, Method, QueryPart, RowResult, Rows
+from evaluation.run.result_cache import ResultCache
 from extraction.formats.base import FeatureSource
 from matching.indexes import table
 from matching.ranking import Ranking
+from matching.rerankers.base import Reranker
 
 ENTRIES = 1 << 26  # of the ranking that is held at once, 12 bytes each, and as much again without junk
+QUERIES = 256  # searched at once where only the first results are measured
+NO_RESULT = QueryResult(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class Stage(Protocol):
-    """What is known of the order of the images, for some queries."""
+    """The first-stage ranking of some queries."""
 
     @property
     def database(self) -> Any:
-        """What a ranking's rows are of, the source that a reranker is given."""
+        """The source of features that the rows of a ranking count in, as a reranker takes it."""
         ...
 
     def without(self, junk: list[Rows]) -> Self:
         """The stage without some database images of each query."""
         ...
 
-    def head(self, reranker: Any | None) -> Ranking:
-        """What a reranker is given; without one, at least what is shown."""
+    def candidates(self, reranker: Reranker | None) -> Ranking:
+        """The ranking that a reranker is given; without one, at least the results that are shown."""
         ...
 
-    def scores(self, head: Ranking, rows: Rows, truths: list[Truth]) -> Scores:
-        """Scores of the queries of some rows, with a new order of the head."""
+    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
+        """The results of the queries of some rows, with a new order of the candidates."""
         ...
 
-    def top(self, head: Ranking, rows: Rows) -> Rows:
+    def top(self, ranking: Ranking, rows: Rows) -> Rows:
         """``(n, SHOWN)`` first results, rows of the benchmark's database, -1 where there is none."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A ranking of all of the database."""
+    """A ranking of the database, whole or cut."""
 
-    benchmark: Benchmark
     alignment: Alignment
     database: FeatureSource
     ranking: Ranking
@@ -63,25 +71,29 @@ class Ranked:
         """See :class:`Stage`."""
         return replace(self, ranking=self.ranking.without(junk))
 
-    def head(self, reranker: Any | None) -> Ranking:
+    def candidates(self, reranker: Reranker | None) -> Ranking:
         """All of the ranking."""
         return self.ranking
 
-    def scores(self, head: Ranking, rows: Rows, truths: list[Truth]) -> Scores:
+    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
         """See :class:`Stage`."""
-        return metrics.evaluate(self.alignment.order(head, rows), truths, self.benchmark.ks)
+        orders = self.alignment.order(ranking, rows)
+        return [
+            QueryResult(order, np.arange(len(order)), ranking.scores[row, : len(order)]) if row >= 0 else NO_RESULT
+            for row, order in zip(rows, orders)
+        ]
 
-    def top(self, head: Ranking, rows: Rows) -> Rows:
+    def top(self, ranking: Ranking, rows: Rows) -> Rows:
         """See :class:`Stage`."""
         top = np.full((len(rows), SHOWN), -1, np.int64)
-        for found, order in zip(top, self.alignment.order(head.top(SHOWN), rows)):
-            found[: len(order)] = order
+        for row, order in zip(top, self.alignment.order(ranking.top(SHOWN), rows)):
+            row[: len(order)] = order
         return top
 
 
 @dataclass(frozen=True, eq=False)
 class Streamed:
-    """A ranking of the database, the number of distractors above each image, and the best of them."""
+    """A ranking of the database, the number of distractors above each image, and the best distractors."""
 
     benchmark: Benchmark
     alignment: Alignment
@@ -93,83 +105,253 @@ class Streamed:
         """See :class:`Stage`."""
         return replace(self, first=distractors.without(self.first, junk))
 
-    def head(self, reranker: Any | None) -> Ranking:
+    def candidates(self, reranker: Reranker | None) -> Ranking:
         """The best of database and distractors, as many as the reranker looks at."""
         return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
 
-    def scores(self, head: Ranking, rows: Rows, truths: list[Truth]) -> Scores:
-        """See :class:`Stage`."""
-        found = distractors.places(self.first, head, self.size)
-        nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        placed = [
-            (self.alignment.benchmark_rows[found[row][0]], found[row][1]) if row >= 0 else nothing for row in rows
+    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
+        """See :class:`Stage`; of the database images alone, without scores."""
+        places = distractors.places(self.first, ranking, self.size)
+        return [
+            QueryResult(self.alignment.benchmark_rows[places[row][0]], places[row][1], NO_RESULT.scores)
+            if row >= 0
+            else NO_RESULT
+            for row in rows
         ]
-        return distractors.score(placed, truths, self.benchmark)
 
-    def top(self, head: Ranking, rows: Rows) -> Rows:
+    def top(self, ranking: Ranking, rows: Rows) -> Rows:
         """See :class:`Stage`; distractors are rows from the database's end on."""
         top = np.full((len(rows), SHOWN), -1, np.int64)
         for q, row in enumerate(rows):
             if row >= 0:
-                found = head.indices[row, :SHOWN]
-                known = self.alignment.benchmark_rows[np.clip(found, 0, self.size - 1)]
-                known = np.where(found < self.size, known, found - self.size + len(self.benchmark.database))
-                top[q, : len(found)] = np.where(found >= 0, known, -1)
+                candidates = ranking.indices[row, :SHOWN]
+                shown = self.alignment.benchmark_rows[np.clip(candidates, 0, self.size - 1)]
+                shown = np.where(candidates < self.size, shown, candidates - self.size + len(self.benchmark.database))
+                top[q, : len(candidates)] = np.where(candidates >= 0, shown, -1)
         return top
 
 
 class Search:
-    """The first stage of a method; what it finds for all queries is kept where they are one part.
+    """The first stage of a method, in parts of the queries.
 
     Attributes:
       benchmark: queries, database and truths.
       method: their features.
       alignment: between the two.
       parts: the queries.
-      ms_per_query: milliseconds per query of the last pass over the parts.
+      seconds: spent on the parts that were searched, by number of the part.
     """
 
-    def __init__(self, benchmark: Benchmark, method: Method, head: int = SHOWN):
+    def __init__(self, benchmark: Benchmark, method: Method, rerankers: Sequence[Reranker] = ()):
         """Takes what is searched.
 
         Args:
           benchmark: queries, database and truths.
           method: their features, of one protocol (:mod:`evaluation.run.compatibility`).
-          head: candidates that rerankers look at, which counts where distractors are streamed.
+          rerankers: those that are run on the ranking.
 
         Raises:
           InputError: the stores are not of this benchmark, or their descriptors differ in length.
         """
-        self.benchmark, self.method, self._head = benchmark, method, head
+        self.benchmark, self.method = benchmark, method
         self.alignment = Alignment(benchmark, method)
         for one, other in zip(method.stores, method.stores[1:]):
             one.check_shapes(other)
-        most = len(method.queries) if method.distractors is not None else ENTRIES // max(len(method.database), 1)
-        self.parts = self.alignment.parts(method.queries, max(most, 1))
-        self._known: Stage | None = None
-        self.ms_per_query = 0.0
+        self._top_k = max([reranker.top_k for reranker in rerankers], default=0)
+        if method.distractors is not None:
+            size = len(method.queries)
+        elif benchmark.depth is not None:
+            size = QUERIES
+        else:
+            size = ENTRIES // max(len(method.database), 1)
+        self.parts = self.alignment.parts(method.queries, max(size, 1))
+        self.seconds: dict[int, float] = {}
 
-    def stages(self) -> Iterator[tuple[Part, Stage]]:
-        """Each part of the queries and its first stage."""
-        if self._known is not None:
-            yield self.parts[0], self._known
-            return
-        seconds = 0.0
-        for part in self.parts:
-            start = time.perf_counter()
-            stage = self._found(part)
-            seconds += time.perf_counter() - start
-            self._known = stage if len(self.parts) == 1 else None
-            self.ms_per_query = 1000 * seconds / max(len(self.method.queries), 1)
-            yield part, stage
+    def stage(self, number: int) -> Stage:
+        """Searches a part of the queries."""
+        start = time.perf_counter()
+        stage = self._searched(self.parts[number])
+        self.seconds[number] = time.perf_counter() - start
+        return stage
 
-    def _found(self, part: Part) -> Stage:
-        method, asked = self.method, part.queries.global_descriptors
+    def _searched(self, part: QueryPart) -> Stage:
+        method, queries = self.method, part.queries.global_descriptors
         if method.distractors is None:
-            ranking = table.search(asked, method.database.global_descriptors)
-            return Ranked(self.benchmark, self.alignment, method.database, ranking)
+            depth = self.benchmark.depth
+            top_k = None if depth is None else max(depth, self._top_k, SHOWN)
+            return Ranked(
+                self.alignment, method.database, table.search(queries, method.database.global_descriptors, top_k)
+            )
         far = method.distractors
-        descriptors = asked, method.database.global_descriptors, far.global_descriptors
-        first = distractors.search_streamed(*descriptors, head=self._head)
-        joined = Joined(method.database, far)
-        return Streamed(self.benchmark, self.alignment, joined, len(method.database), first)
+        descriptors = queries, method.database.global_descriptors, far.global_descriptors
+        first = distractors.search_streamed(*descriptors, head=max(SHOWN, self._top_k))
+        return Streamed(self.benchmark, self.alignment, Joined(method.database, far), len(method.database), first)
+
+
+@dataclass
+class Observed:
+    """What is known of a row's rankings for a part of the queries, or for all.
+
+    Attributes:
+      observations: for each protocol those of :meth:`evaluation.benchmarks.base.Benchmark.observe`.
+      top: for each protocol the first results, rows of the benchmark's database.
+      rankings: for each protocol the measured ranking of the method's queries, as much of it as is written to files.
+      seconds: of the search, and of the reranker under the first protocol, when it remembers nothing yet.
+    """
+
+    observations: dict[str, list[Any]] = field(default_factory=dict)
+    top: dict[str, Rows] = field(default_factory=dict)
+    rankings: dict[str, Ranking] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON document."""
+        rankings = {protocol: [r.indices.tolist(), r.scores.tolist()] for protocol, r in self.rankings.items()}
+        top = {protocol: rows.tolist() for protocol, rows in self.top.items()}
+        return {"observations": self.observations, "top": top, "rankings": rankings, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`."""
+        rankings = {
+            protocol: Ranking(np.array(indices, np.int64), np.array(scores, np.float32))
+            for protocol, (indices, scores) in document["rankings"].items()
+        }
+        top = {protocol: np.array(rows, np.int64).reshape(-1, SHOWN) for protocol, rows in document["top"].items()}
+        return cls(document["observations"], top, rankings, document["seconds"])
+
+
+def observe(
+    search: Search, number: int, stage: Stage, reranker: Reranker | None, *, junk: str = JUNK[0], top_k: int = 0
+) -> Observed:
+    """Reranks a part of the queries, and notes what is measured.
+
+    Args:
+      search: what is searched.
+      number: of the part.
+      stage: its first stage.
+      reranker: the second stage; None leaves the first.
+      junk: when it leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
+      top_k: how many results of each query are kept as a ranking.
+    """
+    benchmark, part = search.benchmark, search.parts[number]
+    observed, times = Observed(), []
+    removed: list[Rows] | None = None
+    ranking, used = stage.candidates(reranker), stage
+    for protocol, truths in benchmark.protocols.items():
+        rows = search.alignment.junk(part, truths) if junk == JUNK[0] else []
+        if removed is None or any(not np.array_equal(*pair) for pair in zip(rows, removed, strict=True)):
+            removed, used = rows, stage.without(rows) if junk == JUNK[0] else stage
+            ranking = used.candidates(reranker)
+            start = time.perf_counter()
+            if reranker is not None:
+                ranking = reranker(part.queries, used.database, ranking)
+            times.append(time.perf_counter() - start)
+        measured = ranking if benchmark.depth is None else ranking.top(benchmark.depth)
+        observed.observations[protocol] = [
+            benchmark.observe(protocol, query, result)
+            for query, result in zip(part.places.tolist(), used.results(measured, part.rows))
+        ]
+        if benchmark.pictured:
+            observed.top[protocol] = used.top(ranking, part.rows)
+        if top_k:
+            kept = ranking.top(top_k)
+            observed.rankings[protocol] = Ranking(kept.indices.copy(), kept.scores.copy())
+    observed.seconds = {"search": search.seconds.get(number, 0.0), "rerank": times[0] if reranker is not None else 0.0}
+    return observed
+
+
+def joined(search: Search, pieces: Sequence[Observed]) -> Observed:
+    """What was observed of all queries."""
+    if len(pieces) == 1:
+        return pieces[0]
+    count, whole = len(search.benchmark.queries), Observed()
+    for protocol in search.benchmark.protocols:
+        observations: list[Any] = [None] * count
+        if search.benchmark.pictured:
+            whole.top[protocol] = np.full((count, SHOWN), -1, np.int64)
+        for part, piece in zip(search.parts, pieces, strict=True):
+            if search.benchmark.pictured:
+                whole.top[protocol][part.places] = piece.top[protocol]
+            for place, observation in zip(part.places.tolist(), piece.observations[protocol], strict=True):
+                observations[place] = observation
+        whole.observations[protocol] = observations
+        if pieces[0].rankings:
+            rankings = [piece.rankings[protocol] for piece in pieces]
+            whole.rankings[protocol] = Ranking(
+                np.concatenate([r.indices for r in rankings]), np.concatenate([r.scores for r in rankings])
+            )
+    whole.seconds = {stage: sum(piece.seconds[stage] for piece in pieces) for stage in ("search", "rerank")}
+    return whole
+
+
+Finished = Callable[[RowResult, Observed], None]
+
+
+def run(
+    benchmark: Benchmark,
+    method: Method,
+    rerankers: Mapping[str, Reranker],
+    *,
+    cached: Mapping[str, RowResult] | None = None,
+    cache: ResultCache | None = None,
+    finished: Finished = lambda row, observed: None,
+    junk: str = JUNK[0],
+    top_k: int = 0,
+) -> list[RowResult]:
+    """All rows of one method: the first stage, then each reranker on it.
+
+    Args:
+      benchmark: queries, database and truths.
+      method: their features; distractors are streamed.
+      rerankers: row suffix to reranker.
+      cached: rows that an earlier, interrupted run has finished, by name.
+      cache: keeps the parts of rows, where the queries are in several; None keeps nothing.
+      finished: is given each row when it is done, and what was observed.
+      junk: when it leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
+      top_k: how many results of each query ``finished`` needs.
+
+    Returns:
+      The rows, first stage first.
+
+    Raises:
+      InputError: the descriptors of the stores differ in length, or with distractors a reranker reorders more than is
+        kept.
+    """
+    chosen: dict[str, Reranker | None] = {method.row_name(): None}
+    chosen.update({method.row_name(suffix): reranker for suffix, reranker in rerankers.items()})
+    rows = dict(cached or {})
+    missing = {name: reranker for name, reranker in chosen.items() if name not in rows}
+    if missing:
+        for suffix, second in rerankers.items() if method.distractors is not None else ():
+            distractors.check_head(second.top_k, suffix)
+        search = Search(benchmark, method, list(rerankers.values()))
+        pieces: dict[str, list[Observed]] = {name: [] for name in missing}
+        for number in range(len(search.parts)):
+            stage = functools.cache(partial(search.stage, number))
+            for name, reranker in missing.items():
+                known = cache.get_part(name, number) if cache and len(search.parts) > 1 else None
+                if known is None:
+                    piece = observe(search, number, stage(), reranker, junk=junk, top_k=top_k)
+                    if cache and len(search.parts) > 1:
+                        cache.put_part(name, number, piece.to_json())
+                else:
+                    piece = Observed.from_json(known)
+                pieces[name].append(piece)
+                if number + 1 == len(search.parts):
+                    rows[name] = _row(search, name, joined(search, pieces.pop(name)), finished)
+    return [rows[name] for name in chosen]
+
+
+def _row(search: Search, name: str, observed: Observed, finished: Finished) -> RowResult:
+    """Measures a row."""
+    benchmark, method = search.benchmark, search.method
+    metrics = {protocol: benchmark.measure(protocol, found) for protocol, found in observed.observations.items()}
+    for protocol, named in metrics.items():
+        if not named or next(iter(named.values())).per_query is None:
+            raise InputError(f"The first metric of {benchmark.name} ({protocol}) needs values per query.")
+    count = max(len(method.queries), 1)
+    times = {stage: 1000 * seconds / count for stage, seconds in observed.seconds.items()}
+    row = RowResult(name, metrics, observed.top, times, method.database.bytes_per_image())
+    finished(row, observed)
+    return row

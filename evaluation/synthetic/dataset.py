@@ -1,13 +1,13 @@
 """Which landmarks and views a set holds, under which names, from which random streams, and its ground truth."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from delg.common.errors import InputError
 from evaluation.synthetic.facade import Facade, draw_facade
+from evaluation.synthetic.options import LandmarkSetOptions
 from evaluation.synthetic.roofs import draw_outline
 from evaluation.synthetic.style import Style, draw_style, vary
 
@@ -15,33 +15,6 @@ VERSION = 1  # of the drawing: a change of any pixel raises it, so that a half-w
 SPLITS = {"train": 1, "query": 2, "distractor": 3}
 STREAMS = {"style": 1, "member": 2, "outline": 3, "facade": 4, "geometry": 5, "appearance": 6, "order": 7}
 LOOKALIKE_EVERY = 5  # of so many distractors one shares the style of a query landmark
-
-
-@dataclass(frozen=True)
-class Config:
-    """What a set is made from; together with the version of the drawing it determines every byte.
-
-    Raises:
-      InputError: a count is out of range.
-    """
-
-    seed: int = 0
-    num_classes: int = 500
-    views_per_class: int = 14
-    num_queries: int = 60
-    easy_per_query: int = 4
-    hard_per_query: int = 6
-    junk_per_query: int = 2
-    num_distractors: int = 300
-    image_size: int = 224
-
-    def __post_init__(self) -> None:
-        least = {"seed": 0, "junk_per_query": 0, "num_distractors": 0, "image_size": 64}
-        for name, value in asdict(self).items():
-            if value < least.get(name, 1):
-                raise InputError(f"--{name} must be at least {least.get(name, 1)}. Received: {value}")
-        if self.image_size > 2048:
-            raise InputError(f"--image_size must be at most 2048. Received: {self.image_size}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +56,7 @@ def draw_landmark(seed: int, landmark: Landmark) -> Facade:
     return draw_facade(style, stream(seed, landmark.split, landmark.number, "facade"), outline, eaves)
 
 
-def landmarks(config: Config) -> Iterator[Landmark]:
+def landmarks(config: LandmarkSetOptions) -> Iterator[Landmark]:
     """Every landmark of the set. Training classes come in families of two; every fifth distractor is a look-alike."""
     for number in range(config.num_classes):
         folder = f"train/{number:04d}"
@@ -98,7 +71,7 @@ def landmarks(config: Config) -> Iterator[Landmark]:
         yield Landmark(name, "distractor", number, family, (Shot(name, f"jpg/{name}.jpg", 0, "mixed"),))
 
 
-def _query_shots(config: Config, number: int) -> tuple[Shot, ...]:
+def _query_shots(config: LandmarkSetOptions, number: int) -> tuple[Shot, ...]:
     """The query image, then its easy, hard and junk views; their numbers do not depend on the counts."""
     counts = {"easy": config.easy_per_query, "hard": config.hard_per_query, "junk": config.junk_per_query}
     shots = [Shot(f"{number:04d}_query", f"jpg/{number:04d}_query.jpg", 0, "easy")]
@@ -109,7 +82,7 @@ def _query_shots(config: Config, number: int) -> tuple[Shot, ...]:
     return tuple(shots)
 
 
-def ground_truth(config: Config, boxes: dict[str, list[float]]) -> dict[str, Any]:
+def ground_truth(config: LandmarkSetOptions, boxes: dict[str, list[float]]) -> dict[str, Any]:
     """The ground truth in the revisited Oxford/Paris form.
 
     Args:

@@ -19,7 +19,16 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import check_writable, read_json, remove_leftovers, write_bytes, write_json
 from delg.common.progress import progress_bar
-from evaluation.synthetic.dataset import VERSION, Config, Landmark, draw_landmark, ground_truth, landmarks, look, stream
+from evaluation.synthetic.dataset import (
+    VERSION,
+    Landmark,
+    LandmarkSetOptions,
+    draw_landmark,
+    ground_truth,
+    landmarks,
+    look,
+    stream,
+)
 from evaluation.synthetic.view import plan_view, render_view
 
 CONFIG, MANIFEST = "config.json", "manifest.json"
@@ -27,7 +36,7 @@ CONFIG, MANIFEST = "config.json", "manifest.json"
 Record = dict[str, Any]
 
 
-def write_landmark(config: Config, folder: Path, landmark: Landmark) -> dict[str, Record]:
+def write_landmark(config: LandmarkSetOptions, folder: Path, landmark: Landmark) -> dict[str, Record]:
     """Writes the missing images of one landmark.
 
     Returns:
@@ -68,7 +77,7 @@ def _start_worker() -> None:
     threading.Thread(target=leave, daemon=True).start()
 
 
-def _job(arguments: tuple[Config, Path, Landmark]) -> dict[str, Record]:
+def _job(arguments: tuple[LandmarkSetOptions, Path, Landmark]) -> dict[str, Record]:
     return write_landmark(*arguments)
 
 
@@ -87,7 +96,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextmanager
 def _results(
-    config: Config, folder: Path, marks: list[Landmark], workers: int
+    config: LandmarkSetOptions, folder: Path, marks: list[Landmark], workers: int
 ) -> Iterator[Iterator[dict[str, Record]]]:
     """The records of every landmark in order, made here or by worker processes."""
     jobs = [(config, folder, mark) for mark in marks]
@@ -105,7 +114,7 @@ def _results(
             raise
 
 
-def _check_folder(config: Config, output_dir: str | os.PathLike[str]) -> tuple[Path, bool]:
+def _check_folder(config: LandmarkSetOptions, output_dir: str | os.PathLike[str]) -> tuple[Path, bool]:
     """The folder, proven writable and not holding anything else; whether the set in it is complete."""
     folder = check_writable(output_dir)
     wanted = {"version": VERSION, **asdict(config)}
@@ -125,7 +134,7 @@ def _check_folder(config: Config, output_dir: str | os.PathLike[str]) -> tuple[P
 
 
 def write_set(
-    config: Config, output_dir: str | os.PathLike[str], workers: int = 1, progress: bool = True
+    config: LandmarkSetOptions, output_dir: str | os.PathLike[str], workers: int = 1, progress: bool = True
 ) -> dict[str, Any]:
     """Writes a landmark set, or what is missing of it.
 
@@ -156,7 +165,7 @@ def write_set(
     return _finish(config, folder, records)
 
 
-def _finish(config: Config, folder: Path, records: dict[str, Record]) -> dict[str, Any]:
+def _finish(config: LandmarkSetOptions, folder: Path, records: dict[str, Record]) -> dict[str, Any]:
     """Writes ground truth, homographies and views, and the manifest last."""
     written = sum(record.pop("written") for record in records.values())
     buffer = io.BytesIO()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.report.comparison import read_report
+from evaluation.report.compare import read_report
 from evaluation.report.model import Report
-from evaluation.report.trust import change_cells, fixed
+from evaluation.report.text import change_cells, fixed
 from evaluation.statistics.bootstrap import compare, holm
 from scripts.studies.ablation_rows import KINDS, SUPERGLOBAL, Study
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import write_text
-from evaluation.report.comparison import read_report
+from evaluation.report.compare import read_report
 from evaluation.report.model import Report
-from evaluation.report.trust import change_cells
+from evaluation.report.text import change_cells
 from evaluation.statistics.bootstrap import compare, holm
 from scripts.studies.guard import guarded
 

@@ -19,7 +19,7 @@ from delg.common.files import atomic_path, sampled_sha256, write_json
 from evaluation.benchmarks.revisited import from_file
 from evaluation.run.distractors import check_head
 from evaluation.run.method import Method
-from evaluation.run.runner import run
+from evaluation.run.search import run
 from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers.table import build_reranker
 from scripts.studies.guard import guarded
@@ -79,12 +79,12 @@ def main() -> None:
     }
     stores = {name: store(asked.folder / name, *given[:2], asked.dimension, given[2]) for name, given in sets.items()}
     made = time.perf_counter()
-    outcomes = run(benchmark, Method("global", **stores), {asked.rerank: reranker})
+    rows = run(benchmark, Method("global", **stores), {asked.rerank: reranker})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    for outcome in outcomes:
-        quality = {protocol: round(100 * scores.map, 4) for protocol, scores in outcome.scores.items()}
-        times = {stage: round(ms, 2) for stage, ms in outcome.ms_per_query.items()}
-        print(json.dumps({"row": outcome.method, "mAP": quality, "ms_per_query": times}))
+    for row in rows:
+        quality = {protocol: round(metrics["mAP"].value, 4) for protocol, metrics in row.metrics.items()}
+        times = {stage: round(ms, 2) for stage, ms in row.ms_per_query.items()}
+        print(json.dumps({"row": row.name, "mAP": quality, "ms_per_query": times}))
     took = made - start, time.perf_counter() - made
     print(f"features {took[0]:.1f} s, run {took[1]:.1f} s, largest resident memory {peak:.2f} GiB")
 

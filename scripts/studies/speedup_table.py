@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.report.trust import change_cells, fixed
+from evaluation.report.text import change_cells, fixed
 from evaluation.statistics.bootstrap import Interval, Values, compare, interval, ratio, within
 from evaluation.statistics.clusters import Groups
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from delg.common.errors import InputError
 from evaluation.run import features, pipeline
-from evaluation.run.plan import Config
 from evaluation.run.rerank_rows import reranker_names
 from tests import processes
+from tests.evaluation.options import Config
 from tests.evaluation.tiny import revisited_set
 
 FILES = ["metrics.txt", "report.html", "report.json", "report.md"]
@@ -38,7 +38,9 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def config(photos, tmp_path):
     model = "rootsift(max_feature_num=60)"
-    return Config("folders", str(photos), str(tmp_path / "out"), model, rerank=("ransac", "superglobal(m=5, k=2)"))
+    return Config(
+        "folders", str(photos), str(tmp_path / "out"), model=model, rerank=("ransac", "superglobal(m=5, k=2)")
+    )
 
 
 def run(config):
@@ -99,7 +101,7 @@ def test_a_finished_report_is_found_and_repeats_nothing(config, monkeypatch):
 
 def test_photos_that_came_later_are_shown_without_a_second_search(tmp_path, monkeypatch):
     folder = revisited_set(tmp_path / "set")
-    run(Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=()))
+    run(Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=()))
     made = tmp_path / "out" / "features" / "global"
     bare = Config("landmarks", str(folder), str(tmp_path / "two"), rerank=(), index_features_dir=str(made / "database"))
     bare = replace(bare, query_features_dir=str(made / "queries"))
@@ -171,7 +173,7 @@ def test_chains_with_the_same_links_are_told_apart():
 
 def test_queries_are_cropped(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", baselines=("rootsift",))
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", baselines=("rootsift",))
     report, _ = run(replace(config, rerank=("superglobal(m=3, k=1)", "alpha_qe")))
     methods = ["global", "global+superglobal", "global+alpha_qe"]
     methods += ["rootsift", "rootsift+superglobal", "rootsift+alpha_qe"]
@@ -199,7 +201,7 @@ def textured_set(folder):
 
 def test_local_rerankers_expect_local_features(tmp_path):
     folder = revisited_set(tmp_path / "set")  # of one colour each: no keypoints
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram")
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram")
     for asked in ("ransac(top_k=9)", "superglobal(m=3, k=1) | ransac"):
         message = rf"^--rerank={re.escape(asked)} matches local features; .*queries holds none\.$"
         with pytest.raises(InputError, match=message):
@@ -212,7 +214,7 @@ def test_inliers_are_measured_once(tmp_path, monkeypatch):
     folder = textured_set(tmp_path / "set")
     planes = {name: np.eye(3) for name in ("q0", "q1", *"abcde")}
     np.savez(folder / "homographies.npz", **planes)
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), "rootsift", rerank=("ransac",))
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="rootsift", rerank=("ransac",))
     measured, accuracy = [], {"percent": 1.0, "inliers": 9, "pairs": 3, "tolerance_px": 5.0}
     monkeypatch.setattr(pipeline, "inlier_accuracy", lambda *given: measured.append(given[3]["q0"][0, 0]) or accuracy)
     first, _ = run(config)
@@ -229,13 +231,13 @@ def test_damaged_homographies_are_named_before_any_work(tmp_path):
     folder = revisited_set(tmp_path / "set")
     (folder / "homographies.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"homographies\.npz cannot be read"):
-        run(Config("landmarks", str(folder), str(tmp_path / "out"), "histogram"))
+        run(Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram"))
     assert not (tmp_path / "out" / "features").exists()
 
 
 def test_existing_stores_are_used_and_checked(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=())
+    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=())
     first, _ = run(config)
     made = tmp_path / "out" / "features" / "global"
     from_stores = replace(

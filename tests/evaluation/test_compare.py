@@ -7,8 +7,8 @@ import pytest
 
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json
-from evaluation.report import compared
-from evaluation.report.comparison import put_together
+from evaluation.report import compare as compared
+from evaluation.report.compare import put_together
 from evaluation.report.model import Report, Row
 from tests import processes
 

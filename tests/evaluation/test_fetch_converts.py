@@ -13,7 +13,7 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json
 from evaluation.benchmarks import groundtruth
-from evaluation.benchmarks.gldv2 import LABELS, TASKS, VERSION
+from evaluation.benchmarks.gldv2 import CHALLENGES, LABELS, VERSION
 from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.data.fetching import convert_ground_truth, fetch
 from tests.evaluation.test_fetch import archive, server  # noqa: F401
@@ -97,7 +97,7 @@ def test_the_listing_says_which_hashes_are_known(tmp_path):
 def test_the_sets_are_complete_and_lie_where_the_benchmarks_look():
     sizes = {name: len(CATALOGUE[f"gldv2_{name}"]) for name in ("test", "index", "train")}
     assert sizes == {"test": 20, "index": 100, "train": 500}
-    assert {f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv" for task in TASKS} | set(LABELS) == {
+    assert {f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv" for task in CHALLENGES} | set(LABELS) == {
         file.name for file in CATALOGUE["gldv2_lists"]
     }
     last = CATALOGUE["revisitop1m"][-1]

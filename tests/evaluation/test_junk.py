@@ -10,12 +10,10 @@ from delg.common.files import read_json
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.run import pipeline
 from evaluation.run.method import Method
-from evaluation.run.plan import Config
-from evaluation.run.result_cache import Ledger
-from evaluation.run.runner import evaluate
-from evaluation.run.search import Search
+from evaluation.run.result_cache import ResultCache
 from extraction.pipeline import extract
-from tests.evaluation.run.test_runner import Reverse
+from tests.evaluation.options import Config
+from tests.evaluation.run.test_search import Reverse, ap, finished
 from tests.evaluation.tiny import RED, MeanColour, paint, revisited_set
 
 
@@ -26,7 +24,7 @@ def run(config):
 @pytest.fixture
 def config(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    return Config("landmarks", str(folder), str(tmp_path / "out"), "histogram", rerank=("superglobal(m=3, k=1)",))
+    return Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=("superglobal(m=3, k=1)",))
 
 
 def test_kept_junk_is_seen_by_the_reranker_and_passed_over_in_scores(tmp_path):
@@ -36,14 +34,14 @@ def test_kept_junk_is_seen_by_the_reranker_and_passed_over_in_scores(tmp_path):
         for name, images in (("queries", benchmark.queries), ("database", benchmark.database))
     ]
     method, reranker = Method("global", *stores), Reverse()
-    found = evaluate(Search(benchmark, method), reranker, junk="keep")
-    scores, top = found.scores, found.top
+    row = finished(benchmark, method, reranker, junk="keep")
+    values, top = ap(row), row.top
     assert len(reranker.given) == 1, "one ranking serves all protocols"
     assert reranker.given[0][0][:3] == ["a", "c", "b"]
     assert {tuple(rows[0]) for rows in top.values()} == {tuple(top["easy"][0])}
     # reversed: e or d first, then b (hard), c (junk), a (easy); without c and b, easy has a at rank 2
-    assert scores["easy"].ap[0] == pytest.approx((0 + 1 / 3) / 2)
-    assert scores["medium"].ap[0] == pytest.approx(((0 / 2 + 1 / 3) / 2 + (1 / 3 + 2 / 4) / 2) / 2)
+    assert values["easy"][0] == pytest.approx((0 + 1 / 3) / 2)
+    assert values["medium"][0] == pytest.approx(((0 / 2 + 1 / 3) / 2 + (1 / 3 + 2 / 4) / 2) / 2)
 
 
 def test_the_policy_is_recorded_and_gives_another_report(config, tmp_path):
@@ -52,7 +50,7 @@ def test_the_policy_is_recorded_and_gives_another_report(config, tmp_path):
     kept = run(replace(config, junk="keep"))
     assert kept.settings["junk"] == "keep" and kept.settings["fingerprint"] != first.settings["fingerprint"]
     assert "junk is passed over when it is scored" in (tmp_path / "out" / "report.md").read_text()
-    with pytest.raises(InputError, match="choices are remove_before_rerank, keep"):
+    with pytest.raises(InputError, match="--junk"):
         run(replace(config, junk="drop"))
 
 
@@ -102,7 +100,7 @@ def test_rankings_of_other_features_do_not_stay(config, tmp_path):
     folder = tmp_path / "out" / "predictions"
     before = {path.name: path.read_text() for path in folder.iterdir()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ledger, "keep", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(ResultCache, "put", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(replace(config, model="rootsift", features_dir=str(tmp_path / "other")))
     assert {path.name: path.read_text() for path in folder.iterdir()} != before
@@ -113,8 +111,8 @@ def test_rankings_of_other_features_do_not_stay(config, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predictions": ("csv",)}, "choices are gldv2, msls, neighbours, trec"),
-        ({"predictions": ("trec",), "predictions_top_k": 0}, "expects 1 or more"),
+        ({"predictions": ("csv",)}, "--predictions"),
+        ({"predictions": ("trec",), "predictions_top_k": 0}, "--predictions_top_k"),
     ],
 )
 def test_wrong_predictions_end_in_a_sentence_before_any_work(config, tmp_path, change, message):
@@ -129,7 +127,7 @@ def test_ids_that_a_submission_cannot_hold_are_refused_before_any_work(tmp_path,
     for name in ("database/one 1/x", "database/two/y", "queries/one 1/z", f"{folder}/two/{stem}"):
         paint(tmp_path / f"{name}.png", RED)
     given = {"queries_dir": str(tmp_path / "queries"), "rerank": ()}
-    config = Config("folders", str(tmp_path / "database"), str(tmp_path / "out"), "histogram", **given)
+    config = Config("folders", str(tmp_path / "database"), str(tmp_path / "out"), model="histogram", **given)
     with pytest.raises(InputError, match=r"^--predictions=gldv2 cannot write the image '.*': an id of a submission"):
         run(replace(config, predictions=("gldv2",)))
     assert not (tmp_path / "out" / "features").exists()
@@ -140,6 +138,6 @@ def test_ids_that_a_submission_cannot_hold_are_refused_before_any_work(tmp_path,
 def test_ids_that_do_not_tell_images_apart_are_refused(tmp_path, form):
     for name in ("one/0", "one/1", "two/0"):
         paint(tmp_path / "photos" / f"{name}.png", RED)
-    config = Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), "histogram", predictions=(form,))
+    config = Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), model="histogram", predictions=(form,))
     with pytest.raises(InputError, match=rf"--predictions={form} would write 'one/0' and 'two/0' with one id, 0\."):
         run(config)

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
-from evaluation.synthetic.dataset import Config, draw_landmark, ground_truth, landmarks, look, stream
+from evaluation.synthetic.dataset import LandmarkSetOptions, draw_landmark, ground_truth, landmarks, look, stream
 from evaluation.synthetic.ornaments import ORNAMENTS
 from evaluation.synthetic.roofs import ROOFS
 from evaluation.synthetic.style import ROOF_KINDS, WALL_KINDS, shade
 from evaluation.synthetic.walls import WALLS
 
-SMALL = Config(
+SMALL = LandmarkSetOptions(
     seed=3, num_classes=6, views_per_class=3, num_queries=4, easy_per_query=2, hard_per_query=3, junk_per_query=1,
     num_distractors=10, image_size=96,
 )  # fmt: skip
 
 
 def test_defaults():
-    marks = list(landmarks(Config()))
+    marks = list(landmarks(LandmarkSetOptions()))
     counts = {split: sum(m.split == split for m in marks) for split in ("train", "query", "distractor")}
     assert counts == {"train": 500, "query": 60, "distractor": 300}
     assert sum(len(m.shots) for m in marks) == 500 * 14 + 60 * (1 + 4 + 6 + 2) + 300
@@ -30,7 +30,7 @@ def test_defaults():
 )  # fmt: skip
 def test_counts_out_of_range_are_input_errors(field, value):
     with pytest.raises(InputError, match=f"--{field} .*{value}"):
-        Config(**{field: value})
+        LandmarkSetOptions(**{field: value})
 
 
 def test_names_files_and_streams_are_unique():
@@ -45,7 +45,7 @@ def test_names_files_and_streams_are_unique():
 
 
 def test_training_and_evaluation_share_no_family():
-    marks = list(landmarks(Config()))
+    marks = list(landmarks(LandmarkSetOptions()))
     training = {m.family for m in marks if m.split == "train"}
     assert training.isdisjoint({m.family for m in marks if m.split != "train"})
     styles = {split: {look(0, m)[0] for m in marks[:: 60 if split == "train" else 1] if m.split == split}
@@ -71,7 +71,7 @@ def test_no_two_landmarks_are_identical_and_all_are_rich_in_corners():
     import cv2
 
     seen = set()
-    for mark in list(landmarks(Config(num_classes=24, num_queries=6, num_distractors=10))):
+    for mark in list(landmarks(LandmarkSetOptions(num_classes=24, num_queries=6, num_distractors=10))):
         facade = draw_landmark(0, mark)
         seen.add(facade.texture.tobytes())
         grey = cv2.cvtColor(facade.texture, cv2.COLOR_RGB2GRAY)
@@ -81,7 +81,7 @@ def test_no_two_landmarks_are_identical_and_all_are_rich_in_corners():
 
 
 def test_a_landmark_does_not_depend_on_the_counts():
-    other = Config(seed=3, num_classes=2, num_queries=4, num_distractors=1, hard_per_query=9)
+    other = LandmarkSetOptions(seed=3, num_classes=2, num_queries=4, num_distractors=1, hard_per_query=9)
     for name in ("train_0001", "query_0002", "distractor_0000"):
         first, second = (next(m for m in landmarks(c) if m.name == name) for c in (SMALL, other))
         assert first.family == second.family

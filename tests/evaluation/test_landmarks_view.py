@@ -8,7 +8,7 @@ import pytest
 
 from delg.common.errors import InputError
 from evaluation.synthetic import camera, occluders, photometry, view
-from evaluation.synthetic.dataset import Config, landmarks, look
+from evaluation.synthetic.dataset import LandmarkSetOptions, landmarks, look
 from evaluation.synthetic.facade import Facade
 from evaluation.synthetic.truth import load_homographies, project, transfer
 
@@ -232,7 +232,7 @@ def test_missing_homographies_are_an_input_error(tmp_path):
 
 
 def test_outlines_lie_in_the_texture():
-    for mark in landmarks(Config(num_classes=30, num_queries=1, num_distractors=0)):
+    for mark in landmarks(LandmarkSetOptions(num_classes=30, num_queries=1, num_distractors=0)):
         style, outline, eaves = look(0, mark)
         assert (outline >= 0).all() and (outline <= (style.width - 1, style.height - 1)).all()
         assert outline[:, 1].max() == style.height - 1 and outline[:, 1].min() < eaves < 0.3 * style.height

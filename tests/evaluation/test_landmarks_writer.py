@@ -15,13 +15,13 @@ import pytest
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
-from evaluation.synthetic.dataset import Config
+from evaluation.synthetic.dataset import LandmarkSetOptions
 from evaluation.synthetic.truth import load_homographies
 from evaluation.synthetic.writer import write_set
 from tests.processes import HANGS
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Config(
+TINY = LandmarkSetOptions(
     seed=7, num_classes=3, views_per_class=2, num_queries=2, easy_per_query=2, hard_per_query=2, junk_per_query=1,
     num_distractors=3, image_size=64,
 )  # fmt: skip
@@ -125,7 +125,7 @@ def command(folder: Path, *flags: str) -> list[str]:
     return [sys.executable, "-m", "delg", "landmarks", f"--output_dir={folder}", *flags]
 
 
-def flags_of(config: Config) -> list[str]:
+def flags_of(config: LandmarkSetOptions) -> list[str]:
     from dataclasses import asdict
 
     return [f"--{name}={value}" for name, value in asdict(config).items()]

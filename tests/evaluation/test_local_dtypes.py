@@ -7,9 +7,9 @@ from PIL import Image
 import delg
 from delg.common.errors import InputError
 from evaluation.run import pipeline
-from evaluation.run.plan import Config
 from extraction.store.reader import FeatureStore
 from tests import processes
+from tests.evaluation.options import Config
 from tests.extraction.pictures import picture
 
 COMPACT = ("float16", "uint8", "binary")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
-from evaluation import landmark_scores
 from evaluation.benchmarks.protocols import Truth
-from evaluation.landmark_scores import Config
 from evaluation.metrics import ranking
+from evaluation.predictions.scoring import score
+from evaluation.run.config import BenchmarkOptions
 
 RETRIEVAL, TRUTH = "id,images,Usage\n", "id,images,Usage\nq,a b,Public\n"
 # solution, answers; released AP@100, P@1, P@5; the same by default, None where it is refused
@@ -52,8 +52,9 @@ CASES += [("recognition", "id,landmarks\n", name, *case) for name, case in ANSWE
 def scored(folder, solution, answers, reading):
     (folder / "s.csv").write_text(solution)
     (folder / "p.csv").write_text(answers)
-    config = Config(str(folder / "s.csv"), str(folder / "p.csv"), str(folder / "out"), released_reading=reading)
-    report = landmark_scores.score(config, lambda _: None)
+    paths = {"solution_file": "s.csv", "predictions_file": "p.csv", "output_dir": "out"}
+    options = BenchmarkOptions(**{name: str(folder / path) for name, path in paths.items()}, released_reading=reading)
+    report = score(options, lambda _: None)
     assert report.settings.get("released_reading") == reading
     return list(report.rows[0].metrics["public"].values())
 

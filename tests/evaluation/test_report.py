@@ -15,11 +15,11 @@ from PIL import Image
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
-from evaluation.metrics.ranking import Scores
+from evaluation.metrics.metric import Metric
 from evaluation.report import charts, gallery, html, queries, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.report.tradeoff import tradeoff
-from evaluation.run.method import Outcome
+from evaluation.run.method import RowResult
 from evaluation.run.published_values import beside
 from evaluation.statistics.summary import trusted
 from extraction.images import ImageRef, Reading
@@ -164,11 +164,10 @@ def shown(tmp_path):
     benchmark = Benchmark("landmarks", queries, database, {"medium": truths})
 
     def outcome(name, ap, top):
-        scores = Scores(np.array(ap), np.zeros((2, 3)), np.zeros((2, 3)))
         padded = np.full((2, 10), -1)
         for i, line in enumerate(top):
             padded[i, : len(line)] = line
-        return Outcome(name, {"medium": scores}, {"medium": padded}, {}, {})
+        return RowResult(name, {"medium": {"mAP": Metric.mean(np.array(ap))}}, {"medium": padded}, {}, {})
 
     first = outcome("global", [0.9, 0.1], [[0, 1, 2, 4], [0, 1]])
     return benchmark, [first, outcome("global+ransac", [0.2, 0.3], [[3, 0], [1, 4]])]
@@ -263,8 +262,7 @@ def test_the_page_stands_alone(report, shown):
 
 def test_queries_that_a_reranker_hurt_are_shown_beside_the_worst():
     def outcome(method, ap):
-        nothing = np.zeros((len(ap), 3))
-        return Outcome(method, {"all": Scores(np.array(ap), nothing, nothing)}, {}, {}, {})
+        return RowResult(method, {"all": {"mAP": Metric.mean(np.array(ap))}}, {}, {}, {})
 
     before = outcome("global", [0.1, 0.2, 0.9, 0.3, np.nan])
     assert gallery.chosen([before], "all") == [0, 1, 3, 2]

@@ -14,11 +14,11 @@ from evaluation.benchmarks.identity import not_released
 from evaluation.benchmarks.revisited import from_dataset
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.run.pipeline import benchmark as job
-from evaluation.run.plan import Config
 from extraction.extractors.rootsift import RootSift
 from extraction.images import list_images
 from extraction.pipeline import extract
 from tests import processes
+from tests.evaluation.options import Config
 from tests.evaluation.tiny import GREEN, RED, paint, revisited_set
 from tests.golden.conftest import WHOLE
 
@@ -62,7 +62,7 @@ def test_missing_images(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"\x80\x02}q\x00X\x06", "expected a pickle of lists, text and numbers, but it ends too early."),
+        (b"\x80\x02}q\x00X\x06", "expected a pickle of lists, text and numbers, but it ends too early"),
         (b"not a pickle", "expected a pickle of lists, text and numbers, but "),
         (b"\x80\x02}q\x00.", "expects a dictionary with imlist, qimlist and gnd. Received: nothing."),
     ],
@@ -113,7 +113,7 @@ def photos(tmp_path):
     """Three photos of two things, and what a run of them is asked for; it is given what was said."""
     for name in ("one/a", "one/b", "two/c"):
         paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
-    return Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), "histogram", rerank=())
+    return Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), model="histogram", rerank=())
 
 
 def test_a_published_model_without_values_of_the_benchmark(photos):

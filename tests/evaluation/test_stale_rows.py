@@ -17,16 +17,14 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import read_json
 from delg.presets import preset_config
-from evaluation.landmark_run import Config as LandmarkConfig
-from evaluation.landmark_run import run as run_landmarks
 from evaluation.run import pipeline
-from evaluation.run.plan import Config
 from extraction.extractors.table import build_extractor
 from extraction.images import list_images
 from extraction.pipeline import extract
 from extraction.store.reader import FeatureStore
 from matching.rerankers import table
 from matching.rerankers.alpha_qe import AlphaQE
+from tests.evaluation.options import Config
 from tests.evaluation.run.test_distractors import store, unit
 
 ROOT = Path(__file__).parents[2]
@@ -102,13 +100,13 @@ def test_edited_code_makes_rows_anew(photos, tmp_path):
 
     path = run.folder / "matching" / "rerankers" / "ransac.py"
     path.write_text(
-        path.read_text() + "\n\n_call = Ransac.__call__\n\n\ndef _broken(*given):\n    raise RuntimeError\n\n\n"
-        "Ransac.__call__ = _broken\n"
+        path.read_text() + "\n\n_call = Ransac.scores\n\n\ndef _broken(*given):\n    raise RuntimeError\n\n\n"
+        "Ransac.scores = _broken\n"
     )
     done = run.start()
     assert done.returncode != 0 and "RuntimeError" in done.stderr
     assert rows(done.stdout)[1] == {"global", "global+superglobal"}, "other rows do not depend on this reranker"
-    path.write_text(path.read_text().replace("Ransac.__call__ = _broken", "Ransac.__call__ = _call"))
+    path.write_text(path.read_text().replace("Ransac.scores = _broken", "Ransac.scores = _call"))
     _, cached = run()
     assert cached == {"global", "global+superglobal"}
 
@@ -122,7 +120,9 @@ def model(folder, seed):
 def test_other_weights_behind_a_path_make_rows_anew(photos, tmp_path):
     def run():
         said = []
-        config = Config("folders", str(photos), str(tmp_path / "out"), str(tmp_path / "model"), rerank=("alpha_qe",))
+        config = Config(
+            "folders", str(photos), str(tmp_path / "out"), model=str(tmp_path / "model"), rerank=("alpha_qe",)
+        )
         pipeline.benchmark(config, said.append)
         return rows("\n".join(said))
 
@@ -144,7 +144,7 @@ def test_other_weights_behind_a_path_make_rows_anew(photos, tmp_path):
 def test_features_that_others_share_are_not_removed(photos, tmp_path, monkeypatch, changed):
     """Those of --features_dir, and of delg-extract, are refused where what made them has changed."""
     model(tmp_path / "model", 0)
-    given = Config("folders", str(photos), str(tmp_path / "out"), str(tmp_path / "model"), rerank=())
+    given = Config("folders", str(photos), str(tmp_path / "out"), model=str(tmp_path / "model"), rerank=())
     given = replace(given, features_dir=str(tmp_path / "shared"))
     pipeline.benchmark(given, lambda line: None)
     made = tmp_path / "shared" / "global" / "database"
@@ -177,7 +177,7 @@ def test_other_weights_of_a_reranker_make_its_row_anew(photos, tmp_path, monkeyp
         said = []
         rerank = (f"learned(weights={str(weights)!r})", "alpha_qe")
         pipeline.benchmark(
-            Config("folders", str(photos), str(tmp_path / "out"), "histogram", rerank=rerank), said.append
+            Config("folders", str(photos), str(tmp_path / "out"), model="histogram", rerank=rerank), said.append
         )
         return rows("\n".join(said))[1]
 
@@ -188,7 +188,7 @@ def test_other_weights_of_a_reranker_make_its_row_anew(photos, tmp_path, monkeyp
 
 def test_features_that_changed_behind_a_path_make_rows_anew(photos, tmp_path):
     """Also where size and time of the file are the old ones."""
-    base = Config("folders", str(photos), str(tmp_path / "one"), "histogram", rerank=())
+    base = Config("folders", str(photos), str(tmp_path / "one"), model="histogram", rerank=())
     pipeline.benchmark(base, lambda line: None)
     features = tmp_path / "one" / "features" / "global" / "database"
 
@@ -219,10 +219,10 @@ def test_answers_to_gldv2_are_made_anew(tmp_path, monkeypatch):
         said = []
         given = {"query_features_dir": str(tmp_path / "q"), "index_features_dir": str(tmp_path / "i")}
         given |= {"solution_file": str(tmp_path / "solution.csv"), "rerank": (f"learned(weights={str(weights)!r})",)}
-        run_landmarks(LandmarkConfig("gldv2_retrieval", str(tmp_path / "out"), **given), said.append)
+        pipeline.benchmark(Config("gldv2_retrieval", None, str(tmp_path / "out"), **given), said.append)
         return set(re.findall(r"^(global[\w+]*):.*\(cached\)$", "\n".join(said), re.MULTILINE))
 
     assert run("one") == set() and run("one") == {"global", "global+learned"}
     assert run("two") == {"global"} and run("two") == {"global", "global+learned"}
-    monkeypatch.setattr("evaluation.landmark_answers.source_sha256", lambda *makers: "other code")
+    monkeypatch.setattr("evaluation.run.result_cache.source_sha256", lambda *makers: "other code")
     assert run("two") == set()

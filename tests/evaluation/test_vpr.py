@@ -13,7 +13,7 @@ from delg.common.errors import InputError
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.benchmarks.vpr import image_key
 from evaluation.run import pipeline
-from evaluation.run.plan import Config
+from tests.evaluation.options import Config
 from tests.evaluation.tiny import paint
 
 EAST, NORTH = 584_200.0, 4_477_400.0
@@ -66,7 +66,9 @@ def printed(folder, measure):
 
 
 def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
-    report = pipeline.benchmark(Config("vpr", str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
+    report = pipeline.benchmark(
+        Config("vpr", str(walk), str(tmp_path), model="histogram", rerank=()), lambda line: None
+    )
     stores = [tmp_path / "features" / "global" / part for part in ("database", "queries")]
     features = [
         (json.loads((store / "manifest.json").read_text())["names"], np.load(store / "global.npy")) for store in stores
@@ -125,7 +127,9 @@ def test_a_photo_is_not_an_answer_to_itself(walk):
 
 def test_queries_without_positives_count_where_that_is_asked_for(walk, tmp_path):
     def run(text):
-        report = pipeline.benchmark(Config(text, str(walk), str(tmp_path), "histogram", rerank=()), lambda line: None)
+        report = pipeline.benchmark(
+            Config(text, str(walk), str(tmp_path), model="histogram", rerank=()), lambda line: None
+        )
         return report, report.rows[0].metrics["all"]
 
     _, left_out = run("vpr")
@@ -189,7 +193,9 @@ def msls_tables(root, subtask):
 @pytest.mark.parametrize("subtask", ["all", "d2n"])
 def test_msls_is_that_of_loops_over_its_files(streets, tmp_path, subtask):
     text = f"msls(subtask='{subtask}')"
-    report = pipeline.benchmark(Config(text, str(streets), str(tmp_path), "histogram", rerank=()), lambda line: None)
+    report = pipeline.benchmark(
+        Config(text, str(streets), str(tmp_path), model="histogram", rerank=()), lambda line: None
+    )
     stores = {"query": "queries", "database": "database"}
     described = {}
     for role, part in stores.items():

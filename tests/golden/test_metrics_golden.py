@@ -9,9 +9,8 @@ import pytest
 
 from evaluation.benchmarks import groundtruth
 from evaluation.benchmarks.protocols import Truth, revisited
-from evaluation.landmark_parts import recognition
 from evaluation.metrics import gldv2, ranking
-from evaluation.metrics.gldv2 import Prediction
+from evaluation.metrics.gldv2 import Prediction, recognition
 from tests.golden import rule
 from tests.golden.conftest import Measured, golden_path
 
@@ -129,10 +128,10 @@ def test_landmark_recognition(golden, measured):
     for case in golden["gldv2_recognition"]:
         asked = case["solution"]
         answers = {name: Prediction(entry["class"], entry["score"]) for name, entry in case["predictions"].items()}
-        found = recognition(answers, asked, ignore_non_landmarks=False).metrics
+        found = {name: metric.value for name, metric in recognition(answers, asked, ignore_non_landmarks=False).items()}
         ours = {
             "gap": found["GAP"] / 100,
-            "gap_ignore_non_gt": recognition(answers, asked, ignore_non_landmarks=True).metrics["GAP"] / 100,
+            "gap_ignore_non_gt": recognition(answers, asked, ignore_non_landmarks=True)["GAP"].value / 100,
             "top1": found["top-1"] / 100,
         }
         check(case, ours, {"solution", "predictions", "note"}, measured, "metrics: GLDv2 recognition")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from delg.common.errors import InputError
-from delg.common.options import fingerprint, option, refuse, require
+from delg.common.options import check, fingerprint, option, refuse, require
 
 PROGRAM = """
 from dataclasses import asdict, dataclass
@@ -82,6 +82,19 @@ def test_fingerprint_holds_all_but_what_is_irrelevant():
     options = Options()
     assert fingerprint(options) == {"learning_rate": 0.1, "layers": [1]} == fingerprint(replace(options, folder="x"))
     assert fingerprint(options) != fingerprint(replace(options, layers=(1, 2)))
+
+
+@pytest.mark.parametrize(("name", "value"), [("rate", -0.1), ("rate", 1.5), ("kind", "c"), ("kinds", ("a", "c"))])
+def test_check_names_what_is_out_of_range(name, value):
+    @dataclass(frozen=True)
+    class Limited:
+        rate: float = option(0.5, "Rate.", lower_bound=0.0, upper_bound=1.0)
+        kind: str | None = option(None, "Kind.", choices=("a", "b"))
+        kinds: tuple[str, ...] = option(("a", "b"), "Kinds.", choices=("a", "b"))
+
+    check(Limited())
+    with pytest.raises(InputError, match=f"--{name} expects"):
+        check(replace(Limited(), **{name: value}))
 
 
 def test_refuse_names_what_is_given():

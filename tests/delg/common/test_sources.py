@@ -9,7 +9,7 @@ import pytest
 
 from delg.common.sources import PACKAGES, ROOT, clear_caches, source_files, source_sha256
 
-MAKERS = ("evaluation.run.pipeline", "evaluation.run.runner", "matching.rerankers.ransac", "training.job")
+MAKERS = ("evaluation.run.pipeline", "evaluation.run.search", "matching.rerankers.ransac", "training.job")
 
 
 def module(path):

@@ -6,33 +6,42 @@ import pytest
 from delg.common.errors import InputError
 from evaluation.benchmarks import gldv2_files
 from evaluation.benchmarks.protocols import Truth
-from evaluation.landmark_parts import recognition, retrieval
 from evaluation.metrics import gldv2, ranking
-from evaluation.metrics.gldv2 import Prediction
+from evaluation.metrics.gldv2 import Prediction, recognition, retrieval
+
+
+def values(metrics):
+    """Name to value."""
+    return {name: metric.value for name, metric in metrics.items()}
+
+
+def any_recalls(scores):
+    """The values R@k."""
+    return {name: value for name, value in values(scores.metrics(any_recall=True)).items() if name.startswith("R@")}
 
 
 def test_gap_by_hand():
     solution = {"a": (1,), "b": (2, 3), "c": (), "d": (4,)}
     answers = {"a": Prediction(1, 0.9), "c": Prediction(7, 0.8), "b": Prediction(3, 0.7)}
     # right at 1 of 1, wrong, right at 2 of 3; three images show a landmark
-    found = recognition(answers, solution, ignore_non_landmarks=False).metrics
+    found = values(recognition(answers, solution, ignore_non_landmarks=False))
     assert found == pytest.approx({"GAP": 100 * (1 + 2 / 3) / 3, "top-1": 200 / 3}, abs=1e-12)
-    found = recognition(answers, solution, ignore_non_landmarks=True).metrics
+    found = values(recognition(answers, solution, ignore_non_landmarks=True))
     assert found == pytest.approx({"GAP": 200 / 3, "top-1": 200 / 3}, abs=1e-12)
-    assert recognition(answers, {"c": ()}, ignore_non_landmarks=False).metrics == {"GAP": 0.0, "top-1": 0.0}
+    assert values(recognition(answers, {"c": ()}, ignore_non_landmarks=False)) == {"GAP": 0.0, "top-1": 0.0}
 
 
 def test_equal_scores_are_ordered_by_image():
     solution = {"a": (1,), "b": (1,)}
     first, second = Prediction(1, 0.5), Prediction(2, 0.5)
-    assert recognition({"b": second, "a": first}, solution, ignore_non_landmarks=False).metrics["GAP"] == 50
-    assert recognition({"b": first, "a": second}, solution, ignore_non_landmarks=False).metrics["GAP"] == 25
+    assert recognition({"b": second, "a": first}, solution, ignore_non_landmarks=False)["GAP"].value == 50
+    assert recognition({"b": first, "a": second}, solution, ignore_non_landmarks=False)["GAP"].value == 25
 
 
 def test_retrieval_by_hand():
     solution = {"p": ("x", "y"), "q": ("z",)}
     answers = {"p": ("x", "x", "y")}  # the repeated image takes a place; nothing was answered to q
-    assert retrieval(answers, solution).metrics["mAP@100"] == pytest.approx(100 * (1 + 2 / 3) / 2 / 2, abs=1e-12)
+    assert retrieval(answers, solution)["mAP@100"].value == pytest.approx(100 * (1 + 2 / 3) / 2 / 2, abs=1e-12)
     assert gldv2.average_precisions(answers, solution, 2).tolist() == [0.5, 0.0]
     expected = [0.5, 0.25, 1 / 3, 0.25]
     np.testing.assert_allclose(gldv2.mean_precisions(answers, solution, 4), expected, atol=1e-15)
@@ -43,16 +52,16 @@ def test_retrieval_by_hand():
 
 def test_more_relevant_images_than_places():
     relevant = tuple(f"i{i}" for i in range(150))
-    assert retrieval({"q": relevant}, {"q": relevant}).metrics["mAP@100"] == 100
+    assert retrieval({"q": relevant}, {"q": relevant})["mAP@100"].value == 100
 
 
 def test_recall_of_any_positive():
     rows = [[5, 7, 1, 9], [7, 5, 1, -1], [0, 1, 2, 3]]
     truths = [Truth(np.array([1, 9]), np.array([5])), Truth(np.array([7]), np.array([], int))]
     truths.append(Truth(np.array([], int), np.array([], int)))  # has no part
-    assert ranking.evaluate(rows, truths, (1, 2, 3)).percent_any_recalls() == {"R@1": 50, "R@2": 100, "R@3": 100}
+    assert any_recalls(ranking.evaluate(rows, truths, (1, 2, 3))) == {"R@1": 50, "R@2": 100, "R@3": 100}
     missed = ranking.evaluate(rows[1:2], [Truth(np.array([8]), np.array([0]))], (99,))
-    assert missed.percent_any_recalls() == {"R@99": 0}
+    assert any_recalls(missed) == {"R@99": 0}
     assert np.isnan(ranking.evaluate(rows[2:], truths[2:], (1, 5)).any_recalls()).all()
 
 
@@ -75,7 +84,7 @@ def test_files(tmp_path):
     assert solution == gldv2_files.RetrievalSolution({"q": ("x", "y")}, {"s": ("z",)}, frozenset("r"))
     public, private = gldv2_files.read_retrieval_predictions(write("l.csv", "id,images\nq,y a x\nr,b\ns,\n"), solution)
     assert (public, private) == ({"q": ("y", "a", "x")}, {})
-    assert retrieval(public, solution.public).metrics["mAP@100"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert retrieval(public, solution.public)["mAP@100"].value == pytest.approx(100 * (1 + 2 / 3) / 2)
 
 
 @pytest.mark.parametrize(

@@ -64,37 +64,44 @@ def test_junk_moves_positives_up():
     assert without.ap[0] == scores.ap[0]
 
 
+def values(metrics, prefix):
+    """Values of the metrics whose names begin so."""
+    return {name: metric.value for name, metric in metrics.items() if name.startswith(prefix)}
+
+
 def test_queries_without_positives_have_no_part_in_the_means():
     none, one = Truth(rows(), rows(0)), Truth(rows(1), rows())
     scores = ranking.evaluate([rows(0, 1), rows(0, 1)], [none, one])
     assert math.isnan(scores.ap[0])
     assert scores.map == 0.25
-    assert scores.percent() == {"mAP": 25.0, "mP@1": 0.0, "mP@5": 50.0, "mP@10": 50.0}
-    assert scores.percent_recalls() == {"mR@1": 0.0, "mR@5": 100.0, "mR@10": 100.0}
-    assert math.isnan(ranking.evaluate([rows(0)], [none]).map)
-    assert math.isnan(ranking.evaluate([rows(0)], [none]).percent_any_recalls()["R@1"])
+    metrics = scores.metrics()
+    assert values(metrics, "mP") == {"mP@1": 0.0, "mP@5": 50.0, "mP@10": 50.0}
+    assert values(metrics, "mR") == {"mR@1": 0.0, "mR@5": 100.0, "mR@10": 100.0}
+    assert metrics["mAP"].value == 25.0 and next(iter(metrics)) == "mAP" and not metrics["mR@1"].in_table
+    np.testing.assert_array_equal(metrics["mAP"].per_query, [np.nan, 25.0])
+    nothing = ranking.evaluate([rows(0)], [none]).metrics(any_recall=True)
+    assert math.isnan(nothing["mAP"].value) and math.isnan(nothing["R@1"].value)
 
 
 def test_any_recall_counts_queries():
     none, two = Truth(rows(), rows(0)), Truth(rows(1, 5), rows(2))
     scores = ranking.evaluate([rows(0, 1), rows(2, 1, 3, 5), rows(3, 4, 0, 5, 1)], [none, two, two])
-    assert scores.percent_any_recalls() == {"R@1": 50.0, "R@5": 100.0, "R@10": 100.0}
-    assert scores.percent_recalls()["mR@1"] == 25.0  # one of two positives of one of two queries
-    assert scores.percent_any_recalls(count_all=True) == pytest.approx(
-        {"R@1": 100 / 3, "R@5": 200 / 3, "R@10": 200 / 3}
-    )
-    assert scores.percent_hits(count_all=True)["R@1"] == [0.0, 100.0, 0.0]
-    assert np.isnan(scores.percent_hits()["R@1"][0])
+    some, all_queries = scores.metrics(any_recall=True), scores.metrics(any_recall=True, count_all=True)
+    assert values(some, "R@") == {"R@1": 50.0, "R@5": 100.0, "R@10": 100.0}
+    assert some["mR@1"].value == 25.0  # one of two positives of one of two queries
+    assert values(all_queries, "R@") == pytest.approx({"R@1": 100 / 3, "R@5": 200 / 3, "R@10": 200 / 3})
+    assert all_queries["R@1"].per_query.tolist() == [0.0, 100.0, 0.0] and some["R@1"].compared
+    assert np.isnan(some["R@1"].per_query[0])
 
 
 def test_average_precision_of_a_cut_list_by_hand():
     """Right at places 1, 3 and 8 of four: (1/1 + 2/3) / 4 of five results, (1/1 + 2/3 + 3/8) / 4 of ten."""
     truth, order = Truth(rows(0, 2, 7, 99), rows()), [rows(*range(10))]
-    scores = ranking.evaluate(order, [truth], (1, 3, 5, 10))
+    metrics = ranking.evaluate(order, [truth], (1, 3, 5, 10)).metrics(cut_map=True)
     expected = {"mAP@1": 100.0, "mAP@3": 500 / 9, "mAP@5": 500 / 12, "mAP@10": 100 * (1 + 2 / 3 + 3 / 8) / 4}
-    assert scores.percent_cut_maps() == pytest.approx(expected)
+    assert values(metrics, "mAP@") == pytest.approx(expected)
     with_junk = ranking.evaluate([rows(50, *range(10))], [Truth(truth.positives, rows(50))], (1, 3, 5, 10))
-    assert with_junk.percent_cut_maps() == scores.percent_cut_maps(), "junk is passed over"
+    assert values(with_junk.metrics(cut_map=True), "mAP@") == values(metrics, "mAP@"), "junk is passed over"
 
 
 @pytest.mark.parametrize("case", GOLDEN["revisited"], ids=lambda case: case["note"][:20])

@@ -51,10 +51,10 @@ def run(tmp_path):
         store = extract(MeanColour(), images, tmp_path / f"store{len(names)}", progress=False)
         truths = [Truth(np.array([i]), np.zeros(0, np.int64)) for i in range(len(images))]
         benchmark = Benchmark("odd", images, images, {"all": truths})
-        wanted = Predictions.asked(tmp_path, [form], len(names), benchmark)
+        wanted = Predictions.of(tmp_path / "predictions", [form], len(names), benchmark)
         order = np.array([np.roll(np.arange(len(names)), -i) for i in range(len(names))])
         scores = np.tile(np.linspace(1, 0.1, len(names), dtype=np.float32), (len(names), 1))
-        wanted.keeper(benchmark, Method("global", store, store))("global", "all", Ranking(order, scores))
+        wanted.writer(benchmark, Method("global", store, store))("global", "all", Ranking(order, scores))
         return wanted.place("global", "all", form)
 
     return written

@@ -12,9 +12,9 @@ from delg.common.files import read_json
 from evaluation.benchmarks.protocols import Truth
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.run import baselines, pipeline
-from evaluation.run.plan import Config
 from extraction.extractors.histogram import Histogram
 from extraction.pipeline import extract
+from tests.evaluation.options import Config
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def rows(report):
 
 def run(photos, output, **changes):
     given = {"baselines": None, "rerank": ("superglobal(m=3, k=1)",)} | changes
-    return pipeline.benchmark(Config("folders", str(photos), str(output), "histogram", **given), lambda line: None)
+    return pipeline.benchmark(
+        Config("folders", str(photos), str(output), model="histogram", **given), lambda line: None
+    )
 
 
 def test_the_command_adds_it_on_photos(photos, tmp_path):
@@ -60,7 +62,7 @@ def test_it_is_not_ransac_twice_and_not_beside_itself(photos, tmp_path):
         "rootsift+ransac",
     ]
     own = baselines.choose(None, "rootsift(max_image_size=64)", build_benchmark("folders", str(photos)))
-    assert own == baselines.Floor(())
+    assert own == baselines.Baselines(())
 
 
 def test_without_rerankers_it_is_verified_all_the_same(photos, tmp_path):
@@ -82,10 +84,10 @@ def test_where_it_is_left_out_the_report_says_so(photos, tmp_path, monkeypatch):
 
 def test_drawn_landmarks_distractors_and_unlabelled_sets_have_none(photos):
     chosen = build_benchmark("folders", str(photos))
-    assert baselines.choose(None, "histogram", replace(chosen, name="landmarks")) == baselines.Floor(())
+    assert baselines.choose(None, "histogram", replace(chosen, name="landmarks")) == baselines.Baselines(())
     assert "distractors" in baselines.choose(None, "histogram", chosen, streamed=True).left_out
-    assert baselines.choose((), "histogram", chosen) == baselines.Floor(())
+    assert baselines.choose((), "histogram", chosen) == baselines.Baselines(())
     nothing = [Truth(np.zeros(0, np.int64), np.zeros(0, np.int64)) for _ in chosen.queries]
-    assert baselines.choose(None, "histogram", replace(chosen, protocols={"all": nothing})) == baselines.Floor(()), (
-        "unlabelled"
-    )
+    assert baselines.choose(None, "histogram", replace(chosen, protocols={"all": nothing})) == baselines.Baselines(
+        ()
+    ), "unlabelled"

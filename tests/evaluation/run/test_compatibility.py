@@ -7,10 +7,10 @@ import pytest
 from delg.common.errors import InputError
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.run import pipeline
-from evaluation.run.plan import Config
 from extraction.extractors.histogram import Histogram
 from extraction.formats.checks import differences, version_differences
 from extraction.pipeline import extract
+from tests.evaluation.options import Config
 from tests.evaluation.tiny import MeanColour, revisited_set
 
 MADE = {

@@ -9,10 +9,11 @@ from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.benchmarks.table import build_benchmark
-from evaluation.run import distractors, pipeline, runner
+from evaluation.run import distractors, pipeline
+from evaluation.run.config import JUNK
 from evaluation.run.distractors import check_store
-from evaluation.run.method import JUNK, Method
-from evaluation.run.plan import Config
+from evaluation.run.method import Method
+from evaluation.run.search import run
 from extraction.features import Features
 from extraction.formats.official_writer import write_features
 from extraction.images import ImageRef
@@ -21,6 +22,7 @@ from extraction.store.reader import FeatureStore
 from extraction.store.writer import StoreWriter
 from matching.indexes import exact
 from matching.rerankers.table import build_reranker
+from tests.evaluation.options import Config
 from tests.evaluation.tiny import MeanColour, paint, refs, revisited_set
 from tests.extraction.pictures import write_picture
 
@@ -79,22 +81,21 @@ def test_scores_are_those_of_one_ranking_of_everything(world, text, junk, monkey
     monkeypatch.setattr(exact, "BLOCK_BYTES", 64 * SIZE)  # many blocks
     benchmark, method, whole, together = world
     rerankers = {"r": build_reranker(text)} if text else {}
-    ours = runner.run(benchmark, method, rerankers, junk=junk)
-    expected = runner.run(whole, together, rerankers, junk=junk)
+    ours = run(benchmark, method, rerankers, junk=junk)
+    expected = run(whole, together, rerankers, junk=junk)
     for one, other in zip(ours, expected, strict=True):
-        for protocol in benchmark.protocols:
-            for part in ("ap", "precisions", "recalls"):
-                np.testing.assert_allclose(
-                    getattr(one.scores[protocol], part), getattr(other.scores[protocol], part), atol=1e-12
-                )
+        for protocol, metrics in one.metrics.items():
+            for name, metric in metrics.items():
+                np.testing.assert_allclose(metric.value, other.metrics[protocol][name].value, atol=1e-10)
+            np.testing.assert_allclose(one.per_query(protocol), other.per_query(protocol), atol=1e-10)
             np.testing.assert_array_equal(one.top[protocol], other.top[protocol])
-    assert ours[0].scores["easy"].map < 0.97, "the distractors disturb nothing"
+    assert ours[0].metrics["easy"]["mAP"].value < 97, "the distractors disturb nothing"
 
 
 def test_a_reranker_of_everything_is_refused(world):
     benchmark, method, *_ = world
     with pytest.raises(InputError, match="expects a top_k of at most 20000"):
-        runner.run(benchmark, method, {"alpha_qe": build_reranker("alpha_qe")})
+        run(benchmark, method, {"alpha_qe": build_reranker("alpha_qe")})
 
 
 def test_joined_rows_are_those_of_both(world):
@@ -109,12 +110,12 @@ def refusals(again, truth, folder, official):
     """What of a run with distractors is changed, and the sentence that answers it."""
     return (
         ({"distractors_dir": None}, "expects --distractors_dir"),
-        ({"benchmark": "roxford5k"}, r"goes with --benchmark=NAME\+r1m"),
+        ({"benchmark": "roxford5k"}, r"--distractors_dir expects --benchmark=NAME\+r1m"),
         ({"benchmark": "roxford5k+r1million"}, r"Expected --benchmark=NAME\+r1m\. Received: roxford5k\+r1million"),
-        ({"benchmark": None, **truth}, r"goes with --benchmark=NAME\+r1m\.$"),
-        ({"predictions": ("trec",)}, "--predictions goes with no distractors"),
+        ({"benchmark": None, **truth}, r"--distractors_dir expects --benchmark=NAME\+r1m\.$"),
+        ({"predictions": ("trec",)}, "--predictions"),
         ({"rerank": ("alpha_qe",)}, "alpha_qe expects a top_k of at most 20000"),
-        (vars(again) | {"baselines": ("rootsift",)}, "--baselines=rootsift goes with the photos of the distractors;"),
+        (vars(again) | {"baselines": ("rootsift",)}, "--baselines=rootsift"),
         (vars(again) | {"distractors_dir": str(official)}, "official cannot be compared: .* 256 and 4 values"),
         ({"distractors_dir": str(folder)}, r"jpg/q0\.jpg is among the distractors of .*set: every distractor counts"),
         (
@@ -132,7 +133,9 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
     folder = revisited_set(tmp_path / "set", "roxford5k")
     for name, colour in (("m", (238, 2, 0)), ("n", (0, 0, 200))):
         paint(tmp_path / "more" / f"{name}.jpg", colour)
-    config = Config("roxford5k+r1m", str(folder), str(tmp_path / "out"), "histogram", rerank=("superglobal(m=4, k=1)",))
+    config = Config(
+        "roxford5k+r1m", str(folder), str(tmp_path / "out"), model="histogram", rerank=("superglobal(m=4, k=1)",)
+    )
     config = replace(config, distractors_dir=str(tmp_path / "more"))
     report = pipeline.benchmark(config, lambda line: None)
     assert report.benchmark == "roxford5k+r1m" and report.settings["distractors"] == 2
@@ -202,7 +205,7 @@ def test_local_features_of_distractors_are_made_where_they_are_matched(tmp_path)
     for i in range(3):
         write_picture(tmp_path / "more" / f"m{i}.jpg", 90, 120, seed=20 + i)
     config = Config(
-        "roxford5k+r1m", str(folder), str(tmp_path / "out"), "rootsift", distractors_dir=str(tmp_path / "more")
+        "roxford5k+r1m", str(folder), str(tmp_path / "out"), model="rootsift", distractors_dir=str(tmp_path / "more")
     )
     config = replace(config, baselines=(), rerank=("superglobal(m=4, k=1)",))
     made = tmp_path / "out" / "features" / "global"

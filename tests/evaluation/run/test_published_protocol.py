@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from delg.common.errors import InputError
-from evaluation.run.plan import Config
 from evaluation.run.published_protocol import Claim, protocol_of, with_published
 from evaluation.run.published_values import MODELS
+from tests.evaluation.options import Config
 from tests.evaluation.run.test_compatibility import MADE, given, refused_or_told, run
 from tests.evaluation.tiny import revisited_set
 

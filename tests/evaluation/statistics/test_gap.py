@@ -6,11 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from evaluation.benchmarks.gldv2 import Recognition, Retrieval
 from evaluation.benchmarks.gldv2_files import RecognitionSolution, RetrievalSolution
-from evaluation.landmark_report import truths_of
 from evaluation.metrics.gldv2 import Prediction, gap_gains, mean_of_valued
 from evaluation.statistics import bootstrap
-from evaluation.statistics.clusters import groups
 from evaluation.statistics.gap import Pooled, _draws
 from scripts.studies.coverage import pooled
 
@@ -141,8 +140,10 @@ def test_scores_of_any_scale_give_the_same_p():
 
 def test_queries_of_a_landmark_are_drawn_together():
     public = {f"p{i}": (i // 2,) for i in range(16)} | {"none": (), "also": ()}
-    found = groups(truths_of(RecognitionSolution(public, {"x": (3,), "two": (90, 91), "one": (91,)})))
+    solution = RecognitionSolution(public, {"x": (3,), "two": (90, 91), "one": (91,)})
+    found = np.array(Recognition("gldv2_recognition", [], [], {}, solution=solution).clusters()["groups"])
     assert found[:16].tolist() == np.repeat(np.arange(8), 2).tolist() and found[16] != found[17]
     assert found[18] == found[6] and found[19] == found[20] and len(np.unique(found)) == 8 + 2 + 1
     images = {f"q{i}": tuple(f"i{j}" for j in range(3 * (i // 2), 3 * (i // 2) + 3)) for i in range(20)}
-    assert groups(truths_of(RetrievalSolution({}, images))).tolist() == np.repeat(np.arange(10), 2).tolist()
+    relevant = Retrieval("gldv2_retrieval", [], [], {}, solution=RetrievalSolution({}, images))
+    assert relevant.clusters()["groups"] == np.repeat(np.arange(10), 2).tolist()

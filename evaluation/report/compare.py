@@ -1,5 +1,6 @@
-"""Two finished reports side by side: what differs in how they were made, and what in the results."""
+"""Two finished reports side by side: what differs in how they were made, and in the results; as text and as a page."""
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.files import read_json
+from evaluation.report import html, text
 from evaluation.report.model import JsonObject, Report
-from evaluation.report.text import flat, warnings
+from evaluation.report.queries import per_query
 from evaluation.statistics.bootstrap import holm
 from evaluation.statistics.summary import grouped_of, samples
 
@@ -124,7 +126,7 @@ def _warnings(reports: tuple[Report, Report], different: str | None) -> list[str
     """That the right answers differ, then what each report warns of."""
     told = [f"DIFFERENT RIGHT ANSWERS: A and B were scored against different ones ({different})."] if different else []
     for name, report in zip("AB", reports, strict=True):
-        sentences = [*warnings(report), *report.settings.get("version_differences", ())]
+        sentences = [*text.warnings(report), *report.settings.get("version_differences", ())]
         told += [f"{name}: {sentence}" for sentence in sentences]
     return told
 
@@ -162,7 +164,7 @@ def _settings(reports: tuple[Report, Report]) -> list[tuple[str, str, str]]:
     """What was asked for differently, how the features were made differently, and with which versions."""
     found = []
     for title, values in (("", [_asked(report) for report in reports]), ("version ", [r.versions for r in reports])):
-        one, other = (dict(flat(value)) for value in values)
+        one, other = (dict(text.flat(value)) for value in values)
         for key in sorted(one.keys() | other.keys()):
             pair = one.get(key, "absent"), other.get(key, "absent")
             if pair[0] != pair[1]:
@@ -172,3 +174,67 @@ def _settings(reports: tuple[Report, Report]) -> list[tuple[str, str, str]]:
 
 def _asked(report: Report) -> dict[str, Any]:
     return {key: value for key, value in report.settings.items() if key not in UNTOLD}
+
+
+HEAD = ["row", "protocol", "measure", "A", "B", *text.CHANGE]
+
+
+def lines(found: Comparison) -> list[list[str]]:
+    """One line for each pair of rows, measure and protocol."""
+    first, second = found.reports
+    table = []
+    for pair, changes in zip(found.pairs, found.changes, strict=True):
+        name = pair.first if pair.first == pair.second else f"{pair.first} → {pair.second}"
+        for measure, protocols in changes.items():
+            for protocol, change in protocols.items():
+                values = [
+                    report.row(row).metrics[protocol][measure]
+                    for report, row in ((first, pair.first), (second, pair.second))
+                ]
+                table.append([name, protocol, measure, *map(text.fixed, values), *text.change_cells(change)])
+    return table
+
+
+def plain(found: Comparison) -> str:
+    """For a terminal: what A and B are, warnings, the settings that differ, the changes from A to B."""
+    table = [HEAD, *lines(found)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
+    said = [f"{found.reports[0].benchmark}: A = {found.names[0]}, B = {found.names[1]}", ""]
+    said += [*found.warnings, ""] if found.warnings else []
+    said += [f"{key}: {one} | {other}" for key, one, other in found.settings] or ["No recorded setting differs."]
+    said.append("")
+    for line in table:
+        cells = [cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))]
+        said.append("  ".join(cells).rstrip())
+    return "\n".join(said) + "\n"
+
+
+def render(found: Comparison) -> str:
+    """The page."""
+    first, second = found.reports
+    protocol = first.main_protocol
+    pages = []
+    for pair in found.pairs:
+        before, after = first.queries["ap"][pair.first][protocol], second.queries["ap"][pair.second][protocol]
+        moves = [b - a for a, b in zip(before, after, strict=True) if not math.isnan(a + b)]
+        pages.append(
+            {
+                "title": pair.first if pair.first == pair.second else f"{pair.first} → {pair.second}",
+                "better": sum(move > 0.05 for move in moves),
+                "worse": sum(move < -0.05 for move in moves),
+                "table": per_query(first.queries["names"], {"A": before, "B": after}),
+            }
+        )
+    return html.page(
+        "compare.html",
+        benchmark=first.benchmark,
+        names=found.names,
+        protocol=protocol,
+        per_query=first.per_query,
+        head=HEAD,
+        lines=lines(found),
+        settings=found.settings,
+        warnings=found.warnings,
+        notes=text.statistics_notes(second),
+        pages=pages,
+    )

@@ -1,10 +1,9 @@
-"""GLDv2 from features: answers and scores against loops over all pairs."""
+"""GLDv2 as a benchmark: answers and scores against loops over all pairs."""
 
 import re
 import shutil
 import subprocess
 import sys
-import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,14 +12,13 @@ from PIL import Image
 
 from delg.common.errors import InputError
 from delg.common.files import read_json, sha256, write_json
-from evaluation import landmark_answers
-from evaluation.benchmarks import gldv2
+from evaluation.benchmarks.table import build_benchmark
 from evaluation.data import check
-from evaluation.landmark_parts import recognition, retrieval
-from evaluation.landmark_run import Config, run
-from evaluation.metrics.gldv2 import Prediction
+from evaluation.metrics.gldv2 import Prediction, recognition, retrieval
+from evaluation.run import pipeline, search
 from extraction.store.reader import FeatureStore
 from tests import processes
+from tests.evaluation.options import Config
 from tests.evaluation.run.test_distractors import store, unit
 
 CLASSES, IMAGES, QUERIES, SIZE = 12, 10, 40, 16
@@ -49,15 +47,19 @@ def world(tmp_path_factory):
     return folder, queries, index, labels, right, relevant
 
 
+def run(options):
+    return pipeline.benchmark(options, lambda line: None)
+
+
 def config(folder, output, task, **changes):
     given = {"query_features_dir": str(folder / "q"), "index_features_dir": str(folder / "i")}
     given |= {"solution_file": str(folder / f"{task}.csv")} | changes
-    return Config(f"gldv2_{task}", str(output), **given)
+    return Config(f"gldv2_{task}", output_dir=str(output), **given)
 
 
 def test_recognition_is_that_of_loops(world, tmp_path, monkeypatch):
     folder, queries, index, labels, right, _ = world
-    monkeypatch.setattr(landmark_answers, "QUERIES", 7)
+    monkeypatch.setattr(search, "QUERIES", 7)
     report = run(config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), neighbours=5))
     expected = {}
     for q, query in enumerate(queries):
@@ -67,7 +69,7 @@ def test_recognition_is_that_of_loops(world, tmp_path, monkeypatch):
         label = max(sums, key=sums.get)
         expected[f"q{q}"] = Prediction(label, sums[label])
     found = report.rows[0].metrics["public"]["GAP"]
-    assert found == pytest.approx(recognition(expected, right, False).metrics["GAP"], abs=1e-9) and 20 < found < 99
+    assert found == pytest.approx(recognition(expected, right)["GAP"].value, abs=1e-9) and 20 < found < 99
 
 
 def test_retrieval_is_that_of_loops(world, tmp_path):
@@ -78,31 +80,9 @@ def test_retrieval_is_that_of_loops(world, tmp_path):
         for q, query in enumerate(queries)
     }
     found = report.rows[0].metrics["private"]["mAP@100"]
-    assert found == pytest.approx(retrieval(expected, relevant).metrics["mAP@100"], abs=1e-9) and 20 < found < 99
+    assert found == pytest.approx(retrieval(expected, relevant)["mAP@100"].value, abs=1e-9) and 20 < found < 99
     lines = (tmp_path / "predictions" / "global.csv").read_text().splitlines()
     assert lines[0] == "id,images" and lines[1] == f"q0,{' '.join(expected['q0'])}"
-
-
-class Held(dict):
-    __hash__ = object.__hash__
-
-
-def test_blocks_are_joined_one_at_a_time(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(landmark_answers, "QUERIES", 7)
-    real, alive, counts = landmark_answers._read, weakref.WeakSet(), []
-
-    def read(place, key):
-        found = real(place, key)
-        if found is not None:
-            found = Held(found)
-            alive.add(found)
-            counts.append(len(alive))
-        return found
-
-    monkeypatch.setattr(landmark_answers, "_read", read)
-    run(config(world[0], tmp_path, "retrieval"))
-    assert len(counts) == 6 and max(counts) <= 2
-    assert len((tmp_path / "predictions" / "global.csv").read_text().splitlines()) == 1 + QUERIES
 
 
 def test_the_command_answers_and_scores(world, tmp_path):
@@ -128,25 +108,21 @@ def test_the_clean_list_gives_the_same_classes(world, tmp_path):
     assert rows[0] == rows[1]
 
 
-def test_a_stopped_run_continues_and_a_reranker_orders_the_vote(world, tmp_path, monkeypatch):
-    folder, labels = world[0], world[3]
-    monkeypatch.setattr(landmark_answers, "QUERIES", 16)
-    given = config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), rerank=("alpha_qe",))
-    run(given)
+def test_a_reranker_orders_the_vote(world, tmp_path, monkeypatch):
+    folder, labels = world[0], str(world[0] / "labels.csv")
+    monkeypatch.setattr(search, "QUERIES", 16)
+    given = config(folder, tmp_path, "recognition", labels_file=labels, rerank=("alpha_qe",))
+    report = run(given)
     predictions = tmp_path / "predictions"
     before = {path.name: path.read_text() for path in predictions.glob("*.csv")}
     assert before.keys() == {"global.csv", "global+alpha_qe.csv"} and len(set(before.values())) == 2
-    searched = []
-    real = landmark_answers.search
-    monkeypatch.setattr(landmark_answers, "search", lambda q, *more: searched.append(len(q)) or real(q, *more))
-    next((predictions / "blocks").glob("*qe*-000002.json")).unlink()
-    report = run(given)
-    assert searched == [QUERIES - 32], "only the lost block was searched"
-    assert {path.name: path.read_text() for path in predictions.glob("*.csv")} == before
     assert [row.ms_per_query["rerank"] > 0 for row in report.rows] == [False, True]
-    assert "public_after_alpha_qe\n" in (tmp_path / "metrics.txt").read_text() and len(labels) == CLASSES * IMAGES
-    run(config(folder, tmp_path, "recognition", labels_file=str(folder / "labels.csv"), neighbours=1))
-    assert searched[1:] == [16, 16, QUERIES - 32], "another vote is another answer"
+    assert "public_after_alpha_qe\n" in (tmp_path / "metrics.txt").read_text()
+    (predictions / "global.csv").unlink()
+    run(given)
+    assert {path.name: path.read_text() for path in predictions.glob("*.csv")} == before, "a lost file is made again"
+    run(replace(given, neighbours=1))
+    assert {path.name: path.read_text() for path in predictions.glob("*.csv")} != before, "another vote, another answer"
 
 
 def test_features_of_two_protocols_are_refused_or_told(world, tmp_path):
@@ -211,7 +187,7 @@ def test_recognition_from_images_to_report_with_ransac_before_the_vote(photos, t
 
 
 def test_retrieval_from_images(photos, tmp_path):
-    given = Config("gldv2_retrieval", str(tmp_path), data_dir=str(photos), model="rootsift", rerank=("ransac",))
+    given = Config("gldv2_retrieval", str(photos), str(tmp_path), model="rootsift", rerank=("ransac",))
     report = run(given)
     rows, page = report.rows, (tmp_path / "report.html").read_text()
     change = report.statistics["paired"]["global+ransac"]["protocols"]["public"]
@@ -228,7 +204,7 @@ def test_retrieval_from_images(photos, tmp_path):
 def test_pictures_are_of_the_part_that_the_page_shows(photos, tmp_path):
     lines = (photos / "retrieval_solution_v2.1.csv").read_text().splitlines()
     (tmp_path / "both.csv").write_text("\n".join([*lines[:3], lines[3].replace("Public", "Private")]) + "\n")
-    given = Config("gldv2_retrieval", str(tmp_path), data_dir=str(photos), model="rootsift", rerank=("ransac",))
+    given = Config("gldv2_retrieval", str(photos), str(tmp_path), model="rootsift", rerank=("ransac",))
     run(replace(given, baselines=(), solution_file=str(tmp_path / "both.csv")))
     page = (tmp_path / "report.html").read_text()
     assert page.count('<article class="card"') == 1 and 'alt="Query 2/q/2/2q2q"' in page
@@ -237,7 +213,7 @@ def test_pictures_are_of_the_part_that_the_page_shows(photos, tmp_path):
 
 def test_missing_images_end_in_a_sentence_before_any_work(photos, tmp_path):
     (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n00a00,1\n")
-    given = Config("gldv2_recognition", str(tmp_path / "out"), data_dir=str(photos), model="rootsift")
+    given = Config("gldv2_recognition", str(photos), str(tmp_path / "out"), model="rootsift")
     with pytest.raises(InputError, match=r"misses 1 of its 6 images; the first is .*train/l/o/s/lost00\.jpg"):
         run(replace(given, labels_file=str(tmp_path / "labels.csv")))
     with pytest.raises(InputError, match="expects --data_dir with --model"):
@@ -254,7 +230,7 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
         run(recognition)
     for changed, message in (
         (config(folder, tmp_path, "recognition", labels_file=str(tmp_path / "bad.csv")), "line 2: expected a whole"),
-        (config(folder, tmp_path, "recognition", labels_file="x", neighbours=0), "expects 1 or more"),
+        (config(folder, tmp_path, "recognition", labels_file="x", neighbours=0), "--neighbours"),
         (
             config(folder, tmp_path, "retrieval", solution_file=str(folder / "recognition.csv")),
             "solution of gldv2_rec",
@@ -262,11 +238,11 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
         (config(folder, tmp_path, "retrieval", solution_file=None), "expects --solution_file, or --data_dir with it"),
         (
             config(folder, tmp_path, "retrieval", model="rootsift"),
-            "either --model with --data_dir, or --index",
+            "either --model, or --index_features_dir",
         ),
         (
             config(folder, tmp_path, "retrieval", query_features_dir=None),
-            "--query_features_dir and --index",
+            "--query_features_dir beside --index_features_dir",
         ),
         (
             config(folder, tmp_path, "retrieval", query_features_dir=str(folder / "i")),
@@ -276,7 +252,7 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
             config(folder, tmp_path, "retrieval", index_features_dir=str(folder / "q")),
             r"None of the 120 relevant images of .*retrieval\.csv is among the 40 index images, such as q0\.$",
         ),
-        (config(folder, tmp_path, "retrieval", baselines=("rootsift",)), "--baselines=rootsift goes with --model"),
+        (config(folder, tmp_path, "retrieval", baselines=("rootsift",)), "expects --data_dir"),
         (config(folder, tmp_path, "retrieval", rerank=("ransac",)), "matches local features; .* holds none"),
     ):
         with pytest.raises(InputError, match=message):
@@ -287,8 +263,7 @@ def test_wrong_files_end_in_a_sentence(world, tmp_path):
 def test_sums_of_one_task_keep_those_of_the_other(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "gldv2")
     for task in ("recognition", "retrieval"):
-        truth = gldv2.read(f"gldv2_{task}", str(tmp_path / "gldv2"), None, None)
-        check.write_sums(gldv2.images(f"gldv2_{task}", str(tmp_path / "gldv2"), truth), str(tmp_path / "gldv2"))
+        check.write_sums(build_benchmark(f"gldv2_{task}", str(tmp_path / "gldv2")).listed(), str(tmp_path / "gldv2"))
     names = check.read_sums(tmp_path / "gldv2")
     assert "train/0/0/a/00a00.jpg" in names and "index/0/0/a/00a00.jpg" in names and "train.csv" in names
 
@@ -302,8 +277,8 @@ def test_the_folder_is_verified_and_other_flags_are_refused(photos, tmp_path):
     (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n")
     done = run("--check", f"--data_dir={photos}", "--labels_file=labels.csv")
     assert done.returncode == 1 and "is not whole: 1 files are missing" in done.stderr
-    done = run("--model=rootsift", f"--data_dir={photos}", "--output_dir=out", "--predictions=trec", "--junk=keep")
-    assert done.returncode == 1 and "goes with no --junk, --predictions." in done.stderr
+    done = run("--model=rootsift", f"--data_dir={photos}", "--output_dir=out", "--queries_dir=x")
+    assert done.returncode == 1 and "--queries_dir" in done.stderr
 
 
 def test_two_runs_of_recognition_are_compared_by_the_command(world, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from delg.common import text_files
 from delg.common.errors import InputError
-from evaluation import landmark_scores
-from evaluation.landmark_scores import Config
+from evaluation.predictions.scoring import score
+from evaluation.run.config import BenchmarkOptions
 from tests import processes
 
 RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"
@@ -22,7 +22,8 @@ def files(tmp_path):
     def write(solution, predictions):
         (tmp_path / "S.csv").write_text(solution)
         (tmp_path / "P.csv").write_text(predictions)
-        return Config(str(tmp_path / "S.csv"), str(tmp_path / "P.csv"), str(tmp_path / "out"))
+        paths = {"solution_file": "S.csv", "predictions_file": "P.csv", "output_dir": "out"}
+        return BenchmarkOptions(**{name: str(tmp_path / path) for name, path in paths.items()})
 
     return write
 
@@ -59,7 +60,7 @@ def test_recognition_by_command(files, tmp_path):
 
 def test_retrieval(files, tmp_path):
     said = []
-    report = landmark_scores.score(files(RETRIEVAL, LISTS), said.append)
+    report = score(files(RETRIEVAL, LISTS), said.append)
     assert report.to_json() == json.loads((tmp_path / "out" / "report.json").read_text())
     assert report.benchmark == "gldv2_retrieval" and report.protocols == ["private"]
     assert report.rows[0].metrics["private"] == {
@@ -78,7 +79,7 @@ def test_retrieval(files, tmp_path):
 def test_the_answers_of_a_reranker_alone_make_a_page(files, tmp_path):
     config = files(RETRIEVAL, LISTS)
     (tmp_path / "P.csv").rename(tmp_path / "global+ransac.csv")
-    landmark_scores.score(replace(config, predictions_file=str(tmp_path / "global+ransac.csv")), lambda _: None)
+    score(replace(config, predictions_file=str(tmp_path / "global+ransac.csv")), lambda _: None)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Average precision per query" in page and "<figure>" not in page
     assert "change</th>" not in page and "best value" not in page, "of one row, nothing is compared"
@@ -87,7 +88,7 @@ def test_the_answers_of_a_reranker_alone_make_a_page(files, tmp_path):
 
 def test_queries_without_a_relevant_image_are_counted(files):
     said = []
-    report = landmark_scores.score(files(RETRIEVAL + "s,,Private\n", LISTS), said.append)
+    report = score(files(RETRIEVAL + "s,,Private\n", LISTS), said.append)
     assert report.rows[0].metrics["private"]["mAP@100"] == pytest.approx(100 * (1 / 2 + 2 / 4) / 2 / 3)
     assert "private: queries without a relevant image, which count as not found: 1" in said
     assert report.settings["queries_without_relevant_images"] == {"public": 0, "private": 1}
@@ -96,7 +97,7 @@ def test_queries_without_a_relevant_image_are_counted(files):
 def test_a_query_with_very_many_relevant_images(files):
     names = " ".join(f"{i:016x}" for i in range(9000))  # 153,000 characters
     config = files(f"id,images,Usage\nq,{names},Public\n", f"id,images\nq,{names[:169]}\n")
-    assert landmark_scores.score(config, lambda _: None).rows[0].metrics["public"]["mP@10"] == 100.0
+    assert score(config, lambda _: None).rows[0].metrics["public"]["mP@10"] == 100.0
 
 
 @pytest.mark.parametrize(
@@ -112,14 +113,14 @@ def test_a_query_with_very_many_relevant_images(files):
 )
 def test_wrong_files_are_answered_in_one_sentence(files, tmp_path, solution, predictions, message):
     with pytest.raises(InputError, match=message):
-        landmark_scores.score(files(solution, predictions), lambda _: None)
+        score(files(solution, predictions), lambda _: None)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_switch_is_of_recognition(files):
     config = files(RETRIEVAL, LISTS)
-    with pytest.raises(InputError, match="--ignore_non_landmarks goes with a solution of recognition"):
-        landmark_scores.score(Config(config.solution_file, "not read", config.output_dir, True))
+    with pytest.raises(InputError, match="--ignore_non_landmarks"):
+        score(replace(config, predictions_file="not read", ignore_non_landmarks=True))
 
 
 def test_columns_of_a_missing_file(tmp_path):
@@ -127,46 +128,26 @@ def test_columns_of_a_missing_file(tmp_path):
         text_files.columns(tmp_path / "none.csv")
 
 
+SCORES = ["--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out"]
+GLDV2 = ["--benchmark=gldv2_retrieval", "--output_dir=out", "--data_dir=x", "--model=rootsift"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["--solution_file=S.csv", "--output_dir=out"], "Expected --predictions_file."),
-        (
-            ["--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--model=rootsift"],
-            "--solution_file goes with no --model.",
-        ),
-        (
-            ["--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--check", "--neighbours=5"],
-            "--solution_file goes with no --check, --neighbours.",
-        ),
-        (
-            ["--benchmark=folders", "--data_dir=x", "--output_dir=out", "--neighbours=5"],
-            "--benchmark=folders goes with no --neighbours.",
-        ),
-        (
-            ["--benchmark=gldv2_retrieval", "--output_dir=out", "--labels_file=x", "--neighbours=5", "--data_dir=x"],
-            "--benchmark=gldv2_retrieval goes with no --labels_file, --neighbours.",
-        ),
-        (
-            ["--benchmark=gldv2_retrieval", "--check", "--data_dir=x", "--ignore_non_landmarks"],
-            "--benchmark=gldv2_retrieval goes with no --ignore_non_landmarks.",
-        ),
-        (
-            ["--benchmark=gldv2_recognition", "--check", "--data_dir=x", "--neighbours=5", "--queries_dir=y"],
-            "--check goes with no --queries_dir, --neighbours.",
-        ),
-        (
-            ["--check", "--benchmark=folders", "--data_dir=x", "--model=rootsift", "--output_dir=out"],
-            "--check goes with no --model, --output_dir.",
-        ),
-        (["--write_sums", "--benchmark=folders", "--junk=keep"], "--write_sums goes with no --junk."),
-        (["--check", "--dataset_file_path=gnd.pkl"], "--check goes with no --dataset_file_path."),
-        (
-            ["--check", "--benchmark=roxford5k", "--data_dir=x", "--distractors_dir=y"],
-            "--benchmark=roxford5k goes with no --distractors_dir.",
-        ),
+        (["--solution_file=S.csv", "--output_dir=out"], ["--predictions_file"]),
+        ([*SCORES, "--model=rootsift"], ["--model"]),
+        ([*SCORES, "--check", "--neighbours=5"], ["--predictions_file", "--check"]),
+        (["--benchmark=folders", "--data_dir=x", "--output_dir=out", "--neighbours=5"], ["--neighbours"]),
+        ([*GLDV2, "--labels_file=x", "--neighbours=5"], ["--labels_file", "--neighbours"]),
+        ([*GLDV2, "--check"], ["--model", "--output_dir", "--check"]),
+        (["--benchmark=gldv2_retrieval", "--check", "--data_dir=x", "--ignore_non_landmarks"], ["--ignore_non_landm"]),
+        (["--check", "--benchmark=folders", "--data_dir=x", "--model=rootsift"], ["--model", "--check"]),
+        (["--write_sums", "--benchmark=folders", "--junk=keep"], ["--junk", "--write_sums"]),
+        (["--check", "--dataset_file_path=gnd.pkl"], ["--dataset_file_path"]),
+        (["--check", "--benchmark=roxford5k", "--data_dir=x", "--distractors_dir=y"], ["--distractors_dir"]),
     ],
 )
-def test_flags_that_do_not_go_together(tmp_path, arguments, message):
+def test_flags_that_cannot_be_combined(tmp_path, arguments, named):
     done = delg(*arguments, cwd=tmp_path)
-    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode != 0 and all(flag in done.stderr for flag in named) and "Traceback" not in done.stderr

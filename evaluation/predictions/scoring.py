@@ -1,0 +1,83 @@
+"""Scores answers to a Google Landmarks Dataset v2 challenge, from their CSV files to the report.
+
+The report is that of other benchmarks, without times and sizes, as the answers were made elsewhere.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from delg.common.errors import InputError
+from delg.common.files import check_writable, sha256
+from evaluation.benchmarks.gldv2 import CHALLENGES, Challenge, read_solution
+from evaluation.benchmarks.gldv2_files import PARTS, read_recognition_predictions, read_retrieval_predictions
+from evaluation.report import files, text
+from evaluation.report.model import JsonObject, Report
+from evaluation.run.assemble import per_query, report_rows
+from evaluation.run.config import BenchmarkOptions
+from evaluation.run.method import RowResult
+from evaluation.run.versions import versions
+from evaluation.statistics.summary import trusted
+
+
+def score(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Report:
+    """Scores a submission file against a solution.
+
+    Args:
+      options: of the command: ``solution_file``, ``predictions_file``, ``output_dir``, ``ignore_non_landmarks``,
+        ``released_reading``.
+      say: is given the lines for the user.
+
+    Returns:
+      The report, which also lies in ``output_dir``; a part (``public``, ``private``) that the solution has no images of
+      is left out.
+
+    Raises:
+      InputError: an option or a file is missing, a file is not of its form, the output folder cannot be written, or no
+        image counts.
+    """
+    for name in ("solution_file", "predictions_file", "output_dir"):
+        if not getattr(options, name):
+            raise InputError(f"Expected --{name}.")
+    solution_file, predictions_file = str(options.solution_file), str(options.predictions_file)
+    challenge = _challenge(options)
+    read: Any = read_recognition_predictions if challenge.column == "landmarks" else read_retrieval_predictions
+    given = read(predictions_file, challenge.solution, bool(options.released_reading))
+    answers: dict[str, Mapping[str, Any]] = dict(zip(PARTS, given, strict=True))
+    parts, name = challenge.scored_parts(), Path(predictions_file).stem
+    row = RowResult(name, {part: challenge.measure_answers(part, answers[part]) for part in parts}, {}, {}, {})
+    counts = {
+        part: {"images": len(getattr(challenge.solution, part)), "answered": len(answers[part])} for part in parts
+    }
+    settings: JsonObject = {
+        **challenge.settings(),
+        "predictions_file": predictions_file,
+        "predictions_sha256": {name: sha256(predictions_file)},
+        **({"released_reading": options.released_reading} if options.released_reading else {}),
+        "queries": len(challenge.query_names()),
+        "images": {name: counts},
+    }
+    folder = check_writable(str(options.output_dir))
+    queries, table = per_query(challenge.query_names(), challenge.clusters(), {name: row.metrics}), report_rows([row])
+    main = next(iter(table[0].metrics[parts[0]]))
+    report = Report(challenge.name, table, settings, versions(), queries, statistics=trusted(queries, main))
+    files.write(folder, report, text.metrics_txt(report))
+    say(f"{challenge.name} against {solution_file}")
+    for part, count in counts.items():
+        say(f"{name}, {part}: {count['answered']} of {count['images']} images have an answer")
+    for part, count in settings.get("queries_without_relevant_images", {}).items():
+        if count:
+            say(f"{part}: queries without a relevant image, which count as not found: {count}")
+    files.show(folder, report, say)
+    return report
+
+
+def _challenge(options: BenchmarkOptions) -> Challenge:
+    """The challenge of the solution."""
+    path, task = Path(str(options.solution_file)), options.released_reading and f"gldv2_{options.released_reading}"
+    name, solution = read_solution(path, task, released=bool(task))
+    kind = CHALLENGES[name]
+    if options.ignore_non_landmarks and kind.column != "landmarks":
+        raise InputError("--ignore_non_landmarks expects a solution of recognition, id,landmarks,Usage.")
+    switch: dict[str, Any] = {"ignore_non_landmarks": True} if options.ignore_non_landmarks else {}
+    return kind(name, [], [], {}, solution_file=path, solution=solution, **switch)
