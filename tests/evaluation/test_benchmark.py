@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from delg.common.errors import InputError
-from evaluation.run import features, pipeline
+from evaluation.run import features, pipeline, search
 from evaluation.run.rerank_rows import reranker_names
 from tests import processes
 from tests.evaluation.options import Config
