@@ -43,7 +43,7 @@ def interpolation(count):
     return ops.relu(1.0 - ops.abs(centres[:, None] - ops.arange(GRID, dtype="float32")))
 
 
-def tiny_transformer(patch: int = 8, width: int = 32, heads: int = 2, depth: int = 3) -> Backbone:
+def tiny_transformer(patch: int = 8, width: int = 32, heads: int = 2, depth: int = 2) -> Backbone:
     """``early`` is the local level, ``late`` the global level, ``prefix`` the class token."""
     images = keras.Input((None, None, 3), name="images")
     patches = layers.Conv2D(width, patch, patch, name="patches")(images)
