@@ -20,3 +20,19 @@ def test_links_and_named_files_exist(page):
     for name in re.findall(r"`((?:delg|extraction|matching|training|evaluation|protos)\.[a-z_0-9.]+)`", text):
         place = ROOT / name.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists(), name
+
+
+def test_the_walks_name_what_is_there():
+    """The types and the steps of docs/architecture.md: each name is defined in the file beside it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    types = [(file, name) for name, file in re.findall(r"^- `(\w+)`, `([\w/]+\.py)`:", text, re.MULTILINE)]
+    steps: list[tuple[str, str]] = []
+    for places in re.findall(r"^\d+\. (`.*?):", text, re.MULTILINE | re.DOTALL):
+        file = ""
+        for word in re.findall(r"`([\w/.]+)`", places):
+            file, name = (word, "") if "/" in word else (file, word)
+            steps += [(file, name)] if name else []
+    assert len(types) == 6 and len(steps) > 40
+    for file, name in [*types, *steps]:
+        code = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^\s*(?:def|class) {name}\b", code, re.MULTILINE), f"{file} defines no {name}"
