@@ -57,7 +57,7 @@ def sources(model: str | None, baselines: Sequence[str]) -> list[MethodSource]:
     found = [MethodSource(FIRST_STAGE, model)] if model else []
     for text in baselines:
         name, _ = spec.parse(text)
-        if name not in EXTRACTORS or name == "delg":
+        if name == "delg" or (name not in EXTRACTORS and ":" not in name):
             choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
             raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
         found.append(MethodSource(name, _untrained(text, model) if name == "untrained" else text))
@@ -120,7 +120,7 @@ def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None
         default = Reading.of(given.settings).exif
     if asked not in (None, default) and (given is not None or not benchmark.own_photos):
         what = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
-        raise InputError(f"--exif={asked} goes with your own photos; {what} say exif={default}.")
+        raise InputError(f"--exif={asked} expects your own photos; {what} say exif={default}.")
     return asked or default
 
 
