@@ -148,7 +148,7 @@ def test_a_dataset_file_finds_its_images(tmp_path, form):
     [
         ({"dataset_file_path": None}, "Expected --benchmark, or --dataset_file_path"),
         ({"benchmark": "folders"}, "no --benchmark but roxford5k, rparis6k"),
-        ({"queries_dir": "x"}, "goes with no --queries_dir"),
+        ({"queries_dir": "x"}, "--queries_dir"),
         ({"query_features_dir": None}, "Expected --query_features_dir"),
         ({"dataset_file_path": "none.mat"}, "none.mat cannot be read"),
         ({"index_features_dir": "none"}, "none holds no features"),
