@@ -14,7 +14,7 @@ from delg.common.errors import InputError
 from delg.common.files import files_below, sha256, write_text
 from delg.common.image_files import is_image_name
 from delg.common.image_lists import spelled
-from delg.common.options import refuse
+from delg.common.options import refuse, require
 from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
@@ -60,9 +60,7 @@ def check_data(options: BenchmarkOptions, say: Callable[[str], None] = print) ->
     Raises:
       InputError: an option is missing or does not fit, images are missing, or files have changed.
     """
-    for name in ("benchmark", "data_dir"):
-        if not getattr(options, name):
-            raise InputError(f"Expected --{name}.")
+    require(options, ["benchmark", "data_dir"])
     name, data_dir = str(options.benchmark).removesuffix(DISTRACTORS), str(options.data_dir)
     if options.write_sums or name == options.benchmark:
         refuse("--write_sums" if options.write_sums else f"--benchmark={name}", options, ["distractors_dir"])

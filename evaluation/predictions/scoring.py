@@ -9,6 +9,7 @@ from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.files import check_writable, sha256
+from delg.common.options import check, require
 from evaluation.benchmarks.gldv2 import CHALLENGES, Challenge, read_solution
 from evaluation.benchmarks.gldv2_files import PARTS, read_recognition_predictions, read_retrieval_predictions
 from evaluation.report import files, text
@@ -36,9 +37,8 @@ def score(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Repo
       InputError: an option or a file is missing, a file is not of its form, the output folder cannot be written, or no
         image counts.
     """
-    for name in ("solution_file", "predictions_file", "output_dir"):
-        if not getattr(options, name):
-            raise InputError(f"Expected --{name}.")
+    check(options)
+    require(options, ["solution_file", "predictions_file", "output_dir"])
     solution_file, predictions_file = str(options.solution_file), str(options.predictions_file)
     challenge = _challenge(options)
     read: Any = read_recognition_predictions if challenge.column == "landmarks" else read_retrieval_predictions

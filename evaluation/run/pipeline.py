@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, sha256
-from delg.common.options import check
+from delg.common.options import check, require
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import benchmark_of
@@ -56,6 +56,7 @@ class Plan:
       extractors: by name of the method; none where the features exist.
       folder: output.
       predictions: writes the rankings; None where they are not asked for.
+      homographies: the true ones by image name; empty where the benchmark has none.
     """
 
     options: BenchmarkOptions
@@ -65,6 +66,7 @@ class Plan:
     extractors: dict[str, Extractor]
     folder: Path
     predictions: Predictions | None
+    homographies: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +77,11 @@ class Extracted(Plan):
       methods: features of the model under test, then of the baselines.
       mismatches: what the features' recorded protocol does not share with the benchmark's, in sentences.
       caches: finished rows of each method.
-      homographies: the true ones by image name; empty where the benchmark has none.
     """
 
     methods: tuple[Method, ...] = ()
     mismatches: tuple[str, ...] = ()
     caches: tuple[ResultCache, ...] = ()
-    homographies: Mapping[str, NDArray[np.float64]] | None = None
 
     def reranker_texts(self, method: str = FIRST_STAGE) -> dict[str, str]:
         """The rerankers of a method, by row suffix."""
@@ -153,12 +153,13 @@ def validate(options: BenchmarkOptions) -> Plan:
     features.check_kept(bool(sources), options.features_dir, options.local_dtype)
     if sources and options.distractors_dir:
         check_images(chosen, list_images(options.distractors_dir), options.distractors_dir)
-    if not options.output_dir:
-        raise InputError("Expected --output_dir.")
-    folder = check_writable(options.output_dir)
+    require(options, ["output_dir"])
+    truth = chosen.homographies
+    homographies = load_homographies(truth.parent) if truth else {}
+    folder = check_writable(str(options.output_dir))
     predictions = Predictions.of(folder / PREDICTIONS, options.predictions, options.predictions_top_k, chosen)
     extractors = features.build(sources, options.local_dtype)
-    return Plan(options, chosen, rerankers, baselines, extractors, folder, predictions)
+    return Plan(options, chosen, rerankers, baselines, extractors, folder, predictions, homographies)
 
 
 def find_benchmark(options: BenchmarkOptions) -> Benchmark:
@@ -210,12 +211,10 @@ def extract(plan: Plan) -> Extracted:
             if options.rerank is not None:
                 check_local(rerankers, store.folder)
             rerankers = global_only(rerankers)
-    truth = chosen.homographies
     found = Extracted(
         **{**vars(plan), "benchmark": chosen, "rerankers": rerankers},
         methods=tuple(methods),
         mismatches=tuple(mismatches),
-        homographies=load_homographies(truth.parent) if truth else {},
     )
     return replace(found, caches=tuple(_cache(found, method) for method in methods))
 

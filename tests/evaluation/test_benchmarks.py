@@ -35,7 +35,7 @@ def test_revisited_layout(tmp_path, name):
     assert found(benchmark, "medium") == {"q0": (["a", "b"], ["c"]), "q1": (["d"], [])}
     assert found(benchmark, "hard")["q0"] == (["b"], ["c", "a"])
     assert benchmark.main_protocol == "medium" and not benchmark.leave_one_out
-    with pytest.raises(InputError, match="query folder"):
+    with pytest.raises(InputError, match="--queries_dir"):
         build_benchmark(name, str(tmp_path), str(tmp_path))
 
 
@@ -97,13 +97,11 @@ def test_wrong_folders_end_in_a_sentence(photos, tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_choices(tmp_path):
-    with pytest.raises(
-        InputError, match="choices are csv, folders, gldv2_recognition, gldv2_retrieval, instre, landmarks, msls, rox"
-    ):
+    with pytest.raises(InputError) as error:
         build_benchmark("oxford", str(tmp_path))
-    with pytest.raises(InputError, match="its arguments are"):
+    assert all(name in str(error.value) for name in ("oxford", *BENCHMARKS))
+    with pytest.raises(InputError, match="junk"):
         build_benchmark("roxford5k(junk='keep')", str(tmp_path))
-    assert len(BENCHMARKS) == 8
 
 
 def write_lists(folder, database, queries=None):

@@ -90,14 +90,20 @@ def test_binary_features_from_the_command_line(place, reports):
         np.testing.assert_array_equal(made.descriptors, known.descriptors)
         np.testing.assert_array_equal(made.keypoints, known.keypoints)
     query = place / "jpg" / "scene1" / "second.png"
-    asked = {"query": query, "model": untrained(place), "features_dir": "bits", "top_k": 2, "rerank": "ransac"}
+    asked = {
+        "query": query,
+        "model": untrained(place),
+        "features_dir": "bits",
+        "top_k": 2,
+        "rerank": "ransac(one_per_place=False)",
+    }
     done = run(place, "search", **asked)
     name, score = best(done)
     assert name == "scene1/second.png"
     own = FeatureStore.open(place / "bits").features(3)
     assert len(np.unique(own.descriptors, axis=0)) <= score <= len(own), "of equal descriptors the first is matched"
     assert done.stdout.splitlines()[2].split()[2] == "scene1/first.png"
-    matched = run(place, "match", query, query, model=untrained(place), binary=True)
+    matched = run(place, "match", query, query, model=untrained(place), binary=True, one_per_place=False)
     assert matched.stdout.splitlines()[-1] == f"inliers: {score:.0f}", matched.stderr
 
 

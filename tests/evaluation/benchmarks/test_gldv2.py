@@ -217,7 +217,14 @@ def test_missing_images_end_in_a_sentence_before_any_work(photos, tmp_path):
     with pytest.raises(InputError, match=r"misses 1 of its 6 images; the first is .*train/l/o/s/lost00\.jpg"):
         run(replace(given, labels_file=str(tmp_path / "labels.csv")))
     with pytest.raises(InputError, match="expects --data_dir with --model"):
-        run(replace(given, data_dir=None, solution_file=str(photos / "recognition_solution_v2.1.csv"), labels_file="x"))
+        run(
+            replace(
+                given,
+                data_dir=None,
+                solution_file=str(photos / "recognition_solution_v2.1.csv"),
+                labels_file=str(photos / "train.csv"),
+            )
+        )
     assert not (tmp_path / "out" / "features").exists()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.protocols import Truth
-from evaluation.report import overlays, pairs
+from evaluation.report import pairs
 from evaluation.run.method import Method
 from extraction.extractors.base import Extractor
 from extraction.features import Features
@@ -46,7 +46,7 @@ def test_lines_join_the_matched_pixels(tmp_path, monkeypatch):
     method, drawn = Method("global", *stores), []
     monkeypatch.setattr(pairs, "draw_matches", lambda *given: drawn.append(given) or given[0])
     reranker = Pairs(1)
-    draw = overlays.drawer(benchmark, method, reranker)
+    draw = pairs.drawer(benchmark, method, reranker)
     picture, inliers = draw(0, 1)
     left, right, from_points, to_points = drawn[0]
     assert inliers == 1 and picture.shape == (320, 480, 3)  # from 24 x 16, twenty times larger
@@ -56,4 +56,4 @@ def test_lines_join_the_matched_pixels(tmp_path, monkeypatch):
     np.testing.assert_allclose(to_points, [[469.5, 309.5]])
     reranker.pairs = np.zeros((0, 2), np.int64)
     assert draw(0, 0)[1] == 0 and drawn[1][2].shape == (0, 2)
-    assert overlays.drawer(benchmark, method, build_reranker("superglobal")) is None
+    assert pairs.drawer(benchmark, method, build_reranker("superglobal")) is None
