@@ -21,7 +21,7 @@ from extraction.options import ExtractOptions
 
 if TYPE_CHECKING:
     from extraction.extractors.base import Extractor
-    from extraction.extractors.table import Recipe
+    from extraction.extractors.table import ExtractorRecipe
     from extraction.formats.official_config import ExtractionRequest
     from extraction.images import ImageRef
     from extraction.store.reader import FeatureStore
@@ -69,7 +69,11 @@ def main() -> None:
 
 
 def _run(
-    extractor: "Extractor", recipe: "Recipe", images: "list[ImageRef]", output_dir: str, options: ExtractOptions
+    extractor: "Extractor",
+    recipe: "ExtractorRecipe",
+    images: "list[ImageRef]",
+    output_dir: str,
+    options: ExtractOptions,
 ) -> "FeatureStore | None":
     """Fills the store by the chosen engine."""
     from extraction.pipeline import begin, extract, extract_share
@@ -96,7 +100,9 @@ def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[
     return f"{text}: {names}" if names else text
 
 
-def _recipe(options: ExtractOptions, request: "ExtractionRequest", model: str, *, in_float32: bool = False) -> "Recipe":
+def _recipe(
+    options: ExtractOptions, request: "ExtractionRequest", model: str, *, in_float32: bool = False
+) -> "ExtractorRecipe":
     """The recipe of the extractor: flags take precedence over the configuration file.
 
     Args:
@@ -105,7 +111,7 @@ def _recipe(options: ExtractOptions, request: "ExtractionRequest", model: str, *
       model: of either.
       in_float32: whether Keras computes the network in float32 whatever the flags say.
     """
-    from extraction.extractors.table import Recipe
+    from extraction.extractors.table import ExtractorRecipe
 
     given = {name: value for name in OF_MODEL if (value := getattr(options, name)) is not None}
     if in_float32:
@@ -120,10 +126,10 @@ def _recipe(options: ExtractOptions, request: "ExtractionRequest", model: str, *
         "truncated": options.truncated or ("describe" if options.official else "skip"),
         "crop_border": options.crop_border or ("pad" if options.official else "cut"),
     }
-    return Recipe(model, request.options | given, defaults, request.projections, request.heads, reading)
+    return ExtractorRecipe(model, request.options | given, defaults, request.projections, request.heads, reading)
 
 
-def _verify(extractor: "Extractor", recipe: "Recipe", images: "list[ImageRef]", count: int) -> None:
+def _verify(extractor: "Extractor", recipe: "ExtractorRecipe", images: "list[ImageRef]", count: int) -> None:
     """Prints how far the features are from those of a recipe in float32."""
     from delg.common.errors import InputError
     from extraction.verification import verify

@@ -19,7 +19,7 @@ from delg.common.errors import InputError, first_line
 from delg.common.extras import needs_extra
 from extraction.batching import Places, good_and_bad
 from extraction.describing import Described
-from extraction.extractors.table import Recipe
+from extraction.extractors.table import ExtractorRecipe
 from extraction.images import BadImageError, ImageRef
 from extraction.pipeline import shards_bar
 from extraction.store.writer import StoreWriter
@@ -35,7 +35,7 @@ class WorkerDiedError(BadImageError):
 
 
 def write_shards_on_ray(
-    recipe: Recipe,
+    recipe: ExtractorRecipe,
     writer: StoreWriter,
     *,
     address: str | None = None,
@@ -102,7 +102,7 @@ def _check_listening(address: str) -> None:
 
 
 def _described(
-    ray: Any, recipe: Recipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
+    ray: Any, recipe: ExtractorRecipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
 ) -> Iterator[tuple[int, list[Described]]]:
     """Finished shards in any order; only a few more tasks are submitted than run, so that results do not pile up.
 
@@ -177,7 +177,7 @@ def _task(home: str) -> Callable[[bytes], bytes]:
     return task
 
 
-def absolute(recipe: Recipe) -> Recipe:
+def absolute(recipe: ExtractorRecipe) -> ExtractorRecipe:
     """The recipe with the absolute path of a model folder, since workers run elsewhere."""
     if not Path(recipe.model).is_dir():
         return recipe

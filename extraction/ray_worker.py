@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def _extractor(recipe: bytes) -> "Extractor":
-    """The extractor of a pickled :class:`extraction.extractors.table.Recipe`."""
+    """The extractor of a pickled :class:`extraction.extractors.table.ExtractorRecipe`."""
     os.environ["KERAS_BACKEND"] = chosen_backend()
     silence_tensorflow()
     extractor: Extractor = pickle.loads(recipe).build()

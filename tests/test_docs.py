@@ -44,3 +44,19 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch, capsys):
     exec(compile(code, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[0].endswith(" b.png")
+
+
+def test_the_walks_name_what_is_there():
+    """The types and the steps of docs/architecture.md: each name is defined in the file beside it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    types = [(file, name) for name, file in re.findall(r"^- `(\w+)`, `([\w/]+\.py)`:", text, re.MULTILINE)]
+    steps: list[tuple[str, str]] = []
+    for places in re.findall(r"^\d+\. (`.*?):", text, re.MULTILINE | re.DOTALL):
+        file = ""
+        for word in re.findall(r"`([\w/.]+)`", places):
+            file, name = (word, "") if "/" in word else (file, word)
+            steps += [(file, name)] if name else []
+    assert len(types) == 6 and len(steps) > 40
+    for file, name in [*types, *steps]:
+        code = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^\s*(?:def|class) {name}\b", code, re.MULTILINE), f"{file} defines no {name}"

@@ -9,7 +9,7 @@ from training.gradients import gradients_of
 from training.losses.delg import (
     ATTENTION_WEIGHT,
     RECONSTRUCTION_WEIGHT,
-    Sample,
+    SampledClasses,
     batch_mean,
     correct,
     delg_losses,
@@ -158,7 +158,9 @@ def compute(
 
     def loss(*rows: Tensor) -> tuple[Tensor, Any]:
         maps, outputs = forward(model, images, training=True, frozen=frozen)
-        values = delg_losses(model, outputs, labels, config.global_loss, Sample(sample_labels, rows) if rows else None)
+        values = delg_losses(
+            model, outputs, labels, config.global_loss, SampledClasses(sample_labels, rows) if rows else None
+        )
         means = _means(values, config)
         return means["loss"], (maps, outputs, values, means)
 

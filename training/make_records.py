@@ -16,7 +16,7 @@ from delg.common.options import define_flags, from_flags
 from training.records.options import RecordsOptions
 
 if TYPE_CHECKING:
-    from training.records.sources import Source
+    from training.records.sources import LabelledPhotos
 
 define_flags(RecordsOptions)
 flags.DEFINE_alias("train_directory", "images_dir")
@@ -67,7 +67,7 @@ def _check(options: RecordsOptions, folder: str) -> None:
     print(f"{folder} is whole.")
 
 
-def _source(options: RecordsOptions) -> "Source":
+def _source(options: RecordsOptions) -> "LabelledPhotos":
     """The labelled images that the options name, with the labels that they should have.
 
     Raises:

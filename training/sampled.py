@@ -70,7 +70,7 @@ class SampledHead(tf.Module):
 
         Returns:
           ``(n,)`` int64, rising, with all labels of the global batch; and the rows of each of :attr:`tables`, see
-          :class:`training.losses.delg.Sample`.
+          :class:`training.losses.delg.SampledClasses`.
         """
         labels = all_gather(labels)
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self._rule.iterations.value, tf.int64)])

@@ -13,7 +13,7 @@ from delg.importers.detect import detect
 from delg.importers.keras_h5 import keras_applications
 from delg.importers.options import FORMATS, ConvertOptions
 from delg.importers.own_weights import OWN_CONFIGURATION, delg_weights, load_own
-from delg.importers.source import Source
+from delg.importers.source import WeightSource
 from delg.importers.strict import assign
 from delg.importers.tensorflow_weights import delg_checkpoint, delg_saved_model
 from delg.importers.torch_weights import cvnet, delg_pytorch, superglobal
@@ -22,12 +22,12 @@ from delg.presets import preset_config
 if TYPE_CHECKING:
     from delg.model import Delg
 
-TORCH: dict[str, Callable[[Path], Source]] = {
+TORCH: dict[str, Callable[[Path], WeightSource]] = {
     "cvnet": cvnet,
     "superglobal": superglobal,
     "delg_pytorch": delg_pytorch,
 }
-KERAS: dict[str, Callable[[Path, bool | None], Source]] = {
+KERAS: dict[str, Callable[[Path, bool | None], WeightSource]] = {
     "delg_checkpoint": delg_checkpoint,
     "delg_saved_model": delg_saved_model,
     "keras_applications": keras_applications,
@@ -63,7 +63,7 @@ def convert(options: ConvertOptions) -> list[str]:
     return [_summary(source, model, count, output), *source.notes]
 
 
-def build(source: Source, seed: int) -> "Delg":
+def build(source: WeightSource, seed: int) -> "Delg":
     """The model that a file belongs to, with fresh weights.
 
     Raises:
@@ -81,7 +81,7 @@ def build(source: Source, seed: int) -> "Delg":
         raise InputError(f"The configuration beside {source.files[0]} does not fit the model: {error}.") from error
 
 
-def read_source(options: ConvertOptions) -> Source:
+def read_source(options: ConvertOptions) -> WeightSource:
     """Opens the input in its format and applies the preset of the options.
 
     Raises:
@@ -112,7 +112,7 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _provenance(source: Source, options: ConvertOptions) -> dict[str, Any]:
+def _provenance(source: WeightSource, options: ConvertOptions) -> dict[str, Any]:
     return {
         "format": source.format,
         "preset": source.preset,
@@ -136,7 +136,7 @@ def _is_there(output: Path, provenance: dict[str, Any]) -> bool:
     raise InputError(f"The output {output} is not empty and holds something else; give a new folder.")
 
 
-def _summary(source: Source, model: "Delg", count: int, output: Path) -> str:
+def _summary(source: WeightSource, model: "Delg", count: int, output: Path) -> str:
     total = len(model.weights)
     fresh = f", {total - count} keep fresh values" if count < total else ""
     names = ", ".join(file.name for file in source.files)

@@ -13,7 +13,7 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.importers.names import CONVOLUTION, NORMALIZATION, applications_name, depth_of
-from delg.importers.source import Arrays, Source, Stored
+from delg.importers.source import Arrays, Stored, WeightSource
 from delg.importers.tensorflow_names import VariableNames
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
@@ -84,7 +84,7 @@ def released_weights(path: Path) -> tuple[VariableNames, dict[str, Stored]]:
     return VariableNames(stored), stored
 
 
-def keras_applications(path: Path, block3_strides: bool | None = None) -> Source:
+def keras_applications(path: Path, block3_strides: bool | None = None) -> WeightSource:
     """ImageNet weights of ResNet-50 or ResNet-101, version 1, or of SqueezeNet 1.1, as first values of a backbone.
 
     Both spellings of the layers are read: ``conv2_block1_1_conv``, and ``res2a_branch2a`` of the older file.
@@ -109,7 +109,7 @@ def keras_applications(path: Path, block3_strides: bool | None = None) -> Source
         return variable if old else applications_name(variable)
 
     units = sum(layer.startswith("conv4_block") and layer.endswith("_1_conv") for layer in layers)
-    return Source(
+    return WeightSource(
         format="keras_applications",
         preset="delg_squeezenet" if squeezenet else f"delg_{depth_of(units)}",
         overrides={} if block3_strides is None else {"block3_strides": block3_strides},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from delg.common.errors import InputError
 from delg.common.files import read_json
 from delg.importers.keras_h5 import open_h5
-from delg.importers.source import Source
+from delg.importers.source import WeightSource
 from delg.importers.strict import complain
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def delg_weights(path: Path, preset: str | None = None, block3_strides: bool | None = None) -> Source:
+def delg_weights(path: Path, preset: str | None = None, block3_strides: bool | None = None) -> WeightSource:
     """Our own weights.
 
     Args:
@@ -66,10 +66,10 @@ def delg_weights(path: Path, preset: str | None = None, block3_strides: bool | N
         overrides = {"num_classes": classes[-1]} if classes else {}
     if block3_strides is not None:
         overrides = overrides | {"block3_strides": block3_strides}
-    return Source("delg_weights", preset, overrides, (path,), {}, lambda _: None)
+    return WeightSource("delg_weights", preset, overrides, (path,), {}, lambda _: None)
 
 
-def load_own(source: Source, model: "Delg") -> int:
+def load_own(source: WeightSource, model: "Delg") -> int:
     """Assigns the weights of :func:`delg_weights`; the model is unchanged when the file does not fit.
 
     Keras' own reader overlooks arrays that are too many, so names and shapes are compared with those that the model

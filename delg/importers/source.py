@@ -28,7 +28,7 @@ def _unchanged(arrays: Arrays) -> Arrays:
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """The weights of one model as a file holds them.
 
     Attributes:

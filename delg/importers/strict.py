@@ -7,7 +7,7 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.importers.names import VALUE
-from delg.importers.source import Arrays, Source
+from delg.importers.source import Arrays, WeightSource
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -21,7 +21,7 @@ def shapes_of(model: "Delg") -> dict[str, tuple[int, ...]]:
     return {variable.path: tuple(variable.shape) for variable in model.weights}
 
 
-def check(source: Source, shapes: Shapes) -> dict[str, str]:
+def check(source: WeightSource, shapes: Shapes) -> dict[str, str]:
     """Compares a file with a model.
 
     Args:
@@ -42,7 +42,7 @@ def check(source: Source, shapes: Shapes) -> dict[str, str]:
     return named
 
 
-def complain(source: Source, expected: Shapes, in_file: Shapes) -> None:
+def complain(source: WeightSource, expected: Shapes, in_file: Shapes) -> None:
     """Raises the InputError that :func:`check` describes, unless names and shapes are the same."""
     wrong = [
         f"{_shown(name)} ({in_file[name]} where {expected[name]} is expected)"
@@ -76,7 +76,7 @@ def _listed(what: str, names: Sequence[str], shortened: bool) -> str:
     return f"\n{what}:" + "".join(f"\n  {line}" for line in (*shown, *more))
 
 
-def gather(source: Source, shapes: Shapes) -> Arrays:
+def gather(source: WeightSource, shapes: Shapes) -> Arrays:
     """The values of a model's variables, float32 and in our layout, by path.
 
     Raises:
@@ -94,7 +94,7 @@ def gather(source: Source, shapes: Shapes) -> Arrays:
     return source.finish(arrays)
 
 
-def assign(source: Source, model: "Delg") -> int:
+def assign(source: WeightSource, model: "Delg") -> int:
     """Gives a model the weights of a file; the model is unchanged when the file does not fit.
 
     Returns:

@@ -12,7 +12,7 @@ import numpy as np
 
 from delg.common.errors import InputError, first_line
 from delg.importers.names import depth_of
-from delg.importers.source import Source, Stored
+from delg.importers.source import Stored, WeightSource
 from delg.importers.tensorflow_names import GRAPH, CheckpointKeys, Names
 
 STRIDES_NOTE = (
@@ -76,7 +76,7 @@ def read_checkpoint(prefix: Path) -> tuple[CheckpointKeys, dict[str, Stored]]:
     return CheckpointKeys(shapes, graph), {key: stored(key) for key in shapes}
 
 
-def delg_checkpoint(path: Path, block3_strides: bool | None = None) -> Source:
+def delg_checkpoint(path: Path, block3_strides: bool | None = None) -> WeightSource:
     """Weights that the released training wrote: ``delf_weights``, ``tf.train.Checkpoint``, or the same as HDF5.
 
     Args:
@@ -90,7 +90,7 @@ def delg_checkpoint(path: Path, block3_strides: bool | None = None) -> Source:
     return _source("delg_checkpoint", checkpoint_prefix(path), block3_strides)
 
 
-def delg_saved_model(path: Path, block3_strides: bool | None = None) -> Source:
+def delg_saved_model(path: Path, block3_strides: bool | None = None) -> WeightSource:
     """The variables of an exported TF2 model: its folder, or the prefix ``variables/variables``.
 
     Raises:
@@ -101,14 +101,14 @@ def delg_saved_model(path: Path, block3_strides: bool | None = None) -> Source:
     return _source("delg_saved_model", checkpoint_prefix(path), block3_strides)
 
 
-def _source(form: str, prefix: Path, block3_strides: bool | None) -> Source:
+def _source(form: str, prefix: Path, block3_strides: bool | None) -> WeightSource:
     files = (Path(f"{prefix}.index"), *sorted(prefix.parent.glob(f"{prefix.name}.data-*")))
     return source_of(form, files, *read_checkpoint(prefix), block3_strides)
 
 
 def source_of(
     form: str, files: tuple[Path, ...], names: Names, stored: dict[str, Stored], block3_strides: bool | None
-) -> Source:
+) -> WeightSource:
     """Reads the model's configuration off the names and shapes of its weights.
 
     A part that is absent as a whole (autoencoder, classifiers) is absent in the model, but attention only in that of
@@ -122,7 +122,7 @@ def source_of(
       block3_strides: as in :func:`delg_checkpoint`.
     """
     keys = set(names.weights())
-    return Source(
+    return WeightSource(
         format=form,
         preset=f"delg_{depth_of(_units(names))}",
         overrides={"block3_strides": block3_strides is not False, **_configuration(form, names, stored)},

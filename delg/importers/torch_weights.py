@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from delg.importers.names import depth_of, torch_name
-from delg.importers.source import Source, Stored
+from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
 from delg.importers.torch_pickle import Tensor
 
@@ -23,17 +23,17 @@ UNTRAINED = {"seb1", "seb2", "sefc"}
 COUNTER = "num_batches_tracked"
 
 
-def cvnet(path: Path) -> Source:
+def cvnet(path: Path) -> WeightSource:
     """CVNet's checkpoint: the global branch; the reranking branch has no place in our model and is left out."""
     return _source(path, "cvnet", CVNET_IGNORED)
 
 
-def superglobal(path: Path) -> Source:
+def superglobal(path: Path) -> WeightSource:
     """The same checkpoint, for a model that extracts as SuperGlobal does."""
     return _source(path, "superglobal", CVNET_IGNORED)
 
 
-def delg_pytorch(path: Path) -> Source:
+def delg_pytorch(path: Path) -> WeightSource:
     """The PyTorch DELG: both heads, without its classifiers (CurricularFace, and attention on reduced channels)."""
     return _source(path, "delg_pytorch", DELG_IGNORED)
 
@@ -65,7 +65,7 @@ def units_in(names: Iterable[str], prefix: str) -> int:
     return len({match[1] for name in names if (match := re.match(re.escape(prefix) + r"s3\.(b\d+)\.", name))})
 
 
-def _source(path: Path, family: str, ignored: tuple[str, ...]) -> Source:
+def _source(path: Path, family: str, ignored: tuple[str, ...]) -> WeightSource:
     tensors = state_dict(path)
     prefix = prefix_of(tensors)
     outer = "module." if prefix.startswith("module.") else ""
@@ -87,7 +87,7 @@ def _source(path: Path, family: str, ignored: tuple[str, ...]) -> Source:
     if family == "delg_pytorch" and hidden is not None and hidden.shape:
         overrides["attention_channels"] = hidden.shape[0]
     left_out = len(tensors) - len(weights)
-    return Source(
+    return WeightSource(
         format=family,
         preset=f"{family}_{depth_of(units_in(tensors, prefix))}",
         overrides=overrides,

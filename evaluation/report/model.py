@@ -89,7 +89,9 @@ class Report:
     @property
     def per_query(self) -> str:
         """What the values of single queries are."""
-        return "Precision at the answer" if "places" in self.queries else "Average precision"
+        if "places" in self.queries:
+            return "Precision at the answer"
+        return "Average precision" if self.measure.startswith("mAP") else self.measure
 
     @property
     def costed(self) -> bool:

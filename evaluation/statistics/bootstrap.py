@@ -33,7 +33,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedChange:
     """What a method gains over another on the same queries.
 
     Attributes:
@@ -49,7 +49,7 @@ class Comparison:
     p: float
 
 
-Ranged = TypeVar("Ranged", Interval, Comparison)
+Ranged = TypeVar("Ranged", Interval, PairedChange)
 
 
 class Sample(Protocol):
@@ -62,7 +62,7 @@ class Sample(Protocol):
     def interval(self) -> Interval:
         """The measure, and where it would lie with other queries."""
 
-    def change_from(self, before: Any) -> Comparison:
+    def change_from(self, before: Any) -> PairedChange:
         """What it gains over another method's sample of the same queries."""
 
 
@@ -87,7 +87,7 @@ class Mean:
         """See :func:`interval`; within 0 and 100."""
         return within(interval(self.values, self.grouped), 0.0)
 
-    def change_from(self, before: "Mean") -> Comparison:
+    def change_from(self, before: "Mean") -> PairedChange:
         """See :func:`compare`; within -100 and 100."""
         return within(compare(before.values, self.values, self.grouped), -100.0)
 
@@ -186,7 +186,7 @@ def _drawn(sums: Values, sizes: Values) -> Values:
     return np.concatenate(means)
 
 
-def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> Comparison:
+def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> PairedChange:
     """Paired bootstrap of the mean change, and a sign-flip randomisation test over groups, exact of few.
 
     Args:
@@ -201,13 +201,13 @@ def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> Comparison:
     found = interval(change, grouped)
     sums, _ = _by_group(change, grouped)
     if len(sums) < 2:
-        return Comparison(found.mean, found.low, found.high, math.nan)
+        return PairedChange(found.mean, found.low, found.high, math.nan)
     seen, tolerance = abs(sums.sum()), 1e-12 * np.abs(sums).sum()
     reached = total = 0
     for flipped in flips(len(sums), len(sums)):
         reached += int(np.count_nonzero(np.abs((1.0 - 2.0 * flipped) @ sums) >= seen - tolerance))
         total += len(flipped)
-    return Comparison(found.mean, found.low, found.high, reached / total)
+    return PairedChange(found.mean, found.low, found.high, reached / total)
 
 
 def flips(number: int, held: int) -> Iterator[NDArray[np.int8]]:

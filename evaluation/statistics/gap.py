@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics.bootstrap import LEAST, SEED, Comparison, Interval, Values, blocks, ends, flips, within
+from evaluation.statistics.bootstrap import LEAST, SEED, Interval, PairedChange, Values, blocks, ends, flips, within
 from evaluation.statistics.clusters import Groups
 
 Rows = NDArray[np.int64]
@@ -53,7 +53,7 @@ class Pooled:
         found = np.concatenate([self._drawn(drawn, place) for drawn in _draws(number, len(place))])
         return within(Interval(self.value, *ends(self.value, found, shown)), 0.0)
 
-    def change_from(self, before: "Pooled") -> Comparison:
+    def change_from(self, before: "Pooled") -> PairedChange:
         """Paired bootstrap of the change, and a randomisation test over groups.
 
         The test exchanges the two methods' answers, class and place in the list, within groups (places, as scores of
@@ -63,8 +63,8 @@ class Pooled:
         place, number = _numbered(self.grouped, self.valued | before.valued)
         difference = self.value - before.value
         if number < 2:
-            return Comparison(difference, math.nan, math.nan, math.nan)
-        found = Comparison(difference, math.nan, math.nan, _exchanged(before, self, place, number))
+            return PairedChange(difference, math.nan, math.nan, math.nan)
+        found = PairedChange(difference, math.nan, math.nan, _exchanged(before, self, place, number))
         shown = self._shown(place, number)
         if np.count_nonzero(shown) < LEAST:
             return found

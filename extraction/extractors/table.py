@@ -91,7 +91,7 @@ def _choices(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExtractorRecipe:
     """Everything that an extractor is built from, as one value that can be sent to another process.
 
     Attributes:

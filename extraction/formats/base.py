@@ -12,6 +12,7 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
+from delg.common.sources import source_sha256
 from extraction.features import Features, Floats
 from extraction.formats.checks import check, check_settings, wrong
 
@@ -178,12 +179,12 @@ class FeatureSource(ABC):
         return {"global": self.global_descriptors.nbytes / images, "local": self.local_bytes / images}
 
     def identity(self) -> str:
-        """Hexadecimal SHA-256 that changes with the settings, the names and the features.
+        """Hexadecimal SHA-256 that changes with the settings, the names, the features and the code that reads them.
 
         Raises:
           InputError: the features are damaged.
         """
-        return json_sha256([self.settings, self.names, self.feature_hashes()])
+        return json_sha256([self.settings, self.names, self.feature_hashes(), source_sha256(type(self))])
 
     def feature_hashes(self) -> list[Any]:
         """JSON values that change with the features: hash of the global descriptors, size and time of local files."""

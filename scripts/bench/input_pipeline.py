@@ -29,7 +29,7 @@ def write_photos(folder: Path) -> Any:
     import cv2
 
     from training.records.shards import RecordsConfig, write_records
-    from training.records.sources import Photo, Source
+    from training.records.sources import LabelledPhotos, Photo
 
     if not (folder / "records" / "manifest.json").is_file():
         rng = np.random.default_rng(0)
@@ -41,7 +41,7 @@ def write_photos(folder: Path) -> Any:
             path = folder / f"{number}.jpg"
             Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(path, quality=90)
             photos.append(Photo(path.name, path, number % 8))
-        source = Source(tuple(photos), tuple("01234567"))
+        source = LabelledPhotos(tuple(photos), tuple("01234567"))
         write_records(source, folder / "records", RecordsConfig(num_shards=SHARDS), workers=2)
     from training.records.recordset import open_records
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from extraction.extractors.base import Extractor, Wrapper
 from extraction.extractors.histogram import Histogram
-from extraction.extractors.table import Recipe
+from extraction.extractors.table import ExtractorRecipe
 from extraction.features import Features
 
 
@@ -21,7 +21,7 @@ class Deadly(Wrapper):
 
 
 @dataclass(frozen=True)
-class DeadlyRecipe(Recipe):
+class DeadlyRecipe(ExtractorRecipe):
     """The recipe of it."""
 
     def build(self) -> Extractor:

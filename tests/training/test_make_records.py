@@ -19,7 +19,7 @@ from training.records import shards
 from training.records.examples import EncodedPhoto, parse_example, read_photo, write_example
 from training.records.recordset import open_records
 from training.records.shards import RecordsConfig, write_records
-from training.records.sources import Photo, Source, from_folders, split_and_shuffle
+from training.records.sources import LabelledPhotos, Photo, from_folders, split_and_shuffle
 
 GREY = np.full((12, 10), 90, np.uint8)
 
@@ -268,7 +268,7 @@ def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(tmp_path,
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     with pytest.raises(InputError, match="other images or other settings"):
         write_records(source, tmp_path / "out", RecordsConfig(seed=1), workers=1)
-    fewer = Source(source.photos[:-1], source.class_names)
+    fewer = LabelledPhotos(source.photos[:-1], source.class_names)
     with pytest.raises(InputError, match="other images or other settings"):
         write_records(fewer, tmp_path / "out", RecordsConfig(), workers=1)
 
@@ -281,9 +281,9 @@ def test_shards_of_another_maker_are_refused(tmp_path):
 
 
 def test_number_of_shards_by_default(tmp_path):
-    source = Source(tuple(photos([200, 313])), ("a", "b"))
+    source = LabelledPhotos(tuple(photos([200, 313])), ("a", "b"))
     assert [shard.name for shard in shards._plan(source, RecordsConfig())] == [
         f"train-{i:05d}-of-00003" for i in range(3)
     ]
     assert [len(shard.photos) for shard in shards._plan(source, RecordsConfig())] == [171, 171, 171]
-    assert len(shards._plan(Source(tuple(photos([3, 2])), ("a", "b")), RecordsConfig(num_shards=9))) == 5
+    assert len(shards._plan(LabelledPhotos(tuple(photos([3, 2])), ("a", "b")), RecordsConfig(num_shards=9))) == 5

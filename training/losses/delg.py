@@ -21,7 +21,7 @@ ATTENTION_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledClasses:
     """Some of the classes, of which alone logits are computed.
 
     Attributes:
@@ -71,7 +71,7 @@ def delg_losses(
     outputs: Mapping[str, Tensor],
     labels: Tensor,
     global_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
-    sample: Sample | None = None,
+    sample: SampledClasses | None = None,
 ) -> dict[str, Tensor]:
     """The unweighted losses of a batch.
 

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from training.records.examples import parse_example
 from training.records.recordset import read_manifest
-from training.records.sources import Source, as_utf8
+from training.records.sources import LabelledPhotos, as_utf8
 
 CHUNK = 256
 
 
-def problems(folder: str | os.PathLike[str], source: Source | None = None, workers: int = 1) -> Iterator[str]:
+def problems(folder: str | os.PathLike[str], source: LabelledPhotos | None = None, workers: int = 1) -> Iterator[str]:
     """Everything that is wrong with a set, a sentence each.
 
     Args:

@@ -21,7 +21,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, write_json, write_text
 from training.records.examples import EncodedPhoto, read_photo, write_example
 from training.records.recordset import FORMAT, MANIFEST
-from training.records.sources import Photo, Source, as_utf8, split_and_shuffle
+from training.records.sources import LabelledPhotos, Photo, as_utf8, split_and_shuffle
 
 PARTS = "parts"
 PLAN = "plan.json"
@@ -58,7 +58,7 @@ class Shard:
     photos: tuple[Photo, ...]
 
 
-def write_records(source: Source, output_dir: Path, config: RecordsConfig, *, workers: int) -> dict[str, Any]:
+def write_records(source: LabelledPhotos, output_dir: Path, config: RecordsConfig, *, workers: int) -> dict[str, Any]:
     """Writes all shards, ``labels.json``, ``relabeling.csv`` and, last, the manifest.
 
     A shard that was finished by an earlier run of the same job is not written again.
@@ -93,7 +93,7 @@ def write_records(source: Source, output_dir: Path, config: RecordsConfig, *, wo
     return _finish(source, config, output_dir, {"fingerprint": fingerprint, "parts": parts})
 
 
-def _plan(source: Source, config: RecordsConfig) -> list[Shard]:
+def _plan(source: LabelledPhotos, config: RecordsConfig) -> list[Shard]:
     """Every shard of every split, contiguous pieces of the shuffled images."""
     train, validation = split_and_shuffle(source.photos, config.validation_split_size, config.seed)
     shards = []
@@ -180,7 +180,7 @@ def _read(photo: Photo, upright: bool) -> EncodedPhoto | BadImageError:
     return encoded
 
 
-def _finish(source: Source, config: RecordsConfig, output_dir: Path, done: dict[str, Any]) -> dict[str, Any]:
+def _finish(source: LabelledPhotos, config: RecordsConfig, output_dir: Path, done: dict[str, Any]) -> dict[str, Any]:
     """Writes the label lists and the manifest, and removes the parts."""
     skipped = [entry for part in done["parts"].values() for entry in part.pop("skipped")]
     skipped += [_left_out(as_utf8(path.name), path, "it lies in no class's folder") for path in source.strays]
@@ -238,7 +238,7 @@ def _relabeling(class_names: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
-def _fingerprint(source: Source, config: RecordsConfig) -> str:
+def _fingerprint(source: LabelledPhotos, config: RecordsConfig) -> str:
     """Identifies ids, labels, sizes of the files, class names and settings; the images' bytes are not read."""
     digest = hashlib.sha256(json.dumps([asdict(config), source.class_names]).encode())
     for photo in source.photos:

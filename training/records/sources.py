@@ -35,7 +35,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Source:
+class LabelledPhotos:
     """The labelled images of a training set.
 
     Attributes:
@@ -49,7 +49,7 @@ class Source:
     strays: tuple[Path, ...] = ()
 
 
-def from_folders(images_dir: str | os.PathLike[str]) -> Source:
+def from_folders(images_dir: str | os.PathLike[str]) -> LabelledPhotos:
     """Reads a folder whose sub-folders are the classes; images may lie at any depth below a class's folder.
 
     Hidden files and folders are left out; links are followed, each folder once in a class.
@@ -72,7 +72,7 @@ def from_folders(images_dir: str | os.PathLike[str]) -> Source:
     return replace(labelled, strays=tuple(strays))
 
 
-def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> Source:
+def from_csv(csv_path: str | os.PathLike[str], images_dir: str | os.PathLike[str] | None = None) -> LabelledPhotos:
     """Reads a CSV with the columns ``path`` and ``label``; see :func:`delg.common.image_lists.read_labelled`.
 
     Args:
@@ -92,7 +92,7 @@ def from_gldv2(
     images_dir: str | os.PathLike[str],
     train_csv_path: str | os.PathLike[str] | None = None,
     train_clean_csv_path: str | os.PathLike[str] | None = None,
-) -> Source:
+) -> LabelledPhotos:
     """Reads Google Landmarks v2: ``train.csv`` (``id,url,landmark_id``) or the clean list (``landmark_id,images``).
 
     Args:
@@ -112,7 +112,7 @@ def from_gldv2(
     return _labelled((image, gldv2_path(root, image, nested), label) for image, label in listed.items())
 
 
-def relabeled(source: Source, path: str | os.PathLike[str]) -> Source:
+def relabeled(source: LabelledPhotos, path: str | os.PathLike[str]) -> LabelledPhotos:
     """Gives the classes of a source the labels of a ``relabeling.csv``.
 
     Args:
@@ -196,7 +196,7 @@ def _is_nested(root: Path, images: Iterable[str], csv_path: str | os.PathLike[st
     )
 
 
-def _labelled(items: Iterable[tuple[str, Path, str]]) -> Source:
+def _labelled(items: Iterable[tuple[str, Path, str]]) -> LabelledPhotos:
     """Turns ``(id, path, class name)`` into photos with contiguous labels."""
     listed = [(as_utf8(identity), path, nfc(as_utf8(name))) for identity, path, name in items]
     names = {name for _, _, name in listed}
@@ -205,7 +205,7 @@ def _labelled(items: Iterable[tuple[str, Path, str]]) -> Source:
         raise InputError(f"Training needs at least two classes. Received: {', '.join(ordered) or 'none'}.")
     labels = {name: label for label, name in enumerate(ordered)}
     photos = tuple(Photo(identity, path, labels[name]) for identity, path, name in listed)
-    return Source(photos, tuple(ordered))
+    return LabelledPhotos(photos, tuple(ordered))
 
 
 def as_utf8(name: str) -> str:
