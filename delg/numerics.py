@@ -25,7 +25,7 @@ def l2_normalize(x: Tensor, axis: int = -1, epsilon: float = 1e-12) -> Tensor:
 
 
 def full_precision() -> str:
-    """The dtype of what must not be computed in half precision: float64 where Keras' floatx is, else float32."""
+    """Dtype of computations that need full precision: float64 where Keras' floatx is float64, else float32."""
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
 

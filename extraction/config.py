@@ -28,7 +28,7 @@ class ExtractionConfig:
       score_threshold: least attention of a local feature; None for no threshold. Attention has no fixed range: the
         number belongs to one trained model (released: 175.0 of R50-GLD, 166.1 of R101-GLD, 454.6 of R50-GLDv2-clean,
         357.48 of R101-GLDv2-clean, 100.0 of DELF).
-      keypoints: ``"centre"`` puts a keypoint at the centre of what its cell sees; ``"released"`` at the released
+      keypoints: ``"centre"`` puts a keypoint at the centre of its receptive field; ``"released"`` at the released
         ``stride * index / scale``, which is 2 to 3 pixels of the scaled image up and to the left of it.
       min_image_size: a longest side below it is enlarged to it before scaling; -1 for no limit.
       gem_plus, regional_gem, relup, stage1_inner_leak, normalize_pooled: see :class:`delg.superglobal.Switches`; the

@@ -179,4 +179,6 @@ def _task(home: str) -> Callable[[bytes], bytes]:
 
 def absolute(recipe: ExtractorRecipe) -> ExtractorRecipe:
     """The recipe with the absolute path of a model folder, since workers run elsewhere."""
-    return replace(recipe, model=os.path.abspath(recipe.model)) if Path(recipe.model).is_dir() else recipe  # noqa: PTH100
+    if not Path(recipe.model).is_dir():
+        return recipe
+    return replace(recipe, model=os.path.abspath(recipe.model))  # noqa: PTH100

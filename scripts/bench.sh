@@ -1,6 +1,7 @@
 #!/bin/sh
 # Measures against references that are written out in the benchmark: prints a table, writes bench/SUBJECT.json.
-# Usage: sh scripts/bench.sh extraction|growth|matching|training [--rows=1000000] [--only=ransac_rerank,...] [--repeats=5]
+# Usage: sh scripts/bench.sh extraction|growth|matching|training
+#   [--rows=1000000] [--only=ransac_rerank,...] [--repeats=5]
 set -eu
 cd "$(dirname "$0")/.."
 extras="[bench,openvino]"

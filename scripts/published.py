@@ -46,7 +46,7 @@ def extractor(folder: Path, model: str) -> str:
 
 
 def check(benchmark: str, model: str, names: set[str]) -> None:
-    """Proves that there are values, photos and weights, before anything is brought.
+    """Checks that there are values, photos and weights, before anything is brought.
 
     Raises:
       InputError: there are not.

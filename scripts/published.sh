@@ -1,8 +1,9 @@
 #!/bin/sh
-# A published model on its benchmark, from nothing: photos, ground truth and weights by delg-fetch, then delg-benchmark,
-# with the extraction and the rerankers that the values were published with; the report stands beside these values.
-# Usage: sh scripts/published.sh BENCHMARK MODEL [DIR] [--mirror=URL] [--offline] [--catalogue=FILE]   (default: out-published)
-# such as roxford5k delg_r50_gldv1; an unknown name is answered with the choices. Interrupted, the same command continues.
+# Runs a published model on its benchmark: delg-fetch brings photos, ground truth and weights, then delg-benchmark uses
+# the extraction and the rerankers of the published values. The report shows both side by side.
+# Usage: sh scripts/published.sh BENCHMARK MODEL [DIR] [--mirror=URL] [--offline] [--catalogue=FILE]
+# Example: roxford5k delg_r50_gldv1. An unknown name lists the choices. DIR is out-published by default.
+# After an interruption the same command continues.
 set -eu
 if [ $# -lt 2 ]; then
   echo "usage: sh scripts/published.sh BENCHMARK MODEL [DIR] [--mirror=URL] [--offline] [--catalogue=FILE]" >&2

@@ -43,21 +43,21 @@ def test_help_lists_the_commands_own_flags_without_heavy_imports(command, tmp_pa
         f"sys.argv = ['delg-{command}', sys.argv[1]]\nrun('{command}')"
     )
     started = time.perf_counter()
-    told = {
+    answers = {
         flag: subprocess.run(
             [sys.executable, "-c", code, flag], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         for flag in ("--help", "-h")
     }
     print(f"{command} --help: {(time.perf_counter() - started) / 2:.2f} s")
-    done = told["--help"]
+    done = answers["--help"]
     assert "HEAVY []" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
     assert f"delg-{command}" in done.stdout
     assert "\n  --" in done.stdout, "the command's own flags are listed"
     assert "--alsologtostderr" not in done.stdout
     assert SAID.get(command, "") in done.stdout
-    assert done.stdout == told["-h"].stdout
-    assert all((one.returncode, one.stderr) == (0, "") for one in told.values())
+    assert done.stdout == answers["-h"].stdout
+    assert all((one.returncode, one.stderr) == (0, "") for one in answers.values())
 
 
 @pytest.mark.parametrize("flag", ["--helpshort", "--helpfull", "--helpxml", "-?", "--help=true", "--version"])
@@ -109,17 +109,17 @@ def interrupted(place: Path, *arguments: str) -> tuple[int, str]:
 def test_after_an_interrupt_the_same_command_continues(tmp_path):
     photos(tmp_path / "photos", 300)
     command = "extract", f"--images_dir={tmp_path}/photos", "--model=rootsift", f"--output_dir={tmp_path}/features"
-    code, told = interrupted(tmp_path, *command)
-    assert code == 130 and told.endswith("delg-extract: interrupted; the same command continues.\n")
-    assert "Traceback" not in told and "\r" not in told
+    code, log = interrupted(tmp_path, *command)
+    assert code == 130 and log.endswith("delg-extract: interrupted; the same command continues.\n")
+    assert "Traceback" not in log and "\r" not in log
     done = run(*command)
     assert done.returncode == 0 and "300 images, 0 skipped" in done.stdout
     assert "\r" not in done.stderr and "300/300" in done.stderr, "lines in a log, the last one whole"
 
 
 def test_an_interrupt_ends_the_workers_without_a_traceback(tmp_path):
-    code, told = interrupted(tmp_path, "landmarks", f"--output_dir={tmp_path}/set", "--num_workers=2")
-    assert code == 130 and "the same command continues" in told and "Traceback" not in told
+    code, log = interrupted(tmp_path, "landmarks", f"--output_dir={tmp_path}/set", "--num_workers=2")
+    assert code == 130 and "the same command continues" in log and "Traceback" not in log
 
 
 def distribution(folder: Path, name: str, entry: str = "") -> None:

@@ -1,25 +1,49 @@
-"""The pages that a reader opens: links lead somewhere, and nothing was left to be filled in."""
+"""The pages that a reader opens: links and named files exist, no gap is left, and the README's Python runs."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Targets of links within a page: its headings in the form of a link."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_named_files_exist(page):
     text = page.read_text(encoding="utf-8")
     assert not re.findall(r"@[A-Z]+@|TODO|FIXME", text)
-    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", text):
+        place = page.parent / target if target else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
     for name in re.findall(r"`((?:tests|scripts|docs|delg|extraction|matching|training|evaluation)/[\w/.]+)`", text):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"`((?:delg|extraction|matching|training|evaluation|protos)\.[a-z_0-9.]+)`", text):
         place = ROOT / name.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists(), name
+
+
+def test_the_python_of_the_readme(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "photos").mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a.png", "b.png", "c.png"):
+        picture = Image.fromarray(random.integers(0, 255, (15, 20, 3), np.uint8)).resize((240, 180))
+        picture.save(tmp_path / "photos" / name)
+    Image.open(tmp_path / "photos" / "b.png").save(tmp_path / "query.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[0].endswith(" b.png")
 
 
 def test_the_walks_name_what_is_there():

@@ -63,7 +63,7 @@ def csvs(lines, forms=FORMS):
 
 
 def same(path, variants, read):
-    """Proves that all variants are read as the first; gives what is read, and how many variants there were."""
+    """Checks that all variants are read as the first; returns the value that was read and the number of variants."""
     found = []
     for data in variants:
         path.write_bytes(data)

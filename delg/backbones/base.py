@@ -26,7 +26,8 @@ class Backbone:
         that reach as far to both sides may be left out.
       global_level: the level that the global head reads.
       local_level: the level that the local head reads.
-      receptive_field: side in pixels of what a cell of the local level sees. Boxes around keypoints have this side;
+      receptive_field: side in pixels of the window that a cell of the local level sees. Boxes around keypoints have
+        this side;
         non-maximum suppression and exported models use them.
       tokens: name of the output with tokens that belong to no patch, the class token first; None without tokens.
       image_side: the only image side in pixels that the network accepts; None where it accepts every size, as it does

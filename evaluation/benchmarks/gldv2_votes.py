@@ -25,7 +25,7 @@ def image_id(name: str) -> str:
 
 
 def check_plain(names: Iterable[str], writer: str) -> None:
-    """Proves that the ids of images can stand in a submission file as they are.
+    """Checks that the ids of images can stand in a submission file as they are.
 
     Args:
       names: of the images.

@@ -153,7 +153,7 @@ def _file(entry: Mapping[str, Any], where: str) -> File:
 def listing(catalogue: Mapping[str, tuple[File, ...]]) -> list[str]:
     """Lines for the user: each name, its files, where they lie, and whether their hash is known.
 
-    Of files that differ by a number alone the first is told, and the last one's name.
+    Of files that differ by a number alone the first is listed, with the name of the last one.
     """
     lines = []
     for name, files in sorted(catalogue.items()):

@@ -1,7 +1,8 @@
 """Downloads that survive connections that drop: what has come is kept, the rest is asked for, the whole is hashed.
 
 ``.NAME.part`` holds the bytes so far, ``.NAME.part.json`` what file of which server they are of. A server that cannot
-resume, or whose file has changed, starts again. An answer whose end is not told is taken only where a hash proves it.
+resume, or whose file has changed, starts again. An answer of unknown length counts only if
+its hash is known and agrees.
 """
 
 import contextlib

@@ -103,8 +103,8 @@ def put_together(
     if not pairs:
         listed = " and ".join(", ".join(row.method for row in report.rows) for report in reports)
         raise InputError(f"No row is in both reports; name one of each with --rows=FIRST,SECOND. They have {listed}.")
-    told = _warnings(reports, different)
-    return Comparison(reports, _names(first, second), pairs, _changes(reports, pairs), _settings(reports), told)
+    warnings = _warnings(reports, different)
+    return Comparison(reports, _names(first, second), pairs, _changes(reports, pairs), _settings(reports), warnings)
 
 
 def _different_truths(reports: tuple[Report, Report]) -> str | None:
@@ -123,12 +123,14 @@ def _different_truths(reports: tuple[Report, Report]) -> str | None:
 
 
 def _warnings(reports: tuple[Report, Report], different: str | None) -> list[str]:
-    """That the right answers differ, then what each report warns of."""
-    told = [f"DIFFERENT RIGHT ANSWERS: A and B were scored against different ones ({different})."] if different else []
+    """A warning that the right answers differ, then the warnings of each report."""
+    warnings = []
+    if different:
+        warnings.append(f"DIFFERENT RIGHT ANSWERS: A and B were scored against different ones ({different}).")
     for name, report in zip("AB", reports, strict=True):
         sentences = [*text.warnings(report), *report.settings.get("version_differences", ())]
-        told += [f"{name}: {sentence}" for sentence in sentences]
-    return told
+        warnings += [f"{name}: {sentence}" for sentence in sentences]
+    return warnings
 
 
 def _common(first: Report, second: Report) -> list[Pairing]:

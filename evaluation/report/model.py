@@ -49,9 +49,9 @@ class Report:
       settings: what was asked for and how the features were made.
       versions: of Python and the packages that have a part in the numbers.
       queries: ``{"names": [...], "groups": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN
-        without positives; queries of one number share right images, or lie in one of what ``"drawn"`` says. Where the
-        rows hold "R@1", ... also ``"hits": {"R@1": {method: {protocol: [100 or 0 of each query]}}}``. A global average
-        precision has ``"places": {method: {protocol: [...]}}`` beside ``"ap"``, see
+        without positives; queries of one number share right images, or lie in one unit of the kind that ``"drawn"``
+        names. Where the rows hold "R@1", ... also ``"hits": {"R@1": {method: {protocol: [100 or 0 of each query]}}}``.
+        A global average precision has ``"places": {method: {protocol: [...]}}`` beside ``"ap"``, see
         :class:`evaluation.statistics.gap.Pooled`.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
       inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.

@@ -82,7 +82,7 @@ def render_search(
     Args:
       query: the image, its crop outlined, and its features.
       results: best first.
-      images_dir: where the photos are that the results name; one that is missing is told in its place.
+      images_dir: folder of the photos that the results name; a note stands in the place of a missing photo.
       searched: what was searched, in words.
       reranked: whether the first stage's ranks are shown beside the last.
       verify: gives the features of a database row, and ``(M, 2)`` its inliers with the query, rows of local features;

@@ -241,7 +241,7 @@ def _released_block(values: dict[str, float], recalls: dict[str, float]) -> str:
     return "".join(lines)
 
 
-FEW = 8  # groups of which a reader is told what follows from their number
+FEW = 8  # below this number of groups the report explains the consequences
 
 
 def fixed(value: float, sign: bool = False) -> str:

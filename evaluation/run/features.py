@@ -120,7 +120,7 @@ def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None
         default = Reading.of(given.settings).exif
     if asked not in (None, default) and (given is not None or not benchmark.own_photos):
         what = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
-        raise InputError(f"--exif={asked} expects your own photos; {what} say exif={default}.")
+        raise InputError(f"--exif={asked} is for your own photos only; {what} say exif={default}.")
     return asked or default
 
 

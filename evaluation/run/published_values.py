@@ -71,7 +71,7 @@ MODELS = tuple(sorted({entry.model for entry in PUBLISHED}))
 
 
 def check_model(model: str | None, benchmark: str) -> None:
-    """Proves that a published model is known, and that it has values on a benchmark.
+    """Checks that a published model is known, and that it has values on a benchmark.
 
     Raises:
       InputError: it is not, or has none.

@@ -14,7 +14,7 @@ Groups = NDArray[np.int64]
 
 
 def groups(truths: Sequence[Truth]) -> Groups:
-    """``(Q,)`` group of each query: queries of one thing, told by right images in common, are in one.
+    """``(Q,)`` group of each query: queries that share right images are in one group.
 
     Two queries are joined when at least a tenth of the right images of either are right for both (a few images show two
     landmarks). A query without right images is its own.

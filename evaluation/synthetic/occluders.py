@@ -137,7 +137,7 @@ def _fixed(points: np.ndarray) -> np.ndarray:
 
 
 def cover(occluders: list[Occluder], size: tuple[int, int]) -> np.ndarray:
-    """Mask of what the occluders hide: (H, W) uint8, 0 or 255; ``size`` is (width, height)."""
+    """Mask of the pixels that the occluders hide: (H, W) uint8, 0 or 255; ``size`` is (width, height)."""
     mask = np.zeros((size[1], size[0]), np.uint8)
     for patch in (patch for occluder in occluders for patch in occluder):
         cv2.fillPoly(mask, [_fixed(patch.points)], 255, cv2.LINE_8, 4)

@@ -106,7 +106,7 @@ def _results(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
-            with _interrupts_ignored():  # by the workers for good: they end what they draw when this process is told
+            with _interrupts_ignored():  # workers keep this: each one finishes its image when this process stops
                 results = pool.map(_job, jobs, chunksize=4)
             yield results
         except BaseException:

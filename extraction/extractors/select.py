@@ -50,7 +50,7 @@ def suppressed(
       scales: ``(N,)`` ``1 / image scale``.
       iou: area of the intersection over that of the union, 0 to 1.
       max_feature_num: largest number of remaining rows.
-      receptive_field: side in pixels of what a cell of the local feature map sees.
+      receptive_field: side in pixels of the window that a cell of the local feature map sees.
 
     Returns:
       The remaining rows in their order.

@@ -29,8 +29,8 @@ class OfficialFiles(FeatureSource):
 
     The files do not say how they were made. Where ``delg-extract`` wrote them, its record lies beside them and is
     used; otherwise the settings hold the dimension only. Local features are given in the order of their scores. Their
-    keypoints are in pixels of what was described, for a cropped query those of the crop, and the image size, which
-    the files do not hold, is ``(0, 0)``.
+    keypoints are in pixels of the described image, for a cropped query those of the crop. The files do not hold the
+    image size, which is ``(0, 0)``.
     """
 
     def __init__(self, folder: Path, names: Sequence[str]):

@@ -182,7 +182,7 @@ class FeatureStore(FeatureSource):
 
 
 def _checked(value: Any, kind: Any, of: type) -> Any:
-    """A part of a manifest. Raises TypeError if it is not a list, or a mapping by names, of what it should be."""
+    """A part of a manifest: a list or a mapping. Raises TypeError for another kind or for entries of another type."""
     if not isinstance(value, kind) or not all(isinstance(entry, of) for entry in value):
         raise TypeError(f"expected a {kind.__name__} of {of.__name__}, received {str(value)[:40]!r}")
     return value

@@ -31,7 +31,7 @@ from scripts.bench.released_matching import (
 CANDIDATES, FEATURES, DIMENSION = 100, 1000, 128
 SIZE = 1024, 768
 AT_ONCE = 10  # pairs of a reference round
-TRUE_NOISE, FALSE_NOISE = (0.2, 0.45), (0.62, 0.9)  # norms of what is added to a descriptor
+TRUE_NOISE, FALSE_NOISE = (0.2, 0.45), (0.62, 0.9)  # norms of the noise that is added to a descriptor
 JITTER = 1.0  # pixels
 
 
@@ -40,13 +40,13 @@ def unit(rows: NDArray[np.floating]) -> Floats:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def scene(share: float, seed: int, told: bool = True) -> tuple[Features, list[Features], list[Pairs]]:
+def scene(share: float, seed: int, separable: bool = True) -> tuple[Features, list[Features], list[Pairs]]:
     """A query and its candidates.
 
     Args:
       share: of each candidate's features that truly match.
       seed: of the random generator.
-      told: whether the distances of descriptors tell true from false matches.
+      separable: whether the distances of descriptors separate true from false matches.
 
     Returns:
       The query, the candidates, and for each its true pairs ``(query, index)``.
@@ -61,7 +61,7 @@ def scene(share: float, seed: int, told: bool = True) -> tuple[Features, list[Fe
         points = rng.random((FEATURES, 2)) * SIZE
         points[:count] = keypoints[:count] @ linear.T + rng.uniform(-200, 200, 2) + rng.normal(size=(count, 2)) * JITTER
         norms = rng.uniform(*FALSE_NOISE, (FEATURES, 1))
-        norms[:count] = rng.uniform(*(TRUE_NOISE if told else FALSE_NOISE), (count, 1))
+        norms[:count] = rng.uniform(*(TRUE_NOISE if separable else FALSE_NOISE), (count, 1))
         noisy = unit(descriptors + norms * unit(rng.normal(size=descriptors.shape)))
         order = rng.permutation(FEATURES)
         candidates.append(image(f"candidate{i}", points[order], noisy[order], SIZE))
@@ -131,7 +131,7 @@ def few(options: Options) -> dict[str, float]:
     """At 5 % inliers, and at none."""
     query, candidates, truths = scene(0.05, seed=1)
     seconds = timed(query, candidates, options, bound=False)
-    untold = scene(0.05, seed=2, told=False)
+    inseparable = scene(0.05, seed=2, separable=False)
     query_none, unrelated, _ = scene(0, seed=3)
     reranker = Ransac()
     share = found(query, candidates, truths)
@@ -146,7 +146,7 @@ def few(options: Options) -> dict[str, float]:
         ),
         "5 %: ours, ms": round(1000 * seconds["ours"], 3),
         "5 %: ratio": round(seconds["reference"] / seconds["ours"], 1),
-        "5 %, distances tell nothing: true inliers found": round(found(*untold), 3),
+        "5 %, distances tell nothing: true inliers found": round(found(*inseparable), 3),
         "none: largest count of 100 pairs": counts[0],
         "none: largest count of the reference": counts[1],
     }

@@ -76,7 +76,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what does the arithmetic."""
+    """Versions of Python and of the packages that do the arithmetic."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

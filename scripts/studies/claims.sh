@@ -1,11 +1,12 @@
 #!/bin/sh
-# Puts claims of the papers to the test, three seeds each, tables with intervals:
-#   rerankers and small local features on RootSIFT, procedural landmarks                     OUTPUT_DIR/rerankers/claims.md
-#   DELG's heads and SuperGlobal's switches on models trained on procedural landmarks,
-#   and what SuperGlobal's speed-up is made of                                               OUTPUT_DIR/landmarks/table.md, speedup.md
-#   the same and the losses on photos                                                        OUTPUT_DIR/photos/table.md, speedup.md
-# Usage: sh scripts/studies/claims.sh [OUTPUT_DIR] [SEEDS] [PHOTOS_DIR SQUEEZENET.h5]     (default: out-claims, "0 1 2", no photos)
-# PHOTOS_DIR holds train, test and iconic, each with a sub-folder per instance. Interrupted, the same command continues.
+# Tests claims of the papers with three seeds each. Tables with intervals:
+#   OUTPUT_DIR/rerankers/claims.md               rerankers and small local features, RootSIFT on procedural landmarks
+#   OUTPUT_DIR/landmarks/table.md, speedup.md    DELG's heads, SuperGlobal's switches and the parts of its speed-up,
+#                                                models trained on procedural landmarks
+#   OUTPUT_DIR/photos/table.md, speedup.md       the same and the losses on photos
+# Usage: sh scripts/studies/claims.sh [OUTPUT_DIR] [SEEDS] [PHOTOS_DIR SQUEEZENET.h5]
+# Defaults: out-claims, "0 1 2", no photos. PHOTOS_DIR holds train, test and iconic, each with a folder per instance.
+# After an interruption the same command continues.
 set -eu
 output=$(realpath -m "${1:-out-claims}")
 seeds=${2:-0 1 2}
@@ -23,12 +24,12 @@ rerank="$rerank superglobal(m=100, expanded_against='original')"
 benchmark() {
   seed=$1 name=$2
   shift 2
-  "$PYTHON" -m delg benchmark --benchmark=landmarks --data_dir="$output/rerankers/$seed/landmarks" --output_dir="$output/rerankers/$seed/$name" \
-    --model='rootsift(max_feature_num=500)' "$@"
+  "$PYTHON" -m delg benchmark --benchmark=landmarks --data_dir="$output/rerankers/$seed/landmarks" \
+    --output_dir="$output/rerankers/$seed/$name" --model='rootsift(max_feature_num=500)' "$@"
 }
 for seed in $seeds; do
-  "$PYTHON" -m delg landmarks --output_dir="$output/rerankers/$seed/landmarks" --seed="$seed" --num_classes=1 --views_per_class=1 \
-    --num_queries=40 --num_distractors=100 --num_workers=1
+  "$PYTHON" -m delg landmarks --output_dir="$output/rerankers/$seed/landmarks" --seed="$seed" \
+    --num_classes=1 --views_per_class=1 --num_queries=40 --num_distractors=100 --num_workers=1
   benchmark "$seed" float --rerank="$rerank"
   benchmark "$seed" uint8 --rerank='ransac(top_k=100)' --local_dtype=uint8
 done
@@ -40,7 +41,8 @@ commas=$(echo $seeds | tr ' ' ',')
 # The C library keeps memory that is given back, so that no method is timed for asking the system for it anew (glibc).
 # Usage: speedup ARGUMENT ...
 speedup() {
-  MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=500000000 MALLOC_MMAP_MAX_=0 "$PYTHON" -m scripts.studies.speedup "$@"
+  MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=500000000 MALLOC_MMAP_MAX_=0 \
+    "$PYTHON" -m scripts.studies.speedup "$@"
 }
 set --
 for seed in $seeds; do
@@ -48,8 +50,8 @@ for seed in $seeds; do
 done
 speedup "$output/landmarks/set" "$@" "$output/landmarks" --benchmark=landmarks --residual=4 --most_queries=20
 if [ -n "$photos" ]; then
-  "$PYTHON" -m scripts.studies.ablation grocery "$photos/train" "$photos/test" "$photos/iconic" "$output/photos" --seeds="$commas" \
-    --squeezenet="$weights"
+  "$PYTHON" -m scripts.studies.ablation grocery "$photos/train" "$photos/test" "$photos/iconic" \
+    "$output/photos" --seeds="$commas" --squeezenet="$weights"
   set --
   for seed in $seeds; do
     set -- "$@" "$output/photos/$seed/base/features/global"

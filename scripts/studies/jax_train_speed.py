@@ -60,12 +60,12 @@ def measure(asked: argparse.Namespace, model: Any, step: Any, strategy: Any) -> 
 
 
 def memory() -> str:
-    """The most that one device held, or, where it does not tell, this process."""
+    """The most that one device held, or, where the device does not report it, this process."""
     import jax
 
-    told = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in told:
-        return f"{told['peak_bytes_in_use'] / 2**30:.2f} GiB on a device at most"
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in statistics:
+        return f"{statistics['peak_bytes_in_use'] / 2**30:.2f} GiB on a device at most"
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB resident at most"
 
 

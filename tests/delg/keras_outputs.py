@@ -58,8 +58,8 @@ def of_training() -> dict[str, Any]:
         average = MovingAverage(model.trainable_variables, AverageConfig(0.5))
         step = TrainStep(model, made, step_config(8, global_loss=build_global_loss(loss)), average)
         results = [step(images, labels, 0.0003, summarize=True) for _ in range(2)]
-        told = [value for one in results for value in (one.metrics, one.attention, one.sparsity)]
-        found[f"{classifier} {optimizer} {loss}"] = digest(*told, *model.weights, *average.averages)
+        reported = [value for one in results for value in (one.metrics, one.attention, one.sparsity)]
+        found[f"{classifier} {optimizer} {loss}"] = digest(*reported, *model.weights, *average.averages)
     return found
 
 

@@ -89,11 +89,11 @@ def global_features(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     done = extracted(folder, environment(folder / "home", {}))
     assert done.returncode == 0, done.stderr
-    told = (folder / "features" / "verified").read_text()
-    assert "against float32" in told and "1.000000" not in told, "bfloat16 is not compared with itself"
+    verified = (folder / "features" / "verified").read_text()
+    assert "against float32" in verified and "1.000000" not in verified, "bfloat16 is not compared with itself"
     arrays = {str(p.relative_to(folder / "features")): np.load(p) for p in (folder / "features").rglob("*.npy")}
     assert arrays
-    return told, arrays
+    return verified, arrays
 
 
 def test_the_settings_of_the_program_are_as_before(tmp_path):

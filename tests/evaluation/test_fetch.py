@@ -212,7 +212,7 @@ def test_damage_inside_an_archive_ends_in_a_sentence(tmp_path, form, rule):
     path.write_bytes(whole + (b"behind the end" if form else b""))
     unpack(path, tmp_path / "whole", rule, lambda line: None)
     assert len(list((tmp_path / "whole").rglob("*.jpg"))) == 9
-    # of a plain tar only the headers can be told from damage; a member is 9,728 bytes of it
+    # in a plain tar only damage of the headers can be seen; a member takes 9,728 bytes
     places = range(len(whole) // 9, len(whole) - 20, len(whole) // 29) if form else range(9_728, 80_000, 9_728)
     flipped = [whole[:i] + bytes(byte ^ 0x55 for byte in whole[i : i + 3]) + whole[i + 3 :] for i in places]
     for i, damaged in enumerate([*flipped, whole[: len(whole) // 2]]):

@@ -74,12 +74,12 @@ def test_a_damaged_ground_truth(tmp_path, content, sentence):
     refused(done, sentence)
 
 
-def test_a_ground_truth_of_another_set_is_told(tmp_path):
+def test_a_ground_truth_of_another_set_is_reported(tmp_path):
     revisited_set(tmp_path / "set", "roxford5k")
     done = benchmark(tmp_path, "--benchmark=roxford5k", "--data_dir=set", "--model=histogram")
     assert done.returncode == 0, done.stderr
-    told = "GROUND TRUTH: The ground truth set/gnd_roxford5k.pkl is not the released one of roxford5k"
-    assert told in done.stdout and told in (tmp_path / "out" / "report.md").read_text()
+    warning = "GROUND TRUTH: The ground truth set/gnd_roxford5k.pkl is not the released one of roxford5k"
+    assert warning in done.stdout and warning in (tmp_path / "out" / "report.md").read_text()
     assert len(read_json(tmp_path / "out" / "report.json")["settings"]["ground_truth_sha256"]) == 64
     assert not_released(build_benchmark("landmarks", str(revisited_set(tmp_path / "own")))) is None
 

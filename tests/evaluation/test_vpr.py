@@ -234,7 +234,7 @@ def test_msls_of_one_city_and_without_positions(streets, tmp_path):
         for file in ("raw", "postprocessed"):
             (tmp_path / "test" / "miami" / role / f"{file}.csv").unlink()
     hidden = build_benchmark("msls(cities='miami', labelled=False)", str(tmp_path))
-    assert len(hidden.database) > len(one.database), "panoramas are not told apart"
+    assert len(hidden.database) > len(one.database), "nothing marks panoramas"
     assert not any(len(truth.positives) for truth in hidden.protocols["all"])
 
 

@@ -95,8 +95,8 @@ def test_a_part_of_the_features_is_described_together_too(model, images):
     assert len(found[4]) == 0 and isinstance(found[BAD], BadImageError)
 
 
-def test_the_extractor_is_told_of_the_threads_and_of_their_end(images):
-    class Told(Counting):
+def test_the_extractor_learns_the_number_of_threads_and_their_end(images):
+    class Recording(Counting):
         def __init__(self):
             super().__init__()
             self.said = []
@@ -104,7 +104,7 @@ def test_the_extractor_is_told_of_the_threads_and_of_their_end(images):
         def share_cores(self, threads):
             self.said.append(threads)
 
-    one = Told()
+    one = Recording()
     for found in in_order(one, [images[:2], images[4:]], 3):
         assert one.said == [3]
         assert isinstance(found[0], Features)

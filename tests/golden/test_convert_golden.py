@@ -52,8 +52,8 @@ def released_weights(keys, salt) -> dict[str, tuple[dict, np.ndarray]]:
 
 
 def converted(source: Path, folder: Path, **options) -> Path:
-    told = convert(ConvertOptions(str(source), str(folder), **options))
-    assert "weights read." in told[0] and (folder / "config.json").is_file()
+    lines = convert(ConvertOptions(str(source), str(folder), **options))
+    assert "weights read." in lines[0] and (folder / "config.json").is_file()
     return folder
 
 

@@ -99,7 +99,7 @@ def fields(golden: Arrays, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def outputs_of(model, computed, labels) -> Arrays:
-    """The golden names of what the forward pass gives; for ``prelogits`` and the others of a step."""
+    """Outputs of the forward pass by their golden names; for ``prelogits`` and the others of a step."""
     out = computed.outputs
     return {
         "prelogits": array(out["global_descriptor"]),

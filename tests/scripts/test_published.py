@@ -59,7 +59,7 @@ def run(tmp_path, *arguments):
 
 
 def of_the_protocol(report, model):
-    """Proves that the features are of the protocol that --published asks for; gives their settings."""
+    """Checks that the features are of the protocol that --published asks for; returns their settings."""
     settings = report["settings"]
     assert "protocol_mismatch" not in settings and settings["published"] == model
     made, wanted = settings["features"]["global"], protocol_of(model).features

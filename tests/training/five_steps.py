@@ -50,12 +50,12 @@ def train(choice: str, weights: Path) -> dict[str, np.ndarray]:
     share = chosen.share_of(strategy, BATCH)
     own = slice(share.worker * BATCH // share.workers, (share.worker + 1) * BATCH // share.workers)
     parts = ((images[own], labels[own]) for images, labels in batches())
-    told = [step(*batch, RATE, summarize=True) for batch in chosen.distributed(strategy, parts)]
+    results = [step(*batch, RATE, summarize=True) for batch in chosen.distributed(strategy, parts)]
     numbers = {f"weight {i}": v for i, v in enumerate(model.weights)}
     numbers |= {f"average {i}": v for i, v in enumerate(average.averages)}
     return {
-        "metrics": np.stack([ops.convert_to_numpy(result.metrics) for result in told]),
-        "sparsity": np.stack([ops.convert_to_numpy(result.sparsity) for result in told]),
+        "metrics": np.stack([ops.convert_to_numpy(result.metrics) for result in results]),
+        "sparsity": np.stack([ops.convert_to_numpy(result.sparsity) for result in results]),
         **{name: np.array(ops.convert_to_numpy(value)) for name, value in numbers.items()},
     }
 

@@ -225,12 +225,12 @@ def test_a_run_that_goes_on_with_other_devices_says_so(tmp_path, records_dir, ca
 
 
 def test_another_backend_is_refused():
-    told = subprocess.run(
+    done = subprocess.run(
         command("train", "--train_file_pattern=x", "--logdir=y"),
         env=environment() | {"KERAS_BACKEND": "torch"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert told.returncode != 0
-    assert told.stderr.strip() == (
+    assert done.returncode != 0
+    assert done.stderr.strip() == (
         "delg-train: Training needs the TensorFlow or the JAX backend of Keras, not 'torch'; set "
         "KERAS_BACKEND=tensorflow."
     )

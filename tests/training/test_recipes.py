@@ -1,4 +1,4 @@
-"""Recipes: every one of ours is accepted, flags go before them, and mistakes are told; training from other weights."""
+"""Recipes: every one of ours is accepted, flags override it, and mistakes are refused; training from other weights."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -42,16 +42,16 @@ def test_every_recipe_is_made_of_options_that_can_be_used(name):
         assert part in text, part
 
 
-def test_the_command_takes_a_recipe_and_flags_go_before_it(tmp_path, records_dir):
+def test_the_command_takes_a_recipe_and_flags_override_it(tmp_path, records_dir):
     recipe = tmp_path / "mine.py"
     recipe.write_text("CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 2, 'batch_size': 4}\n")
     given = f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run"
-    told = processes.run("train", *given, "--max_iters=3")
-    assert told.returncode == 0, told.stderr
-    assert "step 3/3" in told.stdout and delg.load(tmp_path / "run" / "model").config["backbone"] == "resnet_small"
+    done = processes.run("train", *given, "--max_iters=3")
+    assert done.returncode == 0, done.stderr
+    assert "step 3/3" in done.stdout and delg.load(tmp_path / "run" / "model").config["backbone"] == "resnet_small"
     recipe.write_text("CONFIG = {'batch_size': 0}\n")
-    told = processes.run("train", f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
-    assert told.returncode != 0 and "batch_size=0" in told.stderr and "Traceback" not in told.stderr
+    done = processes.run("train", f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
+    assert done.returncode != 0 and "batch_size=0" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_recipes_that_are_refused(tmp_path):
@@ -102,24 +102,24 @@ def test_a_recipe_without_its_pretrained_weights_is_refused(tmp_path, records_di
     text = "CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 1, 'batch_size': 4}\n"
     recipe.write_text(f"{text}PRETRAINED = 'the shelf has them'\n")
     data = (f"--config={recipe}", f"--train_file_pattern={records_dir}/train*")
-    told = processes.run("train", *data, f"--logdir={tmp_path}/run")
-    assert told.returncode == 1 and told.stderr.count("\n") == 1, told.stderr
-    assert "--imagenet_checkpoint" in told.stderr and "the shelf has them" in told.stderr
+    done = processes.run("train", *data, f"--logdir={tmp_path}/run")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "--imagenet_checkpoint" in done.stderr and "the shelf has them" in done.stderr
     assert not (tmp_path / "run").exists()
-    told = processes.run("train", *data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=")
-    assert told.returncode == 0 and "random of seed 0" in told.stdout, told.stderr
+    done = processes.run("train", *data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=")
+    assert done.returncode == 0 and "random of seed 0" in done.stdout, done.stderr
     delg.save(tiny_model(), tmp_path / "start")
-    told = processes.run("train", *data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
-    assert told.returncode == 0 and f"those of {tmp_path}/start" in told.stdout, told.stderr
+    done = processes.run("train", *data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
+    assert done.returncode == 0 and f"those of {tmp_path}/start" in done.stdout, done.stderr
     given = (f"--logdir={tmp_path}/no", f"--init_model={tmp_path}/start", "--preset=delg_squeezenet")
-    told = processes.run("train", *data, *given)
-    assert told.returncode == 1 and "squeezenet" in told.stderr and "Traceback" not in told.stderr
+    done = processes.run("train", *data, *given)
+    assert done.returncode == 1 and "squeezenet" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_that_a_recipe_names_is_in_the_catalogue(name):
-    told = processes.run("train", f"--config={name}", "--train_file_pattern=x", "--logdir=y")
-    assert told.returncode == 1 and "Traceback" not in told.stderr
-    named = [Path(word).name for word in told.stderr.replace(",", " ").split() if word.endswith(".h5")]
-    known = [file.name for key in CATALOGUE if f"delg-fetch {key} " in told.stderr for file in CATALOGUE[key]]
+    done = processes.run("train", f"--config={name}", "--train_file_pattern=x", "--logdir=y")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    named = [Path(word).name for word in done.stderr.replace(",", " ").split() if word.endswith(".h5")]
+    known = [file.name for key in CATALOGUE if f"delg-fetch {key} " in done.stderr for file in CATALOGUE[key]]
     assert named == known and (known or name == "finetune_r50")

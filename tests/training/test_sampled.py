@@ -86,8 +86,8 @@ def test_with_all_classes_it_is_the_full_head(nesterov):
         TrainStep(full, full_rule, step_config(4, clip_norm=0.5)),
     ]
     for _ in range(3):
-        told = [dict(zip(METRICS, numbers(step(IMAGES, LABELS, 0.05).metrics).tolist())) for step in steps]
-        assert told[0] == pytest.approx(told[1], rel=1e-4, abs=1e-6)
+        metrics = [dict(zip(METRICS, numbers(step(IMAGES, LABELS, 0.05).metrics).tolist())) for step in steps]
+        assert metrics[0] == pytest.approx(metrics[1], rel=1e-4, abs=1e-6)
     (vectors, of_attention, biases), attention = sampled.tables, full.attention_classifier
     np.testing.assert_allclose(numbers(vectors), numbers(full.classifier.cosine_weights).T, atol=2e-6)
     np.testing.assert_allclose(numbers(of_attention), numbers(attention.kernel).T, atol=2e-6)

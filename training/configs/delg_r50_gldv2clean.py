@@ -11,7 +11,7 @@ Hardware and hours: not run at this size by this package. The released documents
 this rate, 4 for 128 at 0.005, and no hours. Estimated: 1.5 million steps of 256 images at 512 pixels (243 epochs) are
 4.7e19 floating-point operations (123 GFLOP an image, scripts/bench/arithmetic.py), or 13,100 hours divided by the
 TFLOP/s that all GPUs sustain together: 330 hours for 8 that sustain 5 each. Two CPU cores sustain 0.18 (measured: 2126
-ms for a step of 8 images at 321 pixels, docs/training.md), eight years.
+ms for a step of 8 images at 321 pixels, docs/results/training.md), eight years.
 Expected: not measured. Published for the released model of this set: ROxford5k medium / hard 73.6 / 51.0, RParis6k
 85.7 / 71.5 mAP of the global descriptor (Tan et al., ICCV 2021, README of RerankingTransformer, official features).
 Memory of the heads: vectors and momenta of 81,313 classes take 1270 MiB of the descriptor's (D = 2048) and 635 MiB of

@@ -7,7 +7,7 @@ delg-train --config=delg_r50_modern --train_file_pattern='records/train*' --logd
 Hardware and hours: made for GPUs that compute in bfloat16; not run at full size by this package. Estimated for Google
 Landmarks v2 clean: 400,000 steps of 128 images at 512 pixels (32 epochs) are 6.3e18 floating-point operations, or 1750
 hours divided by the TFLOP/s that the GPU sustains: 18 hours at 100. Two CPU cores sustain 0.31 in bfloat16 (measured:
-1220 ms for a step of 8 images at 321 pixels, docs/training.md), 230 days.
+1220 ms for a step of 8 images at 321 pixels, docs/results/training.md), 230 days.
 Expected: not measured. Published for the same network and set by the released recipe: ROxford5k medium / hard 73.6 /
 51.0, RParis6k 85.7 / 71.5 mAP of the global descriptor (Tan et al., ICCV 2021, README of RerankingTransformer).
 """

@@ -6,7 +6,7 @@ delg-train --config=squeezenet_photos --train_file_pattern='records/train*' --lo
 
 Hardware and hours: 3 to 5 minutes on two CPU cores that other work was running on.
 Expected: 65.3 mAP of product pictures among 781 photos with seed 0, 75.2 after RANSAC; 67.8 and 75.7 in the mean of
-three seeds, see docs/training.md.
+three seeds, see docs/results/training.md.
 """
 
 from typing import Any

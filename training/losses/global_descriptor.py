@@ -98,7 +98,7 @@ def build_global_loss(text: str) -> GlobalLoss | None:
     """Builds a loss such as ``"triplet_semihard(margin=0.3)"`` or finds that of a user, ``"module:function"``.
 
     The function gets ``y_true``, the labels ``(B,)`` int64, and ``y_pred``, the descriptors ``(B, D)`` as they leave
-    the model, not normalised; the mean of what it returns is the loss.
+    the model, not normalised; the mean of its result is the loss.
 
     Returns:
       The loss; None for ArcFace.

@@ -70,9 +70,10 @@ def open_records(pattern: str) -> RecordSet:
 
 
 def _matches(pattern: str) -> list[str]:
-    """What a pattern matches; wildcards in the name of its folder count only when there is no such folder."""
+    """Files that match a pattern; wildcards in the name of its folder count only when there is no such folder."""
     folder, name = os.path.split(os.path.expanduser(pattern.strip()))  # noqa: PTH111
-    return glob.glob(os.path.join(glob.escape(folder) if Path(folder).is_dir() else folder, name))  # noqa: PTH118, PTH207
+    folder = glob.escape(folder) if Path(folder).is_dir() else folder
+    return glob.glob(os.path.join(folder, name))  # noqa: PTH118, PTH207
 
 
 def _fingerprint(shards: Iterable[tuple[str, str]]) -> str:

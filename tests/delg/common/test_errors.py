@@ -1,4 +1,4 @@
-"""What is told of the exceptions of others."""
+"""The sentences that report the exceptions of other packages."""
 
 import pytest
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def metadata(tmp_path_factory):
-    """What ``setup.py`` tells an installer, made without a network."""
+    """What ``setup.py`` hands to an installer, made without a network."""
     folder = tmp_path_factory.mktemp("egg")
     command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -29,8 +29,8 @@ def metadata(tmp_path_factory):
 
 
 def test_name_version_module_and_commands(metadata):
-    told = message_from_string(metadata["PKG-INFO"])
-    assert (told["Name"], told["Version"]) == (NAME, delg.__version__)
+    found = message_from_string(metadata["PKG-INFO"])
+    assert (found["Name"], found["Version"]) == (NAME, delg.__version__)
     assert NAME != "delg", "on the package index another author's"
     assert "delg" in metadata["top_level.txt"].split()
     assert "delg-extract = delg.commands:main" in metadata["entry_points.txt"]
@@ -45,8 +45,8 @@ def test_every_message_names_an_extra_that_there_is(metadata):
             asked |= set(re.findall(r'needs_extra\(.*, "(\w+)"\)', text))
             assert not re.search(r"delg\[", text), path
     assert asked == {"milvus", "onnx", "openvino", "ray", "jax"} <= extras
-    told = str(needs_extra("It", "ray"))
-    assert f"pip install '{NAME}[ray]'" in told and "pip install '.[ray]'" in told
+    found = str(needs_extra("It", "ray"))
+    assert f"pip install '{NAME}[ray]'" in found and "pip install '.[ray]'" in found
 
 
 def test_no_page_advises_the_other_author_s_package():

@@ -1,4 +1,4 @@
-"""The command's work: formats told from files, whole model folders or none."""
+"""The command's work: formats recognised by their files, whole model folders or none."""
 
 import json
 import os
@@ -165,8 +165,8 @@ def test_our_own_weights(small, tmp_path):
     alone.write_bytes(small.read_bytes())
     with pytest.raises(InputError, match="give --preset"):
         convert(options(alone, tmp_path / "out"))
-    told = convert(options(alone, tmp_path / "out", preset="delg_small"))
-    assert told[0].startswith("some.weights.h5 (delg_weights) -> ") and "delg_small" in told[0]
+    lines = convert(options(alone, tmp_path / "out", preset="delg_small"))
+    assert lines[0].startswith("some.weights.h5 (delg_weights) -> ") and "delg_small" in lines[0]
     made, given = delg.load(tmp_path / "out"), delg.load(small.parent)
     assert made.get_config() == given.get_config()
     assert all(np.array_equal(a, b) for a, b in zip(made.weights, given.weights))
@@ -221,9 +221,9 @@ def test_nothing_is_left_of_a_file_that_does_not_fit(tmp_path):
     shapes["encoder_q.s1.b1.f.a.weighs"] = shapes.pop("encoder_q.s1.b1.f.a.weight")
     shapes["encoder_q.stem.bn.bias"] = (65,)
     path = TorchFile({"model_state": {n: zeros(s, NOTHING) for n, s in shapes.items()}}).archive(tmp_path / "a.pyth")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         convert(options(path, tmp_path / "out" / "model"))
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert lines[0].endswith("1 missing, 1 unexpected, 1 of another shape.") and len(lines) == 7
     for name in ("s1.b1.f.a.weight", "s1.b1.f.a.weighs", "stem.bn.bias ((65,) where (64,) is expected)"):
         assert f"  encoder_q.{name}" in lines

@@ -1,4 +1,4 @@
-"""Files that do not fit: what is told of them, and what does not count."""
+"""Files that do not fit: the messages, and names that do not count."""
 
 import re
 
@@ -74,9 +74,9 @@ def test_a_file_that_lacks_most_weights_is_of_another_architecture(kept, tmp_pat
     assert len(known) == 268
     names = {name if i < kept else f"encoder_q.other.{i}" for i, name in enumerate(known)}
     shapes = {name: torch_keys("cvnet_r50").get(name, (1,)) for name in sorted(names)}
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         check(cvnet(torch_file(shapes, tmp_path / "a.pyth")), cvnet_shapes)
-    first, *lines = str(told.value).splitlines()
+    first, *lines = str(raised.value).splitlines()
     assert ("cvnet, but another architecture or other names, so nothing" in first) == (kept == 133)
     assert first.endswith(f"nothing of it is used: 268 expected, {268 - kept} missing, {268 - kept} unexpected.")
     if kept == 133:

@@ -209,7 +209,7 @@ def test_squares(model):
 @pytest.mark.parametrize("keypoints", ["centre", "released"])
 def test_keypoints_in_pixels_of_the_resized_image(model, tmp_path, keypoints, options):
     shared = {"keypoints": keypoints, "max_image_size": 80, **options}
-    plain, resized = (extractor(model, **shared, use_resized_coordinates=told) for told in (False, True))
+    plain, resized = (extractor(model, **shared, use_resized_coordinates=in_resized) for in_resized in (False, True))
     before, after = plain(IMAGE, "x"), resized(IMAGE, "x")
     base = np.array(plain.base_size((120, 90)))
     for name in ("global_descriptor", "descriptors", "scores", "scales"):

@@ -1,4 +1,4 @@
-"""The table of what a lower precision costs, and the inliers in it."""
+"""The table of the cost of a lower precision, and the inliers in it."""
 
 from scripts.studies.precisions import inliers, table
 from tests.extraction.pictures import write_picture

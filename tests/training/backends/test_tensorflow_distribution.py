@@ -77,11 +77,11 @@ def test_one_process_two_devices_and_two_workers_train_alike(tmp_path, records_d
     )
     assert np.array_equal(first, second), "the start that the first process found, in all"
     np.testing.assert_allclose(first, alone, rtol=1e-2, atol=1e-3)
-    told = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.glob("*/stopped_*.txt")}
-    assert sorted(told) == [
+    reasons = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.glob("*/stopped_*.txt")}
+    assert sorted(reasons) == [
         f"{name}/stopped_{i}.txt" for name, i in [("devices", 0), ("one", 0), ("workers", 0), ("workers", 1)]
     ]
-    assert all("stopped at step 1: the images is not finite" in text for text in told.values()), told
+    assert all("stopped at step 1: the images is not finite" in text for text in reasons.values()), reasons
 
 
 @pytest.mark.parametrize("cached", [True, False])

@@ -68,7 +68,7 @@ def test_a_function_of_the_user(module):
     loss = build_global_loss("my_losses:squares")
     assert sys.path == before
     check_global_loss(loss, 6)
-    expected = np.mean((X.numpy() ** 2).sum(1) * [1, 1, 2, 2])  # the mean of what it gives; labels come first
+    expected = np.mean((X.numpy() ** 2).sum(1) * [1, 1, 2, 2])  # the mean of its values; labels come first
     assert float(loss(LABELS, X)) == pytest.approx(expected, rel=1e-6)
     assert float(build_global_loss("my_losses:more")(LABELS, X)) == pytest.approx(2 * X.numpy().mean(), rel=1e-5)
     assert build_global_loss("keras.losses:mean_squared_error").name == "keras.losses:mean_squared_error"

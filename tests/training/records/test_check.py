@@ -82,9 +82,9 @@ def test_the_command_fails_where_something_is_wrong(made):
     assert whole.returncode == 0 and f"{folder} is whole." in whole.stdout
     assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     next(folder.glob("train-00001*")).unlink()
-    told = run("records", f"--output_dir={folder}", "--check")
-    assert told.returncode != 0 and "train-00001-of-00003: missing, 4 images" in told.stdout
-    assert f"delg-records: {folder}: 1 problems, listed above." in told.stderr
+    done = run("records", f"--output_dir={folder}", "--check")
+    assert done.returncode != 0 and "train-00001-of-00003: missing, 4 images" in done.stdout
+    assert f"delg-records: {folder}: 1 problems, listed above." in done.stderr
 
 
 def test_labels_of_an_earlier_set(made, tmp_path):
