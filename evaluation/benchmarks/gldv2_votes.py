@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ def image_id(name: str) -> str:
     >>> image_id("0/0/0/000a0aee5e90cbaf")
     '000a0aee5e90cbaf'
     """
-    return PurePosixPath(name).name
+    return name.rpartition("/")[2]
 
 
 def check_plain(names: Iterable[str], writer: str) -> None:

@@ -61,6 +61,8 @@ def make_settings(found: "Extracted") -> JsonObject:
 
 def _pictures(benchmark: Benchmark) -> JsonObject:
     """Says in the report why it shows no pictures, where image files are missing."""
+    if not benchmark.pictured:
+        return {}
     try:
         benchmark.check_images()
     except InputError as error:
