@@ -1,4 +1,4 @@
-"""From finished rows to the report: metrics, settings, and what the numbers rest on."""
+"""Builds the report from finished rows: metrics, settings, versions and statistics."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def make_settings(found: "Extracted") -> JsonObject:
     """The settings that the report records, with the fingerprint of the run."""
-    options, chosen, method = found.options, found.benchmark, found.methods[0]
+    options, benchmark, method = found.options, found.benchmark, found.methods[0]
     places = {
         "dataset_file_path": options.dataset_file_path,
         "data_dir": options.data_dir,
@@ -31,23 +31,23 @@ def make_settings(found: "Extracted") -> JsonObject:
     }
     rerankers = found.reranker_texts(found.baselines.verified or method.name)
     settings = {
-        "benchmark": options.benchmark or chosen.name,
+        "benchmark": options.benchmark or benchmark.name,
         **{name: place for name, place in places.items() if place},
-        "answers_sha256": answers_sha256(chosen),
-        **({"ground_truth": sentence} if (sentence := not_released(chosen)) else {}),
-        **_pictures(chosen),
-        "queries": len(chosen.queries),
-        "database": len(chosen.database),
-        **({"distractors": len(more)} if (more := method.distractors) is not None else {}),
-        "queries_cropped": any(query.crop is not None for query in chosen.queries),
-        "leave_one_out": chosen.leave_one_out,
-        **chosen.settings(),
+        "answers_sha256": answers_sha256(benchmark),
+        **({"ground_truth": sentence} if (sentence := not_released(benchmark)) else {}),
+        **_pictures(benchmark),
+        "queries": len(benchmark.queries),
+        "database": len(benchmark.database),
+        **({"distractors": len(distractors)} if (distractors := method.distractors) is not None else {}),
+        "queries_cropped": any(query.crop is not None for query in benchmark.queries),
+        "leave_one_out": benchmark.leave_one_out,
+        **benchmark.settings(),
         "junk": options.junk,
         **({"protocol_mismatch": list(found.mismatches)} if found.mismatches else {}),
         **({"predictions": found.predictions.settings()} if found.predictions else {}),
         "model": options.model or options.index_features_dir,
         **({"published": options.published} if options.published else {}),
-        **({"training_overlap": warning} if (warning := overlap(chosen.name)) else {}),
+        **({"training_overlap": warning} if (warning := overlap(benchmark.name)) else {}),
         **({"rootsift_row": found.baselines.left_out} if found.baselines.left_out else {}),
         "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
         "local_dtype": {method.name: method.database.local_dtype for method in found.methods},
@@ -56,11 +56,11 @@ def make_settings(found: "Extracted") -> JsonObject:
     }
     keys = [[cache.keys, cache.accuracy_keys] for cache in found.caches]
     code = source_sha256("evaluation.run.pipeline")
-    return settings | {"fingerprint": json_sha256([code, settings, chosen.cell_size, keys])}
+    return settings | {"fingerprint": json_sha256([code, settings, benchmark.cell_size, keys])}
 
 
 def _pictures(benchmark: Benchmark) -> JsonObject:
-    """Says in the report why it shows no pictures, where image files are missing."""
+    """The reason why the report shows no pictures, where image files are missing."""
     if not benchmark.pictured:
         return {}
     try:
@@ -74,17 +74,19 @@ def make_report(
     found: "Extracted", rows: Sequence[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Puts the rows into a report."""
-    chosen, method = found.benchmark, found.methods[0]
-    names = chosen.query_names()
+    benchmark, method = found.benchmark, found.methods[0]
+    names = benchmark.query_names()
     skipped = {"database": method.database.skipped}
     if method.queries is not method.database:
         skipped = {"query": method.queries.skipped} | skipped
-    queries = per_query(names, chosen.clusters(), {row.name: row.metrics for row in rows})
+    queries = per_query(names, benchmark.clusters(), {row.name: row.metrics for row in rows})
     table = report_rows(rows)
     main = next(iter(table[0].metrics[next(iter(table[0].metrics))]))
-    ours = {row.method: {protocol: values.get("mAP", 0.0) for protocol, values in row.metrics.items()} for row in table}
+    values_by_row = {
+        row.method: {protocol: values.get("mAP", 0.0) for protocol, values in row.metrics.items()} for row in table
+    }
     return Report(
-        benchmark=chosen.name,
+        benchmark=benchmark.name,
         rows=table,
         settings=settings,
         versions=versions(),
@@ -96,7 +98,7 @@ def make_report(
         inlier_accuracy=accuracy,
         skipped=skipped,
         statistics=trusted(queries, main),
-        published=beside(chosen.name, ours, settings.get("published")),
+        published=beside(benchmark.name, values_by_row, settings.get("published")),
     )
 
 
@@ -117,9 +119,9 @@ def per_query(names: Sequence[str], clusters: JsonObject, rows: dict[str, dict[s
     """Values of single queries, see :class:`evaluation.report.model.Report`.
 
     Args:
-      names: of the queries.
+      names: names of the queries.
       clusters: see :meth:`evaluation.benchmarks.base.Benchmark.clusters`.
-      rows: row, protocol and name to metric.
+      rows: the metric for each row, protocol and name.
     """
     queries: JsonObject = {"names": list(names), **clusters, "ap": {}}
     places: JsonObject = {}

@@ -1,4 +1,4 @@
-"""The row that needs no training: RootSIFT with RANSAC, beside every model on real photos unless asked otherwise."""
+"""The baseline that needs no training: RootSIFT with RANSAC runs beside every model on real photos by default."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.run.rerank_rows import global_only
 
 BASELINE, RERANKER = "rootsift", "ransac"
-DRAWN = ("landmarks",)  # benchmarks that are not of photos
+DRAWN = ("landmarks",)  # benchmarks without real photos
 MOST_IMAGES, MOST_QUERIES = 10_000, 1_000
 LEFT_OUT = "The row of RootSIFT + RANSAC is left out: {reason}; --baselines=rootsift adds it."
 
@@ -17,10 +17,9 @@ class Baselines:
     """The baselines of a run.
 
     Attributes:
-      texts: of the extractors.
-      verified: the name of that which was added unasked, and is reranked by RANSAC whatever else is asked for; None
-        where nothing was added.
-      left_out: a sentence on why it was not added; None where it was, or baselines were asked for.
+      texts: the extractors' texts.
+      verified: the name of the default baseline, which RANSAC reranks in any case; None where no default was added.
+      left_out: a sentence on why the default was left out; None where the default runs, or the user named baselines.
     """
 
     texts: tuple[str, ...]
@@ -28,30 +27,30 @@ class Baselines:
     left_out: str | None = None
 
     def rerankers(self, method: str, asked: Mapping[str, str]) -> dict[str, str]:
-        """What reranks a method.
+        """The rerankers of a method.
 
         Args:
-          method: its name.
-          asked: row suffix to the reranker's text, of all methods.
+          method: the method's name.
+          asked: row suffix to the reranker's text, the same for all methods.
 
         Returns:
-          The same, for :attr:`verified` with RANSAC where none of them matches local features.
+          ``asked``; for :attr:`verified` also RANSAC, where no reranker of ``asked`` matches local features.
         """
         local = len(global_only(asked)) < len(asked)
         return dict(asked) | ({} if local or method != self.verified else {RERANKER: RERANKER})
 
 
 def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, streamed: bool = False) -> Baselines:
-    """The baselines that are run.
+    """Chooses the baselines of a run.
 
     Args:
-      asked: those that are asked for, maybe none; None leaves it to this function.
-      model: the model under test; None where its features exist, and photos may not.
-      chosen: the benchmark, whose size decides.
+      asked: the baselines that the user named, maybe none; None for the default.
+      model: the model under test; None where its features exist, and the photos may be missing.
+      chosen: the benchmark; its size decides about the default.
       streamed: whether distractors are searched, too.
 
     Returns:
-      RootSIFT on photos, where it is not the model itself and the set is not too large.
+      By default RootSIFT, where the images are photos, the model is not RootSIFT and the set is not too large.
     """
     if asked is not None:
         return Baselines(tuple(asked))
@@ -64,7 +63,9 @@ def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, st
         f"the set has {count} images and {len(chosen.queries)} queries": count > MOST_IMAGES
         or len(chosen.queries) > MOST_QUERIES,
     }
-    found = [reason for reason, holds in reasons.items() if holds]
+    obstacles = [reason for reason, holds in reasons.items() if holds]
     return (
-        Baselines((), left_out=LEFT_OUT.format(reason=found[0])) if found else Baselines((BASELINE,), verified=BASELINE)
+        Baselines((), left_out=LEFT_OUT.format(reason=obstacles[0]))
+        if obstacles
+        else Baselines((BASELINE,), verified=BASELINE)
     )

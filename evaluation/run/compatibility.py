@@ -1,8 +1,8 @@
-"""The protocol that features record, compared: queries with database, both with the benchmark and with what is claimed.
+"""Compares the protocols that features record: queries with database, and features with the benchmark.
 
-What has to agree, and what may differ, between queries and database: see :func:`extraction.formats.checks.differences`.
-A benchmark asks for its crop, and unless it is of your own photos, for boxes in pixels of the photo as it is stored.
-What a claim to be a published model asks for: see :mod:`evaluation.run.published_protocol`.
+:func:`extraction.formats.checks.differences` says which settings of queries and database have to agree. A benchmark
+expects its own crop. A benchmark of others' photos also expects photos as they are stored, because its boxes are in
+pixels of the stored photo. :mod:`evaluation.run.published_protocol` says what a published model expects.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from extraction.images import EXIF, ImageRef
 
 
 def check(found: Sequence[str], allowed: bool) -> None:
-    """Ends the run where a protocol is another one, unless that is allowed.
+    """Ends the run where protocols differ, unless the user allows a mismatch.
 
     Args:
-      found: what differs, in sentences.
-      allowed: run nevertheless.
+      found: the differences, a sentence each.
+      allowed: whether the run goes on nevertheless.
 
     Raises:
       InputError: the first sentence, and the flag that allows it.
@@ -32,39 +32,39 @@ def check(found: Sequence[str], allowed: bool) -> None:
 
 
 def between(stores: Sequence[FeatureSource]) -> list[str]:
-    """What differs between stores that are searched together, a sentence for each pair of neighbours.
+    """The differences between stores that are searched together, a sentence for each pair of neighbouring stores.
 
     Raises:
-      InputError: arithmetic between them is not possible at all.
+      InputError: the shapes of two stores' descriptors differ.
     """
-    found = []
-    for one, other in pairwise(stores):
-        one.check_shapes(other)
-        lines = differences(one.settings, other.settings)
+    sentences = []
+    for first, second in pairwise(stores):
+        first.check_shapes(second)
+        lines = differences(first.settings, second.settings)
         if lines:
-            found.append(f"{_names(one, other)} were made with different settings: {'; '.join(lines)}.")
-    return found
+            sentences.append(f"{_names(first, second)} were made with different settings: {'; '.join(lines)}.")
+    return sentences
 
 
 def versions_between(stores: Sequence[FeatureSource]) -> list[str]:
-    """Versions of packages that differ between stores; for the record, no reason to refuse."""
+    """The package versions that differ between stores; they are recorded in the report and never end a run."""
     return [
-        f"{_names(one, other)} were made with different versions: {'; '.join(lines)}."
-        for one, other in pairwise(stores)
-        if (lines := version_differences(one.settings, other.settings))
+        f"{_names(first, second)} were made with different versions: {'; '.join(lines)}."
+        for first, second in pairwise(stores)
+        if (lines := version_differences(first.settings, second.settings))
     ]
 
 
-def _names(one: FeatureSource, other: FeatureSource) -> str:
-    return f"The feature stores {one.folder} and {other.folder}"
+def _names(first: FeatureSource, second: FeatureSource) -> str:
+    return f"The feature stores {first.folder} and {second.folder}"
 
 
 def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
-    """What the features do not share with what the benchmark asks for, a sentence each.
+    """The differences between recorded settings and the benchmark's protocol, a sentence each.
 
-    Of files of other programs nothing is known, see :func:`unrecorded`.
+    Files of other programs record no settings, see :func:`unrecorded`.
     """
-    found = []
+    sentences = []
     roles: list[tuple[str, FeatureSource, Sequence[ImageRef]]] = [
         ("query", method.queries, benchmark.queries),
         ("database", method.database, benchmark.database),
@@ -74,19 +74,19 @@ def with_benchmark(benchmark: Benchmark, method: Method) -> list[str]:
     for role, store, images in roles:
         if is_unknown(store.settings):
             continue
-        wanted, recorded = any(image.crop is not None for image in images), bool(store.settings.get("crop", False))
-        if recorded != wanted:
-            state = "cropped to their boxes" if wanted else "whole photos"
-            found.append(_sentence(benchmark, f"{role} images to be {state}", store, f"crop={recorded}"))
+        expected, recorded = any(image.crop is not None for image in images), bool(store.settings.get("crop", False))
+        if recorded != expected:
+            state = "cropped to their boxes" if expected else "whole photos"
+            sentences.append(_sentence(benchmark, f"{role} images to be {state}", store, f"crop={recorded}"))
         policy = store.settings.get("exif", EXIF["ignore"])
         if policy != EXIF["ignore"] and not benchmark.own_photos:
             wish = f"{role} images as they are stored (exif={EXIF['ignore']!r})"
-            found.append(_sentence(benchmark, wish, store, f"exif={policy!r}"))
-    return found
+            sentences.append(_sentence(benchmark, wish, store, f"exif={policy!r}"))
+    return sentences
 
 
 def unrecorded(stores: Sequence[FeatureSource]) -> list[str]:
-    """A sentence for each store that does not hold how its features were made, so that nothing of it was compared."""
+    """A sentence for each store that does not record its settings, so that its protocol cannot be compared."""
     return [
         f"{store.folder} does not record how its features were made, so that their protocol is not checked."
         for store in dict.fromkeys(stores)
@@ -95,18 +95,20 @@ def unrecorded(stores: Sequence[FeatureSource]) -> list[str]:
 
 
 def noted(method: Method) -> dict[str, Any]:
-    """What else is recorded of a method's features in a report: of queries and distractors where they are others."""
-    found: dict[str, Any] = {"query_features": _other(method, method.queries, "crop")}
+    """Further settings of a method's features for the report: query and distractor settings, where they differ."""
+    notes: dict[str, Any] = {"query_features": _other(method, method.queries, "crop")}
     if method.distractors is not None:
-        found["distractor_features"] = _other(method, method.distractors)
-    found |= {"protocol_unknown": unrecorded(method.stores), "version_differences": versions_between(method.stores)}
-    return {key: value for key, value in found.items() if value}
+        notes["distractor_features"] = _other(method, method.distractors)
+    notes |= {"protocol_unknown": unrecorded(method.stores), "version_differences": versions_between(method.stores)}
+    return {key: value for key, value in notes.items() if value}
 
 
 def _other(method: Method, store: FeatureSource, *apart: str) -> dict[str, Any]:
-    """Settings of a store where they are not those of the method's database."""
-    known = method.database.settings
-    return {key: value for key, value in store.settings.items() if key not in apart and known.get(key) != value}
+    """The settings of a store that differ from the settings of the method's database."""
+    database_settings = method.database.settings
+    return {
+        key: value for key, value in store.settings.items() if key not in apart and database_settings.get(key) != value
+    }
 
 
 def _sentence(benchmark: Benchmark, wish: str, store: FeatureSource, recorded: str) -> str:

@@ -7,7 +7,7 @@ from extraction.images import EXIF
 from extraction.store.encoding import LOCAL_DTYPES
 
 JUNK = ("remove_before_rerank", "keep")  # as DELG was released, and as SuperGlobal was
-ARGUMENTS = (  # options that are arguments of benchmarks
+ARGUMENTS = (  # options that benchmarks take as arguments
     "data_dir",
     "queries_dir",
     "solution_file",

@@ -1,8 +1,8 @@
-"""Millions of distractors beside a benchmark's database, streamed: exact scores, and never a ranking of all of them.
+"""Streams millions of distractors beside a benchmark's database: exact scores without a ranking of all distractors.
 
-Every distractor is wrong for every query. So the rank of a database image is its rank among the database images, and as
-many more as there are distractors above it; those are counted while the distractors' descriptors go by in blocks. Of
-the distractors themselves only the best are kept, as many as a reranker looks at.
+Every distractor is wrong for every query. The rank of a database image is therefore its rank among the database images
+plus the number of distractors above it. The distractors above are counted while their descriptors are read in blocks.
+Only the best distractors of each query stay in memory, as many as a reranker reads.
 """
 
 import os
@@ -23,45 +23,45 @@ from matching.ranking import Ranking
 DISTRACTORS = "+r1m"  # end of the names of benchmarks with distractors
 SAME = "{} is among the distractors of {}: every distractor counts as wrong."
 SAME_FEATURES = 1e-6  # of unit descriptors
-MOST = 20_000  # candidates of a query that are kept for a reranker
+MOST = 20_000  # candidates of a query that a reranker may read
 Rows = NDArray[np.int64]
 
 
 class JoinedRows:
-    """The rows of two matrices, one below the other, without a copy of either: what a reranker reads of them."""
+    """The rows of two matrices, the second below the first, as a reranker reads them; neither matrix is copied."""
 
     ndim = 2
 
     def __init__(self, first: Floats, second: Floats):
-        """Takes two ``(N, D)`` matrices of one ``D``."""
+        """Takes two ``(N, D)`` matrices of the same ``D``."""
         self._parts = first, second
         self.dtype = first.dtype
         self.shape = len(first) + len(second), first.shape[1]
 
     def __len__(self) -> int:
-        """Rows of both."""
+        """Number of rows of both matrices."""
         return self.shape[0]
 
     def __getitem__(self, rows: Rows) -> Floats:
-        """``(n, D)`` copies of some rows."""
-        wanted, size = np.asarray(rows, np.int64), len(self._parts[0])
-        found = np.empty((len(wanted), self.shape[1]), self.dtype)
-        found[wanted < size] = self._parts[0][wanted[wanted < size]]
-        found[wanted >= size] = self._parts[1][wanted[wanted >= size] - size]
-        return found
+        """``(n, D)`` copies of the rows with these numbers."""
+        requested, size = np.asarray(rows, np.int64), len(self._parts[0])
+        copies = np.empty((len(requested), self.shape[1]), self.dtype)
+        copies[requested < size] = self._parts[0][requested[requested < size]]
+        copies[requested >= size] = self._parts[1][requested[requested >= size] - size]
+        return copies
 
 
 class Joined:
     """The database and after it the distractors, as one source of features for rerankers."""
 
     def __init__(self, database: FeatureSource, distractors: FeatureSource):
-        """Takes both stores, made alike."""
+        """Takes both stores, made with the same settings."""
         self._parts = database, distractors
         self.names = [*database.names, *distractors.names]
         self.global_descriptors = JoinedRows(database.global_descriptors, distractors.global_descriptors)
 
     def __len__(self) -> int:
-        """Images of both."""
+        """Number of images of both stores."""
         return len(self.names)
 
     def features(self, i: int) -> Features:
@@ -75,8 +75,8 @@ class FirstStage:
     """A first stage over database and distractors.
 
     Attributes:
-      database: ``(Q, N)`` the database images in order.
-      above: ``(Q, N)`` int64, in the same order: how many distractors are more similar.
+      database: ``(Q, N)`` the ranking of the database images alone.
+      above: ``(Q, N)`` int64, in the same order: the number of distractors that are more similar.
       best: ``(Q, H)`` the best distractors, rows of their store.
     """
 
@@ -92,10 +92,10 @@ def search_streamed(queries: Floats, database: Floats, distractors: Floats, head
       queries: ``(Q, D)`` unit rows.
       database: ``(N, D)``.
       distractors: ``(M, D)``, memory-mapped; read once, in blocks.
-      head: how many distractors are kept for each query.
+      head: the number of best distractors of each query that are stored.
 
     Returns:
-      The first stage; what is held grows with ``Q * (N + head)``, not with ``M``.
+      The first stage; its memory grows with ``Q * (N + head)``, not with ``M``.
     """
     ranking = search(queries, database)
     above = np.zeros(ranking.indices.shape, np.int64)
@@ -105,30 +105,30 @@ def search_streamed(queries: Floats, database: Floats, distractors: Floats, head
         for q, row in enumerate(similarities):
             best[q] = merge(best[q], row, start, head)
             above[q] += len(row) - np.searchsorted(np.sort(row), ranking.scores[q], side="right")
-    kept = [np.array(part) for part in zip(*best)] if best else [np.zeros((0, head))] * 2
-    return FirstStage(ranking, above, Ranking(kept[1].astype(np.int64), kept[0].astype(np.float32)))
+    best_columns = [np.array(part) for part in zip(*best)] if best else [np.zeros((0, head))] * 2
+    return FirstStage(ranking, above, Ranking(best_columns[1].astype(np.int64), best_columns[0].astype(np.float32)))
 
 
 def without(stage: FirstStage, junk: list[Rows]) -> FirstStage:
-    """Takes junk out of the database's part."""
+    """The first stage without the junk of each query."""
     database = stage.database.without(junk)
     above = np.zeros_like(stage.above)
     for q, rows in enumerate(junk):
-        kept = ~np.isin(stage.database.indices[q], rows)
-        above[q, : int(kept.sum())] = stage.above[q, kept]
+        remaining = ~np.isin(stage.database.indices[q], rows)
+        above[q, : int(remaining.sum())] = stage.above[q, remaining]
     return FirstStage(database, above, stage.best)
 
 
 def heads(stage: FirstStage, head: int, size: int) -> Ranking:
-    """The first ``head`` of database and distractors together.
+    """The first ``head`` images of database and distractors together.
 
     Args:
-      stage: the first stage, with at least ``head`` of the distractors.
-      head: how many.
+      stage: the first stage, with at least ``head`` distractors for each query.
+      head: the number of candidates of each query.
       size: images of the database; distractor ``i`` is row ``size + i``.
 
     Returns:
-      ``(Q, head)``, or fewer where there are not as many images.
+      ``(Q, head)``, or fewer columns where there are fewer images.
     """
     width = min(head, stage.database.indices.shape[1] + stage.best.indices.shape[1])
     indices = np.full((len(stage.database), width), -1, np.int64)
@@ -145,58 +145,58 @@ def heads(stage: FirstStage, head: int, size: int) -> Ranking:
 
 
 def places(stage: FirstStage, head: Ranking, size: int) -> list[tuple[Rows, Rows]]:
-    """Where the database images stand once the heads were reranked.
+    """The places of the database images after the candidates were reranked.
 
     Args:
-      stage: the first stage that the heads are of.
-      head: their new order.
+      stage: the first stage that the candidates come from.
+      head: the candidates in their new order.
       size: images of the database.
 
     Returns:
       For each query database rows by increasing place, and the 0-based places.
     """
-    found = []
+    placed = []
     for q in range(len(head)):
         order, rows = head.row(q), stage.database.row(q)
         first = np.flatnonzero(order < size)
         tail = np.arange(len(rows)) + stage.above[q, : len(rows)]
         later = tail >= len(order)
-        found.append((np.concatenate([order[first], rows[later]]), np.concatenate([first, tail[later]])))
-    return found
+        placed.append((np.concatenate([order[first], rows[later]]), np.concatenate([first, tail[later]])))
+    return placed
 
 
 def check_images(benchmark: Benchmark, distractors: Sequence[ImageRef], place: str) -> None:
     """Checks that no photo of a benchmark is a distractor.
 
     Raises:
-      InputError: one is; names it.
+      InputError: an image is a distractor, too; the message names the image.
     """
     files = {os.path.realpath(image.path) for image in distractors}
-    own = next((i for i in (*benchmark.queries, *benchmark.database) if os.path.realpath(i.path) in files), None)
-    if own is not None:
-        raise InputError(SAME.format(own.path, place))
+    shared = next((i for i in (*benchmark.queries, *benchmark.database) if os.path.realpath(i.path) in files), None)
+    if shared is not None:
+        raise InputError(SAME.format(shared.path, place))
 
 
 def check_store(store: FeatureSource, distractors: FeatureSource) -> None:
-    """Checks that no image of the queries or of the database is among the distractors, by name and features.
+    """Checks that no image of a store is among the distractors, by name and features.
 
     Raises:
-      InputError: one is; names it.
+      InputError: an image is a distractor, too; the message names the image.
     """
-    known = {name: row for row, name in enumerate(store.names)}
+    rows_by_name = {name: row for row, name in enumerate(store.names)}
     length = distractors.global_descriptors.shape[1:] == store.global_descriptors.shape[1:]
     for row, name in enumerate(distractors.names if length else ()):
-        if name in known and np.allclose(
-            distractors.global_descriptors[row], store.global_descriptors[known[name]], atol=SAME_FEATURES
+        if name in rows_by_name and np.allclose(
+            distractors.global_descriptors[row], store.global_descriptors[rows_by_name[name]], atol=SAME_FEATURES
         ):
             raise InputError(SAME.format(f"The image {name} of {store.folder}", distractors.folder))
 
 
 def check_head(head: int, name: str) -> None:
-    """Checks that a reranker looks at no more candidates than are kept.
+    """Checks that a reranker reads no more candidates than are stored.
 
     Raises:
-      InputError: it reorders all of the database.
+      InputError: the reranker's ``top_k`` is larger than :data:`MOST`.
     """
     if head > MOST:
         raise InputError(f"With distractors the reranker {name} expects a top_k of at most {MOST}.")

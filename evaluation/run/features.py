@@ -1,4 +1,4 @@
-"""The feature stores that a benchmark runs on: opened where they exist, extracted where they do not."""
+"""The feature stores of a benchmark run: existing stores are opened, missing stores are extracted."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from extraction.store.encoding import LOCAL_DTYPES
 from extraction.store.image_lists import fingerprint, image_lists
 from extraction.store.reader import PLAN, FeatureStore
 
-TEXT = "extractor.txt"  # beside stores that are a run's own: what they were asked for by
+TEXT = "extractor.txt"  # beside the stores of a run's own folder: the extractor's text
 
 
 @dataclass(frozen=True)
@@ -42,90 +42,90 @@ class MethodSource:
 
 
 def sources(model: str | None, baselines: Sequence[str]) -> list[MethodSource]:
-    """The methods that are to be extracted: the model under test, then the baselines.
+    """The methods whose features are extracted: the model under test, then the baselines.
 
     Args:
-      model: a model folder or an extractor's text; None when the features are there already.
+      model: a model folder or an extractor's text; None when the features exist already.
       baselines: extractors' texts; ``untrained`` is the model under test with fresh weights.
 
     Returns:
-      A source for each, with different names.
+      A source for each method, with different names.
 
     Raises:
-      InputError: an unknown baseline, one twice, or ``untrained`` without a model.
+      InputError: an unknown baseline, a repeated baseline, or ``untrained`` without a model.
     """
-    found = [MethodSource(FIRST_STAGE, model)] if model else []
+    methods = [MethodSource(FIRST_STAGE, model)] if model else []
     for text in baselines:
         name, _ = spec.parse(text)
         if name == "delg" or (name not in EXTRACTORS and ":" not in name):
             choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
             raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
-        found.append(MethodSource(name, _untrained(text, model) if name == "untrained" else text))
-    names = [source.name for source in found]
+        methods.append(MethodSource(name, _untrained(text, model) if name == "untrained" else text))
+    names = [source.name for source in methods]
     if len(set(names)) < len(names):
         raise InputError(f"A baseline is named twice: {', '.join(baselines)}.")
-    return found
+    return methods
 
 
 def _untrained(text: str, model: str | None) -> str:
-    """Completes ``untrained`` by the model under test and the options it is run with."""
+    """Adds the model under test and its arguments to the text of ``untrained``."""
     name, arguments = spec.parse(text)
     if "model" not in arguments:
-        given: dict[str, object] = {}
+        model_arguments: dict[str, object] = {}
         if model and Path(model).is_dir():
-            given = {"model": model}
+            model_arguments = {"model": model}
         elif model and model.startswith("delg("):
-            given = spec.parse(model)[1]
-        if "model" not in given:
+            model_arguments = spec.parse(model)[1]
+        if "model" not in model_arguments:
             raise InputError(f"The baseline untrained expects --model to be a model folder. Received: {model}")
-        arguments = {"seed": 0} | given | arguments
+        arguments = {"seed": 0} | model_arguments | arguments
     return spec.render(name, arguments)
 
 
 def own_texts(found: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
-    """By method the extractor's text, where the run keeps features for itself; none where they are kept for others."""
+    """The extractor's text by method, where the run has its own feature folder; empty with ``--features_dir``."""
     return {} if features_dir else {source.name: source.extractor for source in found}
 
 
 def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
-    """Checks that no option of extracted features is given where none are extracted.
+    """Checks that no option of extraction is set where nothing is extracted.
 
     Args:
-      some: whether some are extracted.
-      features_dir: where they are to be kept; None where that is not said.
-      local_dtype: how their local features are to be stored.
+      some: whether features are extracted.
+      features_dir: folder of extracted features; None by default.
+      local_dtype: storage of extracted local features.
 
     Raises:
-      InputError: something is asked for that nothing would read.
+      InputError: an option is set that no step of the run reads.
     """
-    asked = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype != LOCAL_DTYPES[0]}
-    unread = [flag for flag, given in asked.items() if given]
+    non_default = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype != LOCAL_DTYPES[0]}
+    unread = [flag for flag, is_set in non_default.items() if is_set]
     if unread and not some:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
 
 
 def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None = None) -> str:
-    """Whether the orientation tag of a benchmark's photos is obeyed: ``"apply"`` or ``"ignore"``.
+    """How the orientation tag of a benchmark's photos is read: ``"apply"`` or ``"ignore"``.
 
     Args:
-      asked: by the user; None for the default.
-      benchmark: your own photos are turned unless asked otherwise, those of a published protocol never.
-      given: features that exist already, which others are made like.
+      asked: the value of ``--exif``; None for the default.
+      benchmark: your own photos are turned by default, photos of a published protocol never.
+      given: existing features, whose setting all further features share.
 
     Raises:
-      InputError: something is asked for that the benchmark or the features do not leave open.
+      InputError: ``asked`` contradicts the benchmark or the existing features.
     """
     default = "apply" if benchmark.own_photos else "ignore"
     if given is not None:
         default = Reading.of(given.settings).exif
     if asked not in (None, default) and (given is not None or not benchmark.own_photos):
-        what = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
-        raise InputError(f"--exif={asked} is for your own photos only; {what} say exif={default}.")
+        origin = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
+        raise InputError(f"--exif={asked} is for your own photos only; {origin} say exif={default}.")
     return asked or default
 
 
 def build(found: Sequence[MethodSource], local_dtype: str = "float32") -> dict[str, Extractor]:
-    """The extractors, all of them before any is run, so that a mistake costs nothing.
+    """Builds all extractors before any extractor runs, so that mistakes end the run early.
 
     Raises:
       InputError: a model folder is missing or broken, an argument is wrong, or the local features of an extractor
@@ -146,16 +146,16 @@ def extracted(
     *,
     text: str | None = None,
 ) -> Method:
-    """Features of a benchmark by one extractor; what is on disk already is not made again.
+    """Features of a benchmark by one extractor; features on disk are reused.
 
     Args:
       name: the method's name.
-      extractor: what describes an image.
-      benchmark: whose images.
-      folder: holds the stores ``database`` and, unless the queries are the database, ``queries``.
-      local_dtype: how local features are stored.
-      text: the extractor's, where the folder is the run's own: features that the same text made, with other weights,
-        code or settings behind it, are then made anew. None keeps what is there.
+      extractor: describes the images.
+      benchmark: its images are described.
+      folder: folder of the stores ``database`` and, unless the queries are the database, ``queries``.
+      local_dtype: storage of local features.
+      text: the extractor's text, where the folder is the run's own: existing features of the same text are made anew
+        where weights, code or settings have changed. None reuses existing features.
 
     Returns:
       The method.
@@ -172,10 +172,10 @@ def extracted(
 
 
 def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
-    """Features of some images; where the photos are not those that a store is of, the sentence names one of them.
+    """Features of images.
 
     Raises:
-      InputError: the store on disk is of other photos, or was made with other settings.
+      InputError: the store on disk is of other photos, and the message names one, or was made with other settings.
     """
     try:
         return extract(extractor, list(images), place, local_dtype=local_dtype)
@@ -185,16 +185,16 @@ def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, loca
 
 
 def _remove_outdated(extractor: Extractor, folder: Path, text: str) -> None:
-    """Removes features of a text that now stands for something else, such as other weights, and records the text."""
+    """Removes features whose text now stands for other settings, such as other weights, and records the text."""
     record = folder / TEXT
     same = record.is_file() and read_text(record).strip() == text
-    wanted = json.loads(json.dumps(recorded_settings(extractor)))
+    expected = json.loads(json.dumps(recorded_settings(extractor)))
     for place in (folder / "database", folder / "queries") if same else ():
         try:
-            there = {key: value for key, value in read_json(place / PLAN)["settings"].items() if key != "crop"}
+            recorded = {key: value for key, value in read_json(place / PLAN)["settings"].items() if key != "crop"}
         except (InputError, KeyError, TypeError, AttributeError):
             continue
-        if lines := differing(there, wanted):
+        if lines := differing(recorded, expected):
             print(f"{place}: made anew, as what {text} stands for has changed: {'; '.join(lines)}.", file=sys.stderr)
             shutil.rmtree(place)
     if not same and not any((folder / part / PLAN).is_file() for part in ("database", "queries")):
@@ -202,7 +202,7 @@ def _remove_outdated(extractor: Extractor, folder: Path, text: str) -> None:
 
 
 def _changed(images: list[ImageRef], place: Path) -> str | None:
-    """A sentence where a store was made of as many photos, and not of these; None otherwise."""
+    """A sentence where a store holds as many photos, but other photos; None otherwise."""
     plan = place / PLAN
     try:
         first = image_lists(read_json(plan)["contents"])[0]
@@ -210,24 +210,28 @@ def _changed(images: list[ImageRef], place: Path) -> str | None:
         return None
     if first["images"] != len(images) or first["fingerprint"] == fingerprint(images):
         return None
-    made = plan.stat().st_mtime
-    later = [image.path for image in images if Path(image.path).is_file() and Path(image.path).stat().st_ctime > made]
-    others = f" and {len(later) - 1} more" if len(later) > 1 else ""
-    what = f"{later[0]}{others} changed since" if later else "their names, boxes or sizes are others"
-    return f"The features in {place} are of other photos: {what}. Remove that folder, or choose another --features_dir."
+    plan_time = plan.stat().st_mtime
+    later = [
+        image.path for image in images if Path(image.path).is_file() and Path(image.path).stat().st_ctime > plan_time
+    ]
+    further = f" and {len(later) - 1} more" if len(later) > 1 else ""
+    reason = f"{later[0]}{further} changed since" if later else "their names, boxes or sizes are others"
+    return (
+        f"The features in {place} are of other photos: {reason}. Remove that folder, or choose another --features_dir."
+    )
 
 
 def with_distractors(
     method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str, *, local: bool = True
 ) -> Method:
-    """The method with features of distractor images beside its database; as it is where there are none.
+    """Adds the features of distractor images to a method; without distractors the method stays as it is.
 
     Args:
-      method: whose database store says where they go.
-      extractor: what it was extracted by.
-      images_dir: folder of the distractors; None without.
-      local_dtype: how local features are stored.
-      local: whether their local features are matched; otherwise only their global descriptors are made.
+      method: the features of the distractors lie beside the method's database store.
+      extractor: the extractor of the method.
+      images_dir: folder of the distractors; None without distractors.
+      local_dtype: storage of local features.
+      local: whether the distractors' local features are matched; otherwise only global descriptors are extracted.
 
     Returns:
       The method.
@@ -250,7 +254,7 @@ def with_distractors(
 
 
 def _of_local(place: Path) -> bool | None:
-    """Whether a store that was begun is one with local features; None where none was, or none that can be read."""
+    """Whether a store that was begun has local features; None where no store can be read."""
     try:
         return bool(read_json(place / PLAN)["settings"].get("use_local_features", True))
     except (InputError, KeyError, TypeError, AttributeError):
@@ -260,13 +264,13 @@ def _of_local(place: Path) -> bool | None:
 def opened(
     benchmark: Benchmark, query_dir: str | None, index_dir: str, distractors_dir: str | None = None
 ) -> tuple[Method, Benchmark]:
-    """The model under test from features that exist: stores, or files as the released programs write them.
+    """Opens existing features of the model under test: stores, or files as the released programs write them.
 
     Args:
-      benchmark: what they are checked against.
+      benchmark: the features are checked against its images.
       query_dir: features of the queries; may be None where every database image is a query.
       index_dir: features of the database.
-      distractors_dir: feature store of the distractors, where there are some.
+      distractors_dir: feature store of the distractors; None without distractors.
 
     Returns:
       The method, and the benchmark of the images that have features.

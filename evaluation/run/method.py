@@ -1,4 +1,4 @@
-"""One way of describing images, what it reached, and whose features are whose."""
+"""A method of describing images, its finished rows, and the alignment of benchmark images with store rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from extraction.images import ImageRef
 from matching.ranking import Ranking
 from matching.source import Slice, Source
 
-SHOWN = 10  # results of each ranking that are kept for the report
+SHOWN = 10  # first results of each ranking, for the report
 FIRST_STAGE = "global"
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """One way of describing images, extracted for a benchmark.
+    """A method of describing images, extracted for a benchmark.
 
     Attributes:
       name: ``"global"`` for the model under test, the baseline's name for a baseline.
       queries: features of the query images.
       database: features of the database images (the same object where every image is a query).
-      distractors: features of further database images, all of them wrong, which are streamed; None without.
+      distractors: features of further database images, all wrong, which are streamed; None without distractors.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Method:
 
     @property
     def stores(self) -> list[FeatureSource]:
-        """The stores that are searched together: queries, database, and distractors where there are some."""
+        """The stores that are searched together: queries, database, and distractors if any."""
         return [store for store in (self.queries, self.database, self.distractors) if store is not None]
 
     def row_name(self, reranker: str = "") -> str:
@@ -53,11 +53,11 @@ class RowResult:
 
     Attributes:
       name: the row's name.
-      metrics: for each protocol name to metric, the most important first.
-      top: for each protocol ``(Q, 10)`` int64 rows of the benchmark's database, ``-1`` where there is none; nothing of
-        a benchmark that is not pictured.
+      metrics: for each protocol name to metric, the main metric first.
+      top: for each protocol ``(Q, 10)`` int64 rows of the benchmark's database, filled with ``-1``; empty for a
+        benchmark that is not pictured.
       ms_per_query: milliseconds per query of the stages ``search`` and ``rerank``.
-      bytes_per_image: of the database, ``global`` and ``local``.
+      bytes_per_image: bytes of a database image's features, ``global`` and ``local``.
     """
 
     name: str
@@ -67,7 +67,7 @@ class RowResult:
     bytes_per_image: dict[str, float]
 
     def per_query(self, protocol: str) -> NDArray[np.float64]:
-        """``(Q,)`` values of the most important metric; NaN where a query has none."""
+        """``(Q,)`` values of the main metric; NaN where a query has no value."""
         values = next(iter(self.metrics[protocol].values())).per_query
         assert values is not None
         return values
@@ -75,12 +75,12 @@ class RowResult:
 
 @dataclass(frozen=True, eq=False)
 class QueryPart:
-    """Some of a benchmark's queries.
+    """A part of a benchmark's queries.
 
     Attributes:
-      queries: features of those that could be read.
-      places: ``(n,)`` which of the benchmark's queries they are.
-      rows: ``(n,)`` their rows in ``queries``; -1 of those that could not be read.
+      queries: features of the readable queries.
+      places: ``(n,)`` the queries' places in the benchmark.
+      rows: ``(n,)`` the queries' rows in ``queries``; -1 for unreadable queries.
     """
 
     queries: Source
@@ -91,7 +91,7 @@ class QueryPart:
 class Alignment:
     """Translates between a benchmark's images and the rows of the stores that describe them.
 
-    A store misses the images that could not be read. Such a query finds nothing; such a database image is never found.
+    A store lacks unreadable images. An unreadable query has no results; an unreadable database image is no result.
     """
 
     def __init__(self, benchmark: Benchmark, method: Method):
@@ -102,29 +102,29 @@ class Alignment:
         self.benchmark_rows[self.database_rows[present]] = present
 
     def parts(self, queries: FeatureSource, size: int) -> list[QueryPart]:
-        """The queries in parts, in the order of their store; those that could not be read are in the first.
+        """The queries in parts, in the order of their store; the first part also holds the unreadable queries.
 
         Args:
-          queries: their store.
-          size: how many a part holds, at most.
+          queries: the store of the queries.
+          size: the largest number of queries in a part.
         """
         if len(queries) <= size:
             return [QueryPart(queries, np.arange(len(self.query_rows)), self.query_rows)]
-        found = []
+        parts = []
         for start in range(0, len(queries), size):
-            some = range(start, min(start + size, len(queries)))
-            mine = (self.query_rows >= some.start) & (self.query_rows < some.stop)
-            places = np.flatnonzero(mine | (self.query_rows < 0) if start == 0 else mine)
+            rows_of_part = range(start, min(start + size, len(queries)))
+            selected = (self.query_rows >= rows_of_part.start) & (self.query_rows < rows_of_part.stop)
+            places = np.flatnonzero(selected | (self.query_rows < 0) if start == 0 else selected)
             rows = self.query_rows[places]
-            found.append(QueryPart(Slice(queries, some), places, np.where(rows >= 0, rows - start, -1)))
-        return found
+            parts.append(QueryPart(Slice(queries, rows_of_part), places, np.where(rows >= 0, rows - start, -1)))
+        return parts
 
     def junk(self, part: QueryPart, truths: Sequence[Truth]) -> list[Rows]:
         """For each image of ``part.queries`` the junk, as rows of the database store.
 
         Args:
-          part: some queries.
-          truths: of all of the benchmark's.
+          part: the part of the queries.
+          truths: the truths of all of the benchmark's queries.
         """
         sets: list[Rows] = [np.zeros(0, np.int64)] * len(part.queries)
         for place, row in zip(part.places, part.rows):
@@ -138,14 +138,14 @@ class Alignment:
         """For each query its results, as rows of the benchmark's database.
 
         Args:
-          ranking: of a part of the queries, or of all.
-          rows: the queries' rows in it, of the part; None for all of the benchmark's.
+          ranking: the ranking of a part of the queries, or of all queries.
+          rows: the ranking's rows of the part's queries; None for all of the benchmark's queries.
         """
         rows = self.query_rows if rows is None else rows
         return [self.benchmark_rows[ranking.row(row)] if row >= 0 else np.zeros(0, np.int64) for row in rows]
 
     def scores(self, ranking: Ranking) -> list[NDArray[np.float32]]:
-        """For each of the benchmark's queries the scores of its results."""
+        """The scores of the results of each query of the benchmark."""
         return [
             ranking.scores[row, : len(ranking.row(row))] if row >= 0 else np.zeros(0, np.float32)
             for row in self.query_rows
@@ -153,21 +153,21 @@ class Alignment:
 
 
 def _rows(images: Sequence[ImageRef], store: FeatureSource) -> Rows:
-    """Row of each image in the store; -1 for those that the store lists as skipped.
+    """Row of each image in the store; -1 for images that the store lists as skipped.
 
-    Names are compared in one Unicode normal form, unless that would make two images one.
+    Names are compared in one Unicode normal form, unless two images would then share a name.
     """
-    names, wanted = list(store.names), [image.name for image in images]
-    if all(len({nfc(name) for name in some}) == len(set(some)) for some in (names, wanted)):
-        names, wanted = [nfc(name) for name in names], [nfc(name) for name in wanted]
+    names, image_names = list(store.names), [image.name for image in images]
+    if all(len({nfc(name) for name in group}) == len(set(group)) for group in (names, image_names)):
+        names, image_names = [nfc(name) for name in names], [nfc(name) for name in image_names]
     skipped = {form for entry in store.skipped for form in (entry["name"], nfc(entry["name"]))}
-    known = {name: row for row, name in enumerate(names)}
-    rows = np.array([known.get(name, -1) for name in wanted], np.int64)
-    lost = [name for name, row in zip(wanted, rows) if row < 0 and name not in skipped]
-    extra = known.keys() - set(wanted)
-    if lost or extra:
+    row_of = {name: row for row, name in enumerate(names)}
+    rows = np.array([row_of.get(name, -1) for name in image_names], np.int64)
+    missing = [name for name, row in zip(image_names, rows) if row < 0 and name not in skipped]
+    extra = row_of.keys() - set(image_names)
+    if missing or extra:
         raise InputError(
-            f"The feature store {store.folder} is not of this benchmark: {len(lost)} of its {len(images)} images are "
-            f"missing and {len(extra)} are unknown, such as {min(lost or extra)!r}."
+            f"The feature store {store.folder} is not of this benchmark: {len(missing)} of its {len(images)} images "
+            f"are missing and {len(extra)} are unknown, such as {min(missing or extra)!r}."
         )
     return rows

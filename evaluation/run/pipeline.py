@@ -1,6 +1,6 @@
-"""A benchmark from options to report: check everything, extract what is missing, search and rerank, write.
+"""Runs a benchmark from options to report: checks the options, extracts missing features, searches, reranks, writes.
 
-Each stage lies on disk when it is done: feature stores in ``features/``, rows in ``results/``, the report last.
+Each stage is on disk when it is done: feature stores in ``features/``, rows in ``results/``, the report last.
 """
 
 import csv
@@ -49,14 +49,14 @@ class Plan:
     """A run whose options are checked.
 
     Attributes:
-      options: of the command.
+      options: options of the command.
       benchmark: queries, database and truths.
-      rerankers: row suffix to the reranker's text, of the model under test.
-      baselines: run beside the model.
-      extractors: by name of the method; none where the features exist.
-      folder: output.
-      predictions: writes the rankings; None where they are not asked for.
-      homographies: the true ones by image name; empty where the benchmark has none.
+      rerankers: row suffix to the reranker's text, for the model under test.
+      baselines: baselines beside the model.
+      extractors: extractors by name of the method; empty where the features exist.
+      folder: output folder.
+      predictions: writes the rankings; None without ``--predictions``.
+      homographies: the true homographies by image name; empty where the benchmark has none.
     """
 
     options: BenchmarkOptions
@@ -75,8 +75,8 @@ class Extracted(Plan):
 
     Attributes:
       methods: features of the model under test, then of the baselines.
-      mismatches: what the features' recorded protocol does not share with the benchmark's, in sentences.
-      caches: finished rows of each method.
+      mismatches: differences between the features' recorded protocol and the benchmark's, a sentence each.
+      caches: the result cache of each method.
     """
 
     methods: tuple[Method, ...] = ()
@@ -88,55 +88,55 @@ class Extracted(Plan):
         return self.baselines.rerankers(method, self.rerankers)
 
     def finished_row(self, cache: ResultCache, row: str) -> RowResult | None:
-        """A row of an earlier run, if its files are on disk too."""
-        found = cache.get(row)
-        if found is None or not (self.predictions is None or self.predictions.complete(row, list(found.metrics))):
+        """A row of an earlier run, if the row's files are on disk too."""
+        result = cache.get(row)
+        if result is None or not (self.predictions is None or self.predictions.complete(row, list(result.metrics))):
             return None
-        submitted = self.benchmark.submission({p: [] for p in found.metrics}) is not None
-        return None if submitted and not self.submission_file(row).is_file() else found
+        submitted = self.benchmark.submission({p: [] for p in result.metrics}) is not None
+        return None if submitted and not self.submission_file(row).is_file() else result
 
     def submission_file(self, row: str) -> Path:
-        """Where the answers of a row are written for the benchmark's organisers."""
+        """The submission file of a row, for the benchmark's organisers."""
         return self.folder / PREDICTIONS / f"{row}.csv"
 
 
 def benchmark(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Report:
-    """Runs a benchmark, or finds it finished.
+    """Runs a benchmark, or shows the finished report.
 
     Args:
-      options: of the command.
-      say: is given the lines for the user.
+      options: options of the command.
+      say: called with each line for the user.
 
     Returns:
-      The report, which also lies in ``options.output_dir`` as report.json, report.md, metrics.txt and report.html.
+      The report, also written to ``options.output_dir`` as report.json, report.md, metrics.txt and report.html.
 
     Raises:
-      InputError: a wrong name, argument, folder or file; before any work where it can be known then.
+      InputError: a wrong name, argument, folder or file; raised before any work where possible.
     """
     extracted = extract(validate(options))
     settings = make_settings(extracted)
     cached = [extracted.finished_row(cache, row) for cache in extracted.caches for row in cache.keys]
-    found = files.find_report(extracted.folder, settings["fingerprint"]) if all(cached) else None
-    if found:
+    result = files.find_report(extracted.folder, settings["fingerprint"]) if all(cached) else None
+    if result:
         for row in filter(None, cached):
             say(f"{_line(row)} (cached)")
         say(f"{extracted.folder / files.JSON}: the report of these features and rerankers is already complete.")
     else:
         rows, accuracy = search(extracted, say)
-        found = report(extracted, rows, settings, accuracy)
-    files.show(extracted.folder, found, say)
-    return found
+        result = report(extracted, rows, settings, accuracy)
+    files.show(extracted.folder, result, say)
+    return result
 
 
 def validate(options: BenchmarkOptions) -> Plan:
-    """Checks the options, and whatever of the data can be checked before any work.
+    """Checks the options, and the data as far as possible before any work.
 
     Raises:
       InputError: a wrong name, argument, folder or file, or options that cannot be combined.
     """
     check(options)
-    chosen = find_benchmark(options)
-    rerankers = reranker_names(chosen.default_rerank if options.rerank is None else options.rerank)
+    dataset = find_benchmark(options)
+    rerankers = reranker_names(dataset.default_rerank if options.rerank is None else options.rerank)
     for name, reranker in rerankers.items() if options.distractors_dir else ():
         check_head(build_reranker(reranker).top_k, name)
     if bool(options.index_features_dir) == bool(options.model):
@@ -144,31 +144,32 @@ def validate(options: BenchmarkOptions) -> Plan:
     if options.query_features_dir and not options.index_features_dir:
         raise InputError("--query_features_dir cannot be combined with --model, but with --index_features_dir.")
     if options.model or options.baselines:
-        chosen = chosen.listed()
-        chosen.check_images()
-    baselines = choose(options.baselines, options.model, chosen, bool(options.distractors_dir))
+        dataset = dataset.listed()
+        dataset.check_images()
+    baselines = choose(options.baselines, options.model, dataset, bool(options.distractors_dir))
     sources = features.sources(options.model, baselines.texts)
-    check_model(options.published, chosen.name)
-    _check_junk(options, chosen)
+    check_model(options.published, dataset.name)
+    _check_junk(options, dataset)
     features.check_kept(bool(sources), options.features_dir, options.local_dtype)
     if sources and options.distractors_dir:
-        check_images(chosen, list_images(options.distractors_dir), options.distractors_dir)
+        check_images(dataset, list_images(options.distractors_dir), options.distractors_dir)
     require(options, ["output_dir"])
-    truth = chosen.homographies
+    truth = dataset.homographies
     homographies = load_homographies(truth.parent) if truth else {}
     folder = check_writable(str(options.output_dir))
-    predictions = Predictions.of(folder / PREDICTIONS, options.predictions, options.predictions_top_k, chosen)
+    predictions = Predictions.of(folder / PREDICTIONS, options.predictions, options.predictions_top_k, dataset)
     extractors = features.build(sources, options.local_dtype)
-    return Plan(options, chosen, rerankers, baselines, extractors, folder, predictions, homographies)
+    return Plan(options, dataset, rerankers, baselines, extractors, folder, predictions, homographies)
 
 
 def find_benchmark(options: BenchmarkOptions) -> Benchmark:
     """The benchmark of the options, by its name and folder or by its ground truth file.
 
     Raises:
-      InputError: neither or too much is given, an unknown name, or a ground truth that is missing or wrong.
+      InputError: neither is set, options contradict each other, the name is unknown, or the ground truth is missing or
+        wrong.
     """
-    path, (name, more, rest) = options.dataset_file_path, (options.benchmark or "").partition(DISTRACTORS)
+    path, (name, suffix, rest) = options.dataset_file_path, (options.benchmark or "").partition(DISTRACTORS)
     if not path and not options.benchmark:
         raise InputError("Expected --benchmark, or --dataset_file_path.")
     if path and (name not in ("", *REVISITED) or options.queries_dir):
@@ -176,51 +177,51 @@ def find_benchmark(options: BenchmarkOptions) -> Benchmark:
             f"--dataset_file_path cannot be combined with --queries_dir, nor with a --benchmark but "
             f"{', '.join(REVISITED)}, with or without {DISTRACTORS}."
         )
-    if rest or (more and not name):
+    if rest or (suffix and not name):
         raise InputError(f"Expected --benchmark=NAME{DISTRACTORS}. Received: {options.benchmark}")
-    _check_distractors(options, bool(more))
-    chosen = from_dataset(path, options.data_dir, name or None) if path else benchmark_of(name, options)
-    return replace(chosen, name=chosen.name + more)
+    _check_distractors(options, bool(suffix))
+    dataset = from_dataset(path, options.data_dir, name or None) if path else benchmark_of(name, options)
+    return replace(dataset, name=dataset.name + suffix)
 
 
 def extract(plan: Plan) -> Extracted:
-    """Opens the features of the model under test, or extracts them, and extracts those of the baselines.
+    """Opens or extracts the features of the model under test, and extracts the features of the baselines.
 
     Raises:
-      InputError: features of another protocol, unless that is allowed, before anything is extracted.
+      InputError: features of another protocol, unless the user allows a mismatch; raised before any extraction.
     """
-    options, chosen, rerankers = plan.options, plan.benchmark, plan.rerankers
-    given: Method | None = None
+    options, dataset, rerankers = plan.options, plan.benchmark, plan.rerankers
+    opened: Method | None = None
     mismatches: list[str] = []
     if options.index_features_dir:
-        given, chosen = features.opened(
-            chosen, options.query_features_dir, options.index_features_dir, options.distractors_dir
+        opened, dataset = features.opened(
+            dataset, options.query_features_dir, options.index_features_dir, options.distractors_dir
         )
-        mismatches = [*compatibility.with_benchmark(chosen, given), *compatibility.between(given.stores)]
-        claims = {f"the feature store {store.folder}": store.settings for store in given.stores}
-        local = given.database.bytes_per_image()["local"] > 0
+        mismatches = [*compatibility.with_benchmark(dataset, opened), *compatibility.between(opened.stores)]
+        claims = {f"the feature store {store.folder}": store.settings for store in opened.stores}
+        local = opened.database.bytes_per_image()["local"] > 0
     else:
         claims = {f"--model={options.model}": plan.extractors[FIRST_STAGE].settings}
         local = "local" in plan.extractors[FIRST_STAGE].heads
-    mismatches += with_published(options.published, chosen.name, Claim(claims, local, options.junk, rerankers))
-    exif = features.exif_of(options.exif, chosen, given.database if given else None)
+    mismatches += with_published(options.published, dataset.name, Claim(claims, local, options.junk, rerankers))
+    exif = features.exif_of(options.exif, dataset, opened.database if opened else None)
     compatibility.check(mismatches, options.allow_protocol_mismatch)
-    methods = [*([given] if given else []), *(_extracted(plan, name, exif) for name in plan.extractors)]
+    methods = [*([opened] if opened else []), *(_extracted(plan, name, exif) for name in plan.extractors)]
     for store in methods[0].stores:
         if store.bytes_per_image()["local"] == 0:
             if options.rerank is not None:
                 check_local(rerankers, store.folder)
             rerankers = global_only(rerankers)
-    found = Extracted(
-        **{**vars(plan), "benchmark": chosen, "rerankers": rerankers},
+    extracted = Extracted(
+        **{**vars(plan), "benchmark": dataset, "rerankers": rerankers},
         methods=tuple(methods),
         mismatches=tuple(mismatches),
     )
-    return replace(found, caches=tuple(_cache(found, method) for method in methods))
+    return replace(extracted, caches=tuple(_cache(extracted, method) for method in methods))
 
 
 def _extracted(plan: Plan, name: str, exif: str) -> Method:
-    """Features of one extractor; those that are on disk are not made again."""
+    """Features of one extractor; features on disk are reused."""
     options, extractor = plan.options, plan.extractors[name]
     set_reading(extractor, exif=exif)
     folder = check_writable(options.features_dir) if options.features_dir else plan.folder / "features"
@@ -232,39 +233,39 @@ def _extracted(plan: Plan, name: str, exif: str) -> Method:
     return features.with_distractors(method, extractor, options.distractors_dir, options.local_dtype, local=matched)
 
 
-def _cache(found: Extracted, method: Method) -> ResultCache:
-    """The finished rows of a method."""
-    truth, predictions = found.benchmark.homographies, found.predictions
+def _cache(extracted: Extracted, method: Method) -> ResultCache:
+    """The result cache of a method."""
+    truth, predictions = extracted.benchmark.homographies, extracted.predictions
     return ResultCache(
-        found.folder / "results",
-        found.benchmark,
+        extracted.folder / "results",
+        extracted.benchmark,
         method,
-        {name: build_reranker(reranker).identity() for name, reranker in found.reranker_texts(method.name).items()},
+        {name: build_reranker(reranker).identity() for name, reranker in extracted.reranker_texts(method.name).items()},
         homographies=sha256(truth) if truth else None,
-        options=[found.options.junk, predictions.identity() if predictions else None],
+        options=[extracted.options.junk, predictions.identity() if predictions else None],
     )
 
 
 def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult], dict[str, dict[str, float]]]:
-    """Searches and reranks; rows of an interrupted run are not made again.
+    """Searches and reranks; rows of an interrupted run are reused.
 
     Returns:
-      The rows; by row the inlier accuracy, where true homographies are known.
+      The rows, and the inlier accuracy by row, where true homographies are known.
     """
-    chosen, rows = found.benchmark, []
+    dataset, rows = found.benchmark, []
     accuracy: dict[str, dict[str, float]] = {}
     for method, cache in zip(found.methods, found.caches):
-        say(f"{method.name}: {len(chosen.queries)} queries, {len(chosen.database)} database images.")
-        rerankers = {name: build_reranker(one) for name, one in found.reranker_texts(method.name).items()}
+        say(f"{method.name}: {len(dataset.queries)} queries, {len(dataset.database)} database images.")
+        rerankers = {name: build_reranker(reranker) for name, reranker in found.reranker_texts(method.name).items()}
         cached = {name: row for name in cache.keys if (row := found.finished_row(cache, name)) is not None}
         for row in cached.values():
             say(f"{_line(row)} (cached)")
-        writer = found.predictions.writer(chosen, method) if found.predictions else None
+        writer = found.predictions.writer(dataset, method) if found.predictions else None
 
         def finished(row: RowResult, observed: Observed, cache: ResultCache = cache, writer: Any = writer) -> None:
             for protocol, ranking in observed.rankings.items() if writer else ():
                 writer(row.name, protocol, ranking)
-            submitted = chosen.submission(observed.observations)
+            submitted = dataset.submission(observed.observations)
             if submitted is not None:
                 with atomic_path(found.submission_file(row.name)) as place, place.open("w", newline="") as file:
                     csv.writer(file, lineterminator="\n").writerows(submitted)
@@ -273,7 +274,7 @@ def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult
 
         top_k = found.predictions.top_k if found.predictions else 0
         rows += run(
-            chosen,
+            dataset,
             method,
             rerankers,
             cached=cached,
@@ -287,15 +288,15 @@ def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult
 
 
 def _accuracies(
-    found: Extracted, method: Method, cache: ResultCache, rerankers: Mapping[str, Reranker]
+    extracted: Extracted, method: Method, cache: ResultCache, rerankers: Mapping[str, Reranker]
 ) -> dict[str, dict[str, float]]:
-    """Inlier accuracy of the rows that match locally; what an earlier run has measured is not measured again."""
+    """Inlier accuracy of the rows whose rerankers match local features; measurements of earlier runs are reused."""
     accuracies = {}
     for suffix, reranker in rerankers.items():
-        if found.homographies and matches_locally(method, reranker):
+        if extracted.homographies and matches_locally(method, reranker):
             name = method.row_name(suffix)
             accuracies[name] = cache.get_accuracy(name) or inlier_accuracy(
-                found.benchmark, method, reranker, found.homographies
+                extracted.benchmark, method, reranker, extracted.homographies
             )
             cache.put_accuracy(name, accuracies[name])
     return accuracies
@@ -305,48 +306,48 @@ def report(
     found: Extracted, rows: list[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Writes the report."""
-    made = make_report(found, rows, settings, accuracy)
+    document = make_report(found, rows, settings, accuracy)
     pictures: tuple[list[Any], list[Any]] = ([], [])
     if found.benchmark.pictured:
-        rerankers = [build_reranker(one) for one in found.reranker_texts().values()]
+        rerankers = [build_reranker(reranker) for reranker in found.reranker_texts().values()]
         pictures = files.pictures(
             found.benchmark.with_pictures(), found.methods[0], list(zip(rows, [None, *rerankers]))
         )
-    files.write(found.folder, made, text.metrics_txt(made), *pictures)
-    return made
+    files.write(found.folder, document, text.metrics_txt(document), *pictures)
+    return document
 
 
-def _check_distractors(options: BenchmarkOptions, wanted: bool) -> None:
-    """Checks that distractors are given where the benchmark has some, and only there."""
-    if wanted and not options.distractors_dir:
+def _check_distractors(options: BenchmarkOptions, expected: bool) -> None:
+    """Checks that ``--distractors_dir`` is set where the benchmark has distractors, and only there."""
+    if expected and not options.distractors_dir:
         raise InputError(f"--benchmark={options.benchmark} expects --distractors_dir.")
-    if options.distractors_dir and not wanted:
+    if options.distractors_dir and not expected:
         received = f" Received: {options.benchmark}" if options.benchmark else ""
         raise InputError(f"--distractors_dir expects --benchmark=NAME{DISTRACTORS}.{received}")
-    if wanted and options.index_features_dir and options.baselines:
+    if expected and options.index_features_dir and options.baselines:
         raise InputError(
             f"--baselines={','.join(options.baselines)} needs the photos of the distractors; --distractors_dir has "
             "their features, as --index_features_dir those of the database."
         )
-    if wanted and options.predictions:
+    if expected and options.predictions:
         raise InputError("--predictions cannot be combined with distractors, whose names are not ranked to the end.")
 
 
-def _check_junk(options: BenchmarkOptions, chosen: Benchmark) -> None:
-    """Checks that something is scored, and that junk may stay in rankings where it is to stay."""
-    if not options.predictions and not chosen.scored:
-        raise InputError(f"No query of {chosen.name} has a right image, so nothing is scored; expected --predictions.")
+def _check_junk(options: BenchmarkOptions, dataset: Benchmark) -> None:
+    """Checks that at least one query is scored, and that ``--junk=keep`` does not keep the query in its own ranking."""
+    if not options.predictions and not dataset.scored:
+        raise InputError(f"No query of {dataset.name} has a right image, so nothing is scored; expected --predictions.")
     if options.junk != JUNK[0] and any(
-        query.path == chosen.database[row].path
-        for truths in chosen.protocols.values()
-        for query, truth in zip(chosen.queries, truths)
+        query.path == dataset.database[row].path
+        for truths in dataset.protocols.values()
+        for query, truth in zip(dataset.queries, truths)
         for row in truth.junk
     ):
-        raise InputError(f"--junk={options.junk} is of no use here: the junk of {chosen.name} holds the query itself.")
+        raise InputError(f"--junk={options.junk} is of no use here: the junk of {dataset.name} holds the query itself.")
 
 
 def _line(row: RowResult) -> str:
-    """One row for the user."""
-    named = {protocol: next(iter(metrics.items())) for protocol, metrics in row.metrics.items()}
-    values = (f"{protocol} {text.number(metric.value)}" for protocol, (_, metric) in named.items())
-    return f"{row.name}: {next(iter(named.values()))[0]} {', '.join(values)}"
+    """A line with the main metric of a row, for the user."""
+    main_metrics = {protocol: next(iter(metrics.items())) for protocol, metrics in row.metrics.items()}
+    values = (f"{protocol} {text.number(metric.value)}" for protocol, (_, metric) in main_metrics.items())
+    return f"{row.name}: {next(iter(main_metrics.values()))[0]} {', '.join(values)}"

@@ -1,4 +1,4 @@
-"""What a claim to be a published model asks for: how its values were made, and what is another way of making them."""
+"""The protocols of published models, and the differences between a run and the protocol of a published model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,13 +16,13 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the values of published models were made.
+    """The protocol of a family of published models.
 
     Attributes:
       features: settings of the features.
-      local: further ones of those with local features.
-      junk: when junk leaves a ranking, where it is reranked.
-      rerank: arguments of the rerankers.
+      local: further settings of features with local features.
+      junk: when junk leaves a ranking that is reranked.
+      rerank: arguments by reranker.
     """
 
     features: Settings
@@ -33,11 +33,11 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Claim:
-    """What is meant to be a published model.
+    """A run that the user compares with a published model.
 
     Attributes:
-      features: settings of its features, by where they are from, in words.
-      local: whether they have local features.
+      features: settings of the features, by their origin in words.
+      local: whether there are local features.
       junk: when junk leaves a ranking.
       rerankers: row suffix to the reranker's text.
     """
@@ -79,7 +79,7 @@ SUPERGLOBAL = Protocol(
     junk="keep",
     rerank={"superglobal": {"m": 400, "k": 9, "beta": 0.15, "expanded_against": "refined"}},
 )
-PROTOCOLS = {  # of the models that start so
+PROTOCOLS = {  # by the first letters of the models' names
     "arcface_": DELG,
     "cvnet_": Protocol({"global_scales": THREE_SCALES, "max_image_size": -1, "scale_pooling": "sum"}),
     "delg_": DELG,
@@ -95,55 +95,58 @@ OPTIONS: dict[str, Settings] = {  # options of extraction, as the released confi
 
 
 def protocol_of(model: str) -> Protocol:
-    """How the values of a model of :data:`evaluation.run.published_values.MODELS` were made."""
-    found = next(protocol for start, protocol in PROTOCOLS.items() if model.startswith(start))
-    return replace(found, local={**found.local, **OPTIONS.get(model, {})})
+    """The protocol of a model of :data:`evaluation.run.published_values.MODELS`."""
+    family = next(protocol for start, protocol in PROTOCOLS.items() if model.startswith(start))
+    return replace(family, local={**family.local, **OPTIONS.get(model, {})})
 
 
 def with_published(model: str | None, benchmark: str, claim: Claim) -> list[str]:
-    """What a claim does not share with how the published model's values were made.
+    """The differences between a run and the protocol of a published model.
 
     Args:
       model: a name of :data:`evaluation.run.published_values.MODELS`, or None.
-      benchmark: on which it has values.
-      claim: what is run; features of which nothing is recorded are passed over, and a setting that others do not record
-        is another one.
+      benchmark: a benchmark on which the model has values.
+      claim: the run; features without any recorded settings are skipped, and a single missing setting counts as a
+        difference.
 
     Returns:
       A sentence for each part that differs.
     """
     if model is None:
         return []
-    wanted = protocol_of(model)
+    published = protocol_of(model)
     reranked = {name for name in rerankers_of(model, benchmark) if name in claim.rerankers}
-    settings = {**wanted.features, **(wanted.local if claim.local and "ransac" in reranked else {})}
+    settings = {**published.features, **(published.local if claim.local and "ransac" in reranked else {})}
     lines = [
-        _lines(settings, _summary(found), where) for where, found in claim.features.items() if not is_unknown(found)
+        _lines(settings, _summary(values), where) for where, values in claim.features.items() if not is_unknown(values)
     ]
-    for name in sorted(reranked & wanted.rerank.keys()):
+    for name in sorted(reranked & published.rerank.keys()):
         text = claim.rerankers[name]
-        lines.append(_lines(wanted.rerank[name], hyper_parameters(text), f"--rerank={text}"))
-    if reranked and wanted.junk and claim.junk != wanted.junk:
-        lines.append([f"--junk={wanted.junk} (this run has {claim.junk})"])
-    return [f"The published {model} was run with {'; '.join(found)}." for found in lines if found]
+        lines.append(_lines(published.rerank[name], hyper_parameters(text), f"--rerank={text}"))
+    if reranked and published.junk and claim.junk != published.junk:
+        lines.append([f"--junk={published.junk} (this run has {claim.junk})"])
+    return [f"The published {model} was run with {'; '.join(differing)}." for differing in lines if differing]
 
 
-def _lines(wanted: Settings, found: Settings, where: str) -> list[str]:
-    """Each setting that is another one or is not recorded."""
+def _lines(expected: Settings, recorded: Settings, where: str) -> list[str]:
+    """Each setting that differs or is not recorded."""
     return [
-        f"{key}={value!r} ({where} {f'has {found[key]!r}' if key in found else 'records none'})"
-        for key, value in wanted.items()
-        if key not in found or not _equal(value, found[key])
+        f"{key}={value!r} ({where} {f'has {recorded[key]!r}' if key in recorded else 'records none'})"
+        for key, value in expected.items()
+        if key not in recorded or not _equal(value, recorded[key])
     ]
 
 
 def _summary(settings: Settings) -> Settings:
-    """The settings with the scales of the global descriptor by their values."""
-    scales, chosen = settings.get("image_scales"), settings.get("global_scales_ind")
-    return {**settings, "global_scales": [scales[i] for i in chosen]} if scales and chosen else settings
+    """The settings, with the values of the global descriptor's scales instead of their indices."""
+    scales, indices = settings.get("image_scales"), settings.get("global_scales_ind")
+    return {**settings, "global_scales": [scales[i] for i in indices]} if scales and indices else settings
 
 
-def _equal(wanted: Any, recorded: Any) -> bool:
-    if isinstance(wanted, list) and isinstance(recorded, list) and len(wanted) == len(recorded):
-        return all(abs(one - other) < ROUNDING for one, other in zip(wanted, recorded))
-    return bool(wanted == recorded)
+def _equal(expected: Any, recorded: Any) -> bool:
+    if isinstance(expected, list) and isinstance(recorded, list) and len(expected) == len(recorded):
+        return all(
+            abs(expected_scale - recorded_scale) < ROUNDING
+            for expected_scale, recorded_scale in zip(expected, recorded)
+        )
+    return bool(expected == recorded)

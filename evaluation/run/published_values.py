@@ -1,7 +1,7 @@
-"""Published mean average precision on the revisited benchmarks, to stand beside ours.
+"""Published mean average precision on the revisited benchmarks, for comparison with ours.
 
-Only values that were read at the named place, that agree with a paper's abstract, or that others quote, are here; the
-source of each says which. A value belongs to one model and one protocol, and to nothing else (``docs/comparing.md``).
+Every value was read in the named source, agrees with a paper's abstract, or is quoted by others; the source says which.
+A value belongs to one model and one protocol only (``docs/comparing.md``).
 """
 
 from collections.abc import Mapping
@@ -30,8 +30,8 @@ class Published:
 
     Attributes:
       model: a name for ``--published``.
-      row: which of our rows it stands beside: ``"global"``, ``"global+ransac"``, ``"global+superglobal"``; another
-        reranker's name where we have none.
+      row: our comparable row: ``"global"``, ``"global+ransac"``, ``"global+superglobal"``; ``"global+"`` and another
+        reranker's name where we have no such row.
       values: ``{benchmark: {protocol: mAP in percent}}``.
       source: paper or page, and table.
     """
@@ -43,13 +43,13 @@ class Published:
 
 
 def _both(oxford: tuple[float, float], paris: tuple[float, float] | None = None) -> dict[str, dict[str, float]]:
-    """Medium and hard of both benchmarks."""
+    """Medium and hard values of both benchmarks."""
     pairs = {"roxford5k": oxford, "rparis6k": paris}
     return {name: {"medium": pair[0], "hard": pair[1]} for name, pair in pairs.items() if pair}
 
 
 def _hard(**values: float) -> dict[str, dict[str, float]]:
-    """Hard alone; ``roxford5k_r1m`` is the set with the distractors."""
+    """Hard values only; ``roxford5k_r1m`` is the set with the distractors."""
     return {name.replace("_r1m", "+r1m"): {"hard": value} for name, value in values.items()}
 
 
@@ -74,17 +74,17 @@ def check_model(model: str | None, benchmark: str) -> None:
     """Checks that a published model is known, and that it has values on a benchmark.
 
     Raises:
-      InputError: it is not, or has none.
+      InputError: the model is unknown, or has no values on the benchmark.
     """
     if model and model not in MODELS:
         raise InputError(f"Unknown published model {model!r}; the choices are {', '.join(MODELS)}.")
-    known = sorted({name for entry in PUBLISHED if entry.model == model for name in entry.values})
-    if model and benchmark not in known:
-        raise InputError(f"No value of {model} on {benchmark} is known; there are some on {', '.join(known)}.")
+    benchmarks = sorted({name for entry in PUBLISHED if entry.model == model for name in entry.values})
+    if model and benchmark not in benchmarks:
+        raise InputError(f"No value of {model} on {benchmark} is known; there are some on {', '.join(benchmarks)}.")
 
 
 def rerankers_of(model: str, benchmark: str) -> list[str]:
-    """The rerankers, after the first stage, that there are values of."""
+    """The rerankers with published values of a model on a benchmark."""
     rows = [entry.row for entry in PUBLISHED if entry.model == model and benchmark in entry.values]
     return sorted({row.partition("+")[2] for row in rows} - {""})
 
@@ -93,25 +93,25 @@ def beside(benchmark: str, ours: Mapping[str, Mapping[str, float]], model: str |
     """The published values of a benchmark, a line each.
 
     Args:
-      benchmark: its name.
+      benchmark: name of the benchmark.
       ours: ``{row: {protocol: mAP in percent}}``.
-      model: which published model ours is meant to be; only its lines get ``ours`` and ``difference``.
+      model: the published model that ours is compared with; only its lines get ``ours`` and ``difference``.
 
     Returns:
-      Lines of ``model``, ``row``, ``protocol``, ``published``, ``source``, and the two.
+      Lines of ``model``, ``row``, ``protocol``, ``published``, ``source``, and maybe ``ours`` and ``difference``.
     """
     lines: list[dict[str, Any]] = []
     for entry in PUBLISHED:
         for protocol, value in entry.values.get(benchmark, {}).items():
             line: dict[str, Any] = {"model": entry.model, "row": entry.row, "protocol": protocol, "published": value}
-            mine = ours.get(entry.row, {}).get(protocol) if entry.model == model else None
-            if mine is not None:
-                line |= {"ours": mine, "difference": mine - value}
+            our_value = ours.get(entry.row, {}).get(protocol) if entry.model == model else None
+            if our_value is not None:
+                line |= {"ours": our_value, "difference": our_value - value}
             lines.append(line | {"source": entry.source})
     return lines
 
 
 def overlap(benchmark: str) -> str | None:
-    """The warning that training and test set may share landmarks; None where that is not known."""
+    """The warning that training and test set may share landmarks; None for benchmarks without known overlap."""
     name = benchmark.partition("+")[0]
     return OVERLAP.format(name=name) if name in REVISITED else None

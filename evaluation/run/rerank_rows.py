@@ -1,4 +1,4 @@
-"""Which rows of a report are reranked: the names of the rerankers, and what they are recorded with."""
+"""The reranked rows of a report: names of the rerankers, and their recorded arguments."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from matching.rerankers.table import RERANKERS, build_reranker, links
 
 
 def reranker_names(texts: Sequence[str]) -> dict[str, str]:
-    """Row suffix to the reranker's text: the name alone, or the text where a name is used more than once.
+    """Row suffix to the reranker's text; the suffix is the name, or the text where a name is used more than once.
 
-    A chain's name is those of its links: ``superglobal|ransac``.
+    A chain's name joins the names of its links: ``superglobal|ransac``.
 
     Raises:
       InputError: an unknown reranker, a wrong argument, or the same text twice.
@@ -21,10 +21,10 @@ def reranker_names(texts: Sequence[str]) -> dict[str, str]:
         build_reranker(text)
     names = ["|".join(name for name, _ in links(text)) for text in texts]
     whole = ["|".join(spec.render(*link) for link in links(text)) for text in texts]
-    found = {name if names.count(name) == 1 else full: text for name, full, text in zip(names, whole, texts)}
-    if len(found) < len(texts):
+    text_by_name = {name if names.count(name) == 1 else full: text for name, full, text in zip(names, whole, texts)}
+    if len(text_by_name) < len(texts):
         raise InputError(f"A reranker is named twice: {', '.join(texts)}.")
-    return found
+    return text_by_name
 
 
 def global_only(rerankers: Mapping[str, str]) -> dict[str, str]:
@@ -36,11 +36,11 @@ def check_local(rerankers: Mapping[str, str], features: object) -> None:
     """Checks that no reranker matches local features where features hold none.
 
     Args:
-      rerankers: their texts by row suffix.
-      features: which features, in words.
+      rerankers: texts of the rerankers by row suffix.
+      features: the features, in words.
 
     Raises:
-      InputError: one does; its row would be a copy of the first stage's.
+      InputError: a reranker matches local features; its row would be a copy of the first stage's.
     """
     local = [text for name, text in rerankers.items() if name not in global_only(rerankers)]
     if local:
@@ -48,21 +48,21 @@ def check_local(rerankers: Mapping[str, str], features: object) -> None:
 
 
 def hyper_parameters(text: str) -> JsonObject:
-    """A reranker's arguments, defaults included, without those that leave the choice to the machine.
+    """A reranker's arguments, defaults included; ``threads`` is left out where the machine decides.
 
-    Those of a chain stand under the places of its links, from 1.
+    The arguments of a chain are grouped by the places of its links, from 1.
     """
-    chosen = [_of_link(name, arguments) for name, arguments in links(text)]
-    if len(chosen) == 1:
-        return chosen[0]
-    return {"name": "|".join(link["name"] for link in chosen)} | {
-        str(place): link for place, link in enumerate(chosen, 1)
+    parameters = [_of_link(name, arguments) for name, arguments in links(text)]
+    if len(parameters) == 1:
+        return parameters[0]
+    return {"name": "|".join(link["name"] for link in parameters)} | {
+        str(place): link for place, link in enumerate(parameters, 1)
     }
 
 
 def _of_link(name: str, arguments: JsonObject) -> JsonObject:
-    """What one reranker is recorded with."""
+    """Name and arguments of one reranker."""
     factory = spec.factory_of(name, RERANKERS, "reranker")
     defaults = {key: parameter.default for key, parameter in inspect.signature(factory).parameters.items()}
-    chosen = {"name": name, **defaults, **arguments}
-    return {key: value for key, value in chosen.items() if key != "threads" or value is not None}
+    parameters = {"name": name, **defaults, **arguments}
+    return {key: value for key, value in parameters.items() if key != "threads" or value is not None}

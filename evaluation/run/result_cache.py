@@ -1,7 +1,7 @@
-"""Finished rows on disk, so that an interrupted benchmark repeats none of them.
+"""Finished rows on disk, so that an interrupted benchmark repeats no finished row.
 
-A row depends on its features, truths, metrics and reranker, on the code that makes it, and on package versions; where
-any of them changes, the row is made again.
+A row depends on features, truths, metrics, reranker, code and package versions; where any of these changes, the row is
+made again.
 """
 
 import os
@@ -32,7 +32,7 @@ class ResultCache:
 
     Attributes:
       keys: row to a hash of all that the row depends on.
-      accuracy_keys: likewise, of its inlier accuracy.
+      accuracy_keys: row to a hash of all that the row's inlier accuracy depends on.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class ResultCache:
         """Computes the keys.
 
         Args:
-          folder: where the rows lie.
-          benchmark: what is run.
-          method: whose rows they are.
+          folder: folder of the rows.
+          benchmark: the benchmark of the rows.
+          method: the method of the rows.
           rerankers: row suffix to the reranker's identity, see :meth:`matching.rerankers.base.Reranker.identity`.
-          homographies: SHA-256 of the file of the true ones, where there is one.
+          homographies: SHA-256 of the file of true homographies; None without such a file.
           options: JSON values of further options that rows depend on.
         """
         stores = [store.identity() for store in method.stores]
@@ -60,14 +60,16 @@ class ResultCache:
         basis = [identify_benchmark(benchmark), *stores, *options, packages(), code]
         self.folder = Path(folder)
         self.keys = {method.row_name(): json_sha256(basis)}
-        self.keys |= {method.row_name(suffix): json_sha256([*basis, known]) for suffix, known in rerankers.items()}
+        self.keys |= {
+            method.row_name(suffix): json_sha256([*basis, identity]) for suffix, identity in rerankers.items()
+        }
         measured = [homographies, source_sha256("evaluation.metrics.inliers")]
         self.accuracy_keys = {name: json_sha256([key, *measured]) for name, key in self.keys.items()}
 
     def get(self, row: str) -> RowResult | None:
-        """A row that was finished with the same features, truths, reranker and code; None where there is none.
+        """A finished row with the same key; None where there is none.
 
-        A row that depends on anything else is removed: files beside it, such as its rankings, are about to be replaced.
+        A row with another key is removed, because the files beside the row, such as its rankings, will be replaced.
         """
         path = self.folder / f"{file_name(row)}.json"
         if (document := _read(path, self.keys[row])) is not None:
@@ -79,13 +81,13 @@ class ResultCache:
         return None
 
     def put(self, row: RowResult) -> None:
-        """Writes a finished row; its parts are no longer needed."""
+        """Writes a finished row, and removes the row's parts."""
         write_json(self.folder / f"{file_name(row.name)}.json", {"key": self.keys[row.name], "value": _to_json(row)})
         for path in self.folder.glob(f"{file_name(row.name)}.part*.json"):
             path.unlink()
 
     def get_part(self, row: str, number: int) -> dict[str, Any] | None:
-        """A part of a row as :meth:`put_part` took it; None where there is none of the same dependencies."""
+        """A part of a row as :meth:`put_part` took it; None where there is no part with the same key."""
         return _read(self._part(row, number), self.keys[row])
 
     def put_part(self, row: str, number: int, document: Mapping[str, Any]) -> None:
@@ -96,7 +98,7 @@ class ResultCache:
         return self.folder / f"{file_name(row)}.part{number:06d}.json"
 
     def get_accuracy(self, row: str) -> dict[str, float] | None:
-        """A row's inlier accuracy that was measured with the same homographies; None where there is none."""
+        """A row's inlier accuracy with the same key; None where there is none."""
         return _read(self.folder / f"{file_name(f'{row} inliers')}.json", self.accuracy_keys[row])
 
     def put_accuracy(self, row: str, accuracy: Mapping[str, float]) -> None:
@@ -106,7 +108,7 @@ class ResultCache:
 
 
 def _read(path: Path, key: str) -> dict[str, Any] | None:
-    """The value of a file that has this key."""
+    """The value of a file with this key; None where the file is missing, broken or has another key."""
     try:
         document = read_json(path)
         return dict(document["value"]) if document["key"] == key else None

@@ -1,11 +1,11 @@
 """Searches a benchmark's database, reranks, and measures the rankings under every protocol.
 
-As DELG was released: for each protocol its junk is taken out of the first-stage ranking, then the ranking is reranked,
-then measured. As SuperGlobal was released ("keep"): the whole ranking is reranked, once, and junk is passed over when
-the ranking is measured. A reranker sees features and a ranking, never the truths.
+"remove_before_rerank", as DELG was released: for each protocol its junk is removed from the first-stage ranking, then
+the ranking is reranked and measured. "keep", as SuperGlobal was released: the whole ranking is reranked once, and the
+measurement skips junk. A reranker sees features and a ranking, never the truths.
 
-Many queries are searched in parts, so that the rankings that are held at once do not grow with their number; the parts
-of an interrupted run are kept in the result cache.
+Queries are searched in parts, so that the rankings in memory do not grow with the number of queries. The result cache
+keeps the parts of an interrupted run.
 """
 
 import functools
@@ -29,39 +29,39 @@ from matching.indexes import table
 from matching.ranking import Ranking
 from matching.rerankers.base import Reranker
 
-ENTRIES = 1 << 26  # of the ranking that is held at once, 12 bytes each, and as much again without junk
+ENTRIES = 1 << 26  # of the ranking in memory, 12 bytes each, and as much again for the ranking without junk
 QUERIES = 256  # searched at once where only the first results are measured
 NO_RESULT = QueryResult(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class Stage(Protocol):
-    """The first-stage ranking of some queries."""
+    """The first-stage ranking of a part of the queries."""
 
     @property
     def database(self) -> Any:
-        """The source of features that the rows of a ranking count in, as a reranker takes it."""
+        """The database of the ranking's rows, as a reranker reads it."""
         ...
 
     def without(self, junk: list[Rows]) -> Self:
-        """The stage without some database images of each query."""
+        """The stage without the junk of each query."""
         ...
 
     def candidates(self, reranker: Reranker | None) -> Ranking:
-        """The ranking that a reranker is given; without one, at least the results that are shown."""
+        """The ranking that a reranker reads; without a reranker, at least the results that the report shows."""
         ...
 
     def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
-        """The results of the queries of some rows, with a new order of the candidates."""
+        """The results of the queries in these rows, with a new order of the candidates."""
         ...
 
     def top(self, ranking: Ranking, rows: Rows) -> Rows:
-        """``(n, SHOWN)`` first results, rows of the benchmark's database, -1 where there is none."""
+        """``(n, SHOWN)`` first results, rows of the benchmark's database, filled with -1."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A ranking of the database, whole or cut."""
+    """A ranking of the database, of all images or the first ones only."""
 
     alignment: Alignment
     database: FeatureSource
@@ -72,7 +72,7 @@ class Ranked:
         return replace(self, ranking=self.ranking.without(junk))
 
     def candidates(self, reranker: Reranker | None) -> Ranking:
-        """All of the ranking."""
+        """The whole ranking."""
         return self.ranking
 
     def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
@@ -106,11 +106,11 @@ class Streamed:
         return replace(self, first=distractors.without(self.first, junk))
 
     def candidates(self, reranker: Reranker | None) -> Ranking:
-        """The best of database and distractors, as many as the reranker looks at."""
+        """The best of database and distractors, as many as the reranker reads."""
         return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
 
     def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
-        """See :class:`Stage`; of the database images alone, without scores."""
+        """See :class:`Stage`; database images only, without scores."""
         places = distractors.places(self.first, ranking, self.size)
         return [
             QueryResult(self.alignment.benchmark_rows[places[row][0]], places[row][1], NO_RESULT.scores)
@@ -120,7 +120,7 @@ class Streamed:
         ]
 
     def top(self, ranking: Ranking, rows: Rows) -> Rows:
-        """See :class:`Stage`; distractors are rows from the database's end on."""
+        """See :class:`Stage`; the rows of distractors start after the database's last row."""
         top = np.full((len(rows), SHOWN), -1, np.int64)
         for q, row in enumerate(rows):
             if row >= 0:
@@ -136,27 +136,27 @@ class Search:
 
     Attributes:
       benchmark: queries, database and truths.
-      method: their features.
-      alignment: between the two.
-      parts: the queries.
-      seconds: spent on the parts that were searched, by number of the part.
+      method: the features.
+      alignment: the alignment of benchmark and features.
+      parts: the parts of the queries.
+      seconds: search time of the parts so far, by number of the part.
     """
 
     def __init__(self, benchmark: Benchmark, method: Method, rerankers: Sequence[Reranker] = ()):
-        """Takes what is searched.
+        """Aligns benchmark and features, and divides the queries into parts.
 
         Args:
           benchmark: queries, database and truths.
-          method: their features, of one protocol (:mod:`evaluation.run.compatibility`).
-          rerankers: those that are run on the ranking.
+          method: the features, of one protocol (:mod:`evaluation.run.compatibility`).
+          rerankers: the rerankers of the ranking.
 
         Raises:
           InputError: the stores are not of this benchmark, or their descriptors differ in length.
         """
         self.benchmark, self.method = benchmark, method
         self.alignment = Alignment(benchmark, method)
-        for one, other in zip(method.stores, method.stores[1:]):
-            one.check_shapes(other)
+        for first, second in zip(method.stores, method.stores[1:]):
+            first.check_shapes(second)
         self._top_k = max([reranker.top_k for reranker in rerankers], default=0)
         if method.distractors is not None:
             size = len(method.queries)
@@ -182,21 +182,23 @@ class Search:
             return Ranked(
                 self.alignment, method.database, table.search(queries, method.database.global_descriptors, top_k)
             )
-        far = method.distractors
-        descriptors = queries, method.database.global_descriptors, far.global_descriptors
+        distractor_store = method.distractors
+        descriptors = queries, method.database.global_descriptors, distractor_store.global_descriptors
         first = distractors.search_streamed(*descriptors, head=max(SHOWN, self._top_k))
-        return Streamed(self.benchmark, self.alignment, Joined(method.database, far), len(method.database), first)
+        return Streamed(
+            self.benchmark, self.alignment, Joined(method.database, distractor_store), len(method.database), first
+        )
 
 
 @dataclass
 class Observed:
-    """What is known of a row's rankings for a part of the queries, or for all.
+    """The observations of a row for a part of the queries, or for all queries.
 
     Attributes:
-      observations: for each protocol those of :meth:`evaluation.benchmarks.base.Benchmark.observe`.
+      observations: for each protocol the values of :meth:`evaluation.benchmarks.base.Benchmark.observe`.
       top: for each protocol the first results, rows of the benchmark's database.
-      rankings: for each protocol the measured ranking of the method's queries, as much of it as is written to files.
-      seconds: of the search, and of the reranker under the first protocol, when it remembers nothing yet.
+      rankings: for each protocol the measured ranking of the method's queries, as much as is written to files.
+      seconds: time of the search, and of the reranker under the first protocol, while its caches are empty.
     """
 
     observations: dict[str, list[Any]] = field(default_factory=dict)
@@ -224,45 +226,45 @@ class Observed:
 def observe(
     search: Search, number: int, stage: Stage, reranker: Reranker | None, *, junk: str = JUNK[0], top_k: int = 0
 ) -> Observed:
-    """Reranks a part of the queries, and notes what is measured.
+    """Reranks a part of the queries, and observes the results.
 
     Args:
-      search: what is searched.
-      number: of the part.
-      stage: its first stage.
-      reranker: the second stage; None leaves the first.
-      junk: when it leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
-      top_k: how many results of each query are kept as a ranking.
+      search: the search that the part belongs to.
+      number: number of the part.
+      stage: first stage of the part.
+      reranker: the second stage; None for the first stage alone.
+      junk: when junk leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
+      top_k: number of results of each query in the returned rankings.
     """
     benchmark, part = search.benchmark, search.parts[number]
     observed, times = Observed(), []
     removed: list[Rows] | None = None
-    ranking, used = stage.candidates(reranker), stage
+    ranking, junk_free = stage.candidates(reranker), stage
     for protocol, truths in benchmark.protocols.items():
         rows = search.alignment.junk(part, truths) if junk == JUNK[0] else []
         if removed is None or any(not np.array_equal(*pair) for pair in zip(rows, removed, strict=True)):
-            removed, used = rows, stage.without(rows) if junk == JUNK[0] else stage
-            ranking = used.candidates(reranker)
+            removed, junk_free = rows, stage.without(rows) if junk == JUNK[0] else stage
+            ranking = junk_free.candidates(reranker)
             start = time.perf_counter()
             if reranker is not None:
-                ranking = reranker(part.queries, used.database, ranking)
+                ranking = reranker(part.queries, junk_free.database, ranking)
             times.append(time.perf_counter() - start)
         measured = ranking if benchmark.depth is None else ranking.top(benchmark.depth)
         observed.observations[protocol] = [
             benchmark.observe(protocol, query, result)
-            for query, result in zip(part.places.tolist(), used.results(measured, part.rows))
+            for query, result in zip(part.places.tolist(), junk_free.results(measured, part.rows))
         ]
         if benchmark.pictured:
-            observed.top[protocol] = used.top(ranking, part.rows)
+            observed.top[protocol] = junk_free.top(ranking, part.rows)
         if top_k:
-            kept = ranking.top(top_k)
-            observed.rankings[protocol] = Ranking(kept.indices.copy(), kept.scores.copy())
+            written = ranking.top(top_k)
+            observed.rankings[protocol] = Ranking(written.indices.copy(), written.scores.copy())
     observed.seconds = {"search": search.seconds.get(number, 0.0), "rerank": times[0] if reranker is not None else 0.0}
     return observed
 
 
 def joined(search: Search, pieces: Sequence[Observed]) -> Observed:
-    """What was observed of all queries."""
+    """Joins the observations of all parts."""
     if len(pieces) == 1:
         return pieces[0]
     count, whole = len(search.benchmark.queries), Observed()
@@ -299,29 +301,29 @@ def run(
     junk: str = JUNK[0],
     top_k: int = 0,
 ) -> list[RowResult]:
-    """All rows of one method: the first stage, then each reranker on it.
+    """All rows of one method: the first stage, then each reranker on the first stage.
 
     Args:
       benchmark: queries, database and truths.
-      method: their features; distractors are streamed.
+      method: the features; distractors are streamed.
       rerankers: row suffix to reranker.
       cached: rows that an earlier, interrupted run has finished, by name.
-      cache: keeps the parts of rows, where the queries are in several; None keeps nothing.
-      finished: is given each row when it is done, and what was observed.
-      junk: when it leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
-      top_k: how many results of each query ``finished`` needs.
+      cache: stores parts of rows, where the queries are in several parts; None stores nothing.
+      finished: called with each finished row and its observations.
+      junk: when junk leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
+      top_k: number of results of each query that ``finished`` needs.
 
     Returns:
       The rows, first stage first.
 
     Raises:
-      InputError: the descriptors of the stores differ in length, or with distractors a reranker reorders more than is
-        kept.
+      InputError: the descriptors of the stores differ in length, or with distractors a reranker reads more candidates
+        than are stored.
     """
-    chosen: dict[str, Reranker | None] = {method.row_name(): None}
-    chosen.update({method.row_name(suffix): reranker for suffix, reranker in rerankers.items()})
+    reranker_of_row: dict[str, Reranker | None] = {method.row_name(): None}
+    reranker_of_row.update({method.row_name(suffix): reranker for suffix, reranker in rerankers.items()})
     rows = dict(cached or {})
-    missing = {name: reranker for name, reranker in chosen.items() if name not in rows}
+    missing = {name: reranker for name, reranker in reranker_of_row.items() if name not in rows}
     if missing:
         for suffix, second in rerankers.items() if method.distractors is not None else ():
             distractors.check_head(second.top_k, suffix)
@@ -330,25 +332,27 @@ def run(
         for number in range(len(search.parts)):
             stage = functools.cache(partial(search.stage, number))
             for name, reranker in missing.items():
-                known = cache.get_part(name, number) if cache and len(search.parts) > 1 else None
-                if known is None:
+                cached_part = cache.get_part(name, number) if cache and len(search.parts) > 1 else None
+                if cached_part is None:
                     piece = observe(search, number, stage(), reranker, junk=junk, top_k=top_k)
                     if cache and len(search.parts) > 1:
                         cache.put_part(name, number, piece.to_json())
                 else:
-                    piece = Observed.from_json(known)
+                    piece = Observed.from_json(cached_part)
                 pieces[name].append(piece)
                 if number + 1 == len(search.parts):
                     rows[name] = _row(search, name, joined(search, pieces.pop(name)), finished)
-    return [rows[name] for name in chosen]
+    return [rows[name] for name in reranker_of_row]
 
 
 def _row(search: Search, name: str, observed: Observed, finished: Finished) -> RowResult:
-    """Measures a row."""
+    """Measures a row and reports it to ``finished``."""
     benchmark, method = search.benchmark, search.method
-    metrics = {protocol: benchmark.measure(protocol, found) for protocol, found in observed.observations.items()}
-    for protocol, named in metrics.items():
-        if not named or next(iter(named.values())).per_query is None:
+    metrics = {
+        protocol: benchmark.measure(protocol, observations) for protocol, observations in observed.observations.items()
+    }
+    for protocol, metrics_of_protocol in metrics.items():
+        if not metrics_of_protocol or next(iter(metrics_of_protocol.values())).per_query is None:
             raise InputError(f"The first metric of {benchmark.name} ({protocol}) needs values per query.")
     count = max(len(method.queries), 1)
     times = {stage: 1000 * seconds / count for stage, seconds in observed.seconds.items()}

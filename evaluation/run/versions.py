@@ -1,4 +1,4 @@
-"""What the numbers were made with."""
+"""Versions of the software that a report was made with."""
 
 import os
 import platform
@@ -18,16 +18,16 @@ PACKAGES = (
 
 
 def packages() -> dict[str, str]:
-    """Versions of Python and of the packages that have a part in a benchmark; imports none."""
-    found = {"python": platform.python_version(), "delg": __version__}
+    """Versions of Python and of the packages that a benchmark may use; imports no package."""
+    package_versions = {"python": platform.python_version(), "delg": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            package_versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            package_versions[package] = "not installed"
+    return package_versions
 
 
 def versions() -> dict[str, str]:
-    """:func:`packages`, and the machine's kind."""
+    """:func:`packages`, the platform, and the number of CPUs."""
     return packages() | {"platform": platform.platform(), "cpus": str(os.cpu_count())}
