@@ -1,4 +1,4 @@
-"""What a benchmark is: images, right answers, and how rankings are measured."""
+"""The contract of benchmarks: images, right answers, and the measurement of rankings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,7 +25,7 @@ class QueryResult(NamedTuple):
     """The ranked images of one query.
 
     Attributes:
-      rows: ``(K,)`` rows of the benchmark's database, best first; none where the query could not be read.
+      rows: ``(K,)`` rows of the benchmark's database, best first; empty for an unreadable query.
       ranks: ``(K,)`` int64 0-based ranks of these images, which distractors between them raise.
       scores: ``(K,)`` float32, of the first stage or the reranker.
     """
@@ -39,28 +39,28 @@ class QueryResult(NamedTuple):
 class Benchmark:
     """Queries, database, right answers, and the metrics of the revisited benchmarks.
 
-    A benchmark with metrics of its own is a subclass that overrides :meth:`measure`, and :meth:`observe` where the
-    rankings of all queries together are too large to be held.
+    A benchmark with its own metrics is a subclass that overrides :meth:`measure`, and :meth:`observe` where the
+    rankings of all queries together are too large for memory.
 
     Attributes:
-      name: its name in the table.
-      queries: query images; a query that is a part of a photo carries its crop.
+      name: name in the table.
+      queries: query images; a query that is a part of a photo has a crop.
       database: database images.
       protocols: for each protocol a truth for each query; rows count in ``database``.
-      homographies: the file ``name -> (3, 3)`` of true homographies from the landmark's plane to each image, where
-        the benchmark has one.
-      any_recall: whether its rows also hold R@k, the share of queries with any right image in the first k.
-      count_all: whether queries without right images count as failures in R@k; otherwise they have no part in it.
-      cut_map: whether its rows also hold mAP@k, see :func:`evaluation.metrics.ranking.cut_ap`.
-      ks: the list lengths k of its precisions and recalls.
-      truth: the file of its ground truth, where it has one.
-      cells: ``(Q,)`` int64, the spatial cell that each query lies in, where right images in common do not say which
-        queries are of one thing, as along a street each shares some with the next.
+      homographies: the file ``name -> (3, 3)`` of true homographies from the landmark's plane to each image; None
+        without such a file.
+      any_recall: whether the rows also hold R@k, the share of queries with any right image in the first k.
+      count_all: whether queries without right images count as failures in R@k; otherwise R@k leaves them out.
+      cut_map: whether the rows also hold mAP@k, see :func:`evaluation.metrics.ranking.cut_ap`.
+      ks: the list lengths k of precisions and recalls.
+      truth: the file of the ground truth; None without a file.
+      cells: ``(Q,)`` int64 spatial cell of each query, for benchmarks whose queries cannot be grouped by common right
+        images: along a street each query shares right images with the next.
       cell_size: side of a cell in metres.
-      own_photos: whether its photos are the user's, whose orientation tag may be obeyed; a published protocol takes
-        them as they are stored.
-      depth: how many results of each query are measured; None for the whole ranking.
-      default_rerank: rerankers that are run unless the user names others.
+      own_photos: whether the photos are the user's own, so that orientation tags may be applied; a published protocol
+        reads photos as they are stored.
+      depth: number of measured results of each query; None for the whole ranking.
+      default_rerank: rerankers that run unless the user names others.
     """
 
     name: str
@@ -80,15 +80,15 @@ class Benchmark:
     default_rerank: tuple[str, ...] = DEFAULT_RERANK
 
     def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
-        """What :meth:`measure` needs of one query's result: here the ranks of positives and of junk.
+        """The part of a query's result that :meth:`measure` needs: here the ranks of positives and of junk.
 
         Args:
           protocol: one of :attr:`protocols`.
-          query: its number.
-          result: its ranked images, cut to :attr:`depth`.
+          query: number of the query.
+          result: ranked images of the query, cut to :attr:`depth`.
 
         Returns:
-          A JSON value, small, as those of all queries are held together.
+          A JSON value; a small one, because the observations of all queries are in memory together.
         """
         truth = self.protocols[protocol][query]
         return [result.ranks[np.isin(result.rows, rows)].tolist() for rows in (truth.positives, truth.junk)]
@@ -101,7 +101,7 @@ class Benchmark:
           observations: what :meth:`observe` returned for each query.
 
         Returns:
-          Name to metric, the most important first.
+          Name to metric, the main metric first.
         """
         positives = [len(truth.positives) for truth in self.protocols[protocol]]
         scores = metrics.of_ranks(observations, positives, self.ks)
@@ -119,18 +119,18 @@ class Benchmark:
         return None
 
     def listed(self) -> Self:
-        """The benchmark with the images of its data folder; image files are not looked at."""
+        """The benchmark with the images of its data folder; image files are not read."""
         return self
 
     def with_features(self, queries: Sequence[str], database: Sequence[str]) -> Self:
-        """The benchmark for features that exist.
+        """The benchmark for existing features.
 
         Args:
-          queries: names of the query images that have features.
-          database: names of the database images that have features.
+          queries: names of the query images with features.
+          database: names of the database images with features.
 
         Returns:
-          The benchmark, whose images have these names.
+          The benchmark of the images with these names.
 
         Raises:
           InputError: the features cannot be those of this benchmark.
@@ -142,7 +142,7 @@ class Benchmark:
         return self
 
     def settings(self) -> dict[str, Any]:
-        """What the report records of this benchmark alone."""
+        """The settings of this benchmark that the report records."""
         return {
             **({"ground_truth_sha256": sha256(self.truth)} if self.truth else {}),
             "queries_without_positives": {
@@ -153,7 +153,7 @@ class Benchmark:
         }
 
     def answers(self) -> Any:
-        """The right answers as a JSON value, by which benchmarks are compared."""
+        """The right answers as a JSON value, for the comparison of benchmarks."""
         return {
             protocol: [[sorted(truth.positives.tolist()), sorted(truth.junk.tolist())] for truth in truths]
             for protocol, truths in self.protocols.items()
@@ -161,7 +161,7 @@ class Benchmark:
 
     def identity(self) -> Any:
         """A JSON value that changes when the metrics of a ranking may change: right answers and parameters."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
         plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | tuple)}
         return [self.answers(), plain]
 
@@ -170,17 +170,23 @@ class Benchmark:
         return [query.name for query in self.queries]
 
     def clusters(self) -> dict[str, Any]:
-        """Which queries the bootstrap draws together.
+        """The groups of queries that the bootstrap draws together.
 
         Returns:
-          ``"groups"``: a number for each query; ``"drawn"``: what the groups are, unless they share right images.
+          ``"groups"``: a number for each query; ``"drawn"``: a description of the groups, unless groups are queries
+          that share right images.
         """
         if self.cells is not None:
             return {"groups": self.cells.tolist(), "drawn": f"squares of {self.cell_size:g} m"}
         truths = self.protocols[self.main_protocol]
-        if self.leave_one_out:  # each query's own photo counts among the right ones, too
-            own = [replace(truth, positives=np.union1d(truth.positives, [q])) for q, truth in enumerate(truths)]
-            truths = [more if len(truth.positives) else truth for truth, more in zip(truths, own, strict=True)]
+        if self.leave_one_out:  # each query's own photo also counts as a right image
+            with_own_photo = [
+                replace(truth, positives=np.union1d(truth.positives, [q])) for q, truth in enumerate(truths)
+            ]
+            truths = [
+                extended if len(truth.positives) else truth
+                for truth, extended in zip(truths, with_own_photo, strict=True)
+            ]
         return {"groups": groups(truths).tolist()}
 
     @property
@@ -207,7 +213,7 @@ class Benchmark:
         """Checks that every image file exists, before any work.
 
         Raises:
-          InputError: files are missing; names the first and says how many.
+          InputError: files are missing; the message gives the first path and the number.
         """
         missing = missing_images([*self.queries, *self.database])
         if missing:
@@ -218,7 +224,7 @@ class Benchmark:
 
 
 def missing_images(images: Sequence[ImageRef]) -> list[str]:
-    """Paths that do not exist; each folder is listed once, which is quick for large sets."""
+    """Paths that do not exist; each folder is listed only once, for speed."""
     present: dict[Path, set[str]] = {}
     missing = []
     for image in images:

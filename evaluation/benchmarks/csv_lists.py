@@ -1,8 +1,8 @@
-"""Your own photos with a list: CSV files that give each image its label, and if it is a part of a photo its box.
+"""Your own photos with CSV lists, which give each image a label and maybe a box.
 
 Layout: ``data_dir/database.csv`` and, where the queries are other images, ``data_dir/queries.csv``; columns ``path``
-(below ``data_dir``; of the queries below ``queries_dir`` where that is given), ``label``, and if wanted all of
-``x1,y1,x2,y2``, pixels of the whole photo, empty for the whole photo.
+(below ``data_dir``; paths of queries below ``queries_dir``, if set), ``label``, and optionally all of ``x1,y1,x2,y2``,
+pixels of the whole photo, empty for the whole photo.
 """
 
 import math
@@ -21,13 +21,13 @@ BOX = ("x1", "y1", "x2", "y2")
 
 
 def csv_lists(data_dir: str, queries_dir: str | None = None) -> Benchmark:
-    """A benchmark of labelled lists; right are the images of the query's label, under the one protocol "all".
+    """A benchmark of labelled lists; the images of the query's label are right, under the single protocol "all".
 
     A query that is itself a file of the database is junk for itself.
 
     Args:
       data_dir: the folder of the lists and of the images.
-      queries_dir: where the paths of ``queries.csv`` start; None for ``data_dir``.
+      queries_dir: folder that the paths of ``queries.csv`` are relative to; None for ``data_dir``.
 
     Returns:
       The benchmark; without ``queries.csv`` every database image is a query in turn.
@@ -37,10 +37,12 @@ def csv_lists(data_dir: str, queries_dir: str | None = None) -> Benchmark:
     """
     place = Path(data_dir)
     database, labels = _read(place / DATABASE, place)
-    asked = place / QUERIES
-    if queries_dir and not asked.is_file():
-        raise InputError(f"The benchmark csv expects {asked} where --queries_dir is given; it does not exist.")
-    queries, query_labels = _read(asked, Path(queries_dir or data_dir)) if asked.is_file() else (database, labels)
+    query_list = place / QUERIES
+    if queries_dir and not query_list.is_file():
+        raise InputError(f"The benchmark csv expects {query_list} where --queries_dir is given; it does not exist.")
+    queries, query_labels = (
+        _read(query_list, Path(queries_dir or data_dir)) if query_list.is_file() else (database, labels)
+    )
     truths = by_label(queries, query_labels, database, labels)
     if not any(len(truth.positives) for truth in truths):
         raise InputError(
@@ -51,20 +53,22 @@ def csv_lists(data_dir: str, queries_dir: str | None = None) -> Benchmark:
 
 
 def _read(path: Path, root: Path) -> tuple[list[ImageRef], list[str]]:
-    """Images and labels of one list."""
+    """Images and labels of a list."""
     boxed = set(BOX) & set(columns(path))
     if boxed and boxed != set(BOX):
         raise InputError(f"{path} expects all of the columns {','.join(BOX)} or none. Received: {','.join(boxed)}")
     listed = read_labelled(path, root, lambda row, where: _crop([row[side] for side in BOX], where) if boxed else None)
     if not listed:
         raise InputError(f"{path} names no image.")
-    whole = iter(named((PurePath(one.path), root / one.path) for one in listed if one.part is None))
+    whole = iter(named((PurePath(entry.path), root / entry.path) for entry in listed if entry.part is None))
     images = []
-    for one in listed:
-        box = ",".join(map(str, one.part or ()))
-        images.append(ImageRef(f"{one.path}@{box}", str(root / one.path), one.part) if one.part else next(whole))
-        check_name(images[-1].name, one.where)
-    return images, [one.label for one in listed]
+    for entry in listed:
+        box = ",".join(map(str, entry.part or ()))
+        images.append(
+            ImageRef(f"{entry.path}@{box}", str(root / entry.path), entry.part) if entry.part else next(whole)
+        )
+        check_name(images[-1].name, entry.where)
+    return images, [entry.label for entry in listed]
 
 
 def _crop(texts: list[str], where: str) -> Crop | None:

@@ -19,7 +19,7 @@ def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:
 
     Args:
       data_dir: database, a folder for each instance.
-      queries_dir: queries; None takes the database images one after the other.
+      queries_dir: queries; None takes every database image as a query in turn.
 
     Returns:
       The benchmark. Queries whose instance has no other image in the database have no positives.
@@ -46,6 +46,6 @@ def folders(data_dir: str, queries_dir: str | None = None) -> Benchmark:
 
 
 def _instance(image: ImageRef) -> str:
-    """The first folder of the image's name; the file's own name, without suffix, where it lies in none."""
+    """The first folder of the image's name; the file's name without suffix, where the image lies in no folder."""
     parts = PurePosixPath(image.name).parts
     return parts[0] if len(parts) > 1 else Path(image.path).stem

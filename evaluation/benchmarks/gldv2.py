@@ -1,12 +1,12 @@
 """The Google Landmarks Dataset v2 as released: images by their ids, and its CSV files beside them (arXiv 2004.01804).
 
 Layout: ``data_dir/test/0/1/2/012....jpg``, likewise ``index`` (retrieval) and ``train`` (recognition), and
-``retrieval_solution_v2.1.csv``, ``recognition_solution_v2.1.csv``, ``train.csv`` or ``train_clean.csv``. With features
-that exist, the CSV files are enough.
+``retrieval_solution_v2.1.csv``, ``recognition_solution_v2.1.csv``, ``train.csv`` or ``train_clean.csv``. Existing
+features need the CSV files only.
 
-Retrieval answers with the most similar index images. Recognition votes: each of the nearest images adds its score to
-its class, and the class with the largest sum is the answer, with that sum as its score. After a reranker, order and
-scores are its own: inliers for ``ransac``, similarity and inliers for ``ransac(score='fused')``.
+Retrieval predicts the most similar index images. Recognition votes: each of the nearest images adds its score to its
+class, and the class with the largest sum is the prediction, with the sum as score. A reranker changes order and scores:
+inliers for ``ransac``, similarity and inliers for ``ransac(score='fused')``.
 """
 
 import os
@@ -32,17 +32,17 @@ from extraction.formats.official import check_name
 from extraction.images import ImageRef, list_images
 
 VERSION = "v2.1"
-LABELS = ("train_clean.csv", "train.csv")  # the first that exists
-SHORTEST = 3  # characters of an id that make folders
+LABELS = ("train_clean.csv", "train.csv")  # the first existing file is read
+SHORTEST = 3  # characters; the first three characters of an id name its folders
 NEIGHBOURS = 3
 NOTHING = Truth(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 class Named(Sequence[ImageRef]):
-    """Images of which names are known and files are not, made when they are asked for: there may be millions."""
+    """Images with names but without files; made on access, because there may be millions."""
 
     def __init__(self, names: Sequence[str]):
-        """Keeps the names."""
+        """Takes the names."""
         self._names = names
 
     def __len__(self) -> int:
@@ -56,18 +56,18 @@ class Named(Sequence[ImageRef]):
     def __getitem__(self, row: slice) -> "Named": ...
 
     def __getitem__(self, row: int | slice) -> "ImageRef | Named":
-        """An image, or some."""
+        """An image, or a slice of the images."""
         return Named(self._names[row]) if isinstance(row, slice) else ImageRef(self._names[row], self._names[row])
 
 
 @dataclass(frozen=True, eq=False)
 class Challenge(Benchmark):
-    """What retrieval and recognition share: queries in two parts, ids of images, answers as text.
+    """The common part of retrieval and recognition: queries in two parts, ids of images, answers as text.
 
     Attributes:
-      data_dir: images and CSV files; None with features that exist.
-      solution_file: the challenge's solution.
-      solution: its contents.
+      data_dir: folder of images and CSV files; None with existing features.
+      solution_file: CSV file of the challenge's solution.
+      solution: contents of the solution.
     """
 
     default_rerank: tuple[str, ...] = ()
@@ -75,14 +75,14 @@ class Challenge(Benchmark):
     solution_file: Path = Path()
     solution: Solution = field(default_factory=RetrievalSolution)
 
-    column: ClassVar[str]  # of the answers, in solutions and submissions
+    column: ClassVar[str]  # name of the answers' column in solutions and submissions
 
     def scored_parts(self) -> list[str]:
-        """The parts, ``public`` and ``private``, that the solution has images of."""
+        """The parts, ``public`` and ``private``, for which the solution has images."""
         return [part for part in PARTS if getattr(self.solution, part)]
 
     def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
-        """The query's id and its answer as the submission file holds it; None under the protocol of the other part."""
+        """The query's id and answer as in a submission file; None under the protocol of the other part."""
         name = image_id(self.queries[query].name)
         part = next(
             (part for part in self.protocols if name in getattr(self.solution, part)), next(iter(self.protocols))
@@ -90,9 +90,11 @@ class Challenge(Benchmark):
         return [name, self.answer(result)] if part == protocol else None
 
     def measure(self, protocol: str, observations: Sequence[Any]) -> dict[str, Metric]:
-        """See :mod:`evaluation.metrics.gldv2`; values per query are those of both parts, NaN in the other one."""
-        known = getattr(self.solution, protocol)
-        answers = {name: self.parse(text) for name, text in filter(None, observations) if text and name in known}
+        """See :mod:`evaluation.metrics.gldv2`; values per query cover both parts, NaN in the other part."""
+        right_answers = getattr(self.solution, protocol)
+        answers = {
+            name: self.parse(text) for name, text in filter(None, observations) if text and name in right_answers
+        }
         return self.measure_answers(protocol, answers)
 
     def measure_answers(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
@@ -100,12 +102,12 @@ class Challenge(Benchmark):
 
         Args:
           protocol: the part.
-          answers: by id of the query what the submission file says.
+          answers: the parsed answer by id of the query.
         """
         return {name: self._padded(protocol, metric) for name, metric in self.scores(protocol, answers).items()}
 
     def _padded(self, protocol: str, metric: Metric) -> Metric:
-        """A metric whose values per query are those of all parts."""
+        """The metric with values per query for both parts."""
         sizes = {part: len(getattr(self.solution, part)) for part in PARTS}
 
         def pad(values: Any) -> Any:
@@ -115,19 +117,19 @@ class Challenge(Benchmark):
         return replace(metric, per_query=pad(metric.per_query), places=pad(metric.places))
 
     def answer(self, result: QueryResult) -> str:
-        """The answer to a query as a submission file holds it; empty without results."""
+        """The answer to a query as in a submission file; empty without results."""
         raise NotImplementedError
 
     def parse(self, text: str) -> Any:
-        """The answer that a submission file holds."""
+        """Parses an answer of a submission file."""
         raise NotImplementedError
 
     def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
-        """The metrics of one part, values per query in its order."""
+        """The metrics of one part, with values per query in the order of the part."""
         raise NotImplementedError
 
     def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]]:
-        """Rows of ``id,images`` or ``id,landmarks``, also of ignored queries; those without an answer are left out."""
+        """Rows ``id,images`` or ``id,landmarks``, also for ignored queries; queries without an answer are left out."""
         yield ["id", self.column]
         for answers in zip(*observations.values(), strict=True):
             yield from (answer for answer in answers if answer is not None and answer[1])
@@ -145,14 +147,14 @@ class Challenge(Benchmark):
         return self._of_images(queries, self.index_images(self.data_dir))
 
     def with_features(self, queries: Sequence[str], database: Sequence[str]) -> Self:
-        """The benchmark of the images that have features; folders before an image's id do not count.
+        """The benchmark of the images with features; folders before an image's id are ignored.
 
         Raises:
-          InputError: a query is not of the solution, or exists twice; or see :meth:`check_index`.
+          InputError: a query is missing from the solution, or exists twice; or see :meth:`check_index`.
         """
         ids = [image_id(name) for name in queries]
-        known = self.solution.public.keys() | self.solution.private.keys() | self.solution.ignored
-        unknown = [name for name in ids if name not in known]
+        solution_ids = self.solution.public.keys() | self.solution.private.keys() | self.solution.ignored
+        unknown = [name for name in ids if name not in solution_ids]
         if unknown:
             raise InputError(
                 f"{self.solution_file} lacks {len(unknown)} of the {len(ids)} query images, such as {unknown[0]!r}."
@@ -167,24 +169,24 @@ class Challenge(Benchmark):
         return replace(self, queries=queries, database=database, protocols=protocols)
 
     def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
-        """The images that are searched."""
+        """The index images."""
         raise NotImplementedError
 
     def check_index(self, database: Sequence[ImageRef]) -> None:
-        """Checks that the searched images are those of the task.
+        """Checks that the index images belong to the task.
 
         Raises:
-          InputError: they are not.
+          InputError: the index images are others.
         """
         raise NotImplementedError
 
     @property
     def pictured(self) -> bool:
-        """False: answers that are classes have no pictures."""
+        """False: classes have no pictures."""
         return False
 
     def settings(self) -> dict[str, Any]:
-        """The solution's file."""
+        """Path and hash of the solution's file."""
         return {"solution_file": os.fspath(self.solution_file), "solution_file_sha256": sha256(self.solution_file)}
 
     def answers(self) -> Any:
@@ -196,19 +198,22 @@ class Challenge(Benchmark):
         return [name for part in PARTS for name in getattr(self.solution, part)]
 
     def clusters(self) -> dict[str, Any]:
-        """Queries that share classes or relevant images are drawn together."""
+        """The bootstrap draws queries together that share classes or relevant images."""
         numbers: dict[Any, int] = {}
         rights = [right for part in PARTS for right in getattr(self.solution, part).values()]
         if isinstance(self.solution, RecognitionSolution):
-            numbers = {name: number for number, name in enumerate(sorted({one for right in rights for one in right}))}
+            numbers = {
+                name: number for number, name in enumerate(sorted({answer for right in rights for answer in right}))
+            }
         rows = [
-            np.unique([numbers.setdefault(one, len(numbers)) for one in right]).astype(np.int64) for right in rights
+            np.unique([numbers.setdefault(answer, len(numbers)) for answer in right]).astype(np.int64)
+            for right in rights
         ]
         return {"groups": groups([Truth(row, NOTHING.junk) for row in rows]).tolist()}
 
     @property
     def scored(self) -> bool:
-        """True: a solution without images is refused when it is read."""
+        """True: :func:`read_solution` refuses solutions without images."""
         return True
 
     @property
@@ -241,7 +246,7 @@ class Retrieval(Challenge):
         return list_images(data_dir / "index")
 
     def check_index(self, database: Sequence[ImageRef]) -> None:
-        """Checks that ids can be written as answers, and that some image is relevant."""
+        """Checks that ids can be written as answers, and that an index image is relevant."""
         names = [image.name for image in database]
         check_plain(names, self.name)
         relevant = {
@@ -255,18 +260,18 @@ class Retrieval(Challenge):
 
     @property
     def pictured(self) -> bool:
-        """True unless only names of the images are known."""
+        """True unless images have names only."""
         return not isinstance(self.database, Named)
 
     def with_pictures(self) -> Self:
-        """See :class:`Benchmark`; the protocol's truths are relevant images."""
+        """See :class:`Benchmark`; the positives of the main protocol are the relevant images."""
         row_of = {image_id(image.name): row for row, image in enumerate(self.database)}
         relevant = getattr(self.solution, self.main_protocol)
         truths = [Truth(_rows(row_of, relevant.get(image_id(query.name), ())), NOTHING.junk) for query in self.queries]
         return replace(self, protocols={self.main_protocol: truths})
 
     def settings(self) -> dict[str, Any]:
-        """The solution's file, and how many queries have no relevant image."""
+        """Path and hash of the solution's file, and the number of queries without relevant images."""
         empty = {part: sum(not names for names in getattr(self.solution, part).values()) for part in PARTS}
         return super().settings() | {"queries_without_relevant_images": empty}
 
@@ -276,10 +281,10 @@ class Recognition(Challenge):
     """GLDv2 recognition: global average precision of the classes that the neighbours vote for.
 
     Attributes:
-      labels_file: classes of the training images.
+      labels_file: CSV file of the training images' classes.
       classes: class of each image id.
-      labels: ``(N,)`` class of each image that is searched.
-      neighbours: how many vote.
+      labels: ``(N,)`` class of each index image.
+      neighbours: number of voting images.
       ignore_non_landmarks: leave answers to images without a landmark out of the global average precision.
     """
 
@@ -291,7 +296,7 @@ class Recognition(Challenge):
     column: ClassVar[str] = "landmarks"
 
     def answer(self, result: QueryResult) -> str:
-        """The class with most votes, and its score."""
+        """The class with the largest sum of votes, and the sum."""
         assert self.labels is not None
         if not len(result.rows):
             return ""
@@ -308,7 +313,7 @@ class Recognition(Challenge):
         return metrics.recognition(answers, getattr(self.solution, protocol), self.ignore_non_landmarks)
 
     def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
-        """The training images that have a class."""
+        """The training images with a class."""
         return [_image(data_dir / "train", name) for name in self.classes]
 
     def check_index(self, database: Sequence[ImageRef]) -> None:
@@ -320,15 +325,15 @@ class Recognition(Challenge):
         return replace(super()._of_images(queries, database), labels=labels)
 
     def settings(self) -> dict[str, Any]:
-        """The files of solution and classes, and the vote."""
-        found = super().settings() | {"ignore_non_landmarks": self.ignore_non_landmarks}
+        """Paths and hashes of solution and classes, and the parameters of the vote."""
+        settings = super().settings() | {"ignore_non_landmarks": self.ignore_non_landmarks}
         if self.classes:
             file = {"labels_file": os.fspath(self.labels_file), "labels_file_sha256": sha256(self.labels_file)}
-            found |= {"neighbours": self.neighbours} | file
-        return found
+            settings |= {"neighbours": self.neighbours} | file
+        return settings
 
     def identity(self) -> Any:
-        """See :class:`Benchmark`; with the classes."""
+        """See :class:`Benchmark`; also changes with the classes."""
         return [super().identity(), sha256(self.labels_file)]
 
 
@@ -339,14 +344,14 @@ def gldv2_retrieval(data_dir: str | None = None, *, solution_file: str | None = 
     """GLDv2 retrieval.
 
     Args:
-      data_dir: images and CSV files as released; None with features that exist and ``solution_file``.
-      solution_file: CSV ``id,images,Usage``; None for that of the data folder.
+      data_dir: images and CSV files as released; None with existing features and ``solution_file``.
+      solution_file: CSV ``id,images,Usage``; None for the file in the data folder.
 
     Returns:
       The benchmark, without images until :meth:`Challenge.listed` or :meth:`Challenge.with_features` adds them.
 
     Raises:
-      InputError: the solution is missing, not of its form, or that of the other task.
+      InputError: the solution is missing, malformed, or a solution of the other task.
     """
     path, solution = _solution("gldv2_retrieval", data_dir, solution_file)
     return Retrieval(
@@ -372,17 +377,17 @@ def gldv2_recognition(
 
     Args:
       data_dir: see :func:`gldv2_retrieval`.
-      solution_file: CSV ``id,landmarks,Usage``; None for that of the data folder.
-      labels_file: CSV ``id,landmark_id`` or ``landmark_id,images`` of the training images; None for that of the data
-        folder.
-      neighbours: how many vote.
+      solution_file: CSV ``id,landmarks,Usage``; None for the file in the data folder.
+      labels_file: CSV ``id,landmark_id`` or ``landmark_id,images`` of the training images; None for the file in the
+        data folder.
+      neighbours: number of voting images.
       ignore_non_landmarks: see :class:`Recognition`.
 
     Returns:
-      The benchmark, likewise.
+      The benchmark, without images as in :func:`gldv2_retrieval`.
 
     Raises:
-      InputError: a file is missing, not of its form, or that of the other task; or an argument is out of range.
+      InputError: a file is missing, malformed, or belongs to the other task; or an argument is out of range.
     """
     if type(neighbours) is not int or neighbours < 1:
         raise InputError(f"--neighbours expects 1 or more. Received: {neighbours}")
@@ -411,7 +416,7 @@ def gldv2_recognition(
 def read_solution(
     path: str | os.PathLike[str], task: str | None = None, *, released: bool = False
 ) -> tuple[str, Solution]:
-    """The task of a solution, and its contents.
+    """The task and the contents of a solution.
 
     Args:
       path: the file.
@@ -419,7 +424,7 @@ def read_solution(
       released: read the file as the released code does, see :mod:`evaluation.benchmarks.gldv2_files`.
 
     Raises:
-      InputError: the file is missing or not of its form, or no image counts.
+      InputError: the file is missing or malformed, or holds no public or private image.
     """
     name = task or gldv2_files.task_of(path)
     read = gldv2_files.read_recognition_solution if name == "gldv2_recognition" else gldv2_files.read_retrieval_solution
@@ -430,7 +435,7 @@ def read_solution(
 
 
 def _solution(task: str, data_dir: str | None, solution_file: str | None) -> tuple[Path, Any]:
-    """The solution that is given, or that of the data folder."""
+    """Path and contents of the solution: ``solution_file``, or the solution in the data folder."""
     if not solution_file and data_dir:
         solution_file = os.fspath(Path(data_dir) / f"{task.removeprefix('gldv2_')}_solution_{VERSION}.csv")
     if not solution_file:
@@ -442,12 +447,12 @@ def _solution(task: str, data_dir: str | None, solution_file: str | None) -> tup
 
 
 def _rows(row_of: Mapping[str, int], names: Iterable[str]) -> Rows:
-    """Rows of those images that are searched."""
+    """Rows of the named images, without images that are not in the index."""
     return np.array([row_of[name] for name in names if name in row_of], np.int64)
 
 
 def _image(folder: Path, image: str) -> ImageRef:
-    """An image in the folders of the first three characters of its id."""
+    """An image in the folders that the first three characters of its id name."""
     check_name(image, f"{folder}")
     if len(image) < SHORTEST or "/" in image:
         raise InputError(f"GLDv2 expects ids of {SHORTEST} characters or more. Received: {image!r}")

@@ -1,13 +1,12 @@
 """The CSV files of the Google Landmarks Dataset v2 challenges: solutions and predictions of recognition and retrieval.
 
-A solution says of every image of the test set to which part it belongs, ``Public``, ``Private`` or ``Ignored``;
-predictions name the images of any part, those that count at most once.
+A solution assigns every image of the test set to a part, ``Public``, ``Private`` or ``Ignored``. Predictions name
+images of any part, public and private images at most once.
 
-Columns are found by their names, and any number of blanks parts ids. The released code reads both otherwise; what its
-reading makes of a file that is not as it should be, ``released=True`` makes of it here: columns are taken by their
-order, whatever their names; one blank parts ids, so that two of them enclose an empty id, which takes a place among
-the answers and counts among the relevant images; of an id that a solution has twice the last row counts; and a row
-without answer may name any image.
+Columns are read by name, and any number of blanks separates ids. The released code differs for malformed files, and
+``released=True`` reproduces its results: columns are read by order, whatever their names; a single blank separates ids,
+so that two blanks enclose an empty id, which takes a place among the predictions and counts among the relevant images;
+of two rows of a solution with one id the last counts; and a row without a prediction may name any image.
 """
 
 import math
@@ -28,12 +27,12 @@ TASKS = {"landmarks": "gldv2_recognition", "images": "gldv2_retrieval"}  # by th
 
 @dataclass(frozen=True)
 class RecognitionSolution:
-    """What the test images show.
+    """The classes of the test images.
 
     Attributes:
-      public: by image id the right classes; an empty tuple for an image without landmark.
-      private: the same of the images that the final standing was made from.
-      ignored: ids of images that count nowhere.
+      public: the right classes by image id; an empty tuple for an image without landmark.
+      private: the same for the images of the final leaderboard.
+      ignored: ids of images that are not scored.
     """
 
     public: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -46,9 +45,9 @@ class RetrievalSolution:
     """The index images that are relevant to the queries; the fields are those of :class:`RecognitionSolution`.
 
     Attributes:
-      public: by query id the ids of the relevant index images.
-      private: the same of the private queries.
-      ignored: ids of queries that count nowhere.
+      public: ids of the relevant index images by query id.
+      private: the same for the private queries.
+      ignored: ids of queries that are not scored.
     """
 
     public: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -81,7 +80,7 @@ def read_recognition_solution(path: str | os.PathLike[str], released: bool = Fal
       released: read it as the released code does, see above.
 
     Raises:
-      InputError: the file is missing or not of this form; the sentence names the line.
+      InputError: the file is missing or malformed; the message names the line.
     """
 
     def classes(text: str, where: str) -> tuple[int, ...]:
@@ -113,14 +112,14 @@ def read_recognition_predictions(
 
     Args:
       path: the file.
-      solution: tells which ids there are.
+      solution: its ids are the known ids.
       released: read it as the released code does, see above.
 
     Returns:
-      The predictions of the public and of the private images; those of ignored images are left out.
+      The predictions for the public and for the private images; ignored images are left out.
 
     Raises:
-      InputError: the file is missing or not of this form, or names an unknown id, or one twice that counts.
+      InputError: the file is missing or malformed, names an unknown id, or names a scored id twice.
     """
     return _split(path, "landmarks", _prediction, solution, released)
 
@@ -128,7 +127,7 @@ def read_recognition_predictions(
 def read_retrieval_predictions(
     path: str | os.PathLike[str], solution: Solution, released: bool = False
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """Reads ``id,images``: by query the ids of index images, best first, separated by spaces.
+    """Reads ``id,images``: the ids of index images for each query, best first, separated by spaces.
 
     Args and errors are those of :func:`read_recognition_predictions`.
     """
@@ -138,7 +137,7 @@ def read_retrieval_predictions(
 def _rows(
     path: str | os.PathLike[str], names: tuple[str, ...], released: bool, is_row: Callable[[list[str]], bool]
 ) -> Iterator[tuple[str, list[str]]]:
-    """The place of every row, and its values in the order of the names; a first line that is a row is no header."""
+    """File and line of every row, and the row's values in the order of ``names``; checks that there is a header."""
     if not released:
         for where, row in rows(path, names):
             yield where, [row[name] for name in names]
@@ -156,7 +155,7 @@ def _rows(
 def _read_solution(
     path: str | os.PathLike[str], column: str, parse: Callable[[str, str], T], released: bool
 ) -> tuple[dict[str, dict[str, T]], frozenset[str]]:
-    """The rows of both parts, parsed, and the ids of the ignored ones."""
+    """The parsed rows of both parts, and the ignored ids."""
     parts: dict[str, dict[str, T]] = {"Public": {}, "Private": {}}
     seen: set[str] = set()
     ignored: set[str] = set()
@@ -181,19 +180,19 @@ def _split(
     solution: Solution,
     released: bool,
 ) -> tuple[dict[str, T], dict[str, T]]:
-    """The predictions of the public and of the private ids."""
+    """The predictions for the public and for the private ids."""
     public: dict[str, T] = {}
     private: dict[str, T] = {}
-    known = solution.public.keys() | solution.private.keys()
+    solution_ids = solution.public.keys() | solution.private.keys()
     seen: set[str] = set()
-    lines = _rows(path, ("id", column), released, lambda header: not known.isdisjoint(header[:1]))
+    lines = _rows(path, ("id", column), released, lambda header: not solution_ids.isdisjoint(header[:1]))
     for where, (name, text) in lines:
         if name in seen:
             raise InputError(f"{where}: the id {name!r} appears twice.")
         if name in solution.ignored:
             continue
         words = _words(text, released)
-        if name not in known and (words or not released):
+        if name not in solution_ids and (words or not released):
             raise InputError(f"{where}: the solution has no image {name!r}.")
         if words or not released:
             seen.add(name)
@@ -203,7 +202,7 @@ def _split(
 
 
 def _words(text: str, released: bool) -> list[str]:
-    """What blanks part; the released code drops one empty word at the end, and no other."""
+    """The words between blanks; the released code drops one empty word at the end, and no other empty word."""
     if not released:
         return text.split()
     words = text.split(" ") if text else []

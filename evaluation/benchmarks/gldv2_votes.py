@@ -1,4 +1,4 @@
-"""GLDv2 recognition by neighbours: the classes of the index images, and their vote."""
+"""GLDv2 recognition by neighbours: the classes of the index images, and the vote of the nearest ones."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,14 +24,14 @@ def image_id(name: str) -> str:
 
 
 def check_plain(names: Iterable[str], writer: str) -> None:
-    """Checks that the ids of images can stand in a submission file as they are.
+    """Checks that the ids of images can be written to a submission file without quotes.
 
     Args:
-      names: of the images.
-      writer: what would write them, for the message.
+      names: names of the images.
+      writer: name of the writer, for the message.
 
     Raises:
-      InputError: an id holds what parts ids, columns or rows.
+      InputError: an id holds a separator of ids, columns or rows.
     """
     for name in names:
         if PARTING.search(image_id(name)):
@@ -42,14 +42,14 @@ def check_plain(names: Iterable[str], writer: str) -> None:
 
 
 def knn_vote(labels: Labels, scores: NDArray[np.float32]) -> tuple[int, float]:
-    """The class that most neighbours of a query vote for: each adds its score to its class.
+    """The class that the neighbours of a query vote for: each neighbour adds its score to its class.
 
     Args:
       labels: ``(K,)`` classes of the nearest index images, nearest first; at least one.
       scores: ``(K,)`` similarities, or the scores of a reranker.
 
     Returns:
-      The class with the largest sum, of equal ones the one whose image comes first; and that sum.
+      The class with the largest sum, and the sum; of equal sums the class whose image comes first wins.
 
     >>> label, score = knn_vote(np.array([4, 7, 7]), np.array([0.9, 0.6, 0.5], np.float32))
     >>> label, round(score, 4)
@@ -65,7 +65,7 @@ def read_classes(path: str) -> dict[str, int]:
     """The class of each image id, from ``id,landmark_id`` (train.csv) or ``landmark_id,images`` (train_clean.csv).
 
     Raises:
-      InputError: the file is not of its form.
+      InputError: the file is malformed.
     """
     classes = read_landmarks(path, clean="images" in columns(path), whole=True)
     return {image: int(label) for image, label in classes.items()}
@@ -75,9 +75,9 @@ def labels_of(classes: dict[str, int], names: Sequence[str], path: str) -> Label
     """``(N,)`` the class of each image.
 
     Args:
-      classes: of :func:`read_classes`.
-      names: of the images.
-      path: the file that the classes are from, for the message.
+      classes: the result of :func:`read_classes`.
+      names: names of the images.
+      path: the file of the classes, for the message.
 
     Raises:
       InputError: an image has no class.

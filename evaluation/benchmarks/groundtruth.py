@@ -1,7 +1,7 @@
 """The revisited Oxford/Paris ground truth, a pickle or a MATLAB file of ``imlist``, ``qimlist`` and ``gnd``.
 
-A pickle can name any function and have it called while it is read. The files of this form need none of that, so
-they are read by :mod:`delg.common.restricted_pickle`, which admits only containers, text, numbers and arrays.
+Reading a pickle may call any function that the pickle names. A ground truth needs no functions, so pickles are read by
+:mod:`delg.common.restricted_pickle`, which admits only containers, text, numbers and arrays.
 """
 
 import os
@@ -24,7 +24,7 @@ KEYS = ("imlist", "qimlist", "gnd")
 
 
 class Box(NamedTuple):
-    """The part of a query photo that is the query; pixels of the whole photo, corners, not width and height."""
+    """The part of a photo that is the query: two corners in pixels of the whole photo, not width and height."""
 
     x1: float
     y1: float
@@ -34,12 +34,12 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known of one query.
+    """The labels of one query.
 
     Attributes:
-      bbx: the query's box, or None where the file gives none (the whole photo is the query).
+      bbx: the query's box; None where the file has no box, and the whole photo is the query.
       easy: rows of the database that show the landmark clearly.
-      hard: rows that show it, but are hard to recognise.
+      hard: rows that show the landmark, but are hard to recognise.
       junk: rows that are neither right nor wrong.
     """
 
@@ -56,7 +56,7 @@ class GroundTruth:
     Attributes:
       database: names of the database images, without suffix (``imlist``).
       queries: names of the query images, without suffix (``qimlist``).
-      labels: for each query its box and its sets; indices are 0-based rows of ``database``.
+      labels: box and sets of each query; indices are 0-based rows of ``database``.
     """
 
     database: list[str]
@@ -65,7 +65,7 @@ class GroundTruth:
 
 
 def read_mat(path: str | os.PathLike[str], sets: Sequence[str] = SETS) -> dict[str, Any]:
-    """Reads a ground truth in MATLAB's form, where rows count from 1, and gives it the form of the pickles.
+    """Reads a ground truth in MATLAB's form, whose rows count from 1, into the form of the pickles.
 
     Args:
       path: a file of MATLAB version 4 to 7, with the cell arrays of names ``imlist`` and ``qimlist``, and the struct
@@ -73,10 +73,10 @@ def read_mat(path: str | os.PathLike[str], sets: Sequence[str] = SETS) -> dict[s
       sets: the fields that hold database rows.
 
     Returns:
-      What :func:`load` checks; rows count from 0, boxes are as they stand.
+      The input of the checks of :func:`load`; rows count from 0, boxes are unchanged.
 
     Raises:
-      InputError: the file is missing, damaged, or not of this form.
+      InputError: the file is missing, damaged, or malformed.
     """
     from scipy.io import loadmat
 
@@ -85,11 +85,11 @@ def read_mat(path: str | os.PathLike[str], sets: Sequence[str] = SETS) -> dict[s
         data = loadmat(where, simplify_cells=True, appendmat=False)
     except FileNotFoundError as error:
         raise InputError(f"The ground truth {where} cannot be read: {error.strerror}.") from error
-    except Exception as error:  # SciPy ends in exceptions of many kinds on files that are damaged
+    except Exception as error:  # SciPy raises exceptions of many kinds on damaged files
         raise InputError(f"{where} cannot be read as a MATLAB file of version 7 or lower: {error}.") from error
     if any(key not in data for key in KEYS):
-        found = ", ".join(key for key in data if not key.startswith("__")) or "nothing"
-        raise InputError(f"{where} expects the variables imlist, qimlist and gnd. Received: {found}.")
+        received = ", ".join(key for key in data if not key.startswith("__")) or "nothing"
+        raise InputError(f"{where} expects the variables imlist, qimlist and gnd. Received: {received}.")
     entries = data["gnd"] if isinstance(data["gnd"], (list, np.ndarray)) else [data["gnd"]]
     return {
         "imlist": np.atleast_1d(data["imlist"]),
@@ -99,7 +99,7 @@ def read_mat(path: str | os.PathLike[str], sets: Sequence[str] = SETS) -> dict[s
 
 
 def _from_one(entry: Any, sets: Sequence[str]) -> Any:
-    """One query's entry, its rows brought to count from 0; what is no entry stays, for the checks to name."""
+    """The entry of a query with rows that count from 0; other values stay unchanged, and the checks refuse them."""
     if not isinstance(entry, Mapping):
         return entry
     return {
@@ -116,7 +116,7 @@ def _numeric(value: Any) -> bool:
 
 
 def indices(value: Any, size: int, where: str) -> Indices:
-    """One set of a query as sorted-as-given int64 rows of the database."""
+    """A set of a query as int64 rows of the database, in the order of the file."""
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -133,7 +133,7 @@ def indices(value: Any, size: int, where: str) -> Indices:
 
 
 def box(value: Any, where: str) -> Box | None:
-    """A query's box, checked to be corners and not width and height as far as that can be seen."""
+    """A query's box; the check refuses boxes of width and height where corners are impossible."""
     if value is None:
         return None
     try:
@@ -148,8 +148,8 @@ def box(value: Any, where: str) -> Box | None:
 def _labels(entry: Any, size: int, where: str) -> Labels:
     """One query's entry of ``gnd``."""
     if not isinstance(entry, Mapping) or any(name not in entry for name in SETS):
-        found = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
-        raise InputError(f"{where} expects the sets easy, hard and junk. Received: {found}.")
+        received = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
+        raise InputError(f"{where} expects the sets easy, hard and junk. Received: {received}.")
     sets = {name: indices(entry[name], size, f"{where}, set {name!r},") for name in SETS}
     rows = np.concatenate(list(sets.values()))
     if len(np.unique(rows)) != len(rows):
@@ -161,7 +161,7 @@ def names_of(data: Mapping[str, Any], where: str) -> tuple[list[str], list[str]]
     """The names of the database images and of the queries, checked.
 
     Raises:
-      InputError: there are none, one is there twice or leads out of its folder, or ``gnd`` has not one entry per query.
+      InputError: names are missing or repeated, a name leads out of its folder, or ``gnd`` lacks one entry per query.
     """
     database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]
     if len(queries) != len(data["gnd"]):
@@ -188,13 +188,15 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
       The ground truth.
 
     Raises:
-      InputError: the file is missing, holds more than plain data, or is not of this form.
+      InputError: the file is missing or malformed, or holds more than plain data.
     """
     where = os.fspath(path)
     data = READERS.get(Path(where).suffix.lower(), read_plain_pickle)(path)
     if not isinstance(data, Mapping) or any(key not in data for key in KEYS):
-        found = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
-        raise InputError(f"{where} expects a dictionary with imlist, qimlist and gnd. Received: {found or 'nothing'}.")
+        received = ", ".join(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+        raise InputError(
+            f"{where} expects a dictionary with imlist, qimlist and gnd. Received: {received or 'nothing'}."
+        )
     for key in KEYS:
         if not isinstance(data[key], (Sequence, np.ndarray)) or isinstance(data[key], str):
             raise InputError(f"{where}: {key} expects a list. Received: {type(data[key]).__name__}.")
@@ -206,7 +208,7 @@ def load(path: str | os.PathLike[str]) -> GroundTruth:
 
 
 def to_json(truth: GroundTruth) -> dict[str, Any]:
-    """A ground truth as JSON values, the form of the pickles, which :func:`load` reads."""
+    """A ground truth as JSON values in the form of the pickles; :func:`load` reads this form."""
     entries = [
         {"bbx": None if entry.bbx is None else list(entry.bbx)} | {name: getattr(entry, name).tolist() for name in SETS}
         for entry in truth.labels

@@ -1,6 +1,6 @@
-"""Hashes of benchmarks: of their images' names, crops and right answers, from whatever files they were read.
+"""Hashes of benchmarks: of image names, crops and right answers, whatever files they were read from.
 
-Two reports are comparable when names and truths are the same; the crop is part of the protocol.
+Two reports are comparable when names and truths are equal; crops are part of the protocol.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from delg.common.files import json_sha256
 from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 
-DECIMALS = 2  # of a crop's sides, in pixels, as files of different forms round them
+DECIMALS = 2  # of a crop's sides in pixels, which files of different forms round differently
 CONTENTS = {  # names, crops and truths as released by the authors of the revisited benchmarks
     "roxford5k": "be311a6350c5f7db10949230809b2ce128a81c697a08afe20a92f742bfe9b6af",
     "rparis6k": "3e841f182596b1712aad618a3b21ae54bb9c05dc1d0617ce55050a618c0c493c",
@@ -17,18 +17,18 @@ CONTENTS = {  # names, crops and truths as released by the authors of the revisi
 
 
 def identify_benchmark(benchmark: Benchmark) -> str:
-    """Changes when the images' names, their order, the crops, the right answers or the metrics change."""
+    """A hash that changes when image names, their order, crops, right answers or metrics change."""
     code = source_sha256(type(benchmark))
     return json_sha256([_images(benchmark), len(benchmark.queries), benchmark.identity(), code])
 
 
 def answers_sha256(benchmark: Benchmark) -> str:
-    """Changes when the images' names, their order or the right answers change."""
+    """A hash that changes when image names, their order or right answers change."""
     return _contents(benchmark, crops=False)
 
 
 def _contents(benchmark: Benchmark, crops: bool = True) -> str:
-    """The hash of names and right answers, with or without the crops."""
+    """A hash of names and right answers, with or without crops."""
     return json_sha256([len(benchmark.queries), _images(benchmark, crops), benchmark.answers()])
 
 
@@ -42,12 +42,12 @@ def _images(benchmark: Benchmark, crops: bool = True) -> list[list[Any]]:
 
 
 def not_released(benchmark: Benchmark) -> str | None:
-    """A sentence where a benchmark has the name of a released one and other images, crops or truths."""
+    """A sentence where a benchmark has the name of a released benchmark, but other images, crops or truths."""
     name = benchmark.name.partition("+")[0]
-    expected, found = CONTENTS.get(name), _contents(benchmark)
-    if expected is None or expected == found:
+    expected, actual = CONTENTS.get(name), _contents(benchmark)
+    if expected is None or expected == actual:
         return None
     return (
         f"The ground truth {benchmark.truth} is not the released one of {name} (SHA-256 of its contents "
-        f"{found[:16]}..., expected {expected[:16]}...); the numbers are not those of that benchmark."
+        f"{actual[:16]}..., expected {expected[:16]}...); the numbers are not those of that benchmark."
     )

@@ -1,7 +1,7 @@
 """INSTRE (Wang and Jiang, 2015) in the split of Iscen et al. (arXiv 1611.05113): 1,250 queries, 27,293 images.
 
-Layout, as released: ``data_dir/gnd_instre.mat`` and the folders ``INSTRE-S1``, ``INSTRE-S2``, ``INSTRE-M`` that its
-names lead to. The boxes of that file are corners ``x1, y1, x2, y2`` (those of INSTRE's own text files are not).
+Layout, as released: ``data_dir/gnd_instre.mat`` and the folders ``INSTRE-S1``, ``INSTRE-S2``, ``INSTRE-M`` of its
+image names. Boxes of the file are corners ``x1, y1, x2, y2``, unlike the boxes in INSTRE's own text files.
 """
 
 import os
@@ -21,11 +21,11 @@ PROTOCOL, FILE, SETS = "all", "gnd_instre.mat", ("ok", "junk")
 
 
 def instre(data_dir: str, crop: bool = True) -> Benchmark:
-    """The benchmark in ``data_dir``: average precision with trapezoids over all positives, one protocol.
+    """The benchmark in ``data_dir``: average precision with trapezoids over all positives, a single protocol.
 
     Args:
       data_dir: the folder of the ground truth and of the images.
-      crop: whether a query is cut to its box; some published numbers are of whole query photos.
+      crop: whether queries are cut to their boxes; some published values use whole query photos.
 
     Returns:
       The benchmark.
@@ -51,6 +51,6 @@ def instre(data_dir: str, crop: bool = True) -> Benchmark:
 
 
 def _image(folder: str, name: str, crop: Box | None = None) -> ImageRef:
-    """An image by its path below the folder."""
+    """The image with this path below the folder."""
     place = os.fspath(Path(folder) / spelled(folder, name))
     return ImageRef(os.path.splitext(name)[0], place, crop and (crop.x1, crop.y1, crop.x2, crop.y2))  # noqa: PTH122

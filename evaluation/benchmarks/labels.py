@@ -1,4 +1,4 @@
-"""Truths of benchmarks whose images carry a label each."""
+"""Truths of benchmarks with one label for each image."""
 
 import os
 from collections.abc import Sequence
@@ -16,30 +16,30 @@ PROTOCOL = "all"
 def by_label(
     queries: Sequence[ImageRef], query_labels: Sequence[str], database: Sequence[ImageRef], labels: Sequence[str]
 ) -> list[Truth]:
-    """Right are the images of the query's label; a file that is the query itself is junk (leave one out).
+    """The images of the query's label are right; a file that is the query itself is junk (leave one out).
 
-    Labels that are one in another Unicode normal form are one.
+    Labels are compared in one Unicode normal form.
 
     Args:
       queries: the query images.
-      query_labels: a label for each.
+      query_labels: a label for each query.
       database: the database images.
-      labels: a label for each.
+      labels: a label for each database image.
 
     Returns:
-      A truth for each query; one whose label no other database image has is without positives.
+      A truth for each query; a query without positives has a label that no other database image has.
     """
     rows: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         rows.setdefault(nfc(label), []).append(row)
     truths = []
-    for own, label in zip(own_files(queries, database), query_labels, strict=True):
-        truths.append(Truth(np.setdiff1d(np.array(rows.get(nfc(label), []), np.int64), own), own))
+    for own_rows, label in zip(own_files(queries, database), query_labels, strict=True):
+        truths.append(Truth(np.setdiff1d(np.array(rows.get(nfc(label), []), np.int64), own_rows), own_rows))
     return truths
 
 
 def own_files(queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> list[NDArray[np.int64]]:
-    """For each query the database rows that are of its own file."""
+    """For each query the database rows of the query's own file."""
     files: dict[str, list[int]] = {}
     for row, image in enumerate(database):
         files.setdefault(os.path.realpath(image.path), []).append(row)

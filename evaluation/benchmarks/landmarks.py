@@ -1,7 +1,7 @@
-"""The procedural landmark set: made by ``delg-landmarks``, laid out like the revisited benchmarks.
+"""The procedural landmark set: written by ``delg-landmarks`` in the layout of the revisited benchmarks.
 
 Layout: ``data_dir/gnd_landmarks.pkl``, ``data_dir/jpg/NAME.jpg``, and ``data_dir/homographies.npz`` with the true
-homography of every view, by which local matching is measured.
+homography of every view, for the inlier accuracy of local matching.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ def landmarks(data_dir: str) -> Benchmark:
       data_dir: the folder that ``delg-landmarks`` wrote.
 
     Returns:
-      The benchmark, with its homographies if their file is there.
+      The benchmark, with homographies if their file exists.
 
     Raises:
       InputError: the ground truth is missing or wrong.

@@ -4,8 +4,8 @@ Layout: ``train_val/CITY`` (or ``test/CITY``, or ``CITY``) with ``query`` and ``
 ``images/KEY.jpg``, ``postprocessed.csv`` (key, easting, northing, ...), ``raw.csv`` (key, pano, ...) and
 ``subtask_index.csv`` (key, all, s2w, ...).
 
-Source: `mapillary_sls/datasets/msls.py` of the released code, image to image: panoramas are left out, right are the
-images of the query's city within 25 m, and queries without any have no part.
+Source: `mapillary_sls/datasets/msls.py` of the released code, image to image: panoramas are left out, images of the
+query's city within 25 m are right, and queries without a right image are not scored.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from extraction.images import ImageRef
 VALIDATION = "cph,sf"
 SUBTASKS = ("all", "s2w", "w2s", "o2n", "n2o", "d2n", "n2d")
 FOLDERS = ("train_val", "test", "")
-APART = 1e9  # metres between two cities, each of which counts its coordinates from its own UTM zone
+APART = 1e9  # metres between two cities, whose coordinates count from different UTM zones
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -37,24 +37,24 @@ def msls(
     name: str = "msls",
     count_queries_without_positives: bool = False,
 ) -> Benchmark:
-    """The benchmark of some cities, searched together.
+    """The benchmark of one or more cities, searched together.
 
     Args:
-      data_dir: where the archives were unpacked.
-      queries_dir: not used by this layout.
-      cities: names with commas between; those of the validation set by default.
+      data_dir: the folder of the unpacked archives.
+      queries_dir: refused, because the layout has its own query folders.
+      cities: names separated by commas; the cities of the validation set by default.
       subtask: ``all``, or one of the changes: ``s2w`` (summer to winter), ``w2s``, ``o2n`` (old to new), ``n2o``,
         ``d2n`` (day to night), ``n2d``.
-      radius: in metres; images at this distance are right, too.
-      labelled: whether positions are known, which they are not of the test cities.
-      name: what it is called in the report.
-      count_queries_without_positives: in R@k, as failures.
+      radius: in metres; images at exactly this distance are right.
+      labelled: whether positions are known; False for the test cities.
+      name: name of the benchmark in the report.
+      count_queries_without_positives: whether they count as failures in R@k.
 
     Returns:
       The benchmark: one protocol, R@1, 5, 10, 20 and mAP@k.
 
     Raises:
-      InputError: a city or a file is missing, a file does not have its columns, or no query has a positive.
+      InputError: a city or a file is missing, a file lacks a column, or no query has a positive.
     """
     if queries_dir:
         raise InputError("--queries_dir cannot be combined with msls: each city has its queries in query/.")
@@ -65,18 +65,18 @@ def msls(
     if not isinstance(name, str):
         raise InputError(f"msls expects a name in quotes. Received: {name!r}")
     check_radius("msls", radius)
-    chosen = list(dict.fromkeys(city.strip() for city in cities.split(",")))
+    city_names = list(dict.fromkeys(city.strip() for city in cities.split(",")))
     images: dict[str, list[ImageRef]] = {"query": [], "database": []}
     positions: dict[str, list[tuple[float, float, float]]] = {"query": [], "database": []}
-    for number, city in enumerate(chosen):
+    for number, city in enumerate(city_names):
         folder = _folder(Path(data_dir), city)
-        for role, found in images.items():
-            for key, place in _chosen(folder / role, subtask, labelled).items():
+        for role, role_images in images.items():
+            for key, place in _subtask_images(folder / role, subtask, labelled).items():
                 path = folder / role / "images" / f"{key}.jpg"
-                found.append(ImageRef(f"{city}/{role}/images/{key}", str(path)))
+                role_images.append(ImageRef(f"{city}/{role}/images/{key}", str(path)))
                 positions[role].append((*place, number * APART))
-    for role, found in images.items():
-        if not found:
+    for role, role_images in images.items():
+        if not role_images:
             raise InputError(f"The cities {cities} of {data_dir} have no {role} image of the subtask {subtask}.")
     places = np.array(positions["query"]), np.array(positions["database"])
     return by_place(
@@ -92,19 +92,19 @@ def msls(
 
 def _folder(root: Path, city: str) -> Path:
     """The folder of a city."""
-    found = next((root / part / city for part in FOLDERS if (root / part / city / "query").is_dir()), None)
-    if found is None:
+    folder = next((root / part / city for part in FOLDERS if (root / part / city / "query").is_dir()), None)
+    if folder is None:
         raise InputError(f"{root} holds no folder {city} with query and database, nor in train_val or test.")
-    return found
+    return folder
 
 
-def _chosen(folder: Path, subtask: str, labelled: bool) -> dict[str, tuple[float, float]]:
-    """Keys of the images of a subtask that are no panoramas, in the files' order, and where they were taken."""
-    wanted = set(_marked(folder / "subtask_index.csv", subtask))
+def _subtask_images(folder: Path, subtask: str, labelled: bool) -> dict[str, tuple[float, float]]:
+    """Keys and positions of the images of a subtask without panoramas, in the order of the files."""
+    keys = set(_marked(folder / "subtask_index.csv", subtask))
     raw = folder / "raw.csv"
     panoramas = set(_marked(raw, "pano")) if labelled or raw.is_file() else set()
     if not labelled:
-        return {key: (0.0, 0.0) for key in _keys(folder / "subtask_index.csv") if key in wanted - panoramas}
+        return {key: (0.0, 0.0) for key in _keys(folder / "subtask_index.csv") if key in keys - panoramas}
     places = {}
     for where, row in text_files.rows(folder / "postprocessed.csv", ("key", "easting", "northing")):
         try:
@@ -113,18 +113,18 @@ def _chosen(folder: Path, subtask: str, labelled: bool) -> dict[str, tuple[float
             place = np.nan, np.nan
         if not np.isfinite(place).all():
             raise InputError(f"{where}: expected easting and northing in metres.")
-        if row["key"] in wanted - panoramas:
+        if row["key"] in keys - panoramas:
             places[row["key"]] = place
     return places
 
 
 def _keys(path: Path) -> Iterable[str]:
-    """Keys of the images of a file."""
+    """Image keys of a file."""
     return (row["key"] for _, row in text_files.rows(path, ("key",)))
 
 
 def _marked(path: Path, column: str) -> Iterable[str]:
-    """Keys of the rows of which a column is true."""
+    """Keys of the rows whose value in a column is true."""
     for where, row in text_files.rows(path, ("key", column)):
         value = TRUTH.get(row[column].strip().lower())
         if value is None:

@@ -1,4 +1,4 @@
-"""Which database images are right, wrong or without meaning for a query."""
+"""Truths: which database images are right, wrong or junk for a query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from evaluation.benchmarks.groundtruth import Labels
 
-MAIN = ("medium", "private")  # protocols that single-protocol views show, where a benchmark has one of them
+MAIN = ("medium", "private")  # preferred protocols of views that show a single protocol
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """One query under one protocol.
+    """The right answers to one query under one protocol.
 
     Attributes:
       positives: ``(P,)`` int64 database rows that are right.
@@ -31,11 +31,11 @@ def _join(*parts: NDArray[np.int64]) -> NDArray[np.int64]:
 def revisited(labels: Sequence[Labels]) -> dict[str, list[Truth]]:
     """The three protocols of the revisited benchmarks (Radenovic et al., 2018, section 3.3).
 
-    Easy: the easy images are right, the hard ones junk. Medium: both are right. Hard: the hard images are right,
-    the easy ones junk.
+    Easy: easy images are right, hard images are junk. Medium: easy and hard images are right. Hard: hard images are
+    right, easy images are junk.
 
     Args:
-      labels: each query's sets.
+      labels: the sets of each query.
 
     Returns:
       ``{"easy": [...], "medium": [...], "hard": [...]}``, a truth for each query.

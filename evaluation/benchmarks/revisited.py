@@ -1,7 +1,7 @@
 """ROxford5k and RParis6k (Radenovic et al., 2018): 70 cropped queries each, 4,993 and 6,322 database images.
 
-Layout, as released: ``data_dir/gnd_roxford5k.pkl`` and ``data_dir/jpg/NAME.jpg`` (images of Oxford Buildings and of
-Paris), in the same way ``gnd_rparis6k.pkl``.
+Layout, as released: ``data_dir/gnd_roxford5k.pkl`` or ``data_dir/gnd_rparis6k.pkl``, and ``data_dir/jpg/NAME.jpg``
+(images of Oxford Buildings or Paris).
 """
 
 import os
@@ -19,8 +19,8 @@ def read(name: str, data_dir: str | os.PathLike[str]) -> Benchmark:
     """A benchmark of the revisited layout, ``gnd_NAME.pkl`` and ``jpg/``.
 
     Args:
-      name: the benchmark's name, which is part of its ground truth's file name.
-      data_dir: the folder that holds both.
+      name: the benchmark's name, a part of the ground truth's file name.
+      data_dir: the folder of ground truth and ``jpg``.
 
     Returns:
       The benchmark, with each query cropped to its box.
@@ -33,12 +33,12 @@ def read(name: str, data_dir: str | os.PathLike[str]) -> Benchmark:
 
 
 def from_dataset(path: str, data_dir: str | None = None, name: str | None = None) -> Benchmark:
-    """A benchmark of a ground truth file of any place, as the released programs are given it.
+    """A benchmark of a ground truth file, for ``--dataset_file_path`` as in the released programs.
 
     Args:
       path: the ground truth, ``.pkl`` or ``.mat``.
-      data_dir: the folder of the images, or of their folder ``jpg``; None for the folder ``jpg`` beside the file. They
-        need not be there where the features are.
+      data_dir: the folder of the images, or of their folder ``jpg``; None for the folder ``jpg`` beside the file. The
+        images may be missing where features exist.
       name: the benchmark's name; None takes it from the file, ``gnd_NAME.pkl``.
 
     Returns:
@@ -54,7 +54,7 @@ def from_dataset(path: str, data_dir: str | None = None, name: str | None = None
 
 
 def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> Benchmark:
-    """A benchmark of a ground truth in the revisited form, wherever its images lie.
+    """A benchmark of a ground truth in the revisited form, with images in any folder.
 
     Args:
       name: the benchmark's name.

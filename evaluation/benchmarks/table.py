@@ -1,4 +1,4 @@
-"""The benchmarks by name. A new one is a file in this folder and a line here."""
+"""The benchmarks by name. A new benchmark is a file in this folder and a line here."""
 
 import inspect
 from collections.abc import Callable
@@ -39,28 +39,32 @@ def build_benchmark(
 
     Args:
       text: ``name``, ``name(argument=literal, ...)``, or ``module:Class`` of a user's own.
-      data_dir: folder of its images and ground truth.
-      queries_dir: folder of its queries, where they lie apart.
-      **arguments: further ones by name, which are flags of ``delg-benchmark`` too; None stands for "not given".
+      data_dir: folder of images and ground truth.
+      queries_dir: folder of the queries, where it is a separate folder.
+      **arguments: further arguments by name, also flags of ``delg-benchmark``; None stands for the default.
 
     Returns:
-      The benchmark; image files are not looked at yet (:meth:`Benchmark.check_images`).
+      The benchmark; image files are not checked yet (:meth:`Benchmark.check_images`).
 
     Raises:
       InputError: an unknown name, a wrong argument, or a wrong layout.
     """
     name, _ = spec.parse(text)
     parameters = inspect.signature(spec.factory_of(name, BENCHMARKS, "benchmark")).parameters
-    given = {"data_dir": data_dir, "queries_dir": queries_dir, **arguments}
-    given = {key: value for key, value in given.items() if value is not None}
-    if unknown := [f"--{key}" for key in given if key not in parameters]:
+    named_arguments = {"data_dir": data_dir, "queries_dir": queries_dir, **arguments}
+    named_arguments = {key: value for key, value in named_arguments.items() if value is not None}
+    if unknown := [f"--{key}" for key in named_arguments if key not in parameters]:
         raise InputError(f"{', '.join(unknown)} cannot be combined with --benchmark={name}.")
-    if "data_dir" in parameters and parameters["data_dir"].default is Parameter.empty and "data_dir" not in given:
+    if (
+        "data_dir" in parameters
+        and parameters["data_dir"].default is Parameter.empty
+        and "data_dir" not in named_arguments
+    ):
         raise InputError(f"--benchmark={name} expects --data_dir.")
-    benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", base=Benchmark, **given)
+    benchmark: Benchmark = spec.build(text, BENCHMARKS, "benchmark", base=Benchmark, **named_arguments)
     return benchmark
 
 
 def benchmark_of(text: str, options: BenchmarkOptions) -> Benchmark:
-    """The benchmark that a text names, with the arguments that the options of the command give."""
+    """The benchmark that a text names, with arguments from the options of the command."""
     return build_benchmark(text, **{name: getattr(options, name) or None for name in ARGUMENTS})

@@ -1,10 +1,10 @@
 """Visual place recognition: Pitts30k, Tokyo 24/7, MSLS validation, and all sets whose file names hold UTM coordinates.
 
-Layout, that of the VPR tools: ``data_dir/database`` and ``data_dir/queries`` (or ``--queries_dir``, ``data_dir`` then
-being the database), files named ``@UTM_EAST@UTM_NORTH@...@.jpg`` in folders of any depth. Right are the database images
-within 25 m; one that is the query's own file is junk.
+Layout of the VPR tools: ``data_dir/database`` and ``data_dir/queries`` (or ``--queries_dir``; ``data_dir`` is then the
+database), files named ``@UTM_EAST@UTM_NORTH@...@.jpg`` in folders of any depth. Database images within 25 m are right;
+the query's own file is junk.
 
-With ``vpr(labelled=False)`` the names need no coordinates: nothing is scored, what counts is the file of predictions
+With ``vpr(labelled=False)`` names need no coordinates: nothing is scored, and the output is the file of predictions
 (the MSLS challenge).
 """
 
@@ -24,9 +24,9 @@ from extraction.images import ImageRef, list_images
 
 PROTOCOL, KS = "all", (1, 5, 10, 20)
 RADIUS = 25.0  # metres, arXiv 1511.07247, section 5.1
-CELL = 4  # radii: side of the spatial cells that the bootstrap draws
+CELL = 4  # side of the spatial cells that the bootstrap draws, in radii
 Positions = NDArray[np.float64]
-KEY = 7  # place of the image's own key among the parts of a name
+KEY = 7  # place of the image's key among the parts of a name
 
 
 def vpr(
@@ -41,12 +41,12 @@ def vpr(
     """A benchmark whose right answers are the photos taken near the query.
 
     Args:
-      data_dir: the folder of ``database`` and ``queries``; with ``queries_dir`` that of the database alone.
-      queries_dir: the queries.
-      radius: in metres; images at this distance are right, too.
+      data_dir: the folder of ``database`` and ``queries``; with ``queries_dir`` the folder of the database.
+      queries_dir: the folder of the queries.
+      radius: in metres; images at exactly this distance are right.
       labelled: whether the positions of the queries are known.
-      name: what it is called in the report, such as ``"pitts30k"``.
-      count_queries_without_positives: in R@k, as failures.
+      name: name of the benchmark in the report, such as ``"pitts30k"``.
+      count_queries_without_positives: whether they count as failures in R@k.
 
     Returns:
       The benchmark: one protocol, R@1, 5, 10, 20, and mAP@k.
@@ -83,15 +83,15 @@ def by_place(
     where: str,
     count: bool,
 ) -> Benchmark:
-    """A benchmark whose right answers are near the query; one that is the query's own file is junk.
+    """A benchmark whose right answers are near the query; the query's own file is junk.
 
     Args:
-      name: in the report.
+      name: name of the benchmark in the report.
       queries: query images.
       database: database images.
-      positions: of the queries ``(Q, d)`` and of the database ``(N, d)``, in metres; None where they are not known.
-      radius: in metres; images at this distance are right, too.
-      where: the place of the queries, for the message.
+      positions: positions of the queries ``(Q, d)`` and of the database ``(N, d)``, in metres; None if unknown.
+      radius: in metres; images at exactly this distance are right.
+      where: the folder of the queries, for the message.
       count: whether queries without positives count in R@k, as failures.
 
     Raises:
@@ -103,10 +103,11 @@ def by_place(
     if positions is None:
         truths = [Truth(nothing, nothing) for _ in queries]
     else:
-        asked, places = positions
-        cells = np.unique(np.floor(asked / (CELL * radius)), axis=0, return_inverse=True)[1].ravel()
-        near, own = cKDTree(places).query_ball_point(asked, radius), own_files(queries, database)
-        truths = [Truth(np.setdiff1d(np.array(rows, np.int64), junk), junk) for rows, junk in zip(near, own)]
+        query_positions, database_positions = positions
+        cells = np.unique(np.floor(query_positions / (CELL * radius)), axis=0, return_inverse=True)[1].ravel()
+        near = cKDTree(database_positions).query_ball_point(query_positions, radius)
+        junk_rows = own_files(queries, database)
+        truths = [Truth(np.setdiff1d(np.array(rows, np.int64), junk), junk) for rows, junk in zip(near, junk_rows)]
         if not any(len(truth.positives) for truth in truths):
             raise InputError(f"No query of {where} was taken within {radius:g} m of the database.")
     return Benchmark(
@@ -124,7 +125,7 @@ def by_place(
 
 
 def position(image: str) -> tuple[float, float] | None:
-    """UTM east and north, in metres, of a file's name; None where it holds none.
+    """UTM east and north, in metres, of a file's name; None for a name without coordinates.
 
     >>> position("test/database/@0584200.10@4477432.49@17@T@040.44@-080.00@key@@@@@@@@")
     (584200.1, 4477432.49)
@@ -138,7 +139,7 @@ def position(image: str) -> tuple[float, float] | None:
 
 
 def image_key(image: str) -> str:
-    """The key by which the MSLS evaluation knows an image: the seventh part of a name with UTM, else the file's stem.
+    """The key of an image in the MSLS evaluation: the seventh part of a name with UTM, else the file's stem.
 
     >>> image_key("queries/@1@2@17@T@3@4@mNIAGzNvVvqtZRJVZ5TWtA@@0@@@@201502@@")
     'mNIAGzNvVvqtZRJVZ5TWtA'
@@ -149,9 +150,9 @@ def image_key(image: str) -> str:
 
 
 def _positions(images: list[ImageRef]) -> Positions:
-    """``(N, 2)`` metres."""
-    found = [position(image.name) for image in images]
-    for image, place in zip(images, found):
+    """``(N, 2)`` UTM east and north of the images, in metres."""
+    positions = [position(image.name) for image in images]
+    for image, place in zip(images, positions):
         if place is None:
             raise InputError(f"vpr expects names such as @UTM_EAST@UTM_NORTH@...@.jpg. Received: {image.path}")
-    return np.array(found, np.float64)
+    return np.array(positions, np.float64)
