@@ -1,7 +1,7 @@
-"""Quality of landmark recognition and retrieval, as scored on the Google Landmarks Dataset v2 (arXiv 2004.01804).
+"""Metrics of landmark recognition and retrieval on the Google Landmarks Dataset v2 (arXiv 2004.01804).
 
-Classes, ids of query images and ids of index images are whatever the files hold; a query that is missing among the
-predictions counts as one without an answer. Every value is a fraction.
+Classes and ids are any values of the files. A query without a prediction counts as a query without an answer. Every
+value is a fraction, unless the docstring says percent.
 """
 
 import statistics
@@ -20,11 +20,11 @@ KS = (1, 5, 10, 100)
 
 
 class Prediction(NamedTuple):
-    """The answer of a recogniser for one image.
+    """The predicted class of an image.
 
     Attributes:
       landmark: the class.
-      score: its confidence; comparable between images.
+      score: confidence of the prediction, comparable between images.
     """
 
     landmark: int
@@ -58,23 +58,24 @@ def retrieval(predictions: Retrieved, solution: Solution) -> dict[str, Metric]:
 def gap_gains(
     predictions: Mapping[str, Prediction], solution: Solution, ignore_non_landmarks: bool = False
 ) -> tuple[Values, Values]:
-    """What each image adds to the global average precision, "muAP", and where its answer stands in the list.
+    """The contribution of each image to the global average precision, "muAP", and the place of its prediction.
 
-    All predictions stand in one list by score: ``sum_i precision(i) * correct(i) / M``, ``M`` being the number of
-    images that show a landmark (arXiv 2004.01804, section 4.1). Equal scores are ordered by image id, then by class,
-    both increasing, as released.
+    All predictions are sorted into one list by score: ``sum_i precision(i) * correct(i) / M``, where ``M`` is the
+    number of images that show a landmark (arXiv 2004.01804, section 4.1). Equal scores are ordered by image id, then by
+    class, both increasing, as released.
 
     Args:
-      predictions: by image id; an image may be missing.
-      solution: by image id the right classes; none where the image shows no landmark.
-      ignore_non_landmarks: leave images without a landmark out, so that answering there costs nothing.
+      predictions: predictions by image id; images may be missing.
+      solution: right classes by image id; empty where the image shows no landmark.
+      ignore_non_landmarks: leave out images without a landmark, so that predictions for these images cost nothing.
 
     Returns:
-      ``(Q,)``, in the order of the solution: the precision of the list down to the image's answer where that is right,
-      0 where it is wrong or missing, NaN where the image shows no landmark; their mean, see :func:`mean_of_valued`, is
-      the global average precision. ``(Q,)`` the 1-based place of its answer, NaN without one in the list.
+      ``(Q,)``, in the order of the solution: the precision of the list down to the image's prediction where the
+      prediction is right, 0 where it is wrong or missing, NaN where the image shows no landmark; the mean, see
+      :func:`mean_of_valued`, is the global average precision. ``(Q,)`` the 1-based place of the image's prediction, NaN
+      for an image without a place in the list.
 
-    Two images with landmarks; the answer with the highest score is wrong, the second right:
+    Two images with landmarks; the prediction with the highest score is wrong, the second right:
 
     >>> gains, places = gap_gains({"a": Prediction(1, 0.9), "b": Prediction(2, 0.5)}, {"a": [3], "b": [2]})
     >>> gains.tolist(), places.tolist(), mean_of_valued(gains)
@@ -98,7 +99,7 @@ def gap_gains(
 
 
 def mean_of_valued(values: Values) -> float:
-    """Mean of those that have a value; 0 where none has."""
+    """Mean of the values that are not NaN; 0 without such values."""
     shown = values[~np.isnan(values)]
     return float(shown.mean()) if len(shown) else 0.0
 
@@ -114,28 +115,28 @@ def top1_hits(predictions: Mapping[str, Prediction], solution: Solution) -> Valu
 
 
 def hits(retrieved: Sequence[Hashable], relevant: Collection[Hashable], length: int) -> NDArray[np.bool_]:
-    """``(length,)``: at which places of a list a relevant image appears for the first time.
+    """``(length,)``: whether a relevant image appears for the first time at a place of the list.
 
-    A repeated image counts once, but takes up its place; places beyond the list's end are misses.
+    A repeated image counts once, but occupies a place; places beyond the list's end are misses.
     """
-    wanted, found = set(relevant), np.zeros(length, bool)
+    missing, is_hit = set(relevant), np.zeros(length, bool)
     for place, name in enumerate(retrieved[:length]):
-        if name in wanted:
-            wanted.remove(name)
-            found[place] = True
-    return found
+        if name in missing:
+            missing.remove(name)
+            is_hit[place] = True
+    return is_hit
 
 
 def average_precisions(predictions: Retrieved, solution: Solution, max_predictions: int = MAX_PREDICTIONS) -> Values:
-    """``sum_i precision(i) * relevant(i) / min(number relevant, 100)`` of each query, whose mean is mAP@100.
+    """``sum_i precision(i) * relevant(i) / min(number relevant, 100)`` of each query; the mean is mAP@100.
 
-    This finite sum is that of the dataset (section 4.2), not the trapezoids of the revisited benchmarks. An id that a
-    solution names twice counts twice among the relevant ones and is found once, as released.
+    This is the finite sum of the dataset (section 4.2), not the trapezoids of the revisited benchmarks. A relevant id
+    that a solution repeats counts twice as relevant and once as a hit, as released.
 
     Args:
-      predictions: by query id the ids of index images, best first; a query may be missing, and counts as 0.
-      solution: by query id the relevant ids.
-      max_predictions: how many of a list count.
+      predictions: ids of index images by query id, best first; a missing query counts as 0.
+      solution: relevant ids by query id.
+      max_predictions: number of scored predictions of a query.
 
     Returns:
       ``(Q,)``, in the order of the solution.
@@ -143,9 +144,9 @@ def average_precisions(predictions: Retrieved, solution: Solution, max_predictio
     >>> average_precisions({"q": ["x", "a", "b"]}, {"q": ["a", "b"]}).tolist()  # (1/2 + 2/3) / 2
     [0.5833333333333333]
     """
-    found = _all_hits(predictions, solution, max_predictions)
+    is_hit = _all_hits(predictions, solution, max_predictions)
     places = np.arange(1, max_predictions + 1)
-    gains = np.where(found, np.cumsum(found, axis=1) / places, 0.0).sum(axis=1)
+    gains = np.where(is_hit, np.cumsum(is_hit, axis=1) / places, 0.0).sum(axis=1)
     limits = np.array([min(len(names), max_predictions) for names in solution.values()])
     return np.asarray(gains / np.maximum(limits, 1), np.float64)
 
@@ -155,11 +156,11 @@ def mean_precisions(
 ) -> NDArray[np.float64]:
     """``(max_predictions,)`` mean over the queries of the precision among the first 1, 2, ... images.
 
-    Beyond the end of a list nothing relevant is found any more, so that its precision goes on falling.
+    Places beyond the end of a list are misses, so that the precision falls there.
     """
-    found = _all_hits(predictions, solution, max_predictions)
-    precisions = np.cumsum(found, axis=1) / np.arange(1, max_predictions + 1)
-    return precisions.sum(axis=0) / max(len(found), 1)
+    is_hit = _all_hits(predictions, solution, max_predictions)
+    precisions = np.cumsum(is_hit, axis=1) / np.arange(1, max_predictions + 1)
+    return precisions.sum(axis=0) / max(len(is_hit), 1)
 
 
 def first_positions(
@@ -167,14 +168,14 @@ def first_positions(
 ) -> tuple[float, float]:
     """Mean and median over the queries of the 1-based place of the first relevant image.
 
-    A query without one among the first ``max_predictions`` counts as ``max_predictions + 1``.
+    A query without a relevant image among the first ``max_predictions`` counts as ``max_predictions + 1``.
     """
-    found = _all_hits(predictions, solution, max_predictions)
-    places = [int(row.argmax()) + 1 if row.any() else max_predictions + 1 for row in found]
+    is_hit = _all_hits(predictions, solution, max_predictions)
+    places = [int(row.argmax()) + 1 if row.any() else max_predictions + 1 for row in is_hit]
     return (statistics.fmean(places), float(statistics.median(places))) if places else (float("nan"), float("nan"))
 
 
 def _all_hits(predictions: Retrieved, solution: Solution, length: int) -> NDArray[np.bool_]:
-    """``(Q, length)``, a row for each query of the solution, in its order."""
+    """``(Q, length)`` hits, a row for each query in the order of the solution."""
     rows = [hits(predictions.get(query, ()), relevant, length) for query, relevant in solution.items()]
     return np.array(rows, bool).reshape(len(rows), length)

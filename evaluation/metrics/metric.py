@@ -1,4 +1,4 @@
-"""One measured quantity of a method on a benchmark."""
+"""A metric of a method on a benchmark."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,12 +14,13 @@ class Metric:
     """A metric under one protocol.
 
     Attributes:
-      value: of all queries, in percent unless the metric has another unit.
-      per_query: ``(Q,)`` values of the single queries, in the unit of ``value``; NaN where a query has none. The report
-        shows those of a benchmark's first metric, with intervals; None where they have no meaning of their own.
-      places: ``(Q,)`` of a global average precision, see :class:`evaluation.statistics.gap.Pooled`; None of a mean.
-      compared: whether the report gives this metric, which is not the first, its intervals and paired changes too.
-      in_table: whether the metric is a column of the tables, or in ``metrics.txt`` and ``report.json`` alone.
+      value: value over all queries, in percent unless the metric has another unit.
+      per_query: ``(Q,)`` values of the single queries, in the unit of ``value``; NaN for a query without value. The
+        report shows the values of a benchmark's first metric, with intervals; None for a metric without such values.
+      places: ``(Q,)`` places of a global average precision, see :class:`evaluation.statistics.gap.Pooled`; None for a
+        mean.
+      compared: whether the report shows intervals and paired changes of this metric, although it is not the first.
+      in_table: whether the metric is a column of the tables; otherwise only in ``metrics.txt`` and ``report.json``.
     """
 
     value: float
@@ -30,7 +31,7 @@ class Metric:
 
     @classmethod
     def mean(cls, per_query: Values, *, compared: bool = False) -> Self:
-        """The metric that is the mean of fractions ``(Q,)``, in percent; queries of NaN have no part."""
+        """The mean of fractions ``(Q,)`` as a metric in percent; queries with NaN are left out."""
         valued = per_query[~np.isnan(per_query)]
         value = float(valued.mean()) if len(valued) else float("nan")
         return cls(100 * value, 100 * per_query, compared=compared)

@@ -1,8 +1,8 @@
-"""Quality of a ranking, by the definitions of the revisited Oxford and Paris benchmarks.
+"""Metrics of rankings, by the definitions of the revisited Oxford and Paris benchmarks.
 
-Ranks are 0-based positions. Junk is neither right nor wrong: the positives move up by the number of junk images
-before them. Average precision is the area under the precision-recall curve with trapezoids, as released (not the
-finite sum of other libraries, which is lower). Queries without positives have no value and no part in the means.
+Ranks are 0-based positions. Junk is neither right nor wrong: positives move up by the number of junk images before
+them. Average precision is the area under the precision-recall curve with trapezoids, as released (the finite sum of
+other libraries is lower). Queries without positives have no value, and the means leave them out.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics.metric import Metric, Values
 
 KS = (1, 5, 10)
-CUTS = ("whole", "revisited", "delg")  # how a ranking without some positives is scored, see :func:`evaluate`
+CUTS = ("whole", "revisited", "delg")  # rules for rankings that lack positives, see :func:`evaluate`
 
 
 def adjusted_ranks(positives: ArrayLike, junk: ArrayLike) -> NDArray[np.int64]:
-    """Ranks of the positives after the junk is taken out.
+    """Ranks of the positives after junk is removed.
 
     Args:
       positives: 0-based ranks of the positives.
@@ -41,7 +41,8 @@ def oxford_ap(ranks: ArrayLike, num_positives: int | None = None) -> float:
 
     Args:
       ranks: 0-based ranks of the positives that were found, increasing.
-      num_positives: how many there are; those that are not in the ranking count as never found.
+      num_positives: number of all positives; positives outside the ranking count as never found. None for as many as
+        were found.
 
     Returns:
       A number in [0, 1]; 0 when there are no positives.
@@ -65,9 +66,9 @@ def precision_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> 
 
     Args:
       ranks: 0-based ranks of the positives that were found, increasing.
-      k: length of the list that is looked at.
-      num_positives: how many there are; when some were not found, the last position lies beyond every ``k``. None for
-        as many as were found.
+      k: length of the scored list.
+      num_positives: number of all positives; if some were not found, the last position lies beyond every ``k``. None
+        for as many as were found.
 
     Returns:
       A number in [0, 1]; 0 when none was found.
@@ -83,7 +84,7 @@ def precision_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> 
 
 
 def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> float:
-    """Share of the positives that stand in the first ``k`` results.
+    """Share of the positives among the first ``k`` results.
 
     >>> recall_at([0, 2], 1)
     0.5
@@ -94,14 +95,14 @@ def recall_at(ranks: ArrayLike, k: int, num_positives: int | None = None) -> flo
 
 
 def cut_ap(ranks: ArrayLike, k: int, num_positives: int | None = None) -> float:
-    """Average precision of the first ``k`` results, as the code of MSLS has it: a finite sum over ``min(n, k)``.
+    """Average precision of the first ``k`` results as in the code of MSLS: a finite sum over ``min(n, k)``.
 
     Source: ``apk`` of `mapillary_sls/utils/eval.py`.
 
     Args:
       ranks: 0-based ranks of the positives that were found, increasing.
-      k: length of the list that is looked at.
-      num_positives: how many there are.
+      k: length of the scored list.
+      num_positives: number of all positives; None for as many as were found.
 
     Returns:
       A number in [0, 1]; 0 when there are no positives.
@@ -117,14 +118,14 @@ def cut_ap(ranks: ArrayLike, k: int, num_positives: int | None = None) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Quality of one ranking under one protocol, as fractions.
+    """Scores of the rankings of all queries under one protocol, as fractions.
 
     Attributes:
-      ap: ``(Q,)`` average precision of each query; NaN where it has no positives.
-      precisions: ``(Q, len(ks))``.
-      recalls: ``(Q, len(ks))``.
+      ap: ``(Q,)`` average precision of each query; NaN without positives.
+      precisions: ``(Q, len(ks))`` precisions, see :func:`precision_at`.
+      recalls: ``(Q, len(ks))`` recalls, see :func:`recall_at`.
       ks: the list lengths of the columns.
-      cut_aps: ``(Q, len(ks))``, see :func:`cut_ap`; None where they are not known.
+      cut_aps: ``(Q, len(ks))``, see :func:`cut_ap`; None where unknown.
     """
 
     ap: Values
@@ -150,7 +151,7 @@ class Scores:
         """``(Q, len(ks))``: 1 where any positive is in the first ``k``, else 0.
 
         Args:
-          count_all: of queries without positives give 0, and not NaN.
+          count_all: whether queries without positives get 0 instead of NaN.
         """
         return np.where(np.isnan(self.recalls) & (not count_all), np.nan, self.recalls > 0)
 
@@ -160,31 +161,31 @@ class Scores:
         The measure of NetVLAD (arXiv 1511.07247, section 5.1).
 
         Args:
-          count_all: queries without positives count as failures, as in VPR-methods-evaluation. Otherwise they have no
-            part, as in the code of MSLS; NaN when there is no other.
+          count_all: whether queries without positives count as failures, as in VPR-methods-evaluation. Otherwise the
+            mean leaves them out, as in the code of MSLS; NaN when no query remains.
         """
         return _mean(self.hits(count_all))
 
     def metrics(self, *, any_recall: bool = False, count_all: bool = False, cut_map: bool = False) -> dict[str, Metric]:
-        """What a report holds, in percent and full precision.
+        """The metrics of a report, in percent and full precision.
 
         Args:
-          any_recall: with R@k, see :meth:`any_recalls`.
+          any_recall: whether R@k is returned, see :meth:`any_recalls`.
           count_all: see :meth:`any_recalls`.
-          cut_map: with mAP@k, the means of :func:`cut_ap`.
+          cut_map: whether mAP@k is returned, the means of :func:`cut_ap`.
 
         Returns:
-          mAP; mP@k; R@k and mAP@k where they are asked for; mR@k, which tables leave out.
+          mAP; mP@k; optionally R@k and mAP@k; mR@k, which tables leave out.
         """
-        found = {"mAP": Metric(100 * self.map, 100 * self.ap)}
-        found |= self._means("mP", self.precisions)
+        metrics = {"mAP": Metric(100 * self.map, 100 * self.ap)}
+        metrics |= self._means("mP", self.precisions)
         if any_recall:
             hits = self.hits(count_all)
             columns = zip(self.ks, self.any_recalls(count_all), hits.T)
-            found |= {f"R@{k}": Metric(100 * float(mean), 100 * hit, compared=True) for k, mean, hit in columns}
+            metrics |= {f"R@{k}": Metric(100 * float(mean), 100 * hit, compared=True) for k, mean, hit in columns}
         if cut_map and self.cut_aps is not None:
-            found |= self._means("mAP", self.cut_aps)
-        return found | self._means("mR", self.recalls, in_table=False)
+            metrics |= self._means("mAP", self.cut_aps)
+        return metrics | self._means("mR", self.recalls, in_table=False)
 
     def _means(self, name: str, values: Values, in_table: bool = True) -> dict[str, Metric]:
         """The means of ``(Q, len(ks))`` values, ``NAME@k``."""
@@ -211,9 +212,9 @@ def evaluate(
       rows: for each query the database rows, best first; junk may still be in it. Rows below 0 are filling.
       truths: for each query its positives and its junk.
       ks: list lengths of precision and recall.
-      cut: how a ranking is scored that lacks positives: ``"whole"``, see above; ``"revisited"`` as the evaluator of the
-        revisited benchmarks, precision at ``min(k, place of the last positive that was found)``; ``"delg"`` as DELG's,
-        that precision, and average precision and recall of the positives that were found alone.
+      cut: the rule for rankings that lack positives: ``"whole"``, see above; ``"revisited"`` as in the evaluator of the
+        revisited benchmarks, precision at ``min(k, place of the last found positive)``; ``"delg"`` as in DELG's
+        evaluator, the same precision, and average precision and recall over found positives only.
 
     Returns:
       The scores of every query.
@@ -239,8 +240,8 @@ def of_ranks(
     """Scores queries by the ranks of their positives and of their junk.
 
     Args:
-      ranks: for each query the 0-based ranks of the positives that were found, and of the junk.
-      num_positives: for each query how many there are.
+      ranks: for each query the 0-based ranks of the found positives, and of the junk.
+      num_positives: for each query the number of all positives.
       ks: list lengths of precision and recall.
       cut: see :func:`evaluate`.
 

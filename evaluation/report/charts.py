@@ -8,12 +8,12 @@ from html import escape
 WIDTH, HEIGHT = 1000, 280
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 14, 30
 EQUAL = 0.05  # percent points that count as no change
-MOST = 2000  # queries of a chart
+MOST = 2000  # largest number of queries in a chart
 
 
 @dataclass(frozen=True)
 class Change:
-    """How many queries a reranker moved.
+    """The number of queries that a reranker improved or worsened.
 
     Attributes:
       better: queries whose average precision rose.
@@ -29,7 +29,7 @@ class Change:
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> Change:
-    """Counts the moves; queries without a value are left out.
+    """Counts the changes; queries without a value are left out.
 
     >>> change([10.0, 20.0, math.nan], [30.0, 20.0, math.nan])
     Change(better=1, equal=1, worse=0, mean=10.0)
@@ -40,13 +40,13 @@ def change(before: Sequence[float], after: Sequence[float]) -> Change:
 
 
 def ap_chart(names: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> str:
-    """One line per query from its average precision before to that after, worst query first; at most 2,000 of them.
+    """A chart with a line per query from the value before to the value after, worst query first; at most 2,000 lines.
 
     Args:
-      names: of the queries.
-      before: average precision of each in percent; NaN is left out.
+      names: names of the queries.
+      before: average precision of each query in percent; NaN is left out.
       after: the same after reranking.
-      title: what is shown, for those who cannot see it.
+      title: description of the chart for screen readers.
 
     Returns:
       An ``<svg>`` element, coloured by the page's style sheet.
@@ -83,7 +83,7 @@ def _grid() -> list[str]:
 
 
 def _mark(x: float, before: float, after: float, radius: float, name: str) -> str:
-    """A hollow dot before, a line, a full dot after."""
+    """A query's mark: a hollow dot before, a line, a full dot after."""
     kind = "up" if after - before > EQUAL else "down" if after - before < -EQUAL else "same"
     line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(before):.1f}" y2="{_y(after):.1f}"/>'
     dots = (

@@ -1,4 +1,4 @@
-"""Two finished reports side by side: what differs in how they were made, and in the results; as text and as a page."""
+"""Compares two finished reports, settings and results; as text and as a page."""
 
 import math
 import os
@@ -14,17 +14,17 @@ from evaluation.report.queries import per_query
 from evaluation.statistics.bootstrap import holm
 from evaluation.statistics.summary import grouped_of, samples
 
-UNTOLD = ("fingerprint",)  # settings whose difference says nothing
-TRUTHS = ("answers_sha256", "ground_truth_sha256", "solution_file_sha256")  # the first that both reports hold decides
+NOT_COMPARED = ("fingerprint",)  # settings that differ without a meaning
+TRUTHS = ("answers_sha256", "ground_truth_sha256", "solution_file_sha256")  # the first key in both reports decides
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """One row of each report.
+    """A row of each report.
 
     Attributes:
-      first: of the first report.
-      second: of the second.
+      first: row of the first report.
+      second: row of the second report.
     """
 
     first: str
@@ -36,13 +36,13 @@ class Comparison:
     """Two reports of one benchmark.
 
     Attributes:
-      reports: the two.
-      names: what they are called: their folders.
-      pairs: rows that are compared.
-      changes: for each pair, measure (the reports' first, such as mAP, and each R@k that both hold) and protocol,
+      reports: the two reports.
+      names: names of the reports: ends of their paths.
+      pairs: pairs of compared rows.
+      changes: for each pair, measure (the main one, such as mAP, and each R@k in both reports) and protocol,
         ``difference, low, high, p, p_corrected`` of the second against the first.
-      settings: what was asked for or recorded differently, ``(key, first, second)``.
-      warnings: why the numbers of A, of B or of both are not what they seem, a sentence each.
+      settings: settings that differ, ``(key, first, second)``.
+      warnings: reasons to doubt the numbers of A, of B or of both, a sentence each.
     """
 
     reports: tuple[Report, Report]
@@ -57,7 +57,7 @@ def read_report(place: str | os.PathLike[str]) -> Report:
     """The report of a folder, or of a ``report.json``.
 
     Raises:
-      InputError: it is missing, or is no report with per-query values.
+      InputError: the report is missing, or has no values per query.
     """
     path = Path(place)
     document = read_json(path / "report.json" if path.is_dir() else path)
@@ -73,17 +73,16 @@ def put_together(
     """Compares two reports of one benchmark, the same queries and the same right answers.
 
     Args:
-      first: folder or ``report.json``; what is compared with.
-      second: likewise; the changes are those from the first to it.
-      rows: a row of each; None for all rows of one name.
-      allow_different_truths: compare reports of different right answers, too; the comparison then warns of it.
+      first: folder or ``report.json`` of the reference.
+      second: folder or ``report.json``; changes go from the first to the second report.
+      rows: a row of each report; None for all rows with equal names.
+      allow_different_truths: also compare reports of different right answers; the comparison then has a warning.
 
     Returns:
       The comparison.
 
     Raises:
-      InputError: a report is missing, the benchmarks, their queries or their right answers differ, or no row is in
-        both.
+      InputError: a report is missing, benchmarks, queries or right answers differ, or the reports share no row.
     """
     reports = read_report(first), read_report(second)
     if reports[0].benchmark != reports[1].benchmark:
@@ -108,17 +107,17 @@ def put_together(
 
 
 def _different_truths(reports: tuple[Report, Report]) -> str | None:
-    """What tells that the right answers differ; None where they agree or that is not recorded.
+    """The recorded difference between the right answers; None where they agree or nothing is recorded.
 
-    That is their recorded hashes, and whether answers to images without a landmark count as wrong.
+    Compared are the hashes, and whether answers to images without a landmark count as wrong.
     """
     counted = [report.settings.get("ignore_non_landmarks") for report in reports]
     if None not in counted and counted[0] != counted[1]:
         return f"ignore_non_landmarks {counted[0]} and {counted[1]}"
     for key in TRUTHS:
-        found = [str(report.settings.get(key, ""))[:12] for report in reports]
-        if all(found):
-            return f"{key} {found[0]}... and {found[1]}..." if found[0] != found[1] else None
+        values = [str(report.settings.get(key, ""))[:12] for report in reports]
+        if all(values):
+            return f"{key} {values[0]}... and {values[1]}..." if values[0] != values[1] else None
     return None
 
 
@@ -139,7 +138,7 @@ def _common(first: Report, second: Report) -> list[Pairing]:
 
 
 def _names(first: str, second: str) -> tuple[str, str]:
-    """The shortest ends of the two paths that differ."""
+    """The shortest different ends of two paths."""
     parts = [Path(os.path.abspath(place)).parts for place in (first, second)]  # noqa: PTH100
     for depth in range(1, max(map(len, parts)) + 1):
         ends = ["/".join(part[-depth:]) for part in parts]
@@ -149,33 +148,38 @@ def _names(first: str, second: str) -> tuple[str, str]:
 
 
 def _changes(reports: tuple[Report, Report], pairs: list[Pairing]) -> list[dict[str, dict[str, JsonObject]]]:
-    """Paired changes, their p-values corrected for the number of pairs in a protocol, for each measure by itself."""
+    """Paired changes; the p-values of a measure and protocol are corrected for the number of pairs."""
     groups = {"groups": grouped_of(reports[0].queries)}
     first, second = (samples(report.queries | groups, report.measure) for report in reports)
-    found: list[dict[str, dict[str, JsonObject]]] = [{} for _ in pairs]
+    changes_of_pairs: list[dict[str, dict[str, JsonObject]]] = [{} for _ in pairs]
     for measure in [name for name in first if name in second]:
-        one, other = first[measure], second[measure]
+        samples_of_a, samples_of_b = first[measure], second[measure]
         for protocol in reports[0].protocols:
-            changes = [other[pair.second][protocol].change_from(one[pair.first][protocol]) for pair in pairs]
-            for entry, change, corrected in zip(found, changes, holm([c.p for c in changes]), strict=True):
+            changes = [
+                samples_of_b[pair.second][protocol].change_from(samples_of_a[pair.first][protocol]) for pair in pairs
+            ]
+            for entry, change, corrected in zip(changes_of_pairs, changes, holm([c.p for c in changes]), strict=True):
                 entry.setdefault(measure, {})[protocol] = asdict(change) | {"p_corrected": corrected}
-    return found
+    return changes_of_pairs
 
 
 def _settings(reports: tuple[Report, Report]) -> list[tuple[str, str, str]]:
-    """What was asked for differently, how the features were made differently, and with which versions."""
-    found = []
-    for title, values in (("", [_asked(report) for report in reports]), ("version ", [r.versions for r in reports])):
-        one, other = (dict(text.flat(value)) for value in values)
-        for key in sorted(one.keys() | other.keys()):
-            pair = one.get(key, "absent"), other.get(key, "absent")
+    """Options, feature settings and versions that differ."""
+    differences = []
+    for title, values in (
+        ("", [_compared_settings(report) for report in reports]),
+        ("version ", [r.versions for r in reports]),
+    ):
+        settings_of_a, settings_of_b = (dict(text.flat(value)) for value in values)
+        for key in sorted(settings_of_a.keys() | settings_of_b.keys()):
+            pair = settings_of_a.get(key, "absent"), settings_of_b.get(key, "absent")
             if pair[0] != pair[1]:
-                found.append((f"{title}{key}", *pair))
-    return found
+                differences.append((f"{title}{key}", *pair))
+    return differences
 
 
-def _asked(report: Report) -> dict[str, Any]:
-    return {key: value for key, value in report.settings.items() if key not in UNTOLD}
+def _compared_settings(report: Report) -> dict[str, Any]:
+    return {key: value for key, value in report.settings.items() if key not in NOT_COMPARED}
 
 
 HEAD = ["row", "protocol", "measure", "A", "B", *text.CHANGE]
@@ -198,17 +202,19 @@ def lines(found: Comparison) -> list[list[str]]:
 
 
 def plain(found: Comparison) -> str:
-    """For a terminal: what A and B are, warnings, the settings that differ, the changes from A to B."""
+    """Text for a terminal: names of A and B, warnings, settings that differ, changes from A to B."""
     table = [HEAD, *lines(found)]
     widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
-    said = [f"{found.reports[0].benchmark}: A = {found.names[0]}, B = {found.names[1]}", ""]
-    said += [*found.warnings, ""] if found.warnings else []
-    said += [f"{key}: {one} | {other}" for key, one, other in found.settings] or ["No recorded setting differs."]
-    said.append("")
+    text_lines = [f"{found.reports[0].benchmark}: A = {found.names[0]}, B = {found.names[1]}", ""]
+    text_lines += [*found.warnings, ""] if found.warnings else []
+    text_lines += [f"{key}: {value_of_a} | {value_of_b}" for key, value_of_a, value_of_b in found.settings] or [
+        "No recorded setting differs."
+    ]
+    text_lines.append("")
     for line in table:
         cells = [cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))]
-        said.append("  ".join(cells).rstrip())
-    return "\n".join(said) + "\n"
+        text_lines.append("  ".join(cells).rstrip())
+    return "\n".join(text_lines) + "\n"
 
 
 def render(found: Comparison) -> str:

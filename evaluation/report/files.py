@@ -1,4 +1,4 @@
-"""The files of a finished benchmark, and what the user is shown of them."""
+"""The files of a finished benchmark, and their summary in the terminal."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ JSON, MARKDOWN, METRICS, PAGE = "report.json", "report.md", "metrics.txt", "repo
 
 
 def find_report(folder: Path, fingerprint: str) -> Report | None:
-    """The report that lies in a folder, if it is whole and of the same features and rerankers; None otherwise."""
+    """The report in a folder, if the report is complete and has this fingerprint; None otherwise."""
     if not all((folder / name).is_file() for name in (JSON, MARKDOWN, METRICS, PAGE)):
         return None
     try:
@@ -38,11 +38,11 @@ def write(
     """Writes the page, the texts, and last the JSON, each atomically.
 
     Args:
-      folder: where.
-      report: what.
+      folder: output folder.
+      report: the report.
       metrics: the text of ``metrics.txt``.
       cards: ranking strips for the page.
-      overlays: pictures of inlier matches for it.
+      overlays: pictures of inlier matches for the page.
     """
     write_text(folder / PAGE, html.render(report, cards, overlays))
     write_text(folder / MARKDOWN, text.markdown(report))
@@ -53,12 +53,12 @@ def write(
 def pictures(
     benchmark: Benchmark, method: Method, shown: Sequence[tuple[RowResult, Reranker | None]]
 ) -> tuple[list[gallery.Card], list[gallery.Overlay]]:
-    """Ranking strips, and inlier matches of the first reranker that matches locally.
+    """Ranking strips, and inlier matches of the first reranker that matches local features.
 
     Args:
       benchmark: images and truths.
       method: the model under test.
-      shown: its rows with their rerankers, the first stage first.
+      shown: rows of the method with their rerankers, the first stage first.
     """
     matched: list[gallery.Overlay] = []
     for row, reranker in shown:
@@ -70,7 +70,7 @@ def pictures(
 
 
 def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:
-    """Gives the user the table and the place of the page."""
+    """Shows the user the table, warnings and the path of the page."""
     say("")
     say(text.plain(report, shutil.get_terminal_size(fallback=(200, 24)).columns))
     for sentence in (*text.warnings(report), *text.without_positives(report), *text.unreadable(report)):

@@ -1,4 +1,4 @@
-"""What the page shows of single queries: ranking strips, and inlier matches; worst queries first."""
+"""Pictures of single queries for the page: ranking strips and inlier matches, worst queries first."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ DrawMatches = Callable[[int, int], tuple[NDArray[np.uint8], int] | None]
 
 @dataclass(frozen=True)
 class Tile:
-    """One result: its picture (None when it cannot be shown), and whether it is right."""
+    """A result: picture (None when the image cannot be shown), name, kind and rank."""
 
     src: str | None
     name: str
@@ -29,13 +29,13 @@ class Tile:
 
     @property
     def mark(self) -> str:
-        """A sign for those who do not see the colour."""
+        """A sign for readers who do not see the colour."""
         return KINDS[self.kind]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """First results of one method, with the query's average precision in percent."""
+    """First results of a method, with the query's average precision in percent."""
 
     method: str
     ap: float
@@ -44,7 +44,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Card:
-    """One query with a strip for each method."""
+    """A query with a strip for each method."""
 
     name: str
     src: str | None
@@ -63,7 +63,7 @@ class Card:
 
     @property
     def change(self) -> float:
-        """What the reranker that hurts it most changes; 0 without one."""
+        """The change by the reranker with the lowest average precision; 0 without rerankers."""
         return min((strip.ap - self.first for strip in self.strips[1:]), default=0.0)
 
 
@@ -79,13 +79,13 @@ class Overlay:
 
 
 def worst_first(result: RowResult, protocol: str) -> list[int]:
-    """Queries by increasing average precision of a method; those without a value are left out."""
+    """Queries by increasing average precision of a method, without queries that have no value."""
     ap = result.per_query(protocol)
     return [int(q) for q in np.argsort(ap, kind="stable") if not math.isnan(ap[q])]
 
 
-def chosen(results: Sequence[RowResult], protocol: str) -> list[int]:
-    """Which queries are shown: in turn the two worst of the first stage, and the one that a reranker hurt most."""
+def shown_queries(results: Sequence[RowResult], protocol: str) -> list[int]:
+    """The queries of the page: in turn the two worst of the first stage, and the query that a reranker hurt most."""
     worst = worst_first(results[0], protocol)
     before = results[0].per_query(protocol)
     loss = {q: min((float(o.per_query(protocol)[q] - before[q]) for o in results[1:]), default=0.0) for q in worst}
@@ -99,7 +99,7 @@ def chosen(results: Sequence[RowResult], protocol: str) -> list[int]:
 
 
 def name_of(row: int, benchmark: Benchmark) -> str:
-    """An image's name; rows beyond the database are distractors, which go by number."""
+    """An image's name; rows beyond the database are distractors, which are numbered."""
     beyond = row - len(benchmark.database)
     return benchmark.database[row].name if beyond < 0 else f"distractor {beyond}"
 
@@ -114,27 +114,27 @@ def kind_of(row: int, truth: Truth) -> str:
 def cards(
     benchmark: Benchmark, results: Sequence[RowResult], budget: int = STRIP_BYTES, reading: Reading = OWN
 ) -> list[Card]:
-    """Ranking strips of the queries that are answered worst or hurt most, as many as the page has room for.
+    """Ranking strips of the worst or most hurt queries, as many as the page has room for.
 
     Args:
       benchmark: images and truths.
       results: the first stage, then its rerankers.
-      budget: bytes of all pictures together.
-      reading: how the images were read that the features are of.
+      budget: largest number of bytes of all pictures together.
+      reading: how images were read for the features.
 
     Returns:
-      A card for each query shown, at least one where a query has a value.
+      A card for each shown query; at least one card where a query has a value.
     """
     protocol = benchmark.main_protocol
-    found: list[Card] = []
-    used = 0
-    for q in chosen(results, protocol)[:MAX_QUERIES]:
+    shown: list[Card] = []
+    size = 0
+    for q in shown_queries(results, protocol)[:MAX_QUERIES]:
         card = _card(benchmark, results, q, reading)
-        used += sum(len(src) for src in _pictures(card))
-        if found and used > budget:
+        size += sum(len(src) for src in _pictures(card))
+        if shown and size > budget:
             break
-        found.append(card)
-    return found
+        shown.append(card)
+    return shown
 
 
 def _pictures(card: Card) -> Iterator[str]:
@@ -152,8 +152,8 @@ def _card(benchmark: Benchmark, results: Sequence[RowResult], q: int, reading: R
         rows = [int(row) for row in result.top[protocol][q] if row >= 0]
         for row in rows:
             if row not in shown:
-                known = row < len(benchmark.database)
-                shown[row] = thumbnail(benchmark.database[row], reading=reading) if known else None
+                in_database = row < len(benchmark.database)
+                shown[row] = thumbnail(benchmark.database[row], reading=reading) if in_database else None
         tiles = [
             Tile(shown[row], name_of(row, benchmark), kind_of(row, truth), rank)
             for rank, row in enumerate(rows, start=1)
@@ -167,15 +167,15 @@ def overlays(benchmark: Benchmark, result: RowResult, draw: DrawMatches, queries
 
     Args:
       benchmark: images and truths.
-      result: of the reranker that matched them.
+      result: row of the reranker that found the matches.
       draw: ``(query, database row) -> (picture, number of inliers)``, None when an image cannot be read.
-      queries: how many queries.
+      queries: number of queries.
 
     Returns:
       At most two pictures for each query.
     """
     protocol = benchmark.main_protocol
-    found = []
+    pictures = []
     for q in worst_first(result, protocol)[:queries]:
         truth, rows = benchmark.protocols[protocol][q], [int(row) for row in result.top[protocol][q] if row >= 0]
         right = [row for row in rows if row in truth.positives] or [int(row) for row in truth.positives]
@@ -184,5 +184,5 @@ def overlays(benchmark: Benchmark, result: RowResult, draw: DrawMatches, queries
             drawn = draw(q, row)
             if drawn is not None:
                 names = benchmark.queries[q].name, benchmark.database[row].name
-                found.append(Overlay(picture(drawn[0]), *names, kind_of(row, truth), drawn[1]))
-    return found
+                pictures.append(Overlay(picture(drawn[0]), *names, kind_of(row, truth), drawn[1]))
+    return pictures

@@ -1,4 +1,7 @@
-"""The report as one page that opens from disk: no network, pictures inside; it can be read without its script."""
+"""The report as a single page that opens from disk, without network and with pictures inside; the script is optional.
+
+The templates lie beside this file.
+"""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +29,7 @@ BYTES = ("B", "kB", "MB", "GB")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the results table."""
+    """A cell of the results table."""
 
     text: str
     best: bool = False
@@ -35,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chart:
-    """Average precision per query before and after one reranker."""
+    """Average precision per query before and after a reranker."""
 
     method: str
     svg: Markup
@@ -82,12 +85,12 @@ def _queries(report: Report, protocol: str) -> Queries | None:
 
 
 def _first_row(report: Report) -> str:
-    """The row of the model under test; that of answers which were made elsewhere has its file's name."""
+    """The row of the model under test; scored submission files have a row with the file's name."""
     return report.rows[0].method.partition("+")[0]
 
 
 def page(template: str, **values: object) -> str:
-    """Fills in a template of this folder; it also gets ``style``, ``script`` and the filter ``number``."""
+    """Fills in a template of this folder; every template also gets ``style``, ``script`` and the filter ``number``."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -98,15 +101,15 @@ def page(template: str, **values: object) -> str:
 
 
 def _lead(report: Report) -> str:
-    """How many images, and of which folder."""
-    known = report.settings
-    against = f" against {known['database']} database images" if "database" in known else ""
-    folder = Path(str(known.get("data_dir", ""))).name
-    return f"{known.get('queries')} queries{against}" + (f" of {folder}." if folder else ".")
+    """Number of images, and the name of their folder."""
+    settings = report.settings
+    against = f" against {settings['database']} database images" if "database" in settings else ""
+    folder = Path(str(settings.get("data_dir", ""))).name
+    return f"{settings.get('queries')} queries{against}" + (f" of {folder}." if folder else ".")
 
 
 def size(number: float) -> str:
-    """Bytes for reading: ``512 B``, ``8.2 kB``, ``1.4 MB`` (decimal)."""
+    """Formats bytes: ``512 B``, ``8.2 kB``, ``1.4 MB`` (decimal)."""
     step = 0
     if math.isnan(number):
         return "–"
@@ -116,7 +119,7 @@ def size(number: float) -> str:
 
 
 def results(report: Report) -> list[list[Cell]]:
-    """The table's body: for each row its method, quality, times and sizes; the best of each quality column marked."""
+    """The table's body: method, quality, times and sizes of each row; the best of each quality column is marked."""
     columns = [(protocol, metric) for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
     best = {
         (protocol, metric): max(
@@ -141,7 +144,7 @@ def results(report: Report) -> list[list[Cell]]:
 
 
 def _goodness(metric: str, shown: str) -> float:
-    """More for what is better; least where there is no number."""
+    """A key that is larger for better cells, and smallest for cells without a number."""
     try:
         return -float(shown) if metric in LOWER else float(shown)
     except ValueError:
@@ -151,7 +154,7 @@ def _goodness(metric: str, shown: str) -> float:
 def ap_charts(report: Report, protocol: str) -> list[Chart]:
     """A chart for each reranker of the model under test."""
     ap = report.queries["ap"]
-    found = []
+    drawn = []
     for row in report.rows:
         first, _, reranker = row.method.partition("+")
         if first != _first_row(report) or not reranker or first not in ap:
@@ -163,5 +166,5 @@ def ap_charts(report: Report, protocol: str) -> list[Chart]:
             f"{moved.equal} equal, {moved.worse} worse"
         )
         svg = Markup(charts.ap_chart(report.queries["names"], before, after, title))
-        found.append(Chart(row.method, svg, moved))
-    return found
+        drawn.append(Chart(row.method, svg, moved))
+    return drawn

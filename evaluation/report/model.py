@@ -1,4 +1,4 @@
-"""The report as data: what was reached, how long it took, with what settings. Rebuilt from its JSON."""
+"""The report as data: results, times, sizes and settings; read from and written to JSON."""
 
 import math
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from evaluation.benchmarks.protocols import MAIN
 
 JsonObject = dict[str, Any]
 Metrics = dict[str, dict[str, float]]
-LOWER = ("mean position", "median position")  # measures of which less is better
+LOWER = ("mean position", "median position")  # lower values of these measures are better
 NUMERIC = ("queries", "recalls", "inlier_accuracy", "statistics")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method.
+    """The results of one method.
 
     Attributes:
       method: ``"global"``, ``"global+ransac"``, ``"rootsift"``, ...
       metrics: ``{protocol: {"mAP", "mP@1", "mP@5", "mP@10"}}`` in percent, full precision; with "R@1", "R@5", "R@10"
-        where the benchmark asks for them. Those of GLDv2: see :mod:`evaluation.metrics.gldv2`.
-      ms_per_query: milliseconds of the stages ``search`` and ``rerank``; empty where only the answers are known.
-      bytes_per_image: of the database's ``global`` and ``local`` features; likewise.
+        where the benchmark has them. For GLDv2 see :mod:`evaluation.metrics.gldv2`.
+      ms_per_query: milliseconds of the stages ``search`` and ``rerank``; empty for scored submission files.
+      bytes_per_image: bytes of the database's ``global`` and ``local`` features; empty for scored submission files.
     """
 
     method: str
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def costs(self) -> tuple[float, float, float, float]:
-        """Milliseconds of both stages, then bytes of both kinds; NaN where unknown."""
+        """Milliseconds of both stages, then bytes of both kinds of features; NaN where unknown."""
         stages = [self.ms_per_query.get(stage, math.nan) for stage in ("search", "rerank")]
         sizes = [self.bytes_per_image.get(kind, math.nan) for kind in ("global", "local")]
         return stages[0], stages[1], sizes[0], sizes[1]
@@ -41,21 +41,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of a finished benchmark.
+    """All data of a finished benchmark.
 
     Attributes:
-      benchmark: its name.
+      benchmark: name of the benchmark.
       rows: the methods, the model under test first.
-      settings: what was asked for and how the features were made.
-      versions: of Python and the packages that have a part in the numbers.
+      settings: options of the run and settings of the features.
+      versions: versions of Python and of the packages that the numbers depend on.
       queries: ``{"names": [...], "groups": [...], "ap": {method: {protocol: [percent of each query]}}}``; NaN
-        without positives; queries of one number share right images, or lie in one unit of the kind that ``"drawn"``
-        names. Where the rows hold "R@1", ... also ``"hits": {"R@1": {method: {protocol: [100 or 0 of each query]}}}``.
+        without positives; queries with one group number share right images, or lie in one unit of the kind in
+        ``"drawn"``. With "R@1", ... also ``"hits": {"R@1": {method: {protocol: [100 or 0 of each query]}}}``.
         A global average precision has ``"places": {method: {protocol: [...]}}`` beside ``"ap"``, see
         :class:`evaluation.statistics.gap.Pooled`.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
-      inlier_accuracy: for each row that matched locally, the share of its inliers that the true homographies confirm.
-      skipped: images that could not be read, by role.
+      inlier_accuracy: for each row with local matches, the share of inliers that the true homographies confirm.
+      skipped: unreadable images by role.
       statistics: intervals and paired changes, see :func:`evaluation.statistics.summary.trusted`.
       published: published values, see :func:`evaluation.run.published_values.beside`.
     """
@@ -83,12 +83,12 @@ class Report:
 
     @property
     def measure(self) -> str:
-        """The first measure: mAP, that of GLDv2 retrieval mAP@100, that of its recognition GAP."""
+        """The main measure: mAP; mAP@100 for GLDv2 retrieval, GAP for GLDv2 recognition."""
         return next(iter(self.rows[0].metrics[self.protocols[0]]))
 
     @property
     def per_query(self) -> str:
-        """What the values of single queries are."""
+        """The name of the values of single queries."""
         if "places" in self.queries:
             return "Precision at the answer"
         return "Average precision" if self.measure.startswith("mAP") else self.measure
@@ -102,7 +102,7 @@ class Report:
         """The row of a method.
 
         Raises:
-          InputError: there is none of that name.
+          InputError: there is no row of this name.
         """
         for row in self.rows:
             if row.method == method:
@@ -119,7 +119,7 @@ class Report:
         """The inverse of :meth:`to_json`.
 
         Raises:
-          InputError: a part is missing or of another form.
+          InputError: a part is missing or malformed.
         """
         try:
             parts = _with_nan(dict(document))
@@ -140,7 +140,7 @@ def _with_null(value: Any) -> Any:
 
 
 def _with_nan(document: JsonObject) -> JsonObject:
-    """Gives the numbers that were not finite back their NaN, in the parts that hold numbers only."""
+    """Restores NaN for null in the parts that hold numbers only."""
 
     def numbers(value: Any) -> Any:
         if isinstance(value, Mapping):

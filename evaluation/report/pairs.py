@@ -1,7 +1,6 @@
-"""Local matches between two photos: as pictures, and as inliers of a benchmark's images."""
+"""Pictures of the local matches between two photos."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,10 @@ from evaluation.run.method import Alignment, Method
 from extraction.features import Features
 from extraction.images import OWN, BadImageError, ImageRef, Reading, load_image
 from matching.draw import draw_matches
-from matching.rerankers.base import GeometricReranker
+from matching.rerankers.base import GeometricReranker, Reranker
 
 HEIGHT = 320  # pixels of a picture
-LINES = 60  # matches drawn at most, evenly taken from all
+LINES = 60  # largest number of drawn matches, evenly sampled from all matches
 Picture = NDArray[np.uint8]
 
 
@@ -29,10 +28,10 @@ def draw_pair(
     """Draws matches on whole photos of one height.
 
     Args:
-      images: the one on the left, and the one on the right; their crops do not matter.
-      features: of each, keypoints in pixels of the whole photo.
+      images: the left and the right image; crops are ignored.
+      features: features of both, with keypoints in pixels of the whole photo.
       pairs: ``(M, 2)`` rows of the two images' local features.
-      reading: how the images were read that the features are of.
+      reading: how images were read for the features.
 
     Returns:
       ``(H, W, 3)`` RGB; None when an image cannot be read.
@@ -50,7 +49,7 @@ def draw_pair(
 
 
 def _shrunk(image: ImageRef, reading: Reading) -> tuple[Picture, float]:
-    """The whole photo at the pictures' height, and the factor."""
+    """The whole photo at :data:`HEIGHT`, and the factor of its size."""
     pixels, _, _ = load_image(replace(image, crop=None), reading)
     factor = HEIGHT / pixels.shape[0]
     size = max(round(pixels.shape[1] * factor), 1), HEIGHT
@@ -62,24 +61,27 @@ def _scaled(points: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     return ((points + 0.5) * factor - 0.5).astype(np.float32)
 
 
-def matches_locally(method: Method, reranker: Any) -> bool:
-    """Whether a reranker finds inliers of local features, and there are some."""
-    return isinstance(reranker, GeometricReranker) and method.database.bytes_per_image()["local"] > 0
+def geometric(method: Method, reranker: Reranker | None) -> GeometricReranker | None:
+    """The reranker, if its kind finds inliers and the method has local features; None otherwise."""
+    if isinstance(reranker, GeometricReranker) and method.database.bytes_per_image()["local"] > 0:
+        return reranker
+    return None
 
 
-def drawer(benchmark: Benchmark, method: Method, reranker: Any) -> DrawMatches | None:
-    """What draws the inlier matches of a query and a database image.
+def drawer(benchmark: Benchmark, method: Method, reranker: Reranker | None) -> DrawMatches | None:
+    """A function that draws the inlier matches of a query and a database image.
 
     Args:
       benchmark: the images.
-      method: their features.
-      reranker: one that matches local features.
+      method: features of the images.
+      reranker: the second stage; None for the first stage alone.
 
     Returns:
       ``(query, database row) -> (picture, number of inliers)``, rows of the benchmark; the picture is ``(H, W, 3)``
-      RGB, and None stands for images that cannot be read. None for a reranker that does not match local features.
+      RGB, and None stands for images that cannot be read. None where :func:`geometric` returns None.
     """
-    if not matches_locally(method, reranker):
+    verifier = geometric(method, reranker)
+    if verifier is None:
         return None
     alignment, reading = Alignment(benchmark, method), Reading.of(method.database.settings)
 
@@ -88,7 +90,7 @@ def drawer(benchmark: Benchmark, method: Method, reranker: Any) -> DrawMatches |
         if min(rows) < 0:
             return None
         query, result = method.queries.features(rows[0]), method.database.features(rows[1])
-        pairs = reranker.inliers(query, result).pairs
+        pairs = verifier.inliers(query, result).pairs
         picture = draw_pair((benchmark.queries[q], benchmark.database[d]), (query, result), pairs, reading)
         return None if picture is None else (picture, len(pairs))
 

@@ -1,4 +1,4 @@
-"""Average precision of each query by each method, as a table that the page can sort."""
+"""Average precision of each query under each method, as a sortable table of the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from evaluation.report.text import fixed
 
-MOST = 1000  # queries of either end of a page
+MOST = 1000  # queries at either end of the table
 
 
 @dataclass(frozen=True)
 class Query:
-    """One line.
+    """A line of the table.
 
     Attributes:
-      name: of the query.
-      values: its average precision by each method, in percent; NaN without positives.
-      change: of the last method against the first.
+      name: name of the query.
+      values: average precision under each method, in percent; NaN without positives.
+      change: change of the last method against the first.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Query:
 
     @property
     def cells(self) -> list[str]:
-        """The values, and the change where there are several, for reading."""
+        """The formatted values, and the change where there are several values."""
         change = [fixed(self.change, sign=True)] if len(self.values) > 1 else []
         return [*map(fixed, self.values), *change]
 
 
 @dataclass(frozen=True)
 class Queries:
-    """The table: names of its methods, its lines, worst first, and how many more stand in its middle, left out."""
+    """The table: names of the methods, lines with the worst first, and the number of lines left out in the middle."""
 
     methods: list[str]
     rows: list[Query]
@@ -45,21 +45,21 @@ class Queries:
 
 
 def per_query(names: Sequence[str], ap: Mapping[str, Sequence[float]]) -> Queries:
-    """The table of some methods on the same queries, by increasing average precision of the first.
+    """The table of methods on the same queries, by increasing average precision of the first method.
 
     Args:
-      names: of the queries.
+      names: names of the queries.
       ap: ``{method: [percent of each query]}``.
 
     Returns:
-      The worst 1,000 lines and the best 1,000, or all where they are fewer; queries without positives are left out.
+      The worst 1,000 and the best 1,000 lines, or all of fewer lines; queries without positives are left out.
     """
     methods = list(ap)
-    found = []
+    rows = []
     for q, name in enumerate(names):
         values = [ap[method][q] for method in methods]
         if not all(map(math.isnan, values)):
-            found.append(Query(name, values, values[-1] - values[0]))
-    found.sort(key=lambda query: query.values[0])
-    more = max(len(found) - 2 * MOST, 0)
-    return Queries(methods, found[:MOST] + found[MOST + more :], more)
+            rows.append(Query(name, values, values[-1] - values[0]))
+    rows.sort(key=lambda query: query.values[0])
+    left_out = max(len(rows) - 2 * MOST, 0)
+    return Queries(methods, rows[:MOST] + rows[MOST + left_out :], left_out)

@@ -1,9 +1,8 @@
-"""The results of one search as a page that opens from disk: no network, no script, pictures inside."""
+"""The results of one search as a page that opens from disk, without network and script and with pictures inside."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,11 @@ from evaluation.report.thumbs import picture, thumbnail
 from extraction.features import Features
 from extraction.images import OWN, ImageRef, Reading, find_image
 from matching.lookup import Result
-from matching.rerankers.base import GeometricReranker
+from matching.rerankers.base import GeometricReranker, Reranker
 from matching.source import Source
 
 QUERY_HEIGHT, TILE_HEIGHT, MAX_WIDTH = 360, 220, 480  # pixels
-MAX_PICTURES = 20  # of inlier matches; a hundred kilobytes each
+MAX_PICTURES = 20  # pictures of inlier matches, about 100 kB each
 Rows = NDArray[np.int64]
 Place = str | os.PathLike[str]
 Query = tuple[ImageRef, Features]
@@ -31,12 +30,12 @@ class ResultTile:
 
     Attributes:
       rank: 1 for the best.
-      before: rank in the first stage, where there was one.
-      name: of the image: its path where that is known.
-      score: for reading.
-      src: its picture; None when it cannot be shown.
-      inliers: matches that agree on one transform; None where local features are not compared.
-      matches: their picture; None when it cannot be shown, or is not.
+      before: rank in the first stage; None without a second stage.
+      name: path of the image, or its name where the path is unknown.
+      score: formatted score.
+      src: picture of the image; None when it cannot be shown.
+      inliers: number of matches that agree on one transform; None where local features are not compared.
+      matches: picture of the inlier matches; None without picture.
     """
 
     rank: int
@@ -49,13 +48,13 @@ class ResultTile:
 
     @property
     def move(self) -> str:
-        """A sign for the way that reranking moved it."""
+        """An arrow for the direction in which reranking moved the result."""
         before = self.rank if self.before is None else self.before
         return "▲" if self.rank < before else "▼" if self.rank > before else "="
 
 
-def verifier(query: Features, store: Source | None, reranker: Any) -> Verify | None:
-    """What finds the inliers of a database row, where the reranker matches local features and there are some."""
+def verifier(query: Features, store: Source | None, reranker: Reranker | None) -> Verify | None:
+    """A function that finds the inliers of a database row; None without local features or a geometric reranker."""
     if store is None or not isinstance(reranker, GeometricReranker) or not len(query):
         return None
 
@@ -80,15 +79,15 @@ def render_search(
     """The page.
 
     Args:
-      query: the image, its crop outlined, and its features.
-      results: best first.
-      images_dir: folder of the photos that the results name; a note stands in the place of a missing photo.
-      searched: what was searched, in words.
-      reranked: whether the first stage's ranks are shown beside the last.
+      query: the image and its features; the page outlines the image's crop.
+      results: the results, best first.
+      images_dir: folder of the photos that the results name; the page shows a note instead of a missing photo.
+      searched: description of the database.
+      reranked: whether the page also shows the ranks of the first stage.
       verify: gives the features of a database row, and ``(M, 2)`` its inliers with the query, rows of local features;
         None where local features are not compared.
-      settings: what was asked for, by name.
-      reading: how the images were read that the features are of.
+      settings: settings of the search by name.
+      reading: how images were read for the features.
 
     Returns:
       An HTML document.

@@ -13,8 +13,8 @@ from evaluation.statistics.summary import grouped_of, samples
 
 Table = tuple[list[str], list[list[str]]]
 COST = ("search ms", "rerank ms", "global B", "local B")  # per query, per database image
-MIN_WIDTH = 6  # of a column: 100.00
-NAMED = 3  # queries without positives that are named
+MIN_WIDTH = 6  # smallest width of a column: 100.00
+NAMED = 3  # largest number of named queries without positives
 MEASURES = {
     "mAP": "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
     "positives have no part in the means.",
@@ -25,7 +25,7 @@ MEASURES = {
     "query is the precision of that list down to its answer where that is right, else 0, and their mean is GAP. top-1 "
     "is the share of the queries with a landmark that are answered right.",
 }
-JUNK_SAID = {
+JUNK_NOTES = {
     "keep": "The whole ranking is reranked, junk included; junk is passed over when it is scored.",
     "remove_before_rerank": "Per protocol, junk is taken out of the first-stage ranking, then it is reranked, then "
     "scored.",
@@ -39,14 +39,14 @@ def header(report: Report) -> list[str]:
 
 
 def cells(row: Row) -> list[str]:
-    """One row's cells, rounded for reading; those of :data:`COST` stand last."""
+    """The rounded cells of a row; cells of :data:`COST` come last."""
     quality = [number(value) for metrics in row.metrics.values() for value in metrics.values()]
     times, sizes = row.costs[:2], row.costs[2:]
     return [row.method, *quality, *map(number, times), *(number(size, 0) for size in sizes)]
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A number with fixed digits; a dash where there is none."""
+    """A number with fixed digits; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -55,11 +55,10 @@ def plain(report: Report, columns: int | None = None) -> str:
 
     Args:
       report: the results.
-      columns: width of the terminal; where the table is wider, its protocols stand one below the other. None for no
-        limit.
+      columns: width of the terminal; the protocols of a wider table are placed one below the other. None for no limit.
 
     Returns:
-      The text, each line ended.
+      The text; every line ends in a newline.
     """
     first = [["", "method"], *(["", row.method] for row in report.rows)]
     groups = [
@@ -76,7 +75,7 @@ def plain(report: Report, columns: int | None = None) -> str:
 
 
 def _beside(*groups: Sequence[Sequence[str]]) -> list[str]:
-    """Joins groups of columns; the first cell of a group's first line is its title, the column names follow it."""
+    """Joins groups of columns; the first line of a group holds its title, then the column names."""
     left = max(len(line[1]) for line in groups[0])
     titles, lines = [" " * left], [line[1].ljust(left) for line in groups[0]]
     for group in groups[1:]:
@@ -95,7 +94,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = F
 
 
 def markdown(report: Report) -> str:
-    """``report.md``: the results, what they rest on, settings and versions."""
+    """``report.md``: results, notes, statistics, settings and versions."""
     lines = [
         f"# {report.benchmark}",
         "",
@@ -114,13 +113,13 @@ def markdown(report: Report) -> str:
 
 
 def sections(report: Report) -> list[tuple[str, Table]]:
-    """The tables that tell how far the results can be trusted, each with its title."""
-    found = {
+    """The tables of statistics and published values, each with a title."""
+    tables = {
         "Confidence": intervals(report),
         "Changes": paired(report),
         "Published values": published(report),
     }
-    return [(title, table) for title, table in found.items() if table]
+    return [(title, table) for title, table in tables.items() if table]
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -135,74 +134,76 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def notes(report: Report) -> list[str]:
-    """What a reader has to know about the numbers besides :func:`warnings`, a sentence each."""
-    said = [MEASURES[report.measure]] if report.measure in MEASURES else []
+    """Notes on the numbers besides :func:`warnings`, a sentence each."""
+    sentences = [MEASURES[report.measure]] if report.measure in MEASURES else []
     if "junk" in report.settings:
-        said.append(JUNK_SAID[report.settings["junk"]])
+        sentences.append(JUNK_NOTES[report.settings["junk"]])
     if any(metric.startswith("R@") for row in report.rows for values in row.metrics.values() for metric in values):
         counted = ", those without right images counted as failures,"
         of_all = counted if report.settings.get("queries_without_positives_count") else ""
-        said.append(f"R@k is the share of queries{of_all} with any right image among the first k results.")
+        sentences.append(f"R@k is the share of queries{of_all} with any right image among the first k results.")
     if any(row.ms_per_query.get("rerank") for row in report.rows):
-        said.append(
+        sentences.append(
             "Rerank time is measured with nothing remembered from an earlier protocol; it includes reading the local "
             "features."
         )
     if "pictures" in report.settings:
-        said.append(report.settings["pictures"])
-    said += report.settings.get("protocol_unknown", ())
-    said += report.settings.get("version_differences", ())
+        sentences.append(report.settings["pictures"])
+    sentences += report.settings.get("protocol_unknown", ())
+    sentences += report.settings.get("version_differences", ())
     if "rootsift_row" in report.settings:
-        said.append(report.settings["rootsift_row"])
+        sentences.append(report.settings["rootsift_row"])
     if "training_overlap" in report.settings:
-        said.append(report.settings["training_overlap"])
-    said += statistics_notes(report)
-    if others := list(report.statistics.get("hits", {}))[1:]:
-        said.append(f"The changes of {', '.join(others)} are in report.json.")
-    said += without_positives(report)
-    for method, found in report.inlier_accuracy.items():
-        said.append(
-            f"{method}: {number(found['percent'])} % of {found['inliers']:.0f} inliers, over {found['pairs']:.0f} "
-            f"relevant pairs, agree with the true homographies within {found['tolerance_px']:g} px."
+        sentences.append(report.settings["training_overlap"])
+    sentences += statistics_notes(report)
+    if further_measures := list(report.statistics.get("hits", {}))[1:]:
+        sentences.append(f"The changes of {', '.join(further_measures)} are in report.json.")
+    sentences += without_positives(report)
+    for method, record in report.inlier_accuracy.items():
+        sentences.append(
+            f"{method}: {number(record['percent'])} % of {record['inliers']:.0f} inliers, over {record['pairs']:.0f} "
+            f"relevant pairs, agree with the true homographies within {record['tolerance_px']:g} px."
         )
-    return said + unreadable(report)
+    return sentences + unreadable(report)
 
 
 def unreadable(report: Report) -> list[str]:
-    """A sentence for each role of which images could not be read."""
-    said = []
+    """A sentence for each role with unreadable images."""
+    sentences = []
     for role, images in report.skipped.items():
         if images:
             listed = ", ".join(f"{image['name']} ({image['reason']})" for image in images[:5])
-            more = f" and {len(images) - 5} more" if len(images) > 5 else ""
-            said.append(f"{len(images)} {role} images could not be read and count as not found: {listed}{more}.")
-    return said
+            further = f" and {len(images) - 5} more" if len(images) > 5 else ""
+            sentences.append(
+                f"{len(images)} {role} images could not be read and count as not found: {listed}{further}."
+            )
+    return sentences
 
 
 def warnings(report: Report) -> list[str]:
-    """Why the numbers are not those of the benchmark's name and protocol, a sentence each."""
+    """Reasons why the numbers differ from the benchmark's name and protocol, a sentence each."""
     truth = report.settings.get("ground_truth")
-    said = [f"GROUND TRUTH: {truth}"] if truth else []
-    return said + [f"PROTOCOL MISMATCH: {sentence}" for sentence in report.settings.get("protocol_mismatch", ())]
+    sentences = [f"GROUND TRUTH: {truth}"] if truth else []
+    return sentences + [f"PROTOCOL MISMATCH: {sentence}" for sentence in report.settings.get("protocol_mismatch", ())]
 
 
 def without_positives(report: Report) -> list[str]:
-    """A sentence for each protocol under which queries have no right image, with the first of them."""
-    said = []
+    """A sentence for each protocol with queries without right images; names the first of these queries."""
+    sentences = []
     for protocol, count in report.settings.get("queries_without_positives", {}).items():
         values: list[float] = next((row[protocol] for row in report.queries["ap"].values()), [])
         names = [name for name, value in zip(report.queries["names"], values) if math.isnan(value)][:NAMED]
         listed = f", such as {', '.join(names)}" if names else ""
         many = f"{count} queries have" if count > 1 else "1 query has"
         if count:
-            said.append(f"{many} no positives under the protocol {protocol}{listed}.")
-    return said
+            sentences.append(f"{many} no positives under the protocol {protocol}{listed}.")
+    return sentences
 
 
 def metrics_txt(report: Report) -> str:
     """``metrics.txt``: a block for each protocol and row, sorted by name, see :func:`block_suffix`.
 
-    Where the first metric is mAP, as released: of the model under test alone; baselines stand in ``report.json``.
+    For the main metric mAP the file is as released: only the model under test; baselines are in ``report.json``.
     """
     first, blocks = report.rows[0].method.partition("+")[0], {}
     for row in report.rows:
@@ -217,9 +218,9 @@ def metrics_txt(report: Report) -> str:
 
 
 def block_suffix(row: str, first: str) -> str:
-    """What a row's blocks of ``metrics.txt`` are called besides their protocol or part.
+    """The end of the names of a row's blocks in ``metrics.txt``, after the protocol or part.
 
-    Nothing for the first stage ``first``, ``_after_gv`` after geometric verification (RANSAC), ``_after_NAME`` after
+    Empty for the first stage ``first``, ``_after_gv`` after geometric verification (RANSAC), ``_after_NAME`` after
     another reranker, ``_NAME`` for another first stage.
 
     >>> block_suffix("global", "global"), block_suffix("global+ransac", "global"), block_suffix("rootsift", "global")
@@ -231,12 +232,12 @@ def block_suffix(row: str, first: str) -> str:
 
 
 def _released_block(values: dict[str, float], recalls: dict[str, float]) -> str:
-    """mAP, precisions and recalls as NumPy prints them, which is the released form."""
+    """mAP, precisions and recalls in the released form, as NumPy prints them."""
     lines = [f"  mAP={np.around(values['mAP'], decimals=2)}\n"]
-    for kind, found in (("mP", values), ("mR", recalls), ("R", values), ("mAP", values)):
-        ranks = [int(name.partition("@")[2]) for name in found if name.startswith(f"{kind}@")]
+    for kind, source in (("mP", values), ("mR", recalls), ("R", values), ("mAP", values)):
+        ranks = [int(name.partition("@")[2]) for name in source if name.startswith(f"{kind}@")]
         if ranks:
-            percent = np.around([found[f"{kind}@{k}"] for k in ranks], decimals=2)
+            percent = np.around([source[f"{kind}@{k}"] for k in ranks], decimals=2)
             lines.append(f"  {kind}@k{np.array(ranks)} {percent}\n")
     return "".join(lines)
 
@@ -245,7 +246,7 @@ FEW = 8  # below this number of groups the report explains the consequences
 
 
 def fixed(value: float, sign: bool = False) -> str:
-    """Two digits; a dash where there is no number, and no minus before zeros.
+    """Two digits; a dash for NaN, and no minus before zeros.
 
     >>> fixed(-1e-15, sign=True), fixed(-0.004), fixed(-1.5)
     ('+0.00', '0.00', '-1.50')
@@ -257,18 +258,21 @@ def fixed(value: float, sign: bool = False) -> str:
 
 
 def intervals(report: Report) -> Table | None:
-    """The first measure, and R@k, with intervals for each row and protocol; None where the report has none."""
+    """The main measure and R@k, with intervals for each row and protocol; None for a report without intervals."""
     if not report.statistics.get("intervals"):
         return None
     columns = [(measure, p) for measure in _measures(report) for p in report.protocols]
     single = len(report.protocols) == 1
     head = ["method", *(measure if single else f"{measure} {protocol}" for measure, protocol in columns)]
-    found = {measure: entry["intervals"] for measure, entry in _measures(report).items()}
-    return head, [[row, *(_interval(found[m][row][p]) for m, p in columns)] for row in report.statistics["intervals"]]
+    intervals_of_measure = {measure: entry["intervals"] for measure, entry in _measures(report).items()}
+    return head, [
+        [row, *(_interval(intervals_of_measure[m][row][p]) for m, p in columns)]
+        for row in report.statistics["intervals"]
+    ]
 
 
 def _measures(report: Report) -> dict[str, dict[str, Any]]:
-    """Intervals and paired changes of the first measure, then of each R@k."""
+    """Intervals and paired changes of the main measure, then of each R@k."""
     return {report.measure: report.statistics} | report.statistics.get("hits", {})
 
 
@@ -277,7 +281,7 @@ def _interval(values: dict[str, float]) -> str:
 
 
 def paired(report: Report) -> Table | None:
-    """Each row against what it is to better, in the first two measures; None where there is no second row."""
+    """Each row against its reference row, in the first two measures; None where there is no second row."""
     lines = [
         [row, entry["against"], protocol, measure, *change_cells(change)]
         for measure, statistics in list(_measures(report).items())[:2]
@@ -291,7 +295,7 @@ CHANGE = ("change", "95 % interval", "p", "p corrected")
 
 
 def change_cells(change: dict[str, float]) -> list[str]:
-    """A paired change for reading: ``+1.20``, ``[-0.10, +2.50]``, ``0.071``, ``0.142``."""
+    """The formatted cells of a paired change: ``+1.20``, ``[-0.10, +2.50]``, ``0.071``, ``0.142``."""
     ends = f"[{fixed(change['low'], sign=True)}, {fixed(change['high'], sign=True)}]"
     return [fixed(change["difference"], sign=True), ends, *(_p(change[key]) for key in ("p", "p_corrected"))]
 
@@ -301,7 +305,7 @@ def _p(value: float) -> str:
 
 
 def published(report: Report) -> Table | None:
-    """Published values beside ours; None where the benchmark has none."""
+    """Published values beside ours; None for a benchmark without published values."""
     if not report.published:
         return None
     head = ["model", "row", "protocol", "published mAP", "ours", "difference", "source"]
@@ -309,12 +313,12 @@ def published(report: Report) -> Table | None:
 
 
 def _line(entry: dict[str, Any]) -> list[str]:
-    ours = [fixed(entry["ours"]), fixed(entry["difference"], sign=True)] if "ours" in entry else ["–", "–"]
-    return [entry["model"], entry["row"], entry["protocol"], fixed(entry["published"]), *ours, entry["source"]]
+    our_cells = [fixed(entry["ours"]), fixed(entry["difference"], sign=True)] if "ours" in entry else ["–", "–"]
+    return [entry["model"], entry["row"], entry["protocol"], fixed(entry["published"]), *our_cells, entry["source"]]
 
 
 def _numbers(report: Report) -> tuple[str, dict[str, int]]:
-    """What is drawn anew, and how many of it under each protocol: queries without a value there have no part."""
+    """The unit that the bootstrap draws, and the number of units under each protocol, without queries without value."""
     grouped, numbers, shared = grouped_of(report.queries), {}, False
     rows = samples(report.queries, report.measure)[report.measure].values()
     for protocol in report.protocols:
@@ -325,36 +329,36 @@ def _numbers(report: Report) -> tuple[str, dict[str, int]]:
     return report.queries.get("drawn", by_answers), numbers
 
 
-def _listed(what: str, numbers: dict[str, int]) -> str:
+def _listed(unit: str, numbers: dict[str, int]) -> str:
     if len(set(numbers.values())) == 1:
-        return f"{next(iter(numbers.values()))} {what}{' of each protocol' if len(numbers) > 1 else ''}"
-    return f"{what}, {', '.join(f'{number} {protocol}' for protocol, number in numbers.items())}"
+        return f"{next(iter(numbers.values()))} {unit}{' of each protocol' if len(numbers) > 1 else ''}"
+    return f"{unit}, {', '.join(f'{number} {protocol}' for protocol, number in numbers.items())}"
 
 
-def _few(what: str, numbers: dict[str, int]) -> list[str]:
-    """What follows from small numbers of groups, a sentence for each."""
-    noun, few = what.partition(" of ")[0], sorted({number for number in numbers.values() if 0 < number < FEW})
-    found = [f"Fewer than {LEAST} {noun} have no interval."] if few and few[0] < LEAST else []
+def _few(unit: str, numbers: dict[str, int]) -> list[str]:
+    """The consequences of small numbers of groups, a sentence each."""
+    noun, few = unit.partition(" of ")[0], sorted({number for number in numbers.values() if 0 < number < FEW})
+    sentences = [f"Fewer than {LEAST} {noun} have no interval."] if few and few[0] < LEAST else []
     for number in few:
         wide = "intervals are wide, and " if number >= LEAST else ""
-        found += [f"With {number} {noun} {wide}no p can be below {2.0 ** (1 - number):.2g}."] if number > 1 else []
-    return found
+        sentences += [f"With {number} {noun} {wide}no p can be below {2.0 ** (1 - number):.2g}."] if number > 1 else []
+    return sentences
 
 
 def statistics_notes(report: Report) -> list[str]:
-    """What a reader has to know about these tables, a sentence each."""
-    found = []
+    """Notes on the tables of statistics and published values, a sentence each."""
+    sentences = []
     if report.statistics:
         test = "sign-flip test of the paired change"
         if "places" in report.queries:
             test = "exchange of the two methods' answers and their places; of means a sign-flip test"
-        what, numbers = _numbers(report)
-        found.append(
-            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_listed(what, numbers)}. "
+        unit, numbers = _numbers(report)
+        sentences.append(
+            f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_listed(unit, numbers)}. "
             f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
             "how far the choice of queries moves a number, not what another training or data set would give."
         )
-        found += _few(what, numbers)
+        sentences += _few(unit, numbers)
     if report.published and not any("ours" in entry for entry in report.published):
-        found.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
-    return found
+        sentences.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
+    return sentences

@@ -29,13 +29,13 @@ def fitted(image: Image.Image, height: int, max_width: int) -> Image.Image:
 
 
 def thumbnail(ref: ImageRef, height: int = HEIGHT, max_width: int = MAX_WIDTH, reading: Reading = OWN) -> str | None:
-    """A thumbnail of the whole photo; where the reference has a crop, its box is drawn on it.
+    """A thumbnail of the whole photo, with the box of the reference's crop.
 
     Args:
       ref: the image.
-      height: of the thumbnail in pixels, at most.
-      max_width: likewise.
-      reading: how the features were read that it is shown for.
+      height: largest height of the thumbnail in pixels.
+      max_width: largest width of the thumbnail in pixels.
+      reading: how images were read for the features.
 
     Returns:
       A data URI; None when the file is missing or cannot be decoded.
@@ -51,7 +51,7 @@ def thumbnail(ref: ImageRef, height: int = HEIGHT, max_width: int = MAX_WIDTH, r
 
 
 def draw_box(image: Image.Image, box: list[float]) -> None:
-    """A yellow box with a dark rim, so that it is seen on every ground."""
+    """Draws a yellow box with a dark rim, visible on every background."""
     x1, y1, x2, y2 = (round(side) for side in box)
     x1, y1 = max(x1, 1), max(y1, 1)
     x2, y2 = max(min(x2, image.width - 2), x1), max(min(y2, image.height - 2), y1)

@@ -22,7 +22,7 @@ from evaluation.metrics.inliers import inlier_accuracy
 from evaluation.predictions.files import Predictions
 from evaluation.report import files, text
 from evaluation.report.model import JsonObject, Report
-from evaluation.report.pairs import matches_locally
+from evaluation.report.pairs import geometric
 from evaluation.run import compatibility, features
 from evaluation.run.assemble import make_report, make_settings
 from evaluation.run.baselines import Baselines, choose
@@ -293,10 +293,11 @@ def _accuracies(
     """Inlier accuracy of the rows whose rerankers match local features; measurements of earlier runs are reused."""
     accuracies = {}
     for suffix, reranker in rerankers.items():
-        if extracted.homographies and matches_locally(method, reranker):
+        verifier = geometric(method, reranker)
+        if extracted.homographies and verifier is not None:
             name = method.row_name(suffix)
             accuracies[name] = cache.get_accuracy(name) or inlier_accuracy(
-                extracted.benchmark, method, reranker, extracted.homographies
+                extracted.benchmark, method, verifier, extracted.homographies
             )
             cache.put_accuracy(name, accuracies[name])
     return accuracies

@@ -265,8 +265,8 @@ def test_queries_that_a_reranker_hurt_are_shown_beside_the_worst():
         return RowResult(method, {"all": {"mAP": Metric.mean(np.array(ap))}}, {}, {}, {})
 
     before = outcome("global", [0.1, 0.2, 0.9, 0.3, np.nan])
-    assert gallery.chosen([before], "all") == [0, 1, 3, 2]
-    assert gallery.chosen([before, outcome("global+x", [0.5, 0.3, 0.1, 0.2, np.nan])], "all") == [0, 1, 2, 3]
+    assert gallery.shown_queries([before], "all") == [0, 1, 3, 2]
+    assert gallery.shown_queries([before, outcome("global+x", [0.5, 0.3, 0.1, 0.2, np.nan])], "all") == [0, 1, 2, 3]
 
 
 def test_each_query_has_a_line_that_can_be_sorted(report):
