@@ -136,18 +136,18 @@ def _file(entry: Mapping[str, Any], where: str) -> File:
     digest = entry.get("sha256")
     if digest is not None and not re.fullmatch(r"[0-9a-f]{64}", str(digest)):
         raise InputError(f"{where} expects a sha256 of 64 hexadecimal digits. Received: {digest}")
-    chosen = {}
+    steps = {}
     for key, choices in (("unpack", UNPACK), ("convert", CONVERT)):
-        chosen[key] = entry.get(key)
-        if chosen[key] not in (None, *choices):
-            raise InputError(f"{where} expects {key} to be {' or '.join(choices)}. Received: {chosen[key]}")
+        steps[key] = entry.get(key)
+        if steps[key] not in (None, *choices):
+            raise InputError(f"{where} expects {key} to be {' or '.join(choices)}. Received: {steps[key]}")
     urls, sums = entry["urls"], entry.get("md5_urls", [])
-    for key, found in (("urls", urls), ("md5_urls", sums)):
-        if not isinstance(found, list) or not all(isinstance(url, str) for url in found):
+    for key, addresses in (("urls", urls), ("md5_urls", sums)):
+        if not isinstance(addresses, list) or not all(isinstance(url, str) for url in addresses):
             raise InputError(f"{where} expects a list of {key}.")
     if not urls:
         raise InputError(f"{where} expects a list of urls.")
-    return File(str(entry["name"]), tuple(urls), digest, **chosen, md5_urls=tuple(sums))
+    return File(str(entry["name"]), tuple(urls), digest, **steps, md5_urls=tuple(sums))
 
 
 def listing(catalogue: Mapping[str, tuple[File, ...]]) -> list[str]:
@@ -159,13 +159,13 @@ def listing(catalogue: Mapping[str, tuple[File, ...]]) -> list[str]:
     for name, files in sorted(catalogue.items()):
         lines.append(name)
         for _, group in groupby(files, key=lambda file: (re.sub(r"\d+", "0", file.name), file.sha256)):
-            first, *others = group
-            more = f", and {len(others)} more up to {others[-1].name}" if others else ""
-            lines.append(f"  {first.name}: {', '.join(first.urls)} ({_known(first)}){more}")
+            first, *further = group
+            summary = f", and {len(further)} more up to {further[-1].name}" if further else ""
+            lines.append(f"  {first.name}: {', '.join(first.urls)} ({_hash_text(first)}){summary}")
     return lines
 
 
-def _known(file: File) -> str:
+def _hash_text(file: File) -> str:
     if file.sha256:
         return f"SHA-256 {file.sha256}"
     if file.md5_urls:

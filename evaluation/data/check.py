@@ -87,22 +87,24 @@ def check(benchmark: Benchmark, data_dir: str) -> Check:
       InputError: ``SHA256SUMS`` is there and not of its form.
     """
     images = [*benchmark.queries, *benchmark.database]
-    used = {os.path.realpath(image.path) for image in images}
-    extra = [os.fspath(p) for p in _images(Path(data_dir)) if os.path.realpath(p) not in used]
+    benchmark_files = {os.path.realpath(image.path) for image in images}
+    extra = [os.fspath(p) for p in _images(Path(data_dir)) if os.path.realpath(p) not in benchmark_files]
     expected = read_sums(Path(data_dir))
     for name, digest in KNOWN.items():
         if (Path(data_dir) / name).is_file():
             expected.setdefault(name, digest)
     missing = missing_images(images)
-    lost = [os.fspath(Path(data_dir) / name) for name in expected if not (Path(data_dir) / name).is_file()]
-    missing += sorted(set(lost) - set(missing))
-    there = {name: digest for name, digest in expected.items() if (Path(data_dir) / name).is_file()}
+    missing_files = [os.fspath(Path(data_dir) / name) for name in expected if not (Path(data_dir) / name).is_file()]
+    missing += sorted(set(missing_files) - set(missing))
+    present = {name: digest for name, digest in expected.items() if (Path(data_dir) / name).is_file()}
     changed = [
         os.fspath(Path(data_dir) / name)
-        for name, digest in progress_bar(there.items(), desc="hashes", unit="file", total=len(there), disable=not there)
+        for name, digest in progress_bar(
+            present.items(), desc="hashes", unit="file", total=len(present), disable=not present
+        )
         if _digest(Path(data_dir) / name) != digest
     ]
-    return Check(len(set(used)), missing, extra, changed, len(there))
+    return Check(len(set(benchmark_files)), missing, extra, changed, len(present))
 
 
 def read_sums(data_dir: Path) -> dict[str, str]:
@@ -114,13 +116,13 @@ def read_sums(data_dir: Path) -> dict[str, str]:
     path = data_dir / SUMS
     if not path.is_file():
         return {}
-    found = {}
+    sums = {}
     for number, line in read_lines(path):
         match = LINE.fullmatch(line)
         if match is None:
             raise InputError(f"{path}, line {number}: expected a SHA-256 and a path. Received: {line[:80]!r}")
-        found[spelled(data_dir, match[2])] = match[1]
-    return found
+        sums[spelled(data_dir, match[2])] = match[1]
+    return sums
 
 
 def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
@@ -143,9 +145,9 @@ def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
     files = {Path(image.path) for image in (*benchmark.queries, *benchmark.database)}
     files |= {path for path in root.iterdir() if path.suffix in (".pkl", ".mat", ".csv", ".npz")}
     inside = sorted(path.relative_to(root).as_posix() for path in files if path.is_relative_to(root))
-    known = {name: digest for name, digest in read_sums(root).items() if (root / name).is_file()}
-    known |= {name: sha256(root / name) for name in progress_bar(inside, desc="hashes", unit="file")}
-    write_text(root / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())))
+    sums = {name: digest for name, digest in read_sums(root).items() if (root / name).is_file()}
+    sums |= {name: sha256(root / name) for name in progress_bar(inside, desc="hashes", unit="file")}
+    write_text(root / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
     return root / SUMS
 
 
@@ -155,15 +157,15 @@ def report(benchmark: Benchmark, data_dir: str, say: Callable[[str], None] = pri
     Raises:
       InputError: images are missing or files have changed; names the first and counts the others.
     """
-    found = check(benchmark, data_dir)
+    result = check(benchmark, data_dir)
     say(
         f"{benchmark.name}: {len(benchmark.queries)} queries, {len(benchmark.database)} database images, "
-        f"{found.images} files; {len(found.missing)} missing, {len(found.changed)} changed of {found.hashed} hashed, "
-        f"{len(found.extra)} extra."
+        f"{result.images} files; {len(result.missing)} missing, {len(result.changed)} changed of {result.hashed} "
+        f"hashed, {len(result.extra)} extra."
     )
-    if not found.hashed:
+    if not result.hashed:
         say(f"  no hashes were compared: {data_dir} has no {SUMS} (--write_sums makes one).")
-    _tell(found, f"The data folder {data_dir}", say)
+    _list_paths(result, f"The data folder {data_dir}", say)
 
 
 def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
@@ -179,19 +181,19 @@ def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
         raise InputError(f"There is no {LIST} in {place} or beside it; delg-fetch revisitop1m brings it.")
     names = [spelled(place, line) for _, line in read_lines(lists[0])]
     sizes = {name: _size(place / name) for name in progress_bar(names, desc="photos", unit="file")}
-    used = {os.path.realpath(place / name) for name in names}
-    found = Check(
+    listed_files = {os.path.realpath(place / name) for name in names}
+    result = Check(
         len(sizes),
         [os.fspath(place / name) for name, size in sizes.items() if size is None],
-        [os.fspath(path) for path in _images(place) if os.path.realpath(path) not in used],
+        [os.fspath(path) for path in _images(place) if os.path.realpath(path) not in listed_files],
         [os.fspath(place / name) for name, size in sizes.items() if size == 0],
         0,
     )
     say(
-        f"distractors: {found.images} photos; {len(found.missing)} missing, {len(found.changed)} empty, "
-        f"{len(found.extra)} extra (no hashes of them are published)."
+        f"distractors: {result.images} photos; {len(result.missing)} missing, {len(result.changed)} empty, "
+        f"{len(result.extra)} extra (no hashes of them are published)."
     )
-    _tell(found, f"The folder of distractors {place}", say)
+    _list_paths(result, f"The folder of distractors {place}", say)
 
 
 def _size(path: Path) -> int | None:
@@ -199,18 +201,18 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _tell(found: Check, place: str, say: Callable[[str], None]) -> None:
+def _list_paths(result: Check, place: str, say: Callable[[str], None]) -> None:
     """Names some files of each kind, and fails where a set is not whole."""
     for kind in ("missing", "changed", "extra"):
-        listed = getattr(found, kind)
+        listed = getattr(result, kind)
         for path in listed[:5]:
             say(f"  {kind}: {path}")
         if len(listed) > 5:
             say(f"  {kind}: and {len(listed) - 5} more")
-    if found.missing or found.changed:
+    if result.missing or result.changed:
         raise InputError(
-            f"{place} is not whole: {len(found.missing)} files are missing and {len(found.changed)} "
-            f"have changed; the first is {(found.missing or found.changed)[0]}."
+            f"{place} is not whole: {len(result.missing)} files are missing and {len(result.changed)} "
+            f"have changed; the first is {(result.missing or result.changed)[0]}."
         )
 
 

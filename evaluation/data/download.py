@@ -57,18 +57,18 @@ def download(
         if not url.startswith(SCHEMES):
             raise InputError(f"Expected an address that starts with http:// or https://. Received: {url}")
         try:
-            _bring(url, path, proved or digest is not None, pause)
+            _request_until_whole(url, path, proved or digest is not None, pause)
         except _FailedError as error:
             reasons.append(f"{url}: {error}")
             continue
         part = _part(path)
-        found = sha256(part)
+        actual = sha256(part)
         _note(path).unlink(missing_ok=True)
-        if digest in (None, found):
+        if digest in (None, actual):
             part.replace(path)
-            return found
+            return actual
         part.unlink()
-        reasons.append(f"{url}: its SHA-256 is {found}, expected is {digest}")
+        reasons.append(f"{url}: its SHA-256 is {actual}, expected is {digest}")
     raise InputError(f"{path.name} cannot be had. {'; '.join(reasons)}.")
 
 
@@ -84,7 +84,7 @@ def _note(path: Path) -> Path:
     return path.with_name(f".{path.name}.part.json")
 
 
-def _bring(url: str, path: Path, proved: bool, pause: Callable[[float], None]) -> None:
+def _request_until_whole(url: str, path: Path, proved: bool, pause: Callable[[float], None]) -> None:
     """Asks until the part is whole; gives up after attempts in a row that brought nothing."""
     fruitless, reason = 0, ""
     while fruitless < ATTEMPTS:
@@ -118,25 +118,25 @@ def _size(path: Path) -> int:
 
 def _is_all(headers: Any, url: str, path: Path) -> bool:
     """Whether a server has no more than the bytes so far, and still of that file; a run was killed while it hashed."""
-    known, size = _known(url, path), _size(path)
-    same = bool(known) and _tag(headers) in (None, known["tag"])
+    note, size = _recorded_note(url, path), _size(path)
+    same = bool(note) and _tag(headers) in (None, note["tag"])
     return same and size > 0 and headers.get("Content-Range") == f"bytes */{size}"
 
 
 def _attempt(url: str, path: Path, proved: bool) -> bool:
     """One request for what is missing; True when the file is whole."""
-    known = _known(url, path)
-    start = _size(path) if known else 0
+    note = _recorded_note(url, path)
+    start = _size(path) if note else 0
     headers = {"User-Agent": "delg-fetch"}
     if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": known["tag"]}
+        headers |= {"Range": f"bytes={start}-", "If-Range": note["tag"]}
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         resumed = answer.status == http.client.PARTIAL_CONTENT
         total = _total(answer, start if resumed else 0)
         if total is None and not answer.chunked and not proved:
             raise _FailedError(ENDLESS)
         tag = _tag(answer.headers)
-        if resumed and tag not in (None, known["tag"]):  # a rest may come without its date (RFC 9110, 15.3.7)
+        if resumed and tag not in (None, note["tag"]):  # a rest may come without its date (RFC 9110, 15.3.7)
             _part(path).unlink(missing_ok=True)
             raise OSError("the file changed on the server")
         if not resumed:
@@ -152,16 +152,16 @@ def _attempt(url: str, path: Path, proved: bool) -> bool:
 
 def _total(answer: Any, start: int) -> int | None:
     """Bytes of the whole file, as the answer says; None where it does not."""
-    found = RANGE.match(answer.headers.get("Content-Range", ""))
+    match = RANGE.match(answer.headers.get("Content-Range", ""))
     if answer.status == http.client.PARTIAL_CONTENT:
-        if found is None or int(found[1]) != start:
+        if match is None or int(match[1]) != start:
             raise OSError("the server sends another part than was asked for")
-        if found[2] != "*":
-            return int(found[2])
+        if match[2] != "*":
+            return int(match[2])
     return None if answer.length is None else int(answer.length) + start
 
 
-def _known(url: str, path: Path) -> dict[str, Any]:
+def _recorded_note(url: str, path: Path) -> dict[str, Any]:
     """What the bytes so far are of; nothing where they cannot be continued from this address."""
     with contextlib.suppress(InputError):
         note = read_json(_note(path))

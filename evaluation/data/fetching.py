@@ -53,14 +53,14 @@ def fetch(
     folder = check_writable(output_dir)
     for file in files:
         path = folder / file.name
-        _bring(file, folder, mirror=mirror, offline=offline, say=say)
+        _download(file, folder, mirror=mirror, offline=offline, say=say)
         place = unpack(path, path.parent, file.unpack, say) if file.unpack else path
         if file.convert and converters:
             for line in converters[file.convert](place, folder):
                 say(line)
 
 
-def _bring(file: File, folder: Path, *, mirror: str | None, offline: bool, say: Callable[[str], None]) -> None:
+def _download(file: File, folder: Path, *, mirror: str | None, offline: bool, say: Callable[[str], None]) -> None:
     """Brings a file that is not there with its hash, and keeps the hash."""
     path, sums = folder / file.name, read_sums(folder)
     expected = file.sha256 or sums.get(file.name)
@@ -71,16 +71,16 @@ def _bring(file: File, folder: Path, *, mirror: str | None, offline: bool, say: 
         state = "is not of its hash" if expected else f"has no hash in {SUMS} (sha256sum writes such lines)"
         raise InputError(f"{path} {state if path.is_file() else 'is not there'}, and --offline asks no server.")
     published = None if expected else _published_md5(file, folder, mirror)
-    found = download(_addresses(file.name, file.urls, mirror), path, expected, proved=bool(published))
+    actual = download(_addresses(file.name, file.urls, mirror), path, expected, proved=bool(published))
     trust = "as expected" if expected else f"no hash is published; {SUMS} keeps this one, copy it to pin it"
     if published:
         trust = f"its MD5 is the published one; {SUMS} keeps this hash"
         if (received := _md5(path)) != published:
             path.unlink()
             raise InputError(f"{path.name} came with the MD5 {received}, published is {published}; it was removed.")
-    lines = sums | {file.name: found}
+    lines = sums | {file.name: actual}
     write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items())))
-    say(f"{path}: SHA-256 {found} ({trust}).")
+    say(f"{path}: SHA-256 {actual} ({trust}).")
     (path.parent / UNPACKED.format(path.name)).unlink(missing_ok=True)
 
 
@@ -145,10 +145,10 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> P
         disk = isinstance(error, OSError) and error.errno is not None
         advice = "" if disk else f"; to bring it again, remove it and its line of {SUMS}"
         raise InputError(f"{path} cannot be unpacked: {first_line(error).rstrip('.:')}{advice}.") from error
-    found = sorted(top[0] for top in tops if top)
-    write_json(done, {"files": count, "tops": found})
+    top_folders = sorted(top[0] for top in tops if top)
+    write_json(done, {"files": count, "tops": top_folders})
     say(f"{path}: {count} files unpacked.")
-    return _content(folder, {"tops": found})
+    return _content(folder, {"tops": top_folders})
 
 
 class _Member(tarfile.TarInfo):

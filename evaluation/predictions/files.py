@@ -122,8 +122,8 @@ class Writer:
         """Writes a row's ranking, of the method's queries and cut to ``top_k``, in all formats."""
         order, database = self.alignment.order(ranking), self.benchmark.database
         answers = [
-            (query.name, [database[d].name for d in found])
-            for query, found in zip(self.benchmark.queries, order, strict=True)
+            (query.name, [database[d].name for d in rows])
+            for query, rows in zip(self.benchmark.queries, order, strict=True)
         ]
         for form in self.predictions.formats:
             with atomic_path(self.predictions.place(row, protocol, form)) as place:
@@ -140,13 +140,13 @@ def _check_ids(form: str, names: Sequence[str]) -> None:
     """Checks that a format names each image by an id of its own, which it can write."""
     if form == "gldv2":
         check_plain(names, f"--predictions={form}")
-    known: dict[str, str] = {}
+    name_of_id: dict[str, str] = {}
     for name in names if form in IDS else ():
-        first = known.setdefault(IDS[form](name), name)
+        first = name_of_id.setdefault(IDS[form](name), name)
         if first != name:
             raise InputError(f"--predictions={form} would write {first!r} and {name!r} with one id, {IDS[form](name)}.")
 
 
 def _word(text: str) -> str:
     """A text without blanks, another one for each text; :func:`urllib.parse.unquote` gives it back."""
-    return "".join(quote(one) if one.isspace() or one == "%" else one for one in text)
+    return "".join(quote(character) if character.isspace() or character == "%" else character for character in text)

@@ -35,13 +35,13 @@ def filled(order: Sequence[Rows], scores: Sequence[Scores], images: int, top_k: 
     [[[0.5, 0.25, 0.25]], [[2.0, 0.0, 1.0]]]
     """
     width = min(top_k, images)
-    found = np.zeros((2, len(order), width), np.float32)
+    tensor = np.zeros((2, len(order), width), np.float32)
     for q, (rows, values) in enumerate(zip(order, scores, strict=True)):
         rest = np.setdiff1d(np.arange(images), rows)[: max(width - len(rows), 0)]
         lowest = values[-1] if len(values) else 0.0
-        found[0, q] = np.concatenate([values, np.full(len(rest), lowest)])[:width]
-        found[1, q] = np.concatenate([rows, rest])[:width]
-    return found
+        tensor[0, q] = np.concatenate([values, np.full(len(rest), lowest)])[:width]
+        tensor[1, q] = np.concatenate([rows, rest])[:width]
+    return tensor
 
 
 def write(file: BinaryIO, tensor: NDArray[np.float32]) -> None:

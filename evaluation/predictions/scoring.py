@@ -42,8 +42,8 @@ def score(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Repo
     solution_file, predictions_file = str(options.solution_file), str(options.predictions_file)
     challenge = _challenge(options)
     read: Any = read_recognition_predictions if challenge.column == "landmarks" else read_retrieval_predictions
-    given = read(predictions_file, challenge.solution, bool(options.released_reading))
-    answers: dict[str, Mapping[str, Any]] = dict(zip(PARTS, given, strict=True))
+    answers_of_parts = read(predictions_file, challenge.solution, bool(options.released_reading))
+    answers: dict[str, Mapping[str, Any]] = dict(zip(PARTS, answers_of_parts, strict=True))
     parts, name = challenge.scored_parts(), Path(predictions_file).stem
     row = RowResult(name, {part: challenge.measure_answers(part, answers[part]) for part in parts}, {}, {}, {})
     counts = {

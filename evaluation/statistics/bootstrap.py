@@ -163,11 +163,11 @@ def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
       The ratio of the means and its interval, as :func:`interval`, made of the logarithms so that it is positive.
     """
     sums, sizes = (_by_group(np.asarray(values, np.float64), grouped)[0] for values in (above, below))
-    found = float(sums.sum() / sizes.sum())
+    quotient = float(sums.sum() / sizes.sum())
     if len(sums) < LEAST:
-        return Interval(found, math.nan, math.nan)
-    low, high = ends(math.log(found), np.log(_drawn(sums, sizes)), sizes)
-    return Interval(found, math.exp(low), math.exp(high))
+        return Interval(quotient, math.nan, math.nan)
+    low, high = ends(math.log(quotient), np.log(_drawn(sums, sizes)), sizes)
+    return Interval(quotient, math.exp(low), math.exp(high))
 
 
 def _bootstrap(sums: Values, sizes: Values) -> Interval:
@@ -198,16 +198,16 @@ def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> PairedChang
       The change ``after - before``; ``p`` is 1 where nothing changed, NaN where there is one group alone.
     """
     change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
-    found = interval(change, grouped)
+    change_interval = interval(change, grouped)
     sums, _ = _by_group(change, grouped)
     if len(sums) < 2:
-        return PairedChange(found.mean, found.low, found.high, math.nan)
-    seen, tolerance = abs(sums.sum()), 1e-12 * np.abs(sums).sum()
+        return PairedChange(change_interval.mean, change_interval.low, change_interval.high, math.nan)
+    observed, tolerance = abs(sums.sum()), 1e-12 * np.abs(sums).sum()
     reached = total = 0
     for flipped in flips(len(sums), len(sums)):
-        reached += int(np.count_nonzero(np.abs((1.0 - 2.0 * flipped) @ sums) >= seen - tolerance))
+        reached += int(np.count_nonzero(np.abs((1.0 - 2.0 * flipped) @ sums) >= observed - tolerance))
         total += len(flipped)
-    return PairedChange(found.mean, found.low, found.high, reached / total)
+    return PairedChange(change_interval.mean, change_interval.low, change_interval.high, reached / total)
 
 
 def flips(number: int, held: int) -> Iterator[NDArray[np.int8]]:
@@ -283,11 +283,13 @@ def summary(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
     """
     rows = list(samples)
     against = {row: row.partition("+")[0] if "+" in row else rows[0] for row in rows}
-    against = {row: other for row, other in against.items() if other in samples and other != row}
+    against = {row: reference for row, reference in against.items() if reference in samples and reference != row}
     intervals = {row: {p: asdict(sample.interval()) for p, sample in samples[row].items()} for row in rows}
-    paired: dict[str, Any] = {row: {"against": other, "protocols": {}} for row, other in against.items()}
+    paired: dict[str, Any] = {row: {"against": reference, "protocols": {}} for row, reference in against.items()}
     for protocol in samples[rows[0]] if rows else ():
-        found = [samples[row][protocol].change_from(samples[other][protocol]) for row, other in against.items()]
-        for row, change, corrected in zip(against, found, holm([change.p for change in found]), strict=True):
+        changes = [
+            samples[row][protocol].change_from(samples[reference][protocol]) for row, reference in against.items()
+        ]
+        for row, change, corrected in zip(against, changes, holm([change.p for change in changes]), strict=True):
             paired[row]["protocols"][protocol] = asdict(change) | {"p_corrected": corrected}
     return {"level": LEVEL, "intervals": intervals, "paired": paired}

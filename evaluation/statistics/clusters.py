@@ -37,8 +37,8 @@ def _joined(sets: Sequence[NDArray[np.int64]]) -> Groups:
     sizes = np.array([len(rows) for rows in sets], np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     columns = np.concatenate(sets)
-    seen = csr_array((np.ones(len(columns)), columns, starts), shape=(len(sets), columns.max(initial=-1) + 1))
-    common = (seen @ seen.T).tocoo()
+    membership = csr_array((np.ones(len(columns)), columns, starts), shape=(len(sets), columns.max(initial=-1) + 1))
+    common = (membership @ membership.T).tocoo()
     either = sizes[common.row] + sizes[common.col] - common.data
     close = common.data >= COMMON * either
     shape = (len(sets), len(sets))

@@ -50,8 +50,8 @@ class Pooled:
         shown = self._shown(place, number)
         if np.count_nonzero(shown) < LEAST:
             return Interval(self.value, math.nan, math.nan)
-        found = np.concatenate([self._drawn(drawn, place) for drawn in _draws(number, len(place))])
-        return within(Interval(self.value, *ends(self.value, found, shown)), 0.0)
+        values = np.concatenate([self._drawn(drawn, place) for drawn in _draws(number, len(place))])
+        return within(Interval(self.value, *ends(self.value, values, shown)), 0.0)
 
     def change_from(self, before: "Pooled") -> PairedChange:
         """Paired bootstrap of the change, and a randomisation test over groups.
@@ -64,13 +64,13 @@ class Pooled:
         difference = self.value - before.value
         if number < 2:
             return PairedChange(difference, math.nan, math.nan, math.nan)
-        found = PairedChange(difference, math.nan, math.nan, _exchanged(before, self, place, number))
+        change = PairedChange(difference, math.nan, math.nan, _exchanged(before, self, place, number))
         shown = self._shown(place, number)
         if np.count_nonzero(shown) < LEAST:
-            return found
+            return change
         moved = [self._drawn(drawn, place) - before._drawn(drawn, place) for drawn in _draws(number, len(place))]
         low, high = ends(difference, np.concatenate(moved), shown)
-        return within(replace(found, low=low, high=high), -100.0)
+        return within(replace(change, low=low, high=high), -100.0)
 
     def _drawn(self, drawn: Weights, place: Rows) -> Values:
         """``(n,)`` values where each group is there as often as it was drawn, ``(n, groups)``."""
@@ -106,19 +106,19 @@ def _draws(number: int, queries: int) -> Iterator[Weights]:
 
 def _precision(times: Weights, right: NDArray[np.bool_]) -> Values:
     """``(n,)`` 100 times the sum of the precisions at right answers, each as often in the list as ``times`` says."""
-    kept = np.flatnonzero(right)
-    total = np.take(np.cumsum(times, axis=1, dtype=np.int32), kept, axis=1)
-    own = np.take(times, kept, axis=1).astype(np.int32)
-    before = np.cumsum(own, axis=1, dtype=np.int32) - own
-    row, column = np.nonzero(own)
-    above, before, own = (total - own)[row, column], before[row, column], own[row, column]
-    found, copy = np.zeros(len(times)), 0
+    right_columns = np.flatnonzero(right)
+    total = np.take(np.cumsum(times, axis=1, dtype=np.int32), right_columns, axis=1)
+    copies = np.take(times, right_columns, axis=1).astype(np.int32)
+    before = np.cumsum(copies, axis=1, dtype=np.int32) - copies
+    row, column = np.nonzero(copies)
+    above, before, copies = (total - copies)[row, column], before[row, column], copies[row, column]
+    sums, copy = np.zeros(len(times)), 0
     while len(row):
         copy += 1
-        found += np.bincount(row, (before + copy) / (above + copy), minlength=len(times))
-        more = own > copy
-        row, own, above, before = row[more], own[more], above[more], before[more]
-    return 100 * found
+        sums += np.bincount(row, (before + copy) / (above + copy), minlength=len(times))
+        remaining = copies > copy
+        row, copies, above, before = row[remaining], copies[remaining], above[remaining], before[remaining]
+    return 100 * sums
 
 
 def _inverse(shown: NDArray[np.int64]) -> Values:
@@ -134,10 +134,10 @@ def _exchanged(before: Pooled, after: Pooled, place: Rows, number: int) -> float
     listed, of_after = listed[order], of_after[order].astype(np.int8)
     right = np.where(of_after == 1, after.gains[listed] > 0, before.gains[listed] > 0)
     shown = max(int(np.count_nonzero(~np.isnan(after.gains))), 1)
-    seen, reached, total = abs(after.value - before.value), 0, 0
+    observed, reached, total = abs(after.value - before.value), 0, 0
     for flipped in flips(number, len(listed)):
-        taken = np.take(flipped, place[listed], axis=1) ^ of_after
-        moved = (_precision(taken, right) - _precision(1 - taken, right)) / shown
-        reached += int(np.count_nonzero(np.abs(moved) >= seen - 1e-9))
-        total += len(taken)
+        from_after = np.take(flipped, place[listed], axis=1) ^ of_after
+        moved = (_precision(from_after, right) - _precision(1 - from_after, right)) / shown
+        reached += int(np.count_nonzero(np.abs(moved) >= observed - 1e-9))
+        total += len(from_after)
     return reached / total

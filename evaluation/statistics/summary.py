@@ -28,19 +28,19 @@ def samples(queries: Mapping[str, Any], measure: str) -> dict[str, Samples]:
       ``{measure: {row: {protocol: sample}}}``, the first measure first.
     """
     grouped, places = grouped_of(queries), queries.get("places")
-    found: dict[str, Samples] = {measure: {}}
+    samples_of_measure: dict[str, Samples] = {measure: {}}
     for row, protocols in queries["ap"].items():
-        found[measure][row] = {
+        samples_of_measure[measure][row] = {
             protocol: Pooled(np.array(values, np.float64), np.array(places[row][protocol], np.float64), grouped)
             if places
             else Mean(values, grouped)
             for protocol, values in protocols.items()
         }
     for name, rows in queries.get("hits", {}).items():
-        found[name] = {
+        samples_of_measure[name] = {
             row: {p: Mean(values, grouped) for p, values in protocols.items()} for row, protocols in rows.items()
         }
-    return found
+    return samples_of_measure
 
 
 def trusted(queries: Mapping[str, Any], measure: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def trusted(queries: Mapping[str, Any], measure: str) -> dict[str, Any]:
       As :func:`evaluation.statistics.bootstrap.summary` for the first measure; those of the others, ``{measure:
       {"intervals", "paired"}}``, under ``hits``. p-values are corrected within a measure and protocol.
     """
-    found = {name: summary(rows) for name, rows in samples(queries, measure).items()}
-    first = found.pop(measure)
-    hits = {name: {key: entry[key] for key in ("intervals", "paired")} for name, entry in found.items()}
+    summaries = {name: summary(rows) for name, rows in samples(queries, measure).items()}
+    first = summaries.pop(measure)
+    hits = {name: {key: entry[key] for key in ("intervals", "paired")} for name, entry in summaries.items()}
     return first | ({"hits": hits} if hits else {})

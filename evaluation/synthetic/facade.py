@@ -145,14 +145,14 @@ class _Painter:
     def _dress(self, box: windows.Box, rhythm: np.ndarray) -> None:
         """Shutters, hoods, balconies and flowers: mostly by the rhythm of the storey, with exceptions."""
         rng = self.rng
-        chosen = np.where(rng.random(4) < 0.85, rhythm, rng.random(4) < 0.4)
-        if chosen[0]:
+        dressed = np.where(rng.random(4) < 0.85, rhythm, rng.random(4) < 0.4)
+        if dressed[0]:
             windows.shutters(self.canvas, box, shade(self.style.accent, float(rng.uniform(0.8, 1.2))))
-        if chosen[1]:
+        if dressed[1]:
             windows.balcony(self.canvas, rng, box, self.style)
-        if chosen[2]:
+        if dressed[2]:
             windows.flowers(self.canvas, rng, box)
-        if chosen[3]:
+        if dressed[3]:
             windows.hood(self.canvas, rng, box, self.style)
 
     def _between(self) -> None:

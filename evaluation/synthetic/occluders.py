@@ -162,11 +162,11 @@ def draw_occluders(
     x, y, wide, high = cv2.boundingRect(landmark)
     unit = float(np.clip(0.9 * max(wide, high), 0.25 * min(size), min(size)))
     total, hidden = max(cv2.countNonZero(landmark), 1), 0.0
-    wanted = rng.uniform(*share)
-    chosen: list[Occluder] = []
+    target_share = rng.uniform(*share)
+    occluders: list[Occluder] = []
     covered = np.zeros_like(landmark)
     for _ in range(40):
-        if hidden >= wanted:
+        if hidden >= target_share:
             break
         name = pick(rng, MIXTURE)
         top = y + 0.6 * high if name in ON_GROUND else y
@@ -175,8 +175,8 @@ def draw_occluders(
         mask = cv2.bitwise_or(covered, cover([new], size))
         part = cv2.countNonZero(cv2.bitwise_and(mask, landmark)) / total
         if part <= share[1]:
-            chosen, covered, hidden = [*chosen, new], mask, part
-    return chosen, hidden
+            occluders, covered, hidden = [*occluders, new], mask, part
+    return occluders, hidden
 
 
 def paint(canvas: np.ndarray, occluders: list[Occluder], factor: int) -> None:

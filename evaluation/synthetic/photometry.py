@@ -14,8 +14,8 @@ def shadow(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     across = np.float32(np.cos(angle)) * x[None, :] + np.float32(np.sin(angle)) * y[:, None]
     start, span, soft = rng.uniform(-0.4, 0.2), rng.uniform(0.15, 0.8), rng.uniform(0.01, 0.08)
     inside = np.clip((across - start) / soft, 0, 1) * np.clip((start + span - across) / soft, 0, 1)
-    kept = (1 - np.float32(1 - depth) * inside).astype(np.float32)
-    return cv2.multiply(image, cv2.merge([kept, kept, kept]), dtype=cv2.CV_8U)
+    brightness = (1 - np.float32(1 - depth) * inside).astype(np.float32)
+    return cv2.multiply(image, cv2.merge([brightness, brightness, brightness]), dtype=cv2.CV_8U)
 
 
 def blur(image: np.ndarray, rng: np.random.Generator, deviation: float) -> np.ndarray:

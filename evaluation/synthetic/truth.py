@@ -64,11 +64,11 @@ def load_homographies(folder: str | os.PathLike[str], names: Iterable[str] | Non
     path = Path(folder) / "homographies.npz"
     try:
         with np.load(path) as archive:
-            wanted = archive.files if names is None else list(names)
-            unknown = set(wanted) - set(archive.files)
+            requested = archive.files if names is None else list(names)
+            unknown = set(requested) - set(archive.files)
             if unknown:
                 raise InputError(f"{path} holds no homography of {min(unknown)!r} ({len(unknown)} such names).")
-            return {name: _homography(name, archive[name]) for name in wanted}
+            return {name: _homography(name, archive[name]) for name in requested}
     except InputError:
         raise
     except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:

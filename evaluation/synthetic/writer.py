@@ -117,11 +117,11 @@ def _results(
 def _check_folder(config: LandmarkSetOptions, output_dir: str | os.PathLike[str]) -> tuple[Path, bool]:
     """The folder, proven writable and not holding anything else; whether the set in it is complete."""
     folder = check_writable(output_dir)
-    wanted = {"version": VERSION, **asdict(config)}
+    expected = {"version": VERSION, **asdict(config)}
     if (folder / CONFIG).exists():
-        found = read_json(folder / CONFIG)
-        if found != wanted:
-            differing = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
+        recorded = read_json(folder / CONFIG)
+        if recorded != expected:
+            differing = [k for k in expected if not isinstance(recorded, dict) or recorded.get(k) != expected[k]]
             raise InputError(
                 f"{folder} holds a landmark set made with another {', '.join(differing) or CONFIG}; "
                 "choose another --output_dir or delete it."
@@ -129,7 +129,7 @@ def _check_folder(config: LandmarkSetOptions, output_dir: str | os.PathLike[str]
     elif any((folder / name).exists() for name in ("train", "jpg")):
         raise InputError(f"{folder} holds a train or jpg folder but no {CONFIG}: not a landmark set; choose another.")
     else:
-        write_json(folder / CONFIG, wanted)
+        write_json(folder / CONFIG, expected)
     return folder, (folder / MANIFEST).exists()
 
 
@@ -160,8 +160,8 @@ def write_set(
     marks = list(landmarks(config))
     records: dict[str, Record] = {}
     with _results(config, folder, marks, workers) as results:
-        for found in progress_bar(results, total=len(marks), desc="landmarks", unit="landmark", disable=not progress):
-            records.update(found)
+        for written in progress_bar(results, total=len(marks), desc="landmarks", unit="landmark", disable=not progress):
+            records.update(written)
     return _finish(config, folder, records)
 
 
