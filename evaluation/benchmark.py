@@ -45,6 +45,6 @@ def main() -> None:
         benchmark(options)
 
 
-def _refuse_others(what: str, options: BenchmarkOptions, used: tuple[str, ...]) -> None:
-    """Checks that only options that are used are given."""
-    refuse(what, options, [one.name for one in fields(options) if one.name not in used])
+def _refuse_others(mode: str, options: BenchmarkOptions, used_fields: tuple[str, ...]) -> None:
+    """Checks that only options of this mode are set."""
+    refuse(mode, options, [field.name for field in fields(options) if field.name not in used_fields])

@@ -1,4 +1,4 @@
-"""A quick retrieval benchmark of a model in memory, as a trainer asks for it every now and then."""
+"""A quick retrieval benchmark of a model in memory, which a trainer runs at intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ class RetrievalCheck:
 
     Args:
       data_dir: database, a folder for each instance, see :func:`evaluation.benchmarks.folders.folders`.
-      queries_dir: queries; None takes the database images one after the other.
-      max_image_size: larger images are made smaller, in pixels.
+      queries_dir: queries; None takes every database image as a query in turn.
+      max_image_size: longest image side in pixels; larger images are shrunk.
 
     Raises:
       InputError: a folder is missing or empty, or no query has a positive.
@@ -39,26 +39,26 @@ class RetrievalCheck:
         Returns:
           ``mAP`` and ``R@1`` in percent.
         """
-        followed = model.dtype_policy.name == "float32"  # or the extractor has a copy of the weights as they were
+        followed = model.dtype_policy.name == "float32"  # otherwise the extractor holds a copy of earlier weights
         if self._extractor is None or self._extractor[0] is not model or not followed:
             extractor = DelgExtractor(model, self._config)
             extractor.heads = ("global",)
             self._extractor = (model, extractor)
-        chosen = self._benchmark
-        database = self._described(chosen.database)
-        queries = database if chosen.queries is chosen.database else self._described(chosen.queries)
+        benchmark = self._benchmark
+        database = self._described(benchmark.database)
+        queries = database if benchmark.queries is benchmark.database else self._described(benchmark.queries)
         order = np.argsort(-queries @ database.T, axis=1, kind="stable")
-        scores = ranking.evaluate(list(order), chosen.protocols[PROTOCOL])
+        scores = ranking.evaluate(list(order), benchmark.protocols[PROTOCOL])
         return {"mAP": 100 * scores.map, "R@1": 100 * float(scores.any_recalls()[0])}
 
     def _described(self, images: Sequence[ImageRef]) -> NDArray[np.float32]:
         """``(N, D)`` descriptors; zeros for an image that cannot be read."""
         assert self._extractor is not None
         model, extractor = self._extractor
-        found = np.zeros((len(images), model.embedding_dim), np.float32)
+        descriptors = np.zeros((len(images), model.embedding_dim), np.float32)
         for row, ref in enumerate(images):
             try:
-                found[row] = extractor(load_image(ref)[0], ref.name).global_descriptor
+                descriptors[row] = extractor(load_image(ref)[0], ref.name).global_descriptor
             except BadImageError:
                 continue
-        return found
+        return descriptors

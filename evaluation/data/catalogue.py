@@ -1,4 +1,4 @@
-"""What ``delg-fetch`` knows by name: where files lie, their hashes as far as they are known, and what is unpacked."""
+"""The catalogue of ``delg-fetch``: addresses of files by name, published hashes, and rules of unpacking."""
 
 import os
 import re
@@ -29,17 +29,17 @@ INSTRE = {  # two addresses of two owners: the photos, and the split of Iscen et
 
 @dataclass(frozen=True)
 class File:
-    """One file.
+    """A file of the catalogue.
 
     Attributes:
-      name: below the output folder.
-      urls: where it lies, mirrors after it.
-      sha256: of its bytes; None where nobody has published one, then that of the first download is kept.
-      unpack: ``"jpg"`` puts the images of the archive, whatever their folders, into the folder ``jpg`` beside it;
-        ``"tree"`` unpacks it as it is, where it lies; None leaves it.
-      convert: what is done with it then: ``"ground_truth"`` (checked, and written as JSON beside it) or ``"model"`` (a
-        model folder ``model``, by what delg-convert tells from the file); None for nothing.
-      md5_urls: where a line with its MD5 lies, as md5sum writes it; asked for where no SHA-256 is known.
+      name: path below the output folder.
+      urls: address of the file, then mirrors.
+      sha256: published SHA-256; None where no hash is published, and the hash of the first download is recorded.
+      unpack: ``"jpg"`` puts the images of the archive, whatever their folders, into the folder ``jpg`` beside the
+        archive; ``"tree"`` unpacks the archive unchanged beside itself; None does not unpack.
+      convert: conversion after unpacking: ``"ground_truth"`` (checked, and written as JSON beside the file) or
+        ``"model"`` (the model folder ``model``; delg-convert recognises the format); None for no conversion.
+      md5_urls: addresses of a line with the MD5, as md5sum writes it; read where no SHA-256 is known.
     """
 
     name: str
@@ -68,7 +68,7 @@ def _imagenet(network: str, place: str, sha256: str | None = None) -> File:
 
 
 def _gldv2(split: str, archives: int) -> tuple[File, ...]:
-    """The archives of a split, which go into the folder of its name; images lie in them as ``0/1/2/ID.jpg``."""
+    """The archives of a split, for the folder of the split's name; their images are ``0/1/2/ID.jpg``."""
     names = [f"images_{i:03d}" for i in range(archives)]
     return tuple(
         File(
@@ -117,10 +117,10 @@ CATALOGUE: dict[str, tuple[File, ...]] = {
 
 
 def read_catalogue(path: str | os.PathLike[str]) -> dict[str, tuple[File, ...]]:
-    """A catalogue of one's own, ``{name: [{"name", "urls", "sha256", "unpack", "convert", "md5_urls"}, ...]}``.
+    """Reads a user's catalogue, ``{name: [{"name", "urls", "sha256", "unpack", "convert", "md5_urls"}, ...]}``.
 
     Raises:
-      InputError: the file is missing or not of this form.
+      InputError: the file is missing or malformed.
     """
     document = read_json(path)
     try:
@@ -151,9 +151,9 @@ def _file(entry: Mapping[str, Any], where: str) -> File:
 
 
 def listing(catalogue: Mapping[str, tuple[File, ...]]) -> list[str]:
-    """Lines for the user: each name, its files, where they lie, and whether their hash is known.
+    """Lines for the user: names, their files, addresses, and known hashes.
 
-    Of files that differ by a number alone the first is listed, with the name of the last one.
+    Of files that differ only by a number the first is listed, with the name of the last.
     """
     lines = []
     for name, files in sorted(catalogue.items()):

@@ -1,7 +1,7 @@
-"""Verifies a benchmark's data folder before any work: what is missing, what is extra, what has changed.
+"""Verifies a benchmark's data folder before any work: missing, extra and changed files.
 
-Hashes are those of ``SHA256SUMS`` in the data folder, lines ``HASH  PATH`` as ``sha256sum`` writes and checks them; and
-of the ground truth files that are the same for everybody, the known ones.
+Expected hashes come from ``SHA256SUMS`` in the data folder, lines ``HASH  PATH`` as ``sha256sum`` writes and checks
+them, and from :data:`KNOWN` for released ground truth files.
 """
 
 import os
@@ -33,14 +33,14 @@ KNOWN = {  # ground truth as released by the authors of the revisited benchmarks
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-      images: how many images the benchmark has.
-      missing: paths that it expects.
-      extra: image files of the folder that it does not use; no fault.
-      changed: files whose hash is not the expected one, or that cannot be read.
-      hashed: how many files were compared.
+      images: number of image files of the benchmark.
+      missing: paths of missing files.
+      extra: image files of the folder that the benchmark does not use; not an error.
+      changed: files that are unreadable or have another hash than expected.
+      hashed: number of compared files.
     """
 
     images: int
@@ -51,11 +51,11 @@ class Check:
 
 
 def check_data(options: BenchmarkOptions, say: Callable[[str], None] = print) -> None:
-    """Verifies a data folder, or writes the hashes that it is verified by, or both.
+    """Verifies a data folder, or writes the hashes for later checks, or both.
 
     Args:
       options: of the command: ``benchmark``, its folders and files, ``check``, ``write_sums``, ``distractors_dir``.
-      say: is given the lines for the user.
+      say: called with each line for the user.
 
     Raises:
       InputError: an option is missing or does not fit, images are missing, or files have changed.
@@ -74,17 +74,17 @@ def check_data(options: BenchmarkOptions, say: Callable[[str], None] = print) ->
 
 
 def check(benchmark: Benchmark, data_dir: str) -> Check:
-    """Compares a data folder with the benchmark and with its hashes.
+    """Compares a data folder with the benchmark and with expected hashes.
 
     Args:
-      benchmark: says which images there are.
+      benchmark: its images are the expected images.
       data_dir: the folder.
 
     Returns:
-      What was found.
+      The missing, extra and changed files.
 
     Raises:
-      InputError: ``SHA256SUMS`` is there and not of its form.
+      InputError: ``SHA256SUMS`` is malformed.
     """
     images = [*benchmark.queries, *benchmark.database]
     benchmark_files = {os.path.realpath(image.path) for image in images}
@@ -108,10 +108,10 @@ def check(benchmark: Benchmark, data_dir: str) -> Check:
 
 
 def read_sums(data_dir: Path) -> dict[str, str]:
-    """Hash of each path below the folder, from its ``SHA256SUMS``; nothing where there is none.
+    """Hash of each path below the folder, from the folder's ``SHA256SUMS``; empty without the file.
 
     Raises:
-      InputError: the file is not of its form.
+      InputError: the file is malformed.
     """
     path = data_dir / SUMS
     if not path.is_file():
@@ -128,11 +128,11 @@ def read_sums(data_dir: Path) -> dict[str, str]:
 def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
     """Writes ``SHA256SUMS`` of the benchmark's images, and of the lists and ground truth files beside them.
 
-    Lines of other files that are there stay: two tasks may share a folder.
+    Lines of other existing files stay, because two tasks may share a folder.
 
     Args:
-      benchmark: whose images; all must be there.
-      data_dir: the folder; images that lie outside of it are left out.
+      benchmark: its images are hashed; all must exist.
+      data_dir: the folder; images outside of the folder are left out.
 
     Returns:
       The file.
@@ -152,10 +152,10 @@ def write_sums(benchmark: Benchmark, data_dir: str) -> Path:
 
 
 def report(benchmark: Benchmark, data_dir: str, say: Callable[[str], None] = print) -> None:
-    """Says what a check found.
+    """Checks a data folder and reports the result to the user.
 
     Raises:
-      InputError: images are missing or files have changed; names the first and counts the others.
+      InputError: images are missing or files have changed; the message has their number and the first path.
     """
     result = check(benchmark, data_dir)
     say(
@@ -169,11 +169,11 @@ def report(benchmark: Benchmark, data_dir: str, say: Callable[[str], None] = pri
 
 
 def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
-    """Says whether the photos of a folder of distractors are those of its list, which is in it or beside it.
+    """Compares the photos of a folder of distractors with their list, which lies in the folder or beside it.
 
     Raises:
-      InputError: there is no list that can be read; or photos are missing or empty: names the first and counts the
-        others.
+      InputError: there is no readable list, or photos are missing or empty; the message has their number and the first
+        path.
     """
     place = Path(folder)
     lists = [path for path in (place / LIST, place.parent / LIST) if path.is_file()]
@@ -197,12 +197,16 @@ def report_distractors(folder: str, say: Callable[[str], None] = print) -> None:
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file; None where there is none."""
+    """Bytes of a file; None without the file."""
     return path.stat().st_size if path.is_file() else None
 
 
 def _list_paths(result: Check, place: str, say: Callable[[str], None]) -> None:
-    """Names some files of each kind, and fails where a set is not whole."""
+    """Lists the first files of each kind.
+
+    Raises:
+      InputError: files are missing or have changed.
+    """
     for kind in ("missing", "changed", "extra"):
         listed = getattr(result, kind)
         for path in listed[:5]:

@@ -1,8 +1,8 @@
-"""Downloads that survive connections that drop: what has come is kept, the rest is asked for, the whole is hashed.
+"""Downloads that survive dropped connections: received bytes stay, the rest is requested, the whole file is hashed.
 
-``.NAME.part`` holds the bytes so far, ``.NAME.part.json`` what file of which server they are of. A server that cannot
-resume, or whose file has changed, starts again. An answer of unknown length counts only if
-its hash is known and agrees.
+``.NAME.part`` holds the bytes so far, ``.NAME.part.json`` the address and version of the server's file. The download
+starts again where a server cannot resume or has changed the file. A response of unknown length is accepted only if the
+file's hash is known and agrees.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from delg.common.errors import InputError, first_line
 from delg.common.files import read_json, sha256, write_json
 from delg.common.progress import progress_bar
 
-ATTEMPTS = 6  # in a row that bring nothing new, of one address
+ATTEMPTS = 6  # attempts in a row without new bytes, for each address
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 18
 SCHEMES = ("http://", "https://")
@@ -36,20 +36,20 @@ def download(
     proved: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Brings a file from the first of some addresses that has it whole.
+    """Downloads a file from the first address that delivers the whole file.
 
     Args:
       urls: addresses, mirrors after the first.
-      path: where the file goes; it appears when it is whole and its hash is right.
-      digest: the SHA-256 that is expected; None for any.
-      proved: without a digest, the caller proves otherwise that the file is whole.
-      pause: waits for seconds between attempts.
+      path: path of the file, which appears when it is whole and its hash is right.
+      digest: the expected SHA-256; None for any.
+      proved: whether the caller checks by other means that the file is whole.
+      pause: waits for a number of seconds between attempts.
 
     Returns:
       The file's SHA-256.
 
     Raises:
-      InputError: no address gives the file, or its hash is another; bytes that may still be of use are kept.
+      InputError: no address delivers the file, or the hash differs; bytes that a later call can continue stay.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
@@ -73,7 +73,7 @@ def download(
 
 
 class _FailedError(Exception):
-    """An address does not give its file."""
+    """An address does not deliver its file."""
 
 
 def _part(path: Path) -> Path:
@@ -85,7 +85,7 @@ def _note(path: Path) -> Path:
 
 
 def _request_until_whole(url: str, path: Path, proved: bool, pause: Callable[[float], None]) -> None:
-    """Asks until the part is whole; gives up after attempts in a row that brought nothing."""
+    """Requests bytes until the part is whole; gives up after :data:`ATTEMPTS` attempts in a row without new bytes."""
     fruitless, reason = 0, ""
     while fruitless < ATTEMPTS:
         before = _size(path)
@@ -117,14 +117,14 @@ def _size(path: Path) -> int:
 
 
 def _is_all(headers: Any, url: str, path: Path) -> bool:
-    """Whether a server has no more than the bytes so far, and still of that file; a run was killed while it hashed."""
+    """Whether the bytes so far are the server's whole file: an earlier run was killed while hashing."""
     note, size = _recorded_note(url, path), _size(path)
     same = bool(note) and _tag(headers) in (None, note["tag"])
     return same and size > 0 and headers.get("Content-Range") == f"bytes */{size}"
 
 
 def _attempt(url: str, path: Path, proved: bool) -> bool:
-    """One request for what is missing; True when the file is whole."""
+    """Requests the missing bytes once; True when the file is whole."""
     note = _recorded_note(url, path)
     start = _size(path) if note else 0
     headers = {"User-Agent": "delg-fetch"}
@@ -136,11 +136,11 @@ def _attempt(url: str, path: Path, proved: bool) -> bool:
         if total is None and not answer.chunked and not proved:
             raise _FailedError(ENDLESS)
         tag = _tag(answer.headers)
-        if resumed and tag not in (None, note["tag"]):  # a rest may come without its date (RFC 9110, 15.3.7)
+        if resumed and tag not in (None, note["tag"]):  # a partial response may lack the date (RFC 9110, 15.3.7)
             _part(path).unlink(missing_ok=True)
             raise OSError("the file changed on the server")
         if not resumed:
-            _part(path).unlink(missing_ok=True)  # before the note, which must not be of other bytes
+            _part(path).unlink(missing_ok=True)  # before the note, which must not describe other bytes
             write_json(_note(path), {"url": url, "tag": tag})
         with _part(path).open("ab" if resumed else "wb") as file:
             _copy(answer, file, start if resumed else 0, total, path.name)
@@ -151,7 +151,7 @@ def _attempt(url: str, path: Path, proved: bool) -> bool:
 
 
 def _total(answer: Any, start: int) -> int | None:
-    """Bytes of the whole file, as the answer says; None where it does not."""
+    """Bytes of the whole file according to the response; None where unknown."""
     match = RANGE.match(answer.headers.get("Content-Range", ""))
     if answer.status == http.client.PARTIAL_CONTENT:
         if match is None or int(match[1]) != start:
@@ -162,7 +162,7 @@ def _total(answer: Any, start: int) -> int | None:
 
 
 def _recorded_note(url: str, path: Path) -> dict[str, Any]:
-    """What the bytes so far are of; nothing where they cannot be continued from this address."""
+    """The note on the bytes so far; empty where this address cannot continue them."""
     with contextlib.suppress(InputError):
         note = read_json(_note(path))
         if isinstance(note, dict) and note.get("url") == url and note.get("tag"):
@@ -171,13 +171,13 @@ def _recorded_note(url: str, path: Path) -> dict[str, Any]:
 
 
 def _tag(headers: Any) -> str | None:
-    """What tells that the server's file is still the same: a strong ETag, else the date."""
+    """The version of the server's file: a strong ETag, else the date."""
     tag = headers.get("ETag")
     return str(tag) if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
 def _copy(answer: Any, file: BinaryIO, start: int, total: int | None, name: str) -> None:
-    """Writes the answer as it comes; what came before a connection dropped stays written."""
+    """Writes the response while it arrives; bytes before a dropped connection stay in the file."""
     with progress_bar(total=total, initial=start, unit="B", unit_scale=True, desc=name) as bar:
         while chunk := answer.read1(CHUNK):
             file.write(chunk)

@@ -1,4 +1,4 @@
-"""Brings what a name of the catalogue stands for into a folder: downloads, hashes, unpacks, converts."""
+"""Fetches the files of a catalogue name into a folder: downloads, checks hashes, unpacks, converts."""
 
 import gzip
 import hashlib
@@ -20,9 +20,9 @@ from evaluation.data.catalogue import File
 from evaluation.data.check import SUMS, read_sums
 from evaluation.data.download import download
 
-Converter = Callable[[Path, Path], Iterable[str]]  # of a file or folder, into the output folder; gives lines to say
+Converter = Callable[[Path, Path], Iterable[str]]  # converts a file or folder into the output folder; yields lines
 MD5 = re.compile(r"([0-9a-f]{32})(?![0-9a-f])")
-UNPACKED = ".unpacked-{}"  # says that an archive's content is all there
+UNPACKED = ".unpacked-{}"  # marks an archive as completely unpacked
 NO_ARCHIVE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, OverflowError)
 CHUNK = 1 << 20
 
@@ -36,19 +36,19 @@ def fetch(
     converters: Mapping[str, Converter] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Brings some files, unpacks and converts them; those that are there with the right hash are not brought again.
+    """Downloads files, unpacks and converts them; existing files with the right hash are not downloaded again.
 
     Args:
-      files: which.
-      output_dir: where they go; ``SHA256SUMS`` in it keeps the hashes, known or of the first download.
-      mirror: an address below which the files lie by their names, tried first.
-      offline: use what is there, and ask no server.
-      converters: what converts a file or unpacked folder, by the names of
+      files: the files.
+      output_dir: output folder; its ``SHA256SUMS`` records the hashes, published or of the first download.
+      mirror: an address with the files below it by name; tried first.
+      offline: whether only existing files are used.
+      converters: functions that convert a file or unpacked folder, by the names of
         :data:`evaluation.data.catalogue.CONVERT`; None converts nothing.
-      say: is given the lines for the user.
+      say: called with each line for the user.
 
     Raises:
-      InputError: a file cannot be had, is not of its hash, or is no archive; what came whole stays.
+      InputError: a file cannot be downloaded, has another hash, or is no archive; complete files stay.
     """
     folder = check_writable(output_dir)
     for file in files:
@@ -61,7 +61,7 @@ def fetch(
 
 
 def _download(file: File, folder: Path, *, mirror: str | None, offline: bool, say: Callable[[str], None]) -> None:
-    """Brings a file that is not there with its hash, and keeps the hash."""
+    """Downloads a file unless it exists with its hash, and records the hash."""
     path, sums = folder / file.name, read_sums(folder)
     expected = file.sha256 or sums.get(file.name)
     if path.is_file() and expected is not None and sha256(path) == expected:
@@ -89,7 +89,7 @@ def _addresses(name: str, urls: tuple[str, ...], mirror: str | None) -> tuple[st
 
 
 def _published_md5(file: File, folder: Path, mirror: str | None) -> str | None:
-    """The MD5 that a file's owner gives in a file of its own; None where there is none."""
+    """The MD5 that a file's owner publishes in a separate file; None where there is none."""
     if not file.md5_urls:
         return None
     name = str(PurePosixPath(file.name).with_name(PurePosixPath(file.md5_urls[0]).name))
@@ -102,25 +102,25 @@ def _published_md5(file: File, folder: Path, mirror: str | None) -> str | None:
 
 
 def _md5(path: Path) -> str:
-    """A file's MD5: against bytes lost on the way, not against forgery."""
+    """A file's MD5, which detects transmission errors, not forgery."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> Path:
-    """Unpacks an archive; a file in it that leads out of the folder is refused, and so is damage, by the checksum too.
+    """Unpacks an archive; refuses damaged archives, and paths that lead out of the folder.
 
     Args:
       path: the archive, ``.tar`` with any compression.
-      folder: where its content goes.
+      folder: folder of the content.
       rule: ``"jpg"`` or ``"tree"``, see :class:`evaluation.data.catalogue.File`.
-      say: is given the line for the user.
+      say: called with the line for the user.
 
     Returns:
-      The folder that holds its content: that in the archive, where all of it lies in one.
+      The archive's single top folder, or ``folder`` for an archive without a single top folder.
 
     Raises:
-      InputError: it is damaged, or holds such a file.
+      InputError: the archive is damaged, or a path leads out of the folder.
     """
     done = folder / UNPACKED.format(path.name)
     if done.is_file():
@@ -152,7 +152,7 @@ def unpack(path: Path, folder: Path, rule: str, say: Callable[[str], None]) -> P
 
 
 class _Member(tarfile.TarInfo):
-    """A file in an archive; bytes that are none are damage, and not the end of the archive as by default."""
+    """A member of an archive; an invalid header is damage, and not the end of the archive as by default."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -165,7 +165,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _read_on(archive: tarfile.TarFile) -> None:
-    """Reads to the end, where the checksum of a compressed archive is; bytes behind that end do not count."""
+    """Reads to the end of a compressed archive, which checks its checksum; bytes after the end are ignored."""
     try:
         while archive.fileobj and archive.fileobj.read(CHUNK):
             pass
@@ -175,16 +175,16 @@ def _read_on(archive: tarfile.TarFile) -> None:
 
 
 def _content(folder: Path, record: Any) -> Path:
-    """The one folder that an archive was unpacked into, or the folder where it lies."""
+    """The single top folder of an archive's content, or ``folder``."""
     tops = record.get("tops", []) if isinstance(record, dict) else []
     return folder / tops[0] if len(tops) == 1 else folder
 
 
 def convert_ground_truth(path: Path, folder: Path) -> Iterator[str]:
-    """Reads a ground truth, which checks it and runs nothing that it holds, and writes it as JSON beside it.
+    """Reads and checks a ground truth without running code of the file, and writes the ground truth as JSON.
 
     Raises:
-      InputError: it is not of the revisited form.
+      InputError: the file is not of the revisited form.
     """
     truth, target = groundtruth.load(path), folder / f"{path.stem}.json"
     write_json(target, groundtruth.to_json(truth))

@@ -1,1 +1,1 @@
-"""Rankings as files of other programs."""
+"""Rankings as files for other programs."""

@@ -1,6 +1,6 @@
-"""Rankings as the files that other programs read.
+"""Writes rankings as files for other programs.
 
-TREC runs, GLDv2 submissions, predictions for the MSLS evaluation, the neighbour files of AMES, ELViS and LOCORE:
+TREC runs, GLDv2 submissions, predictions for the MSLS evaluation, and neighbour files for AMES, ELViS and LOCORE:
 one file for each row and protocol, ``predictions/ROW.PROTOCOL.FORMAT``.
 """
 
@@ -26,8 +26,7 @@ Answer = tuple[str, Sequence[str]]
 def trec(answers: Iterable[Answer], tag: str) -> Iterator[str]:
     """Lines of a TREC run, ``query Q0 image rank score tag``; blanks in names are written as ``%20``, ``%`` as ``%25``.
 
-    ``trec_eval`` goes by the score alone, and orders equal scores by name: so the score counts down, and the order is
-    that of the ranking.
+    ``trec_eval`` sorts by score, and equal scores by name; the written score therefore counts down the ranking.
 
     >>> list(trec([("q 1", ["b", "a"])], "global"))
     ['q%201 Q0 b 1 2 global', 'q%201 Q0 a 2 1 global']
@@ -49,7 +48,7 @@ def gldv2(answers: Iterable[Answer], tag: str) -> Iterator[str]:
 
 
 def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
-    """Lines of the MSLS evaluation's predictions: the query's key, then those of the results.
+    """Lines of the MSLS evaluation's predictions: the query's key, then the keys of the results.
 
     >>> list(msls([("@1@2@17@T@3@4@key@@@", ["database/a", "b"])], "global"))
     ['key a b']
@@ -59,18 +58,18 @@ def msls(answers: Iterable[Answer], tag: str) -> Iterator[str]:
 
 
 TEXTS: dict[str, Callable[[Iterable[Answer], str], Iterator[str]]] = {"gldv2": gldv2, "msls": msls, "trec": trec}
-IDS: dict[str, Callable[[str], str]] = {"gldv2": image_id, "msls": image_key}  # by which a format names an image
+IDS: dict[str, Callable[[str], str]] = {"gldv2": image_id, "msls": image_key}  # the id of an image in a format
 NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Where rankings are written, and how.
+    """Folder, formats and length of written rankings.
 
     Attributes:
-      folder: holds the files.
+      folder: folder of the files.
       formats: names from :data:`evaluation.run.config.FORMATS`.
-      top_k: how many results of each query.
+      top_k: number of written results of each query.
     """
 
     folder: Path
@@ -82,7 +81,7 @@ class Predictions:
         """Checks formats and images; None without a format.
 
         Raises:
-          InputError: a format cannot write the images' ids, or its ids do not tell the images apart.
+          InputError: a format cannot write the images' ids, or two images have one id.
         """
         for name in formats:
             for images in (benchmark.queries, benchmark.database):
@@ -90,11 +89,11 @@ class Predictions:
         return cls(folder, tuple(sorted(set(formats))), top_k) if formats else None
 
     def settings(self) -> dict[str, object]:
-        """For the record."""
+        """The settings that the report records."""
         return {"formats": list(self.formats), "top_k": self.top_k}
 
     def identity(self) -> list[object]:
-        """Changes when other files would be written for the same rankings."""
+        """A JSON value that changes when other files would be written for the same rankings."""
         return [self.settings(), source_sha256("evaluation.predictions.files")]
 
     def place(self, row: str, protocol: str, form: str) -> Path:
@@ -102,7 +101,7 @@ class Predictions:
         return self.folder / f"{file_name(row)}.{protocol}.{form}"
 
     def complete(self, row: str, protocols: Sequence[str]) -> bool:
-        """Whether all files of a row are there."""
+        """Whether all files of a row exist."""
         return all(self.place(row, protocol, form).is_file() for protocol in protocols for form in self.formats)
 
     def writer(self, benchmark: Benchmark, method: Method) -> "Writer":
@@ -119,7 +118,7 @@ class Writer:
     alignment: Alignment
 
     def __call__(self, row: str, protocol: str, ranking: Ranking) -> None:
-        """Writes a row's ranking, of the method's queries and cut to ``top_k``, in all formats."""
+        """Writes a row's ranking of the method's queries, cut to ``top_k``, in all formats."""
         order, database = self.alignment.order(ranking), self.benchmark.database
         answers = [
             (query.name, [database[d].name for d in rows])
@@ -137,7 +136,7 @@ class Writer:
 
 
 def _check_ids(form: str, names: Sequence[str]) -> None:
-    """Checks that a format names each image by an id of its own, which it can write."""
+    """Checks that a format can write the images' ids, and that ids are unique."""
     if form == "gldv2":
         check_plain(names, f"--predictions={form}")
     name_of_id: dict[str, str] = {}
@@ -148,5 +147,5 @@ def _check_ids(form: str, names: Sequence[str]) -> None:
 
 
 def _word(text: str) -> str:
-    """A text without blanks, another one for each text; :func:`urllib.parse.unquote` gives it back."""
+    """A text without blanks, unique for each text; :func:`urllib.parse.unquote` is the inverse."""
     return "".join(quote(character) if character.isspace() or character == "%" else character for character in text)

@@ -1,7 +1,7 @@
-"""Rankings as the neighbour files that AMES, ELViS and LOCORE rerank: pickles of one PyTorch tensor.
+"""Writes rankings as the neighbour files that AMES, ELViS and LOCORE rerank: pickles of one PyTorch tensor.
 
-The tensor is ``(2, Q, K)`` float32, similarities and below them the rows of the database, queries and database in the
-order of the ground truth. It is written without PyTorch: the pickle asks for ``torch.tensor`` when it is read.
+The tensor is ``(2, Q, K)`` float32: similarities, then rows of the database, with queries and database in the order of
+the ground truth. Writing needs no PyTorch: the pickle calls ``torch.tensor`` when it is read.
 """
 
 import pickle
@@ -17,16 +17,16 @@ CALL = b"ctorch\ntensor\n"  # the opcode that names a function
 
 
 def filled(order: Sequence[Rows], scores: Sequence[Scores], images: int, top_k: int) -> NDArray[np.float32]:
-    """One tensor of rankings of different lengths.
+    """A tensor of rankings of different lengths.
 
-    Images that a ranking does not hold (junk that a protocol takes out, images that were not read) follow at its end
-    with the lowest score, where these programs put junk themselves.
+    Images outside a ranking (junk that a protocol removes, unreadable images) follow at the ranking's end with the
+    lowest score, where the reading programs expect junk.
 
     Args:
       order: for each query rows of the database, best first.
-      scores: for each query their scores.
-      images: of the database.
-      top_k: how many of each query.
+      scores: for each query the scores of these rows.
+      images: number of database images.
+      top_k: largest number of results of each query.
 
     Returns:
       ``(2, Q, min(top_k, images))`` float32.
@@ -45,6 +45,6 @@ def filled(order: Sequence[Rows], scores: Sequence[Scores], images: int, top_k: 
 
 
 def write(file: BinaryIO, tensor: NDArray[np.float32]) -> None:
-    """Writes a pickle that is a PyTorch tensor of float32 where PyTorch is, and nothing elsewhere."""
+    """Writes a pickle of a float32 PyTorch tensor; reading the pickle needs PyTorch."""
     values = pickle.dumps(tensor.tolist(), 2)
     file.write(values[:2] + CALL + values[2:-1] + pickle.TUPLE1 + pickle.REDUCE + pickle.STOP)

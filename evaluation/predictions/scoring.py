@@ -1,6 +1,6 @@
-"""Scores answers to a Google Landmarks Dataset v2 challenge, from their CSV files to the report.
+"""Scores submission files of the Google Landmarks Dataset v2 challenges, from CSV files to the report.
 
-The report is that of other benchmarks, without times and sizes, as the answers were made elsewhere.
+The report has the form of other benchmarks, without times and sizes, which submission files do not record.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,15 +27,15 @@ def score(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Repo
     Args:
       options: of the command: ``solution_file``, ``predictions_file``, ``output_dir``, ``ignore_non_landmarks``,
         ``released_reading``.
-      say: is given the lines for the user.
+      say: called with each line for the user.
 
     Returns:
-      The report, which also lies in ``output_dir``; a part (``public``, ``private``) that the solution has no images of
-      is left out.
+      The report, also written to ``output_dir``; a part (``public``, ``private``) without images in the solution is
+      left out.
 
     Raises:
-      InputError: an option or a file is missing, a file is not of its form, the output folder cannot be written, or no
-        image counts.
+      InputError: an option or a file is missing, a file is malformed, the output folder cannot be written, or the
+        solution holds no public or private image.
     """
     check(options)
     require(options, ["solution_file", "predictions_file", "output_dir"])

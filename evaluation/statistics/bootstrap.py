@@ -1,7 +1,7 @@
-"""How far a number can be trusted: bootstrap intervals over queries, and a paired test between two methods.
+"""Bootstrap intervals over queries, and a paired test between two methods.
 
-The bootstrap draws clusters of queries that share right images (:mod:`evaluation.statistics.clusters`), however few
-there are. Percentiles are widened for small numbers of clusters, see :func:`stretch`. All randomness has a fixed seed.
+The bootstrap draws clusters of queries that share right images (:mod:`evaluation.statistics.clusters`). Percentiles are
+widened for small numbers of clusters, see :func:`stretch`. All randomness has a fixed seed.
 """
 
 import math
@@ -17,15 +17,15 @@ from evaluation.statistics.clusters import Groups
 
 LEVEL, SEED = 0.95, 0
 DRAWS, FEWER_DRAWS, MANY = 10_000, 2_000, 2_000  # draws for up to MANY groups, and for more
-LEAST = 3  # groups of an interval: of two it would hold the truth 80 to 95 times in 100
-EVERY = 13  # groups of which all 2^13 exchanges are tried
-BLOCK = 1 << 22  # random numbers held at once
+LEAST = 3  # groups of an interval: with two groups it would hold the truth 80 to 95 times in 100
+EVERY = 13  # largest number of groups whose exchanges are all tried, 2^13
+BLOCK = 1 << 22  # random numbers in memory
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it would lie with other queries of the same kind, at :data:`LEVEL`."""
+    """A mean and its confidence interval for other queries of the same kind, at :data:`LEVEL`."""
 
     mean: float
     low: float
@@ -34,13 +34,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedChange:
-    """What a method gains over another on the same queries.
+    """The gain of a method over another method on the same queries.
 
     Attributes:
       difference: mean change.
-      low: lower end of its interval.
-      high: upper end.
-      p: two-sided; how often chance alone, exchanging the two methods' values within groups, changes the mean as much.
+      low: lower end of the interval.
+      high: upper end of the interval.
+      p: two-sided p-value; how often random exchanges of the two methods' values within groups change the mean as much.
     """
 
     difference: float
@@ -53,25 +53,25 @@ Ranged = TypeVar("Ranged", Interval, PairedChange)
 
 
 class Sample(Protocol):
-    """What one method reached on the queries of a protocol."""
+    """The values of one method on the queries of a protocol."""
 
     @property
     def valued(self) -> NDArray[np.bool_]:
-        """``(Q,)`` which queries have a part in it."""
+        """``(Q,)`` whether a query counts in the measure."""
 
     def interval(self) -> Interval:
-        """The measure, and where it would lie with other queries."""
+        """The measure and its confidence interval."""
 
     def change_from(self, before: Any) -> PairedChange:
-        """What it gains over another method's sample of the same queries."""
+        """The gain over another method's sample of the same queries."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """A measure that is the mean of one value of each query.
+    """A measure that is the mean of one value per query.
 
     Attributes:
-      values: ``(Q,)`` percent; NaN has no part.
+      values: ``(Q,)`` percent; NaN is left out.
       grouped: ``(Q,)`` the group of each query.
     """
 
@@ -93,17 +93,17 @@ class Mean:
 
 
 def within(found: Ranged, least: float) -> Ranged:
-    """An interval of percent, cut to what can be: from ``least`` to 100; NaN stays."""
+    """An interval in percent, cut to the possible values from ``least`` to 100; NaN stays."""
     return replace(found, low=float(np.maximum(found.low, least)), high=float(np.minimum(found.high, 100.0)))
 
 
 def stretch(sizes: ArrayLike) -> Values:
-    """How many times as far from the mean as the percentiles of the draws the ends of an interval lie.
+    """The factor that widens the distance of bootstrap percentiles from the mean.
 
-    Percentiles are too near where groups are few: they are of a normal, not of a t distribution, and of a spread that
-    is divided by the number of groups ``n``, not by ``n - 1`` (Hesterberg, arXiv 1411.5279). Both make
+    Percentiles are too close to the mean for few groups: they follow a normal instead of a t distribution, and their
+    variance is divided by the number of groups ``n`` instead of ``n - 1`` (Hesterberg, arXiv 1411.5279). The factor is
     ``t / z * sqrt(n / (n - 1))``. Groups of unequal sizes count as fewer: ``n = (sum sizes)^2 / sum sizes^2`` (Kish),
-    not below 2. ``python -m scripts.studies.coverage`` measures how often such an interval holds the truth.
+    at least 2. ``python -m scripts.studies.coverage`` measures how often such an interval holds the truth.
 
     Args:
       sizes: ``(..., G)`` the weight of each group in the mean.
@@ -126,8 +126,8 @@ def ends(mean: float, draws: Values, sizes: ArrayLike) -> tuple[float, float]:
     """The ends of an interval.
 
     Args:
-      mean: what was seen.
-      draws: the same of each draw; NaN where a draw has none.
+      mean: the mean over the queries.
+      draws: the mean of each draw; NaN for a draw without values.
       sizes: ``(G,)`` the weight of each group in the mean.
 
     Returns:
@@ -138,29 +138,29 @@ def ends(mean: float, draws: Values, sizes: ArrayLike) -> tuple[float, float]:
 
 
 def interval(values: ArrayLike, grouped: Groups) -> Interval:
-    """Bootstrap of the mean: percentiles, drawn out by :func:`stretch`.
+    """Bootstrap of the mean: percentiles, widened by :func:`stretch`.
 
     Args:
-      values: ``(Q,)`` one of each query; NaN has no part.
-      grouped: ``(Q,)`` its group.
+      values: ``(Q,)`` a value per query; NaN is left out.
+      grouped: ``(Q,)`` the group of each query.
 
     Returns:
-      The mean and its interval; NaN where there is no value, and ends of NaN of fewer than :data:`LEAST` groups.
+      The mean and its interval; NaN without values; the ends are NaN for fewer than :data:`LEAST` groups.
     """
     x = np.asarray(values, np.float64)
     return _bootstrap(*_by_group(x, grouped))
 
 
 def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
-    """Bootstrap of the ratio of two means of the same queries, such as of two methods' times.
+    """Bootstrap of the ratio of two means over the same queries, such as of two methods' times.
 
     Args:
-      above: ``(Q,)`` one value of each query, above 0.
-      below: ``(Q,)`` what is divided by, likewise.
+      above: ``(Q,)`` numerators, a value above 0 per query.
+      below: ``(Q,)`` denominators, a value above 0 per query.
       grouped: ``(Q,)`` the group of each query.
 
     Returns:
-      The ratio of the means and its interval, as :func:`interval`, made of the logarithms so that it is positive.
+      The ratio of the means and its interval as in :func:`interval`, computed from logarithms so that it is positive.
     """
     sums, sizes = (_by_group(np.asarray(values, np.float64), grouped)[0] for values in (above, below))
     quotient = float(sums.sum() / sizes.sum())
@@ -171,7 +171,7 @@ def ratio(above: ArrayLike, below: ArrayLike, grouped: Groups) -> Interval:
 
 
 def _bootstrap(sums: Values, sizes: Values) -> Interval:
-    """Of the ratio of two sums over groups."""
+    """Bootstrap of the ratio of two sums over groups."""
     mean = float(sums.sum() / sizes.sum()) if sizes.sum() else math.nan
     if len(sums) < LEAST:
         return Interval(mean, math.nan, math.nan)
@@ -187,15 +187,15 @@ def _drawn(sums: Values, sizes: Values) -> Values:
 
 
 def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> PairedChange:
-    """Paired bootstrap of the mean change, and a sign-flip randomisation test over groups, exact of few.
+    """Paired bootstrap of the mean change, and a sign-flip randomisation test over groups, exact for few groups.
 
     Args:
-      before: ``(Q,)`` values of one method; NaN has no part.
-      after: those of the other on the same queries.
+      before: ``(Q,)`` values of one method; NaN is left out.
+      after: ``(Q,)`` values of the other method on the same queries.
       grouped: ``(Q,)`` the group of each query.
 
     Returns:
-      The change ``after - before``; ``p`` is 1 where nothing changed, NaN where there is one group alone.
+      The change ``after - before``; ``p`` is 1 where nothing changed, NaN for a single group.
     """
     change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
     change_interval = interval(change, grouped)
@@ -211,11 +211,11 @@ def compare(before: ArrayLike, after: ArrayLike, grouped: Groups) -> PairedChang
 
 
 def flips(number: int, held: int) -> Iterator[NDArray[np.int8]]:
-    """Groups whose two methods are exchanged: all choices of few groups, else none and then random ones.
+    """Choices of groups whose two methods are exchanged: all choices for few groups, else none, then random choices.
 
     Args:
-      number: of groups.
-      held: how many numbers one choice takes in memory.
+      number: number of groups.
+      held: numbers in memory for a choice.
 
     Yields:
       ``(n, number)`` of 0 and 1, in blocks.
@@ -235,7 +235,7 @@ def flips(number: int, held: int) -> Iterator[NDArray[np.int8]]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm, 1979); NaN stays and does not count.
+    """p-values corrected for multiple tests (Holm, 1979); NaN stays and is not counted.
 
     >>> [round(value, 3) for value in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -249,14 +249,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _by_group(values: Values, grouped: Groups) -> tuple[Values, Values]:
-    """Sums and numbers of the values of each group that has any."""
+    """Sums and numbers of the values of each group with values."""
     valid = ~np.isnan(values)
     _, place = np.unique(grouped[valid], return_inverse=True)
     return np.asarray(np.bincount(place, values[valid]), np.float64), np.bincount(place).astype(np.float64)
 
 
 def blocks(number: int, held: int) -> Iterator[int]:
-    """How many draws of groups are made at once, until all are made; each holds so many numbers."""
+    """Sizes of the blocks of all draws; a draw takes ``held`` numbers in memory."""
     left = DRAWS if number <= MANY else FEWER_DRAWS
     while left:
         n = max(1, min(left, BLOCK // held))
@@ -269,10 +269,10 @@ def _ratio(drawn: NDArray[np.int64], sums: Values, sizes: Values) -> Values:
 
 
 def summary(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
-    """Intervals of all rows of a report, and each row against what it is to better.
+    """Intervals of all rows of a report, and paired changes of each row against its reference row.
 
-    A reranked row stands against its own first stage, another first stage against the first row. The p-values of a
-    protocol are corrected for their number.
+    The reference of a reranked row is its own first stage; the reference of another first stage is the first row. The
+    p-values of a protocol are corrected for their number.
 
     Args:
       samples: ``{row: {protocol: sample}}``, the first stage of the model under test first.

@@ -1,4 +1,4 @@
-"""Which queries are of one thing: five photos of one landmark are not five independent queries."""
+"""Clusters of dependent queries: five photos of one landmark are not five independent queries."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from evaluation.benchmarks.protocols import Truth
 
-COMMON = 0.1
+COMMON = 0.1  # smallest share of common right images that joins two queries
 Groups = NDArray[np.int64]
 
 
@@ -17,7 +17,7 @@ def groups(truths: Sequence[Truth]) -> Groups:
     """``(Q,)`` group of each query: queries that share right images are in one group.
 
     Two queries are joined when at least a tenth of the right images of either are right for both (a few images show two
-    landmarks). A query without right images is its own.
+    landmarks). A query without right images is a group of its own.
 
     >>> from evaluation.benchmarks.protocols import Truth
     >>> def sees(*rows): return Truth(np.array(rows, np.int64), np.zeros(0, np.int64))
@@ -33,7 +33,7 @@ def groups(truths: Sequence[Truth]) -> Groups:
 
 
 def _joined(sets: Sequence[NDArray[np.int64]]) -> Groups:
-    """``(N,)`` group of each of some sets, all of them different."""
+    """``(N,)`` group of each of ``N`` different sets."""
     sizes = np.array([len(rows) for rows in sets], np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     columns = np.concatenate(sets)

@@ -1,7 +1,7 @@
-"""How far a global average precision can be trusted: it is no mean of its queries, as all answers stand in one list.
+"""Bootstrap and paired test of a global average precision, which ranks the predictions of all queries in one list.
 
-So the list itself is made anew for each draw: a query that is drawn twice has its answer twice in it, one that is not
-drawn not at all. Of 2,000 groups of queries or fewer there are 10,000 draws, of more 2,000; the seed is fixed.
+Every draw builds the list anew: a query that is drawn twice has its prediction in the list twice, a query that is not
+drawn is left out. There are 10,000 draws for up to 2,000 groups of queries, 2,000 draws for more; the seed is fixed.
 """
 
 import math
@@ -20,12 +20,12 @@ Weights = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class Pooled:
-    """The answers of one method to all queries.
+    """The predictions of one method for all queries.
 
     Attributes:
-      gains: ``(Q,)`` percent: the precision of the list down to the query's answer where that is right, 0 where it is
-        not or there is none, NaN where the query shows no landmark. Their mean is the global average precision.
-      places: ``(Q,)`` 1-based place of the query's answer in the list, the surest first; NaN without.
+      gains: ``(Q,)`` percent: the precision of the list down to the query's prediction where the prediction is right,
+        0 where it is wrong or missing, NaN where the query shows no landmark. The mean is the global average precision.
+      places: ``(Q,)`` 1-based place of the query's prediction in the list by falling score; NaN without prediction.
       grouped: ``(Q,)`` the group of each query.
     """
 
@@ -35,7 +35,7 @@ class Pooled:
 
     @property
     def valued(self) -> NDArray[np.bool_]:
-        """``(Q,)`` whether a query shows a landmark or has an answer."""
+        """``(Q,)`` whether a query shows a landmark or has a prediction."""
         return ~(np.isnan(self.gains) & np.isnan(self.places))
 
     @property
@@ -45,7 +45,7 @@ class Pooled:
         return float(self.gains[shown].sum() / shown.sum()) if shown.any() else math.nan
 
     def interval(self) -> Interval:
-        """Bootstrap interval; raises where too few clusters show a landmark."""
+        """Bootstrap interval; the ends are NaN where fewer than :data:`LEAST` groups show a landmark."""
         place, number = _numbered(self.grouped, self.valued)
         shown = self._shown(place, number)
         if np.count_nonzero(shown) < LEAST:
@@ -56,9 +56,9 @@ class Pooled:
     def change_from(self, before: "Pooled") -> PairedChange:
         """Paired bootstrap of the change, and a randomisation test over groups.
 
-        The test exchanges the two methods' answers, class and place in the list, within groups (places, as scores of
-        two methods need not be comparable): ``p`` is how often that changes the value as much as was seen. It is 1
-        where nothing changed, NaN where there is one group alone.
+        The test exchanges the two methods' predictions, class and place in the list, within groups (places, because
+        scores of two methods need not be comparable). ``p`` is how often an exchange changes the value as much as
+        observed; 1 where nothing changed, NaN for a single group.
         """
         place, number = _numbered(self.grouped, self.valued | before.valued)
         difference = self.value - before.value
@@ -73,31 +73,31 @@ class Pooled:
         return within(replace(change, low=low, high=high), -100.0)
 
     def _drawn(self, drawn: Weights, place: Rows) -> Values:
-        """``(n,)`` values where each group is there as often as it was drawn, ``(n, groups)``."""
+        """``(n,)`` values of ``n`` draws; ``drawn`` is ``(n, groups)``, how often each group was drawn."""
         listed = self.listed
         shown = self._shown(place, drawn.shape[1])
         return _precision(np.take(drawn, place[listed], axis=1), self.gains[listed] > 0) * _inverse(drawn @ shown)
 
     def _shown(self, place: Rows, number: int) -> Rows:
-        """``(number,)`` how many queries of each group show a landmark."""
+        """``(number,)`` the number of queries of each group that show a landmark."""
         return np.bincount(place[~np.isnan(self.gains)], minlength=number)
 
     @property
     def listed(self) -> Rows:
-        """The queries with an answer, the surest first."""
+        """The queries with a prediction, by falling score."""
         order = np.argsort(self.places, kind="stable")
         return order[: int(np.count_nonzero(~np.isnan(self.places)))]
 
 
 def _numbered(grouped: Groups, valued: NDArray[np.bool_]) -> tuple[Rows, int]:
-    """Numbers from 0 on for the groups that are drawn, -1 for queries without part; and how many groups."""
+    """Numbers from 0 for the groups of valued queries, -1 for other queries; and the number of groups."""
     place = np.full(len(grouped), -1, np.int64)
     groups, place[valued] = np.unique(grouped[valued], return_inverse=True)
     return place, len(groups)
 
 
 def _draws(number: int, queries: int) -> Iterator[Weights]:
-    """``(n, number)`` how often each group is drawn, in blocks that the answers to all queries leave room for."""
+    """``(n, number)`` how often each group is drawn, in blocks that fit into memory with all queries."""
     random = np.random.default_rng(SEED)
     for n in blocks(number, queries):
         rows = random.integers(0, number, (n, number))
@@ -105,7 +105,7 @@ def _draws(number: int, queries: int) -> Iterator[Weights]:
 
 
 def _precision(times: Weights, right: NDArray[np.bool_]) -> Values:
-    """``(n,)`` 100 times the sum of the precisions at right answers, each as often in the list as ``times`` says."""
+    """``(n,)`` 100 times the sum of the precisions at right predictions, each ``times`` times in the list."""
     right_columns = np.flatnonzero(right)
     total = np.take(np.cumsum(times, axis=1, dtype=np.int32), right_columns, axis=1)
     copies = np.take(times, right_columns, axis=1).astype(np.int32)

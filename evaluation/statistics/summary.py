@@ -1,4 +1,4 @@
-"""The measures of a report, query by query, as samples that can be drawn anew; and how far they can be trusted."""
+"""The measures of a report as samples for the bootstrap, and their intervals and paired changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ Samples = dict[str, dict[str, Sample]]  # row, protocol
 
 
 def grouped_of(queries: Mapping[str, Any]) -> Groups:
-    """``(Q,)`` the group of each query; each is its own where the report records none."""
+    """``(Q,)`` the group of each query; a group per query where the report records no groups."""
     return np.array(queries.get("groups", range(len(queries["names"]))), np.int64)
 
 
@@ -22,7 +22,7 @@ def samples(queries: Mapping[str, Any], measure: str) -> dict[str, Samples]:
 
     Args:
       queries: see :class:`evaluation.report.model.Report`.
-      measure: the name of its first.
+      measure: name of the main measure.
 
     Returns:
       ``{measure: {row: {protocol: sample}}}``, the first measure first.
@@ -48,11 +48,11 @@ def trusted(queries: Mapping[str, Any], measure: str) -> dict[str, Any]:
 
     Args:
       queries: see :class:`evaluation.report.model.Report`.
-      measure: the name of its first.
+      measure: name of the main measure.
 
     Returns:
-      As :func:`evaluation.statistics.bootstrap.summary` for the first measure; those of the others, ``{measure:
-      {"intervals", "paired"}}``, under ``hits``. p-values are corrected within a measure and protocol.
+      For the main measure the result of :func:`evaluation.statistics.bootstrap.summary`; for other measures ``{measure:
+      {"intervals", "paired"}}`` under ``hits``. p-values are corrected within a measure and protocol.
     """
     summaries = {name: summary(rows) for name, rows in samples(queries, measure).items()}
     first = summaries.pop(measure)

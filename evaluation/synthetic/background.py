@@ -1,4 +1,4 @@
-"""What stands behind a landmark: sky, ground, neighbouring buildings, trees, wires. All without a ground truth."""
+"""The background of a landmark: sky, ground, neighbouring buildings, trees, wires. None of them has a ground truth."""
 
 import cv2
 import numpy as np
@@ -15,11 +15,11 @@ SKIES = (
     ((205, 212, 220), (238, 238, 236)),
 )
 GROUNDS = ((118, 114, 110), (150, 138, 120), (96, 112, 78), (86, 86, 92), (168, 162, 152))
-ZOOM = 1.15  # of the scene, so that turning it leaves few mirrored corners
+ZOOM = 1.15  # enlargement of the scene, so that rotation leaves few mirrored corners
 
 
 def _sky(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Gradient and clouds, (H, W, 3) uint8; drawn at a quarter of the size, for nothing in it is sharp."""
+    """Gradient and clouds, (H, W, 3) uint8; drawn at a quarter of the size, because no part is sharp."""
     small = (max(4, width // 4), max(4, height // 4))
     top, bottom = (np.asarray(c, np.float32) for c in SKIES[int(rng.integers(len(SKIES)))])
     fall = np.linspace(0, 1, small[1], dtype=np.float32)[:, None, None]
@@ -30,7 +30,7 @@ def _sky(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 def _fragment(rng: np.random.Generator, style: Style, width: int, height: int) -> np.ndarray:
-    """A piece of some other building: wall and a grid of windows, two of them by turns."""
+    """A part of another building: a wall and a grid of windows of two alternating kinds."""
     image = WALLS[style.wall_kind](rng, width, height, style)
     columns, rows = max(1, width // int(rng.integers(17, 30))), max(1, height // int(rng.integers(22, 36)))
     wide, high = width // columns, height // rows
@@ -48,7 +48,7 @@ def _fragment(rng: np.random.Generator, style: Style, width: int, height: int) -
 
 
 def _pavement(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Ground seen at a slant: courses that grow towards the viewer, in most cases with joints that run to a point."""
+    """Ground in perspective: courses that grow towards the viewer, mostly with joints that converge to a point."""
     colour = GROUNDS[int(rng.integers(len(GROUNDS)))]
     depth = 1 / (np.arange(height, dtype=np.float32) / height + 0.08)
     across = (np.arange(width, dtype=np.float32) / width - rng.uniform(0, 1)) * 9
@@ -117,7 +117,7 @@ def draw_background(rng: np.random.Generator, size: tuple[int, int], base: np.nd
       rng: the appearance stream of the view.
       size: (width, height) of the view.
       base: ``(2, 2)`` the lower left and right corners of the landmark in pixels of the view.
-      factor: how many times larger than the view the canvas is.
+      factor: size of the canvas relative to the view.
 
     Returns:
       ``(factor * H, factor * W, 3)`` uint8 RGB.

@@ -1,4 +1,4 @@
-"""How hard a view is, and the random camera that looks at a facade."""
+"""The difficulty of a view, and the random camera of a facade."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ class Difficulty:
 
     Attributes:
       yaw, pitch, roll: largest tilt of the facade about the vertical, the horizontal and the viewing axis, degrees.
-      extent: size of the whole landmark relative to the image (1: it just fits; above 1 the image crops it).
+      extent: size of the whole landmark relative to the image (1: just fits; above 1 the image crops the landmark).
       shift: largest displacement from the centre, relative to the image.
-      in_frame: admitted part of the landmark's area that lies in the image.
-      occlusion: part of that area hidden by things in front.
+      in_frame: admitted part of the landmark's area inside the image.
+      occlusion: part of the landmark's area that occluders hide.
       gain, gamma: brightness factor and exponent.
       cast: largest relative change of one colour channel.
       shadow: chance of a shadow.

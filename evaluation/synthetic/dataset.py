@@ -1,4 +1,4 @@
-"""Which landmarks and views a set holds, under which names, from which random streams, and its ground truth."""
+"""The landmarks and views of a set: names, random streams and ground truth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from evaluation.synthetic.options import LandmarkSetOptions
 from evaluation.synthetic.roofs import draw_outline
 from evaluation.synthetic.style import Style, draw_style, vary
 
-VERSION = 1  # of the drawing: a change of any pixel raises it, so that a half-written older set is not continued
+VERSION = 1  # of the drawing: raised with every change of a pixel, so that a partly written older set is not continued
 SPLITS = {"train": 1, "query": 2, "distractor": 3}
 STREAMS = {"style": 1, "member": 2, "outline": 3, "facade": 4, "geometry": 5, "appearance": 6, "order": 7}
-LOOKALIKE_EVERY = 5  # of so many distractors one shares the style of a query landmark
+LOOKALIKE_EVERY = 5  # every fifth distractor shares the style of a query landmark
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A view to be made: its name, its file under the set's folder, its number and its kind."""
+    """A planned view: name, file under the set's folder, number and kind."""
 
     name: str
     file: str
@@ -29,7 +29,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Landmark:
-    """A landmark: its split and number, the family whose style it has, and its views."""
+    """A landmark: split, number, the family that gives its style, and views."""
 
     name: str
     split: str
@@ -39,12 +39,12 @@ class Landmark:
 
 
 def stream(seed: int, split: str, landmark: int, purpose: str, view: int = 0) -> np.random.Generator:
-    """The random stream of one purpose: a function of its arguments alone, whatever else is made and in which order."""
+    """The random stream for a purpose; depends on the arguments only, not on the order of drawing."""
     return np.random.default_rng(np.random.SeedSequence([seed, SPLITS[split], landmark, STREAMS[purpose], view]))
 
 
 def look(seed: int, landmark: Landmark) -> tuple[Style, np.ndarray, int]:
-    """The style, silhouette and eaves of a landmark: what its views' geometry needs."""
+    """The style, silhouette and eaves of a landmark, from which the geometry of views follows."""
     style = draw_style(stream(seed, *landmark.family, "style"))
     style = vary(style, stream(seed, landmark.split, landmark.number, "member"))
     return style, *draw_outline(style, stream(seed, landmark.split, landmark.number, "outline"))
@@ -86,7 +86,7 @@ def ground_truth(config: LandmarkSetOptions, boxes: dict[str, list[float]]) -> d
     """The ground truth in the revisited Oxford/Paris form.
 
     Args:
-      config: of the set.
+      config: options of the set.
       boxes: name of a query image to x1, y1, x2, y2 of the landmark in it.
 
     Returns:

@@ -18,7 +18,7 @@ class Facade:
 
     Attributes:
       texture: ``(H, W, 3)`` uint8 RGB, the facade plane.
-      outline: ``(P, 2)`` float64 silhouette in pixels of the texture; what lies outside is not part of the landmark.
+      outline: ``(P, 2)`` float64 silhouette of the landmark in pixels of the texture.
     """
 
     texture: np.ndarray
@@ -199,9 +199,9 @@ def draw_facade(style: Style, rng: np.random.Generator, outline: np.ndarray, eav
     """Draws a landmark.
 
     Args:
-      style: what it shares with its family.
-      rng: the stream of this landmark alone: layout, ornaments, lettering.
-      outline: its silhouette, see :func:`evaluation.synthetic.roofs.draw_outline`.
+      style: style of the landmark's family.
+      rng: the random stream of this landmark: layout, ornaments, lettering.
+      outline: silhouette of the landmark, see :func:`evaluation.synthetic.roofs.draw_outline`.
       eaves: the y at which the wall begins.
     """
     painter = _Painter(style, rng, outline, eaves)

@@ -1,4 +1,4 @@
-"""Things that stand before a landmark: poles, signs, trees, people, vehicles, walls. Polygons with colours."""
+"""Occluders of a landmark, polygons with colours: poles, signs, trees, people, vehicles, walls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +127,7 @@ OCCLUDERS: dict[str, Callable[[np.random.Generator, np.ndarray, float], Occluder
 }
 
 ON_GROUND = ("person", "vehicle")
-# The more often a name stands here, the more often it is drawn.
+# Each entry has the same chance, so repeated names are drawn more often.
 MIXTURE = (*OCCLUDERS, "pole", "sign", "tree", "tree", "person", "person", "vehicle")
 
 

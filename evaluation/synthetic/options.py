@@ -8,7 +8,7 @@ from delg.common.options import check, option
 
 @dataclass(frozen=True)
 class LandmarkSetOptions:
-    """What a set is made from; together with the version of the drawing the options determine every byte.
+    """The options of a set; with the version of the drawing the options determine every byte.
 
     Raises:
       InputError: a number is out of range.

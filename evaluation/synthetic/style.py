@@ -17,7 +17,7 @@ EDGE_KINDS = ("quoins", "pilasters", "plain")
 
 @dataclass(frozen=True)
 class Style:
-    """What look-alikes share.
+    """The common style of look-alike landmarks.
 
     Attributes:
       wall, trim, accent, roof, glass: RGB colours.

@@ -40,7 +40,7 @@ def transfer(points: np.ndarray, homography_from: np.ndarray, homography_to: np.
 
 
 def _homography(name: str, matrix: np.ndarray) -> np.ndarray:
-    """``(3, 3)`` float64, proven to have an inverse."""
+    """``(3, 3)`` float64, checked to have an inverse."""
     matrix = np.asarray(matrix, np.float64)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < 3:
         raise ValueError(f"{name!r} is no homography")
@@ -52,7 +52,7 @@ def load_homographies(folder: str | os.PathLike[str], names: Iterable[str] | Non
 
     Args:
       folder: the output folder of ``delg-landmarks``.
-      names: of the views wanted; None: all.
+      names: names of the views; None for all views.
 
     Returns:
       Name of the view to ``(3, 3)`` float64, which maps pixels of the facade plane to pixels of the image. The names

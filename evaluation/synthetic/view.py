@@ -1,4 +1,4 @@
-"""A view of a landmark: its geometry is planned first, cheaply; its pixels are rendered when they are needed."""
+"""A view of a landmark: the geometry is planned first and is cheap; pixels are rendered on demand."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ class View:
     Attributes:
       size: (width, height) of the image in pixels.
       homography: ``(3, 3)`` float64, pixels of the facade plane to pixels of the image.
-      occluders: what stands in front, back to front.
+      occluders: the occluders, back to front.
       bbx: x1, y1, x2, y2 of the landmark within the image, pixel edges (x2 and y2 exclusive).
       visible: part of the landmark's whole projected area that is in the image and not hidden, 0..1.
       coverage: part of the image that the landmark takes up, hidden or not, 0..1.
-      difficulty: the ranges it was drawn from.
+      difficulty: the ranges that the view was drawn from.
     """
 
     size: tuple[int, int]
@@ -105,7 +105,7 @@ def render_view(rng: np.random.Generator, view: View, facade: Facade) -> bytes:
 
     Args:
       rng: the appearance stream of the view.
-      view: its geometry.
+      view: geometry of the view.
       facade: the landmark.
     """
     left, right = facade.outline[:, 0].min(), facade.outline[:, 0].max()

@@ -1,4 +1,4 @@
-"""Windows, doors and what hangs about them, drawn onto an (H, W, 3) uint8 RGB canvas in place."""
+"""Windows, doors, shutters and awnings, drawn onto an (H, W, 3) uint8 RGB canvas in place."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Writes the folder of a set: many processes, resumable at any moment, the manifest last."""
+"""Writes the folder of a set with several processes; resumable at any moment, the manifest comes last."""
 
 import io
 import multiprocessing
@@ -83,7 +83,7 @@ def _job(arguments: tuple[LandmarkSetOptions, Path, Landmark]) -> dict[str, Reco
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Inside, Ctrl-C has no effect on this process and those that are started; in the main thread only."""
+    """A context in which Ctrl-C has no effect on this process and new processes; for the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -106,7 +106,7 @@ def _results(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
-            with _interrupts_ignored():  # workers keep this: each one finishes its image when this process stops
+            with _interrupts_ignored():  # workers inherit this: each worker finishes its image when this process stops
                 results = pool.map(_job, jobs, chunksize=4)
             yield results
         except BaseException:
@@ -115,7 +115,7 @@ def _results(
 
 
 def _check_folder(config: LandmarkSetOptions, output_dir: str | os.PathLike[str]) -> tuple[Path, bool]:
-    """The folder, proven writable and not holding anything else; whether the set in it is complete."""
+    """The folder, checked to be writable and without other content; and whether the set is complete."""
     folder = check_writable(output_dir)
     expected = {"version": VERSION, **asdict(config)}
     if (folder / CONFIG).exists():
@@ -136,19 +136,19 @@ def _check_folder(config: LandmarkSetOptions, output_dir: str | os.PathLike[str]
 def write_set(
     config: LandmarkSetOptions, output_dir: str | os.PathLike[str], workers: int = 1, progress: bool = True
 ) -> dict[str, Any]:
-    """Writes a landmark set, or what is missing of it.
+    """Writes a landmark set, or the missing part of the set.
 
     Args:
-      config: what to make.
+      config: options of the set.
       output_dir: the folder; made if absent.
-      workers: number of processes; 1 works in this one.
+      workers: number of processes; 1 uses the current process.
       progress: whether to show a progress bar.
 
     Returns:
       The manifest, with ``"written"``: the number of images written by this call (0 for a complete set).
 
     Raises:
-      InputError: the folder cannot be written, or holds something else.
+      InputError: the folder cannot be written, or has other content.
     """
     if workers < 1:
         raise InputError(f"--num_workers must be at least 1. Received: {workers}")
