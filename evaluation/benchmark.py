@@ -35,7 +35,7 @@ def main() -> None:
 
         check_data(options)
     elif options.predictions_file or options.released_reading or (options.solution_file and not options.benchmark):
-        _refuse_others("--solution_file without --benchmark", options, FILES)
+        _refuse_others("--predictions_file", options, FILES)
         from evaluation.predictions.scoring import score
 
         score(options)

@@ -1,5 +1,6 @@
 """The contract of benchmarks: images, right answers, and the measurement of rankings."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from delg.common.files import sha256
+from delg.common.files import json_sha256, sha256
 from evaluation.benchmarks.protocols import MAIN, Truth
 from evaluation.metrics import ranking as metrics
 from evaluation.metrics.metric import Metric
@@ -107,16 +108,13 @@ class Benchmark:
         scores = metrics.of_ranks(observations, positives, self.ks)
         return scores.metrics(any_recall=self.any_recall, count_all=self.count_all, cut_map=self.cut_map)
 
-    def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]] | None:
-        """Rows of the CSV file that the benchmark's organisers score, its header first.
+    def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]]:
+        """Rows of the CSV file that the benchmark's organisers score, its header first; see :attr:`submits`.
 
         Args:
           observations: for each protocol what :meth:`observe` returned.
-
-        Returns:
-          The rows; None for a benchmark without such a file.
         """
-        return None
+        return ()
 
     def listed(self) -> Self:
         """The benchmark with the images of its data folder; image files are not read."""
@@ -160,10 +158,14 @@ class Benchmark:
         }
 
     def identity(self) -> Any:
-        """A JSON value that changes when the metrics of a ranking may change: right answers and parameters."""
-        values = {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
-        plain = {name: value for name, value in values.items() if isinstance(value, str | int | float | tuple)}
-        return [self.answers(), plain]
+        """A JSON value that changes when the metrics of a ranking may change: right answers and parameters.
+
+        Raises:
+          InputError: a field of a subclass is of a type that cannot be hashed; the subclass overrides this method.
+        """
+        own = {attribute.name for attribute in fields(self)} - {attribute.name for attribute in fields(Benchmark)}
+        scalars = {"any_recall", "count_all", "cut_map", "ks", "name", "depth"}
+        return [self.answers(), {name: _hashable(self, name) for name in sorted(own | scalars)}]
 
     def query_names(self) -> list[str]:
         """Names of the queries, in the order of a metric's values per query."""
@@ -188,6 +190,11 @@ class Benchmark:
                 for truth, extended in zip(truths, with_own_photo, strict=True)
             ]
         return {"groups": groups(truths).tolist()}
+
+    @property
+    def submits(self) -> bool:
+        """Whether :meth:`submission` has rows."""
+        return False
 
     @property
     def pictured(self) -> bool:
@@ -221,6 +228,20 @@ class Benchmark:
                 f"The benchmark {self.name} misses {len(missing)} of its {len(self.queries) + len(self.database)} "
                 f"images; the first is {missing[0]}."
             )
+
+
+def _hashable(benchmark: Benchmark, name: str) -> Any:
+    """A field as a JSON value: plain values themselves, arrays and files by their hash."""
+    value = getattr(benchmark, name)
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    if isinstance(value, Path):
+        return sha256(value) if value.is_file() else str(value)
+    try:
+        return json_sha256(value)
+    except TypeError as error:
+        kind = type(benchmark).__name__
+        raise InputError(f"The field {name} of {kind} cannot be hashed; {kind} has to override identity().") from error
 
 
 def missing_images(images: Sequence[ImageRef]) -> list[str]:

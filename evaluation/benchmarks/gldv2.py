@@ -187,11 +187,27 @@ class Challenge(Benchmark):
 
     def settings(self) -> dict[str, Any]:
         """Path and hash of the solution's file."""
-        return {"solution_file": os.fspath(self.solution_file), "solution_file_sha256": sha256(self.solution_file)}
+        settings: dict[str, Any] = {
+            "solution_file": os.fspath(self.solution_file),
+            "solution_file_sha256": sha256(self.solution_file),
+            "answers_sha256": sha256(self.solution_file),  # whatever images have features
+        }
+        ids = {image_id(query.name) for query in self.queries}
+        missing = {part: len(getattr(self.solution, part).keys() - ids) for part in PARTS} if ids else {}
+        return settings | ({"queries_without_features": missing} if any(missing.values()) else {})
 
     def answers(self) -> Any:
         """The hash of the solution's file."""
         return sha256(self.solution_file)
+
+    def identity(self) -> Any:
+        """See :class:`Benchmark`; ids and parts of the queries follow from the solution."""
+        return [self.answers(), self.depth]
+
+    @property
+    def submits(self) -> bool:
+        """True: the challenges are scored from CSV files."""
+        return True
 
     def query_names(self) -> list[str]:
         """Ids of both parts, ``public`` first."""
@@ -333,8 +349,8 @@ class Recognition(Challenge):
         return settings
 
     def identity(self) -> Any:
-        """See :class:`Benchmark`; also changes with the classes."""
-        return [super().identity(), sha256(self.labels_file)]
+        """See :class:`Benchmark`; with the classes and the parameters of the vote."""
+        return [super().identity(), sha256(self.labels_file), self.neighbours, self.ignore_non_landmarks]
 
 
 CHALLENGES: dict[str, type[Challenge]] = {"gldv2_recognition": Recognition, "gldv2_retrieval": Retrieval}

@@ -197,6 +197,9 @@ def without_positives(report: Report) -> list[str]:
         many = f"{count} queries have" if count > 1 else "1 query has"
         if count:
             sentences.append(f"{many} no positives under the protocol {protocol}{listed}.")
+    for part, count in report.settings.get("queries_without_features", {}).items():
+        if count:
+            sentences.append(f"{part}: queries without features, which count as not found: {count}.")
     return sentences
 
 

@@ -32,7 +32,7 @@ from evaluation.run.method import FIRST_STAGE, Method, RowResult
 from evaluation.run.published_protocol import Claim, with_published
 from evaluation.run.published_values import check_model
 from evaluation.run.rerank_rows import check_local, global_only, reranker_names
-from evaluation.run.result_cache import ResultCache
+from evaluation.run.result_cache import ResultCache, file_name
 from evaluation.run.search import Observed, run
 from evaluation.synthetic.truth import load_homographies
 from extraction.extractors.base import Extractor
@@ -92,12 +92,12 @@ class Extracted(Plan):
         result = cache.get(row)
         if result is None or not (self.predictions is None or self.predictions.complete(row, list(result.metrics))):
             return None
-        submitted = self.benchmark.submission({p: [] for p in result.metrics}) is not None
-        return None if submitted and not self.submission_file(row).is_file() else result
+        return None if self.benchmark.submits and not self.submission_file(row).is_file() else result
 
     def submission_file(self, row: str) -> Path:
         """The submission file of a row, for the benchmark's organisers."""
-        return self.folder / PREDICTIONS / f"{row}.csv"
+        plain = all(character.isalnum() or character in "+-_." for character in row)
+        return self.folder / PREDICTIONS / f"{row if plain else file_name(row)}.csv"
 
 
 def benchmark(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Report:
@@ -181,6 +181,8 @@ def find_benchmark(options: BenchmarkOptions) -> Benchmark:
         raise InputError(f"Expected --benchmark=NAME{DISTRACTORS}. Received: {options.benchmark}")
     _check_distractors(options, bool(suffix))
     dataset = from_dataset(path, options.data_dir, name or None) if path else benchmark_of(name, options)
+    if suffix and dataset.depth is not None:
+        raise InputError(f"--benchmark={name} measures the first results alone and has no distractors ({DISTRACTORS}).")
     return replace(dataset, name=dataset.name + suffix)
 
 
@@ -197,6 +199,7 @@ def extract(plan: Plan) -> Extracted:
         opened, dataset = features.opened(
             dataset, options.query_features_dir, options.index_features_dir, options.distractors_dir
         )
+        Predictions.of(plan.folder, options.predictions, options.predictions_top_k, dataset)  # names are known now
         mismatches = [*compatibility.with_benchmark(dataset, opened), *compatibility.between(opened.stores)]
         claims = {f"the feature store {store.folder}": store.settings for store in opened.stores}
         local = opened.database.bytes_per_image()["local"] > 0
@@ -265,10 +268,9 @@ def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult
         def finished(row: RowResult, observed: Observed, cache: ResultCache = cache, writer: Any = writer) -> None:
             for protocol, ranking in observed.rankings.items() if writer else ():
                 writer(row.name, protocol, ranking)
-            submitted = dataset.submission(observed.observations)
-            if submitted is not None:
+            if dataset.submits:
                 with atomic_path(found.submission_file(row.name)) as place, place.open("w", newline="") as file:
-                    csv.writer(file, lineterminator="\n").writerows(submitted)
+                    csv.writer(file, lineterminator="\n").writerows(dataset.submission(observed.observations))
             cache.put(row)
             say(_line(row))
 

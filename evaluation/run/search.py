@@ -140,24 +140,31 @@ class Search:
       alignment: the alignment of benchmark and features.
       parts: the parts of the queries.
       seconds: search time of the parts so far, by number of the part.
+      most_junk: largest number of junk images of a query.
     """
 
-    def __init__(self, benchmark: Benchmark, method: Method, rerankers: Sequence[Reranker] = ()):
+    def __init__(self, benchmark: Benchmark, method: Method, rerankers: Sequence[Reranker] = (), top_k: int = 0):
         """Aligns benchmark and features, and divides the queries into parts.
 
         Args:
           benchmark: queries, database and truths.
           method: the features, of one protocol (:mod:`evaluation.run.compatibility`).
           rerankers: the rerankers of the ranking.
+          top_k: number of results of each query that are written besides.
 
         Raises:
-          InputError: the stores are not of this benchmark, or their descriptors differ in length.
+          InputError: the stores are not of this benchmark, or their descriptors differ in length; or distractors are
+            given and the benchmark measures a cut ranking, whose rows they would displace.
         """
+        if method.distractors is not None and benchmark.depth is not None:
+            raise InputError(f"The benchmark {benchmark.name} measures the first results alone: no distractors.")
         self.benchmark, self.method = benchmark, method
         self.alignment = Alignment(benchmark, method)
         for first, second in zip(method.stores, method.stores[1:]):
             first.check_shapes(second)
-        self._top_k = max([reranker.top_k for reranker in rerankers], default=0)
+        self._top_k = max([top_k, *(reranker.top_k for reranker in rerankers)])
+        truths = (truth for protocol in benchmark.protocols.values() for truth in protocol)
+        self.most_junk = max((len(truth.junk) for truth in truths), default=0)
         if method.distractors is not None:
             size = len(method.queries)
         elif benchmark.depth is not None:
@@ -178,7 +185,7 @@ class Search:
         method, queries = self.method, part.queries.global_descriptors
         if method.distractors is None:
             depth = self.benchmark.depth
-            top_k = None if depth is None else max(depth, self._top_k, SHOWN)
+            top_k = None if depth is None else max(depth, self._top_k, SHOWN) + self.most_junk
             return Ranked(
                 self.alignment, method.database, table.search(queries, method.database.global_descriptors, top_k)
             )
@@ -249,7 +256,9 @@ def observe(
             if reranker is not None:
                 ranking = reranker(part.queries, junk_free.database, ranking)
             times.append(time.perf_counter() - start)
-        measured = ranking if benchmark.depth is None else ranking.top(benchmark.depth)
+        measured = ranking
+        if benchmark.depth is not None:
+            measured = ranking.top(benchmark.depth + (0 if junk == JUNK[0] else search.most_junk))
         observed.observations[protocol] = [
             benchmark.observe(protocol, query, result)
             for query, result in zip(part.places.tolist(), junk_free.results(measured, part.rows))
@@ -327,7 +336,7 @@ def run(
     if missing:
         for suffix, second in rerankers.items() if method.distractors is not None else ():
             distractors.check_head(second.top_k, suffix)
-        search = Search(benchmark, method, list(rerankers.values()))
+        search = Search(benchmark, method, list(rerankers.values()), top_k)
         pieces: dict[str, list[Observed]] = {name: [] for name in missing}
         for number in range(len(search.parts)):
             stage = functools.cache(partial(search.stage, number))

@@ -139,6 +139,25 @@ def test_features_of_two_protocols_are_refused_or_told(world, tmp_path):
     assert "different settings: extractor" in report.settings["protocol_mismatch"][0]
 
 
+def test_queries_without_features_are_reported(world, tmp_path):
+    folder, queries = world[0], world[1]
+    store(tmp_path, "q", queries[:30].astype(np.float32))
+    report = run(config(folder, tmp_path / "out", "retrieval", query_features_dir=str(tmp_path / "q")))
+    assert report.settings["queries_without_features"] == {"public": 0, "private": 6}
+    assert "queries without features, which count as not found: 6" in (tmp_path / "out" / "report.md").read_text()
+    assert report.settings["answers_sha256"] == sha256(folder / "retrieval.csv"), "whatever images have features"
+
+
+def test_submission_files_stay_in_their_folder(world, tmp_path):
+    texts = ("alpha_qe(top_k=7)", "alpha_qe(top_k=9)", "superglobal | alpha_qe")
+    report = run(config(world[0], tmp_path / "out", "retrieval", rerank=texts))
+    files = list((tmp_path / "out" / "predictions").iterdir())
+    assert len(report.rows) == len(files) == 4 and all(path.is_file() and path.suffix == ".csv" for path in files)
+    said = []
+    pipeline.benchmark(config(world[0], tmp_path / "out", "retrieval", rerank=texts), said.append)
+    assert sum(line.endswith("(cached)") for line in said) == 4
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """The released layout, made by rule: three landmarks of four photos, a query of each, and one of none."""

@@ -32,6 +32,7 @@ def test_a_solution_of_ignored_images_alone(photos, tmp_path, task):  # noqa: F8
 def test_what_nothing_would_read(world, tmp_path):  # noqa: F811
     folder, given = world[0], config(world[0], tmp_path / "out", "retrieval")
     for changed, message in (
+        (replace(given, benchmark="gldv2_retrieval+r1m", distractors_dir=str(folder / "i")), "no distractors"),
         (replace(given, ignore_non_landmarks=True), "--ignore_non_landmarks"),
         (replace(given, features_dir=str(folder / "kept")), "Expected no --features_dir: all features exist already"),
         (replace(given, local_dtype="binary"), "Expected no --local_dtype: all features exist already"),

@@ -1,7 +1,7 @@
 """Search and rerankers on a benchmark: junk before reranking, rows by name, skipped images, finished rows."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import answers_sha256, identify_benchmark
 from evaluation.benchmarks.protocols import Truth
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.metrics.metric import Metric
 from evaluation.run import search as stages
 from evaluation.run import versions
 from evaluation.run.config import JUNK
@@ -244,6 +245,54 @@ def test_parts_of_an_interrupted_run_are_not_searched_again(tmp_path, monkeypatc
     again = run(benchmark, method, rerankers, cache=cache, top_k=4, finished=lambda row, observed: cache.put(row))
     assert searched == [0, 1, 2, 3] and [measured(row) for row in again] == expected
     assert not list((tmp_path / "results").glob("*.part*")), "the parts of finished rows are removed"
+
+
+class FirstTwo(Benchmark):
+    """Measures the number of results that each query has, of the first two."""
+
+    def observe(self, protocol, query, result):
+        return [len(result.rows), len(np.setdiff1d(result.rows, self.protocols[protocol][query].junk))]
+
+    def measure(self, protocol, observations):
+        return {"results": Metric.mean(np.array([count for count, _ in observations], np.float64))}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_takes_no_place_of_the_first_results(world, junk, monkeypatch):
+    benchmark, method = world
+    parts = {name: getattr(benchmark, name) for name in ("name", "queries", "database", "protocols")}
+    cut = FirstTwo(**parts, depth=2)
+    monkeypatch.setattr(stages, "SHOWN", 1)
+    seen = []
+    run(cut, method, {}, junk=junk, finished=lambda row, observed: seen.append(observed))
+    for observations in seen[0].observations.values():
+        assert all(right >= 2 for _, right in observations), "two results besides junk"
+    with pytest.raises(InputError, match="no distractors"):
+        run(cut, replace(method, distractors=method.database), {})
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted(Benchmark):
+    """Has parameters of its own."""
+
+    weights: dict = field(default_factory=dict)
+    table: np.ndarray | None = None
+    file: Path | None = None
+    other: object = None
+
+
+def test_parameters_of_a_plug_in_are_part_of_its_identity(tmp_path):
+    (tmp_path / "w.json").write_text("1")
+    parts = {"name": "x", "queries": [], "database": [], "protocols": {"all": []}}
+    parts |= {"weights": {"a": 1.0}, "table": np.arange(3), "file": tmp_path / "w.json"}
+    first = identify_benchmark(Weighted(**parts))
+    assert first == identify_benchmark(Weighted(**parts))
+    for changed in ({"weights": {"a": 0.5}}, {"table": np.arange(4)}, {"depth": 3}, {"count_all": True}):
+        assert identify_benchmark(Weighted(**parts | changed)) != first, changed
+    (tmp_path / "w.json").write_text("2")
+    assert identify_benchmark(Weighted(**parts)) != first
+    with pytest.raises(InputError, match="other"):
+        identify_benchmark(Weighted(**parts, other=object()))
 
 
 def test_identities_change_with_what_they_stand_for(world, tmp_path):
