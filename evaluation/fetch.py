@@ -40,13 +40,13 @@ define_flags(FetchOptions)
 
 
 def main(arguments: list[str]) -> None:
-    """Brings the files of a name.
+    """Fetches the files of a catalogue name.
 
     Args:
       arguments: the name.
 
     Raises:
-      InputError: an unknown name, or a file that cannot be had, is not of its hash, or cannot be converted.
+      InputError: an unknown name, or a file that cannot be downloaded or converted, or has another hash.
     """
     from delg.common.errors import InputError
     from evaluation.data.catalogue import CATALOGUE, listing, read_catalogue
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _convert_model(path: "Path", folder: "Path") -> "Iterator[str]":
-    """Makes the model folder ``model`` of weights; an exported model that has no variables stays as it is."""
+    """Converts weights to the model folder ``model``; an exported model without variables stays unchanged."""
     from delg.common.errors import InputError, first_line
     from delg.importers.job import ConvertOptions, convert
 

@@ -161,7 +161,7 @@ def names_of(data: Mapping[str, Any], where: str) -> tuple[list[str], list[str]]
     """The names of the database images and of the queries, checked.
 
     Raises:
-      InputError: names are missing or repeated, a name leads out of its folder, or ``gnd`` lacks one entry per query.
+      InputError: names are missing, repeated or lead out of their folder, or ``gnd`` and queries differ in number.
     """
     database, queries = [str(name) for name in data["imlist"]], [str(name) for name in data["qimlist"]]
     if len(queries) != len(data["gnd"]):
