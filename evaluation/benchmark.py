@@ -19,7 +19,7 @@ Example:
 from dataclasses import fields
 
 from delg.common.options import define_flags, from_flags, refuse
-from evaluation.run.config import ARGUMENTS, BenchmarkOptions
+from evaluation.options import ARGUMENTS, BenchmarkOptions
 
 define_flags(BenchmarkOptions)
 FILES = ("solution_file", "predictions_file", "released_reading", "ignore_non_landmarks", "output_dir")
@@ -36,7 +36,7 @@ def main() -> None:
         check_data(options)
     elif options.predictions_file or options.released_reading or (options.solution_file and not options.benchmark):
         _refuse_others("--predictions_file", options, FILES)
-        from evaluation.predictions.scoring import score
+        from evaluation.run.scoring import score
 
         score(options)
     else:

@@ -63,6 +63,18 @@ def test_packages_import_only_what_they_may():
             assert fine, f"{name} imports {target}"
 
 
+def test_inner_packages_of_the_evaluation_are_layers():
+    """No two inner packages import each other."""
+    edges = set()
+    for path in sorted((ROOT / "evaluation").glob("*/*.py")):
+        for target in imported(path):
+            parts = target.split(".")
+            if parts[0] == "evaluation" and (ROOT / "evaluation" / parts[1]).is_dir():
+                edges.add((path.parent.name, parts[1]))
+    assert {one for one, _ in edges} >= {"benchmarks", "report", "run"}
+    assert not [(one, other) for one, other in edges if one < other and (other, one) in edges]
+
+
 def test_commands_are_leaves():
     for path in sources():
         assert not imported(path) & COMMAND_MODULES, f"{module_name(path)} imports a command"

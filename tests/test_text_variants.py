@@ -16,9 +16,9 @@ from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
 from evaluation.benchmarks.gldv2_votes import read_classes
 from evaluation.benchmarks.groundtruth import load, to_json
+from evaluation.benchmarks.method import Alignment, Method
 from evaluation.benchmarks.revisited import from_dataset
 from evaluation.data.check import read_sums
-from evaluation.run.method import Alignment, Method
 from extraction.formats.csv_tables import CsvFiles
 from extraction.formats.official_config import read_request
 from extraction.images import list_images, read_image_list

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256, sha256
-from evaluation.benchmarks.protocols import MAIN, Truth
 from evaluation.metrics import ranking as metrics
 from evaluation.metrics.metric import Metric
 from evaluation.metrics.ranking import KS
+from evaluation.metrics.truth import MAIN, Truth
 from evaluation.statistics.clusters import groups
 from extraction.images import ImageRef
 

@@ -23,10 +23,10 @@ from evaluation.benchmarks import gldv2_files
 from evaluation.benchmarks.base import Benchmark, QueryResult, Rows
 from evaluation.benchmarks.gldv2_files import PARTS, RecognitionSolution, RetrievalSolution, Solution
 from evaluation.benchmarks.gldv2_votes import Labels, check_plain, image_id, knn_vote, labels_of, read_classes
-from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics import gldv2 as metrics
 from evaluation.metrics.gldv2 import MAX_PREDICTIONS, Prediction
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.truth import Truth
 from evaluation.statistics.clusters import groups
 from extraction.formats.official import check_name
 from extraction.images import ImageRef, list_images

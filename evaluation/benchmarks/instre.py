@@ -14,7 +14,7 @@ from delg.common.errors import InputError
 from delg.common.image_lists import spelled
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.groundtruth import Box, box, indices, names_of, read_mat
-from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.truth import Truth
 from extraction.images import ImageRef
 
 PROTOCOL, FILE, SETS = "all", "gnd_instre.mat", ("ok", "junk")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.text_files import nfc
-from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.truth import Truth
 from extraction.images import ImageRef
 
 PROTOCOL = "all"

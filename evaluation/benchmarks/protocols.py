@@ -1,27 +1,12 @@
-"""Truths: which database images are right, wrong or junk for a query."""
+"""The protocols of the revisited benchmarks: which images are right and which are junk under each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.groundtruth import Labels
-
-MAIN = ("medium", "private")  # preferred protocols of views that show a single protocol
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The right answers to one query under one protocol.
-
-    Attributes:
-      positives: ``(P,)`` int64 database rows that are right.
-      junk: ``(J,)`` int64 database rows that are neither right nor wrong; every other row is wrong.
-    """
-
-    positives: NDArray[np.int64]
-    junk: NDArray[np.int64]
+from evaluation.metrics.truth import Truth
 
 
 def _join(*parts: NDArray[np.int64]) -> NDArray[np.int64]:

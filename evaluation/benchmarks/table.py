@@ -16,7 +16,7 @@ from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.msls import msls
 from evaluation.benchmarks.revisited import roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
-from evaluation.run.config import ARGUMENTS, BenchmarkOptions
+from evaluation.options import ARGUMENTS, BenchmarkOptions
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "csv": csv_lists,

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.labels import own_files
-from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.truth import Truth
 from extraction.images import ImageRef, list_images
 
 PROTOCOL, KS = "all", (1, 5, 10, 20)

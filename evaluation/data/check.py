@@ -19,8 +19,7 @@ from delg.common.progress import progress_bar
 from delg.common.text_files import read_lines
 from evaluation.benchmarks.base import Benchmark, missing_images
 from evaluation.benchmarks.table import benchmark_of
-from evaluation.run.config import BenchmarkOptions
-from evaluation.run.distractors import DISTRACTORS
+from evaluation.options import DISTRACTORS, BenchmarkOptions
 
 SUMS = "SHA256SUMS"
 LIST = "revisitop1m.txt"  # a path below ``jpg`` in every line

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from delg.common.errors import InputError
-from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics.metric import Metric, Values
+from evaluation.metrics.truth import Truth
 
 KS = (1, 5, 10)
 CUTS = ("whole", "revisited", "delg")  # rules for rankings that lack positives, see :func:`evaluate`

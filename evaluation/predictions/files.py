@@ -14,10 +14,9 @@ from delg.common.files import atomic_path
 from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.gldv2_votes import check_plain, image_id
+from evaluation.benchmarks.method import Alignment, Method, file_name
 from evaluation.benchmarks.vpr import image_key
 from evaluation.predictions.neighbours import filled, write
-from evaluation.run.method import Alignment, Method
-from evaluation.run.result_cache import file_name
 from matching.ranking import Ranking
 
 Answer = tuple[str, Sequence[str]]
@@ -68,7 +67,7 @@ class Predictions:
 
     Attributes:
       folder: folder of the files.
-      formats: names from :data:`evaluation.run.config.FORMATS`.
+      formats: names from :data:`evaluation.options.FORMATS`.
       top_k: number of written results of each query.
     """
 

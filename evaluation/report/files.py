@@ -7,10 +7,10 @@ from pathlib import Path
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json, write_text
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.method import Method, RowResult
 from evaluation.report import gallery, html, text
 from evaluation.report.model import Report
 from evaluation.report.pairs import drawer
-from evaluation.run.method import Method, RowResult
 from extraction.images import Reading
 from matching.rerankers.base import Reranker
 

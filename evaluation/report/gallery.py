@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
+from evaluation.benchmarks.method import RowResult
+from evaluation.metrics.truth import Truth
 from evaluation.report.thumbs import picture, thumbnail
-from evaluation.run.method import RowResult
 from extraction.images import OWN, Reading
 
 MAX_QUERIES, STRIP_BYTES = 24, 2_200_000

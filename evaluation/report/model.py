@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from delg.common.errors import InputError
-from evaluation.benchmarks.protocols import MAIN
+from evaluation.metrics.truth import MAIN
 
 JsonObject = dict[str, Any]
 Metrics = dict[str, dict[str, float]]

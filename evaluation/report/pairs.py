@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.method import Alignment, Method
 from evaluation.report.gallery import DrawMatches
-from evaluation.run.method import Alignment, Method
 from extraction.features import Features
 from extraction.images import OWN, BadImageError, ImageRef, Reading, load_image
 from matching.draw import draw_matches

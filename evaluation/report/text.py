@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.benchmarks.method import FIRST_STAGE
 from evaluation.report.model import Report, Row
-from evaluation.run.method import FIRST_STAGE
 from evaluation.statistics.bootstrap import LEAST
 from evaluation.statistics.summary import grouped_of, samples
 

@@ -1,26 +1,24 @@
 """Builds the report from finished rows: metrics, settings, versions and statistics."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import answers_sha256, not_released
+from evaluation.benchmarks.method import RowResult
 from evaluation.report.model import JsonObject, Report, Row
 from evaluation.run.compatibility import noted
-from evaluation.run.method import RowResult
+from evaluation.run.plan import Extracted
 from evaluation.run.published_values import beside, overlap
 from evaluation.run.rerank_rows import hyper_parameters
 from evaluation.run.versions import versions
 from evaluation.statistics.summary import trusted
 
-if TYPE_CHECKING:
-    from evaluation.run.pipeline import Extracted
 
-
-def make_settings(found: "Extracted") -> JsonObject:
+def make_settings(found: Extracted) -> JsonObject:
     """The settings that the report records, with the fingerprint of the run."""
     options, benchmark, method = found.options, found.benchmark, found.methods[0]
     places = {
@@ -71,7 +69,7 @@ def _pictures(benchmark: Benchmark) -> JsonObject:
 
 
 def make_report(
-    found: "Extracted", rows: Sequence[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+    found: Extracted, rows: Sequence[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Puts the rows into a report."""
     benchmark, method = found.benchmark, found.methods[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.run.method import Method
+from evaluation.benchmarks.method import Method
 from extraction.formats.base import FeatureSource
 from extraction.formats.checks import differences, is_unknown, version_differences
 from extraction.images import EXIF, ImageRef

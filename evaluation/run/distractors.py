@@ -20,7 +20,6 @@ from extraction.images import ImageRef
 from matching.indexes.exact import merge, search, similar_blocks
 from matching.ranking import Ranking
 
-DISTRACTORS = "+r1m"  # end of the names of benchmarks with distractors
 SAME = "{} is among the distractors of {}: every distractor counts as wrong."
 SAME_FEATURES = 1e-6  # of unit descriptors
 MOST = 20_000  # candidates of a query that a reranker may read

@@ -11,8 +11,8 @@ from delg.common import spec
 from delg.common.errors import InputError
 from delg.common.files import read_json, read_text, write_text
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.method import FIRST_STAGE, Alignment, Method
 from evaluation.run.distractors import check_store
-from evaluation.run.method import FIRST_STAGE, Alignment, Method
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.table import EXTRACTORS, build_extractor
 from extraction.formats.base import FeatureSource

@@ -5,99 +5,37 @@ Each stage is on disk when it is done: feature stores in ``features/``, rows in 
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, sha256
 from delg.common.options import check, require
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.method import FIRST_STAGE, Method, RowResult
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import benchmark_of
-from evaluation.metrics.inliers import inlier_accuracy
+from evaluation.options import DISTRACTORS, JUNK, BenchmarkOptions
 from evaluation.predictions.files import Predictions
 from evaluation.report import files, text
 from evaluation.report.model import JsonObject, Report
 from evaluation.report.pairs import geometric
 from evaluation.run import compatibility, features
 from evaluation.run.assemble import make_report, make_settings
-from evaluation.run.baselines import Baselines, choose
-from evaluation.run.config import JUNK, BenchmarkOptions
-from evaluation.run.distractors import DISTRACTORS, check_head, check_images
-from evaluation.run.method import FIRST_STAGE, Method, RowResult
+from evaluation.run.baselines import choose
+from evaluation.run.distractors import check_head, check_images
+from evaluation.run.inliers import inlier_accuracy
+from evaluation.run.plan import PREDICTIONS, Extracted, Plan
 from evaluation.run.published_protocol import Claim, with_published
 from evaluation.run.published_values import check_model
 from evaluation.run.rerank_rows import check_local, global_only, reranker_names
-from evaluation.run.result_cache import ResultCache, file_name
+from evaluation.run.result_cache import ResultCache
 from evaluation.run.search import Observed, run
 from evaluation.synthetic.truth import load_homographies
-from extraction.extractors.base import Extractor
 from extraction.images import list_images
 from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
 from matching.rerankers.table import build_reranker
-
-PREDICTIONS = "predictions"  # folder of submission files and of --predictions
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A run whose options are checked.
-
-    Attributes:
-      options: options of the command.
-      benchmark: queries, database and truths.
-      rerankers: row suffix to the reranker's text, for the model under test.
-      baselines: baselines beside the model.
-      extractors: extractors by name of the method; empty where the features exist.
-      folder: output folder.
-      predictions: writes the rankings; None without ``--predictions``.
-      homographies: the true homographies by image name; empty where the benchmark has none.
-    """
-
-    options: BenchmarkOptions
-    benchmark: Benchmark
-    rerankers: dict[str, str]
-    baselines: Baselines
-    extractors: dict[str, Extractor]
-    folder: Path
-    predictions: Predictions | None
-    homographies: Mapping[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, eq=False)
-class Extracted(Plan):
-    """A run whose features exist.
-
-    Attributes:
-      methods: features of the model under test, then of the baselines.
-      mismatches: differences between the features' recorded protocol and the benchmark's, a sentence each.
-      caches: the result cache of each method.
-    """
-
-    methods: tuple[Method, ...] = ()
-    mismatches: tuple[str, ...] = ()
-    caches: tuple[ResultCache, ...] = ()
-
-    def reranker_texts(self, method: str = FIRST_STAGE) -> dict[str, str]:
-        """The rerankers of a method, by row suffix."""
-        return self.baselines.rerankers(method, self.rerankers)
-
-    def finished_row(self, cache: ResultCache, row: str) -> RowResult | None:
-        """A row of an earlier run, if the row's files are on disk too."""
-        result = cache.get(row)
-        if result is None or not (self.predictions is None or self.predictions.complete(row, list(result.metrics))):
-            return None
-        return None if self.benchmark.submits and not self.submission_file(row).is_file() else result
-
-    def submission_file(self, row: str) -> Path:
-        """The submission file of a row, for the benchmark's organisers."""
-        plain = all(character.isalnum() or character in "+-_." for character in row)
-        return self.folder / PREDICTIONS / f"{row if plain else file_name(row)}.csv"
 
 
 def benchmark(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Report:

@@ -16,15 +16,9 @@ from delg.common.files import json_sha256, read_json, write_json
 from delg.common.sources import source_sha256
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import identify_benchmark
+from evaluation.benchmarks.method import SHOWN, Method, RowResult, file_name
 from evaluation.metrics.metric import Metric
-from evaluation.run.method import SHOWN, Method, RowResult
 from evaluation.run.versions import packages
-
-
-def file_name(row: str) -> str:
-    """A name for a row's files: readable, and different for different rows."""
-    safe = "".join(character if character.isalnum() or character in "+-_." else "_" for character in row)
-    return f"{safe[:60]}-{json_sha256(row)[:8]}"
 
 
 class ResultCache:
@@ -63,7 +57,7 @@ class ResultCache:
         self.keys |= {
             method.row_name(suffix): json_sha256([*basis, identity]) for suffix, identity in rerankers.items()
         }
-        measured = [homographies, source_sha256("evaluation.metrics.inliers")]
+        measured = [homographies, source_sha256("evaluation.run.inliers")]
         self.accuracy_keys = {name: json_sha256([key, *measured]) for name, key in self.keys.items()}
 
     def get(self, row: str) -> RowResult | None:

@@ -19,10 +19,10 @@ import numpy as np
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark, QueryResult
+from evaluation.benchmarks.method import SHOWN, Alignment, Method, QueryPart, RowResult, Rows
+from evaluation.options import JUNK
 from evaluation.run import distractors
-from evaluation.run.config import JUNK
 from evaluation.run.distractors import FirstStage, Joined
-from evaluation.run.method import SHOWN, Alignment, Method, QueryPart, RowResult, Rows
 from evaluation.run.result_cache import ResultCache
 from extraction.formats.base import FeatureSource
 from matching.indexes import table
@@ -240,7 +240,7 @@ def observe(
       number: number of the part.
       stage: first stage of the part.
       reranker: the second stage; None for the first stage alone.
-      junk: when junk leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
+      junk: when junk leaves the ranking, one of :data:`evaluation.options.JUNK`.
       top_k: number of results of each query in the returned rankings.
     """
     benchmark, part = search.benchmark, search.parts[number]
@@ -319,7 +319,7 @@ def run(
       cached: rows that an earlier, interrupted run has finished, by name.
       cache: stores parts of rows, where the queries are in several parts; None stores nothing.
       finished: called with each finished row and its observations.
-      junk: when junk leaves the ranking, one of :data:`evaluation.run.config.JUNK`.
+      junk: when junk leaves the ranking, one of :data:`evaluation.options.JUNK`.
       top_k: number of results of each query that ``finished`` needs.
 
     Returns:

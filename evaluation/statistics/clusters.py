@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from evaluation.benchmarks.protocols import Truth
+from evaluation.metrics.truth import Truth
 
 COMMON = 0.1  # smallest share of common right images that joins two queries
 Groups = NDArray[np.int64]
@@ -19,7 +19,7 @@ def groups(truths: Sequence[Truth]) -> Groups:
     Two queries are joined when at least a tenth of the right images of either are right for both (a few images show two
     landmarks). A query without right images is a group of its own.
 
-    >>> from evaluation.benchmarks.protocols import Truth
+    >>> from evaluation.metrics.truth import Truth
     >>> def sees(*rows): return Truth(np.array(rows, np.int64), np.zeros(0, np.int64))
     >>> groups([sees(0, 1), sees(2), sees(1, 2), sees(3), sees(), sees()]).tolist()
     [0, 0, 0, 1, 2, 3]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, sampled_sha256, write_json
+from evaluation.benchmarks.method import Method
 from evaluation.benchmarks.revisited import from_file
 from evaluation.run.distractors import check_head
-from evaluation.run.method import Method
 from evaluation.run.search import run
 from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers.table import build_reranker

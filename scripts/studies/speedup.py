@@ -27,10 +27,10 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import check_writable, write_text
+from evaluation.benchmarks.method import Alignment
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.metrics import ranking as metrics
 from evaluation.run.features import opened
-from evaluation.run.method import Alignment
 from evaluation.statistics.bootstrap import Values
 from evaluation.statistics.clusters import Groups, groups
 from matching.indexes import table

@@ -2,6 +2,6 @@
 
 from functools import partial
 
-from evaluation.run.config import BenchmarkOptions
+from evaluation.options import BenchmarkOptions
 
 Config = partial(BenchmarkOptions, baselines=())

@@ -7,9 +7,9 @@ import pytest
 
 from delg.common.errors import InputError
 from delg.common.files import read_json
+from evaluation.benchmarks.method import Method
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.run import pipeline
-from evaluation.run.method import Method
 from evaluation.run.result_cache import ResultCache
 from extraction.pipeline import extract
 from tests.evaluation.options import Config

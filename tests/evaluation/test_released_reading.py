@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
-from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics import ranking
-from evaluation.predictions.scoring import score
-from evaluation.run.config import BenchmarkOptions
+from evaluation.metrics.truth import Truth
+from evaluation.options import BenchmarkOptions
+from evaluation.run.scoring import score
 
 RETRIEVAL, TRUTH = "id,images,Usage\n", "id,images,Usage\nq,a b,Public\n"
 # solution, answers; released AP@100, P@1, P@5; the same by default, None where it is refused

@@ -14,12 +14,12 @@ from PIL import Image
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
+from evaluation.benchmarks.method import RowResult
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.truth import Truth
 from evaluation.report import charts, gallery, html, queries, text, thumbs
 from evaluation.report.model import Report, Row
 from evaluation.report.tradeoff import tradeoff
-from evaluation.run.method import RowResult
 from evaluation.run.published_values import beside
 from evaluation.statistics.summary import trusted
 from extraction.images import ImageRef, Reading

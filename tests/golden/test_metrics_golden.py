@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from evaluation.benchmarks import groundtruth
-from evaluation.benchmarks.protocols import Truth, revisited
+from evaluation.benchmarks.protocols import revisited
 from evaluation.metrics import gldv2, ranking
 from evaluation.metrics.gldv2 import Prediction, recognition
+from evaluation.metrics.truth import Truth
 from tests.golden import rule
 from tests.golden.conftest import Measured, golden_path
 

@@ -8,7 +8,7 @@ import pytest
 import delg
 from delg.common.errors import InputError
 from delg.importers.names import VALUE
-from delg.importers.source import Source, Stored
+from delg.importers.source import Stored, WeightSource
 from delg.importers.strict import assign, check, gather, shapes_of
 from delg.importers.tensorflow_names import CheckpointKeys, VariableNames
 from delg.importers.tensorflow_weights import source_of
@@ -26,7 +26,7 @@ def torch_file(shapes, path: Path) -> Path:
     return TorchFile({"model_state": {n: zeros(s, NOTHING) for n, s in (small | large).items()}}).archive(path)
 
 
-def released(shapes, **options) -> Source:
+def released(shapes, **options) -> WeightSource:
     stored = {key: Stored(tuple(shape), lambda: np.zeros(())) for key, shape in shapes.items()}
     form = options.get("form", "delg_checkpoint")
     return source_of(form, (Path("x"),), CheckpointKeys(stored), stored, options.get("block3_strides"))
@@ -185,9 +185,9 @@ def test_hdf5_names_leave_the_scale_out():
     assert VariableNames([]).scale() is None
 
 
-def source(**arrays) -> Source:
+def source(**arrays) -> WeightSource:
     stored = {name: Stored(array.shape, lambda array=array: array) for name, array in arrays.items()}
-    return Source("cvnet", "x", {}, (Path("f"),), stored, lambda path: path, torch_layout=True)
+    return WeightSource("cvnet", "x", {}, (Path("f"),), stored, lambda path: path, torch_layout=True)
 
 
 def test_layouts():
@@ -213,9 +213,9 @@ def test_a_model_is_unchanged_by_a_file_that_does_not_fit():
     arrays = {variable.path: np.full(variable.shape, 2.0) for variable in model.weights}
     last = model.weights[-1].path
     whole = source(**arrays)
-    kept = Source("cvnet", "x", {}, (), {k: v for k, v in whole.stored.items() if k != last}, lambda path: path)
+    kept = WeightSource("cvnet", "x", {}, (), {k: v for k, v in whole.stored.items() if k != last}, lambda path: path)
     with pytest.raises(InputError, match=f"missing:\n  {last}$"):
         assign(kept, model)
     assert all(np.array_equal(old, variable) for old, variable in zip(before, model.weights))
-    ours = Source("cvnet", "x", {}, (), whole.stored, lambda path: path)
+    ours = WeightSource("cvnet", "x", {}, (), whole.stored, lambda path: path)
     assert assign(ours, model) == len(before) and all(np.all(np.array(v) == 2) for v in model.weights)

@@ -5,9 +5,9 @@ import pytest
 
 from delg.common.errors import InputError
 from evaluation.benchmarks import gldv2_files
-from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics import gldv2, ranking
 from evaluation.metrics.gldv2 import Prediction, recognition, retrieval
+from evaluation.metrics.truth import Truth
 
 
 def values(metrics):

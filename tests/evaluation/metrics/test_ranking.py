@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from evaluation.benchmarks import groundtruth
-from evaluation.benchmarks.protocols import Truth, revisited
+from evaluation.benchmarks.protocols import revisited
 from evaluation.metrics import ranking
+from evaluation.metrics.truth import Truth
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "metrics.json").read_text())
 GND = Path(__file__).parents[4] / "shared" / "gnd"

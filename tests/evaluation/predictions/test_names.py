@@ -8,9 +8,9 @@ import pytest
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
+from evaluation.benchmarks.method import Method
+from evaluation.metrics.truth import Truth
 from evaluation.predictions.files import Predictions
-from evaluation.run.method import Method
 from extraction.pipeline import extract
 from matching.ranking import Ranking
 from tests.evaluation.predictions.test_neighbours import Reader

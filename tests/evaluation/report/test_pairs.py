@@ -3,9 +3,9 @@
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
+from evaluation.benchmarks.method import Method
+from evaluation.metrics.truth import Truth
 from evaluation.report import pairs
-from evaluation.run.method import Method
 from extraction.extractors.base import Extractor
 from extraction.features import Features
 from extraction.pipeline import extract

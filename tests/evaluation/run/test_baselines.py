@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from delg.common.files import read_json
-from evaluation.benchmarks.protocols import Truth
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.metrics.truth import Truth
 from evaluation.run import baselines, pipeline
 from extraction.extractors.histogram import Histogram
 from extraction.pipeline import extract

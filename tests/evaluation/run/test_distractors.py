@@ -7,12 +7,12 @@ import pytest
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
+from evaluation.benchmarks.method import Method
 from evaluation.benchmarks.table import build_benchmark
+from evaluation.metrics.truth import Truth
+from evaluation.options import JUNK
 from evaluation.run import distractors, pipeline
-from evaluation.run.config import JUNK
 from evaluation.run.distractors import check_store
-from evaluation.run.method import Method
 from evaluation.run.search import run
 from extraction.features import Features
 from extraction.formats.official_writer import write_features

@@ -10,13 +10,13 @@ import pytest
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import answers_sha256, identify_benchmark
-from evaluation.benchmarks.protocols import Truth
+from evaluation.benchmarks.method import Method
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.truth import Truth
+from evaluation.options import JUNK
 from evaluation.run import search as stages
 from evaluation.run import versions
-from evaluation.run.config import JUNK
-from evaluation.run.method import Method
 from evaluation.run.result_cache import ResultCache
 from evaluation.run.search import Search, run
 from extraction.pipeline import extract

@@ -7,8 +7,8 @@ import pytest
 
 from delg.common import text_files
 from delg.common.errors import InputError
-from evaluation.predictions.scoring import score
-from evaluation.run.config import BenchmarkOptions
+from evaluation.options import BenchmarkOptions
+from evaluation.run.scoring import score
 from tests import processes
 
 RECOGNITION = "id,landmarks,Usage\na,1,Public\nb,2 3,Public\nn,,Public\nc,4,Private\nd,5,Private\ni,6,Ignored\n"

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from delg.common.files import json_sha256
 from delg.common.text_files import nfc
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.truth import Truth
 from extraction.formats.base import FeatureSource
 from extraction.images import ImageRef
 from matching.ranking import Ranking
@@ -86,6 +87,12 @@ class QueryPart:
     queries: Source
     places: Rows
     rows: Rows
+
+
+def file_name(row: str) -> str:
+    """A name for a row's files: readable, and different for different rows."""
+    safe = "".join(character if character.isalnum() or character in "+-_." else "_" for character in row)
+    return f"{safe[:60]}-{json_sha256(row)[:8]}"
 
 
 class Alignment:

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.protocols import Truth
-from evaluation.metrics import inliers
+from evaluation.metrics.truth import Truth
+from evaluation.run import inliers
 from extraction.features import Features
 from extraction.images import ImageRef
 

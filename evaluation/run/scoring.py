@@ -12,11 +12,11 @@ from delg.common.files import check_writable, sha256
 from delg.common.options import check, require
 from evaluation.benchmarks.gldv2 import CHALLENGES, Challenge, read_solution
 from evaluation.benchmarks.gldv2_files import PARTS, read_recognition_predictions, read_retrieval_predictions
+from evaluation.benchmarks.method import RowResult
+from evaluation.options import BenchmarkOptions
 from evaluation.report import files, text
 from evaluation.report.model import JsonObject, Report
 from evaluation.run.assemble import per_query, report_rows
-from evaluation.run.config import BenchmarkOptions
-from evaluation.run.method import RowResult
 from evaluation.run.versions import versions
 from evaluation.statistics.summary import trusted
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.run.method import Alignment, Method
+from evaluation.benchmarks.method import Alignment, Method
 from evaluation.synthetic.truth import transfer
 from extraction.features import Features
 from matching.rerankers.base import GeometricReranker

@@ -6,6 +6,7 @@ from delg.common.options import option
 from extraction.images import EXIF
 from extraction.store.encoding import LOCAL_DTYPES
 
+DISTRACTORS = "+r1m"  # end of the names of benchmarks with distractors
 JUNK = ("remove_before_rerank", "keep")  # as DELG was released, and as SuperGlobal was
 ARGUMENTS = (  # options that benchmarks take as arguments
     "data_dir",
