@@ -189,13 +189,11 @@ def test_a_label_out_of_range_is_named(tmp_path):
     photo = encode(Image.fromarray(picture(0, 0)))
     for label in (8, -1):
         records = write(tmp_path / f"shard{label}", [(photo, 0), (photo, label)], (40, 48))
-        with pytest.raises(InputError, match=rf"label {label}, and its manifest.json tells of 8 classes\.$"):
+        with pytest.raises(InputError, match=rf"label {label}, and its manifest.json has 8 classes\.$"):
             load_cache(records, PLAIN)
         with pytest.raises(tf.errors.InvalidArgumentError) as caught:
             take(training_batches(records, PLAIN), 2)
-        assert pipeline.input_failure(caught.value).endswith(
-            f"label {label}, and its manifest.json tells of 8 classes."
-        )
+        assert pipeline.input_failure(caught.value).endswith(f"label {label}, and its manifest.json has 8 classes.")
 
 
 def test_records_that_are_not_what_the_manifest_says(tmp_path):
@@ -203,7 +201,7 @@ def test_records_that_are_not_what_the_manifest_says(tmp_path):
     more = write(tmp_path / "more", [(photo, 0)] * 3, (40, 48))
     for images in (2, 4):
         claimed = RecordSet(more.files, 8, images, images * 40 * 48 * 3, "x")
-        with pytest.raises(InputError, match=r"do not hold the images that their manifest.json tells of"):
+        with pytest.raises(InputError, match=r"do not hold the images that their manifest.json lists"):
             load_cache(claimed, PLAIN)
     broken = write(tmp_path / "broken", [(b"no image", 0)], (40, 48))
     with pytest.raises(InputError, match="A training record cannot be read"):
