@@ -77,7 +77,7 @@ Action = Callable[[int], Ranking]  # reranks one query
 def read(options: argparse.Namespace, place: Path) -> Case:
     """The features of a seed, and the truth; of many queries as many as are asked for, spread evenly."""
     benchmark = build_benchmark(options.benchmark, options.data_dir, options.queries_dir)
-    method = opened(benchmark, str(place / "queries"), str(place / "database"))
+    method, benchmark = opened(benchmark, str(place / "queries"), str(place / "database"))
     alignment = Alignment(benchmark, method)
     readable = np.flatnonzero(alignment.query_rows >= 0)
     count = len(readable)

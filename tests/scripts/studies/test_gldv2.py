@@ -16,7 +16,7 @@ def test_queries_find_their_class_and_the_true_size_is_projected(tmp_path, monke
     lines = capfd.readouterr().out.splitlines()
     hours = row["ms_per_query"]["search"] * 117_577 * 4_132_914 / 300 / 3.6e6
     expected = f"projection, not measured: 117577 against 4132914 images take {hours:.1f} hours"
-    assert lines[-1] == expected and "40 queries, 300 index images" in lines[1]
+    assert lines[-1] == expected and "40 queries, 300 database images" in lines[1]
     monkeypatch.setattr("sys.argv", [*given[:3], "--index=301", "--dimension=64"])
     with pytest.raises(InputError, match=r"index holds 300 x 64 features, not 301 x 64; remove it\."):
         gldv2.main()
