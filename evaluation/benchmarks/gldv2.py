@@ -10,6 +10,7 @@ inliers for ``ransac``, similarity and inliers for ``ransac(score='fused')``.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,7 +62,7 @@ class Named(Sequence[ImageRef]):
 
 
 @dataclass(frozen=True, eq=False)
-class Challenge(Benchmark):
+class Challenge(Benchmark, ABC):
     """The common part of retrieval and recognition: queries in two parts, ids of images, answers as text.
 
     Attributes:
@@ -116,17 +117,17 @@ class Challenge(Benchmark):
 
         return replace(metric, per_query=pad(metric.per_query), places=pad(metric.places))
 
+    @abstractmethod
     def answer(self, result: QueryResult) -> str:
         """The answer to a query as in a submission file; empty without results."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parse(self, text: str) -> Any:
         """Parses an answer of a submission file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
         """The metrics of one part, with values per query in the order of the part."""
-        raise NotImplementedError
 
     def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]]:
         """Rows ``id,images`` or ``id,landmarks``, also for ignored queries; queries without an answer are left out."""
@@ -150,7 +151,7 @@ class Challenge(Benchmark):
         """The benchmark of the images with features; folders before an image's id are ignored.
 
         Raises:
-          InputError: a query is missing from the solution, or exists twice; or see :meth:`check_index`.
+          InputError: a query is missing from the solution, or exists twice; or the index images are not of the task.
         """
         ids = [image_id(name) for name in queries]
         solution_ids = self.solution.public.keys() | self.solution.private.keys() | self.solution.ignored
@@ -164,21 +165,12 @@ class Challenge(Benchmark):
         return self._of_images(Named(queries), Named(database))
 
     def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
-        self.check_index(database)
         protocols = {part: [NOTHING] * len(queries) for part in self.scored_parts()}
         return replace(self, queries=queries, database=database, protocols=protocols)
 
+    @abstractmethod
     def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
         """The index images."""
-        raise NotImplementedError
-
-    def check_index(self, database: Sequence[ImageRef]) -> None:
-        """Checks that the index images belong to the task.
-
-        Raises:
-          InputError: the index images are others.
-        """
-        raise NotImplementedError
 
     @property
     def pictured(self) -> bool:
@@ -261,7 +253,7 @@ class Retrieval(Challenge):
         """All images of the folder ``index``."""
         return list_images(data_dir / "index")
 
-    def check_index(self, database: Sequence[ImageRef]) -> None:
+    def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
         """Checks that ids can be written as answers, and that an index image is relevant."""
         names = [image.name for image in database]
         check_plain(names, self.name)
@@ -273,6 +265,7 @@ class Retrieval(Challenge):
                 f"None of the {len(relevant)} relevant images of {self.solution_file} is among the {len(names)} index "
                 f"images, such as {image_id(names[0]) if names else 'none'}."
             )
+        return super()._of_images(queries, database)
 
     @property
     def pictured(self) -> bool:
@@ -331,10 +324,6 @@ class Recognition(Challenge):
     def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
         """The training images with a class."""
         return [_image(data_dir / "train", name) for name in self.classes]
-
-    def check_index(self, database: Sequence[ImageRef]) -> None:
-        """Checks that every image has a class."""
-        labels_of(self.classes, [image.name for image in database], str(self.labels_file))
 
     def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
         labels = labels_of(self.classes, [image.name for image in database], str(self.labels_file))
