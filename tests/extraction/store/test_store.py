@@ -196,6 +196,14 @@ def test_damage_is_a_sentence(tmp_path):
         build(tmp_path / "f", [1])
 
 
+def test_another_number_of_images_is_named(tmp_path):
+    build(tmp_path, [1, 1])
+    for counts, words in (([1] * 4, r"images \(2 and 4: 2 more\)"), ([1], r"images \(2 and 1: 1 fewer\)")):
+        with pytest.raises(InputError, match=words) as error:
+            build(tmp_path, counts)
+        assert "fingerprint" not in str(error.value)
+
+
 def test_compatible_but_for_the_crop(tmp_path):
     database = build(tmp_path / "d", [1, 1])
     build(tmp_path / "q", [1], settings=SETTINGS | {"crop": True}).check_compatible(database)
