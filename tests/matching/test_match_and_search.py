@@ -194,7 +194,7 @@ def test_index_and_search_by_it(place):
     refused(delg(place, *index), "--output_dir is required")
     refused(delg(place, *index, "--output_dir=new", "--index=tree"), "Unknown index 'tree'", "ivf_pq")
     refused(delg(place, *query, "--index=jpg"), "jpg is not an index")
-    refused(delg(place, *query, "--index=exact", "--rerank=ransac"), "--features_dir is required")
+    refused(delg(place, *query, "--index=exact", "--rerank=ransac"), "--rerank=ransac", "--features_dir")
     refused(delg(place, *query, "--index=exact", "--search_options=nprobe=3"), "nprobe of an index exact")
     refused(delg(place, *query, "--index=exact", "--search_options=3"), "--search_options expects name=value")
     refused(search(place, "--search_options=nprobe=3"), "--search_options", "--index")
