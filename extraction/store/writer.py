@@ -246,7 +246,7 @@ class StoreWriter:
         before, now = ((contents["contents"] or {}).get("images", 0) for contents in (recorded, plan))
         if before != now:
             lines = [line for line in lines if not line.startswith(("fingerprint ", "images "))]
-            lines.append(f"images ({before} and {now}: {abs(now - before)} {'more' if now > before else 'fewer'})")
+            lines.append(f"images ({before} and {now}), {abs(now - before)} {'more' if now > before else 'fewer'}")
         if lines:
             raise other_features(self.folder, lines)
 
