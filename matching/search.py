@@ -49,6 +49,8 @@ def main() -> None:
     ref = ImageRef(Path(str(options.query)).stem, str(options.query), check_crop(options.crop))
     reranker = build_reranker(options.rerank, own_photos=True) if options.rerank else None
     store, index = _database(options)
+    if reranker is not None and reranker.uses_local and store is not None and not store.local_bytes:
+        raise InputError(f"--rerank={options.rerank} matches local features; {options.features_dir} holds none.")
     extractor = set_reading(build_extractor(str(options.model)), exif=_reading(store, index).exif)
     if index is not None:
         index.check_queries(extractor.settings, f"Features by {options.model}")

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from extraction.extractors.table import build_extractor
+from extraction.formats.csv_tables import CsvSink
+from extraction.formats.table import open_features
 from extraction.images import list_images
 from extraction.pipeline import extract
 from tests import processes
@@ -174,6 +176,13 @@ def test_search_makes_a_page(place):
 def lines(done):
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()[1:]]
+
+
+def test_a_reranker_of_local_features_is_refused_without_them(place):
+    (place / "csv").mkdir()
+    CsvSink().write(open_features(str(place / "store")), place / "csv")
+    (place / "csv" / "local.csv").unlink()
+    refused(search(place, "--features_dir=csv", "--rerank=ransac"), "--rerank=ransac", "csv holds none")
 
 
 def test_index_and_search_by_it(place):
