@@ -167,7 +167,7 @@ def test_checkpoints_are_due_by_steps_and_by_time(tmp_path):
     by_time = checkpoints(tmp_path / "time", model, save_seconds=0.0, save_interval=1000)
     by_time.save_if_due(1)
     assert by_time.latest.endswith("ckpt-1")
-    by_time._cost = 1e6
+    by_time.cost = 1e6
     by_time.save_if_due(2)
     assert by_time.latest.endswith("ckpt-1")
 

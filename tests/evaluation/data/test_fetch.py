@@ -16,7 +16,7 @@ from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.data.download import download
 from evaluation.data.fetching import fetch, unpack
 from tests import processes
-from tests.evaluation.dropping_server import Server
+from tests.evaluation.data.dropping_server import Server
 
 
 @pytest.fixture

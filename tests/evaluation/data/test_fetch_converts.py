@@ -15,7 +15,7 @@ from evaluation.benchmarks.gldv2 import CHALLENGES, LABELS, VERSION
 from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.data.fetching import convert_ground_truth, fetch
 from tests import processes
-from tests.evaluation.test_fetch import archive, server  # noqa: F401
+from tests.evaluation.data.test_fetch import archive, server  # noqa: F401
 from tests.evaluation.tiny import revisited_set
 
 
