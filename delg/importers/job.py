@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delg import weights
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
 from delg.common.options import fingerprint
 from delg.importers.detect import detect
+from delg.importers.efficientnet_lite import efficientnet_lite
 from delg.importers.keras_h5 import keras_applications
 from delg.importers.options import FORMATS, ConvertOptions
 from delg.importers.own_weights import OWN_CONFIGURATION, delg_weights, load_own
@@ -18,6 +20,7 @@ from delg.importers.strict import assign
 from delg.importers.tensorflow_weights import delg_checkpoint, delg_saved_model
 from delg.importers.torch_weights import cvnet, delg_pytorch, superglobal
 from delg.presets import preset_config
+from delg.weights.catalogue import WEIGHTS
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -26,6 +29,7 @@ TORCH: dict[str, Callable[[Path], WeightSource]] = {
     "cvnet": cvnet,
     "superglobal": superglobal,
     "delg_pytorch": delg_pytorch,
+    "efficientnet_lite": efficientnet_lite,
 }
 KERAS: dict[str, Callable[[Path, bool | None], WeightSource]] = {
     "delg_checkpoint": delg_checkpoint,
@@ -87,7 +91,7 @@ def read_source(options: ConvertOptions) -> WeightSource:
     Raises:
       InputError: as :func:`convert`.
     """
-    path = Path(str(options.input))
+    path = weights.path(str(options.input)) if options.input in WEIGHTS else Path(str(options.input))
     if options.preset:
         preset_config(options.preset)
     form = options.format or detect(path)
