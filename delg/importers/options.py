@@ -12,6 +12,9 @@ FORMATS = (
     "delg_saved_model",
     "keras_applications",
     "delg_weights",
+    "dinov2",
+    "dinov3",
+    "siglip",
 )
 
 
@@ -20,7 +23,9 @@ class ConvertOptions:
     """What to convert. The conversion records format and preset as they were recognised, and files by their hashes."""
 
     input: str | None = option(
-        None, "Weight file, folder of an exported model, or prefix of a checkpoint. Required.", irrelevant=True
+        None,
+        "Weight file, folder of an exported model or of safetensors, or prefix of a checkpoint. Required.",
+        irrelevant=True,
     )
     output_dir: str | None = option(None, "Model folder to make; must be new or empty. Required.", irrelevant=True)
     format: str | None = option(

@@ -63,7 +63,8 @@ def synthetic_image(seed, h, w):
             )
             im[:, :, c] += amp * np.sin(fy * yy + fx * xx + phase)
     for _ in range(14):
-        y, x, dy, dx = rs.randint(0, h - 8), rs.randint(0, w - 8), rs.randint(6, h // 3), rs.randint(6, w // 3)
+        y, x = (rs.randint(0, max(side - 8, 1)) for side in (h, w))
+        dy, dx = (rs.randint(6, max(side // 3, 7)) for side in (h, w))
         im[y : y + dy, x : x + dx] += rs.uniform(-80, 80, 3)
     im += rs.standard_normal(im.shape) * 5
     return np.clip(np.rint(im), 0, 255).astype(np.uint8)

@@ -14,6 +14,11 @@ from tests.delg import plug_ins
 
 MINE = "tests.delg.plug_ins"
 VIT = f"{MINE}:vision_transformer"
+TINY = {  # of large networks
+    "dinov2": "dinov2(size=(24, 2, 2, 48), grid=4, registers=3)",
+    "dinov3": "dinov3(size=(24, 2, 2, 48))",
+    "siglip": "siglip(size=(24, 2, 2, 48), grid=4)",
+}
 SMALL = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
 
 
@@ -27,7 +32,7 @@ def model_with(backbone: str = SMALL, **others) -> delg.Delg:
     return delg.Delg(backbone, **sizes | others)
 
 
-@pytest.mark.parametrize("text", [*BACKBONES, VIT, f"{VIT}(patch=5, blocks=3)"])
+@pytest.mark.parametrize("text", [*(TINY.get(name, name) for name in BACKBONES), VIT, f"{VIT}(patch=5, blocks=3)"])
 def test_every_level_has_the_cells_that_its_windows_promise(text):
     switches = (False, True) if text in BACKBONES else (False,)
     for thinned in switches:
