@@ -19,6 +19,11 @@ def delg(images: Tensor, dtype: str = "float32") -> Tensor:
     return (ops.cast(images, dtype) - 128.0) / 128.0
 
 
+def efficientnet_lite(images: Tensor, dtype: str = "float32") -> Tensor:
+    """``(x - 127) / 128``, RGB (the TensorFlow code of EfficientNet-Lite)."""
+    return (ops.cast(images, dtype) - 127.0) / 128.0
+
+
 def imagenet_bgr(images: Tensor, dtype: str = "float32") -> Tensor:
     """``(x / 255 - mean) / deviation`` of ImageNet, channels in the order BGR (CVNet, SuperGlobal, DELG in PyTorch)."""
     bgr = ops.flip(ops.cast(images, dtype), axis=-1)
@@ -44,6 +49,7 @@ def signed(images: Tensor, dtype: str = "float32") -> Tensor:
 
 NORMALIZATIONS: Table = {
     "delg": delg,
+    "efficientnet_lite": efficientnet_lite,
     "imagenet": imagenet,
     "imagenet_bgr": imagenet_bgr,
     "satellite": satellite,

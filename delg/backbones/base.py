@@ -49,7 +49,9 @@ class Backbone:
         outputs = self.model.output
         expected = [*self.levels, *(name for name in (self.tokens, self.attention) if name)]
         if not isinstance(outputs, dict) or sorted(outputs) != sorted(expected):
-            raise InputError(f"A backbone puts out a dict of what it declares, {expected}. Received: {outputs}")
+            raise InputError(
+                f"A backbone puts out a dict of the names that it declares, {expected}. Received: {outputs}"
+            )
         for head in (self.global_level, self.local_level):
             if head not in self.levels:
                 raise InputError(f"The level {head!r} of a head is not among the backbone's levels {expected}.")

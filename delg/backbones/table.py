@@ -4,6 +4,7 @@ import inspect
 from typing import Any, NamedTuple
 
 from delg.backbones.base import Backbone
+from delg.backbones.efficientnet_lite import efficientnet_lite
 from delg.backbones.resnet import RELEASED, SMALL, SYMMETRIC, Convention, resnet
 from delg.backbones.squeezenet import squeezenet
 from delg.backbones.vit import ANTIALIASED, PLAIN, QUERY, ROTARY, VALUE, Architecture, vit
@@ -167,6 +168,7 @@ BACKBONES: Table = {
     "resnet101": resnet101,
     "resnet_small": resnet_small,
     "squeezenet": squeezenet,
+    "efficientnet_lite": efficientnet_lite,
     "dinov2": dinov2,
     "dinov3": dinov3,
     "siglip": siglip,

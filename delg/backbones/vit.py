@@ -438,7 +438,7 @@ class AttentionPooling(layers.Layer):
 
     def build(self, x_shape: Shape) -> None:
         """Makes the parts."""
-        width = x_shape[-1]
+        width: Any = x_shape[-1]
         self.probe = self.add_weight(shape=(1, width), initializer="glorot_uniform", name="probe")
         self.attention = Attention(width, self.heads, name="attention")
         self.norm = layers.LayerNormalization(epsilon=1e-6, name="norm")

@@ -218,7 +218,9 @@ class TokenHead(LocalHead):
             raise ValueError(f"score expects one of {', '.join(SCORES)}. Received: {score!r}")
         self.score, self.reads = score, SCORES[score]
 
-    def call(self, x: Tensor, judge: Tensor = None, training: bool = False) -> dict[str, Tensor]:
+    def call(  # type: ignore[override]
+        self, x: Tensor, judge: Tensor = None, training: bool = False
+    ) -> dict[str, Tensor]:
         """Describes and weighs every position of a feature map.
 
         Args:

@@ -8,17 +8,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from delg.backbones.table import DINOV2, DINOV3, SIGLIP, VitSize
+from delg.backbones.table import BACKBONES, DINOV2, DINOV3, SIGLIP, VitSize
 from delg.backbones.vit import KEY, OFFSET, QUERY, VALUE
 from delg.common.errors import InputError
 from delg.common.files import read_json
-from delg.common.spec import render
+from delg.common.spec import factory_of, parse, render
 from delg.importers.safetensors_file import SUFFIX, is_safetensors, read_safetensors
 from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
@@ -73,7 +74,9 @@ JOINED_POOLING = {
     f"head.attention.in_proj_{leaf}": tuple(f"pooling/attention/{part}/{ours}" for part in (QUERY, KEY, VALUE))
     for leaf, ours in (("weight", "kernel"), ("bias", "bias"))
 }
-EXPECTED = {  # values of a config.json beside the file that the architecture of each family takes for granted
+EXPECTED: dict[
+    str, dict[str, tuple[Any, ...]]
+] = {  # values of a config.json beside the file that the architecture of each family takes for granted
     DINOV2_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu",), "qkv_bias": (True,)},
     DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "hidden_act": ("gelu", "silu"), "rope_theta": (100.0,)},
     SIGLIP_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu_pytorch_tanh",)},
@@ -299,10 +302,21 @@ def _model(path: Path, file: Path, family: str, places: Places, original: bool) 
     if family == DINOV2_FORMAT and original and not arguments["registers"]:
         arguments["positions"] = OFFSET
     arguments["patch"] = patches[2]
-    overrides: dict[str, Any] = {"backbone": render(family, arguments)}
-    if family == SIGLIP_FORMAT:
-        overrides["pooling"] = render("attention", {"heads": size.heads, "hidden": size.hidden})
-    return _preset(path, family, name, arguments), overrides
+    preset = _preset(path, family, name, arguments)
+    overrides: dict[str, Any] = {}
+    if _whole(render(family, arguments)) != _whole(PRESETS[preset]["backbone"]):
+        overrides["backbone"] = render(family, arguments)
+    pooling = render("attention", {"heads": size.heads, "hidden": size.hidden})
+    if family == SIGLIP_FORMAT and pooling != PRESETS[preset]["pooling"]:
+        overrides["pooling"] = pooling
+    return preset, overrides
+
+
+def _whole(text: str) -> dict[str, Any]:
+    """All arguments that a backbone is made with."""
+    name, arguments = parse(text)
+    parameters = signature(factory_of(name, BACKBONES, "backbone")).parameters
+    return {key: arguments.get(key, parameter.default) for key, parameter in parameters.items()}
 
 
 def _heads(path: Path, file: Path, family: str, sizes: Mapping[str, VitSize], width: int) -> int:
