@@ -13,7 +13,7 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.importers.detect import detect
-from delg.importers.job import KERAS, TORCH, ConvertOptions, convert, read_source
+from delg.importers.job import KERAS, TORCH, VIT, ConvertOptions, convert, read_source
 from delg.importers.keras_h5 import MEAN_BGR, for_our_input, keras_applications
 from delg.importers.options import FORMATS
 from delg.importers.strict import check, gather, shapes_of
@@ -78,7 +78,7 @@ def small(tmp_path_factory) -> Path:
 
 
 def test_the_table_is_whole():
-    assert set(FORMATS) == {*TORCH, *KERAS, "delg_weights"}
+    assert set(FORMATS) == {*TORCH, *KERAS, *VIT, "delg_weights"}
 
 
 def test_formats_are_told_from_the_files(tmp_path, small):
@@ -123,7 +123,7 @@ def test_what_is_no_weight_file(tmp_path):
     (tmp_path / "bad.index").write_bytes(b"nonsense")
     for name, message in (
         ("nothing", "nothing does not exist"),
-        ("text", "neither a PyTorch file, nor HDF5"),
+        ("text", "neither a PyTorch file, nor safetensors, nor HDF5"),
         ("empty", "neither an exported model nor"),
         ("other.h5", "no layer lists its weights"),
         ("dense.h5", "nor a ResNet of keras"),
