@@ -32,7 +32,9 @@ class ExtractOptions:
         None, "Which images of --dataset_file_path; queries are cropped to their box.", choices=IMAGE_SETS
     )
     model: str | None = option(
-        None, "A model folder, or an extractor such as rootsift or module:Class(argument=value) of your own."
+        None,
+        "A model folder, or an extractor such as rootsift, pair(global=..., local=...) or module:Class(argument=value) "
+        "of your own.",
     )
     delf_config_path: str | None = option(
         None, "Extraction configuration of the released programs (.pbtxt); other flags take precedence over it."

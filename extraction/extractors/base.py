@@ -83,7 +83,11 @@ class Extractor(ABC):
         return size
 
     def together(self, pictures: Sequence[Picture]) -> list[Features]:
-        """Describes pictures that have one :meth:`base_size`; by default one after the other."""
+        """Describes pictures that have one :meth:`base_size`; by default one after the other.
+
+        Raises:
+          BadImageError: a picture cannot be described; the caller then describes each alone.
+        """
         return [self(*picture) for picture in pictures]
 
     def share_cores(self, threads: int) -> None:  # noqa: B027

@@ -59,8 +59,10 @@ def place(tmp_path_factory):
 
 
 TEXTS = {
+    "concat": 'concat(parts=[\'delg(model="{}/model")\', "own_extractors:Mean", "rootsift"], weights=[2, 1, 1])',
     "delg": 'delg(model="{}/model")',
     "histogram": "histogram",
+    "pair": 'pair(global=\'delg(model="{}/model")\', local="rootsift")',
     "rootsift": "rootsift",
     "saved_model": 'saved_model(model="{}/saved")',
     "untrained": 'untrained(model="{}/model")',
