@@ -102,8 +102,11 @@ class ExtractOptions:
     verify: int = option(
         0, "Images that are also described in float32 by Keras first; the differences are printed.", lower_bound=0
     )
-    local_dtype: str = option(
-        LOCAL_DTYPES[0], "How local descriptors are stored; binary keeps their signs alone.", choices=LOCAL_DTYPES
+    local_dtype: str | None = option(
+        None,
+        "How local descriptors are stored; binary keeps their signs alone. Default: the extractor's own, uint8 of "
+        "RootSIFT and float32 of models.",
+        choices=LOCAL_DTYPES,
     )
     append: bool = option(False, "Add to the store in --output_dir the images that it does not hold yet.")
     num_shards: int = option(

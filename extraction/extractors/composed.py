@@ -89,7 +89,7 @@ class Pair(Composed):
         """
         parts = {"global": select_heads(global_, ("global",)), "local": select_heads(local, ("local",))}
         super().__init__("pair", parts)
-        self.signed = local.signed
+        self.signed, self.local_dtype = local.signed, local.local_dtype
         self.dimensions = {head: part.dimensions[head] for head, part in parts.items() if head in part.dimensions}
 
     def together(self, pictures: Sequence[Picture]) -> list[Features]:

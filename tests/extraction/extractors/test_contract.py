@@ -129,7 +129,7 @@ def test_a_wrapper_forwards_every_member():
     said = []
 
     class Special(Counting):
-        signed, batched, heads, pca = False, True, ("local",), NO_PCA
+        signed, local_dtype, batched, heads, pca = False, "float16", True, ("local",), NO_PCA
 
         def base_size(self, size, resize_factor=1.0):
             return size[0] // 2, round(size[1] * resize_factor)
@@ -141,7 +141,7 @@ def test_a_wrapper_forwards_every_member():
     inner.dimensions = {"global": 3}
     outer = Wrapper(inner, more=1)
     members = {name for name, _ in inspect.getmembers(Extractor) if not name.startswith("_")}
-    values = {"signed", "batched", "heads", "pca", "dimensions"}
+    values = {"signed", "local_dtype", "batched", "heads", "pca", "dimensions"}
     assert members == values | {"base_size", "together", "share_cores", "makers", "project"}, "a new one: forward it"
     assert all(getattr(outer, name) == getattr(inner, name) for name in values)
     assert outer.base_size((8, 9), 0.5) == (4, 4) and outer.makers() == (outer, inner)
