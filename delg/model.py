@@ -38,7 +38,8 @@ class Delg(keras.Model):
       backbone: a choice of :data:`delg.backbones.table.BACKBONES`, such as ``"resnet50"``.
       pooling: a choice of :data:`delg.heads.pooling.POOLINGS`, such as ``"gem(p=3.0)"``, after filters of the
         feature map where wanted, such as ``"regional_gem, gem(p=4.6)"``.
-      embedding_dim: length ``D`` of the global descriptor, the output of the whitening layer.
+      embedding_dim: length ``D`` of the global descriptor, the output of the whitening layer; None for no such layer:
+        the descriptor is the pooled vector.
       local_dim: length of the local descriptor; None for no autoencoder. Of the local head ``"delg"``.
       attention_channels: hidden width of the attention; with ``"delg_pytorch"`` also length of the local descriptor.
       num_classes: classes of the training set, or None.
@@ -68,7 +69,7 @@ class Delg(keras.Model):
         backbone: str = "resnet50",
         *,
         pooling: str = "gem(p=3.0)",
-        embedding_dim: int = 2048,
+        embedding_dim: int | None = 2048,
         local_dim: int | None = 128,
         attention_channels: int = 512,
         num_classes: int | None = None,
@@ -105,7 +106,7 @@ class Delg(keras.Model):
         self._check()
         self.extraction = dict(extraction or {})
         self._normalization = factory_of(normalization, NORMALIZATIONS, "normalization")
-        self.embedding_dim, self.num_classes = embedding_dim, num_classes
+        self.num_classes = num_classes
         with own_settings(self.dtype_policy):
             self._make_layers(backbone, pooling, block3_strides)
         self.built = True
@@ -119,8 +120,12 @@ class Delg(keras.Model):
             raise InputError(f"The pooling {pooling!r} reads tokens, and the backbone {backbone!r} has none.")
         self.pooling.name = "pooling"
         self.pooling.build(shapes[self.trunk.global_level])
-        self.embedding_layer = layers.Dense(self.embedding_dim, name="embedding_layer")
-        self.embedding_layer.build(self.pooling.compute_output_shape(shapes[self.trunk.global_level]))
+        pooled = self.pooling.compute_output_shape(shapes[self.trunk.global_level])
+        self.embedding_dim: int = self.config["embedding_dim"] or pooled[-1]
+        self.embedding_layer: Any = None
+        if self.config["embedding_dim"]:
+            self.embedding_layer = layers.Dense(self.embedding_dim, name="embedding_layer")
+            self.embedding_layer.build(pooled)
         self.local_head: LocalHead | None = self._build_local_head(shapes[self.trunk.local_level])
         self.local_dim: int = self.local_head.descriptor_dim if self.local_head else 0
         self.classifier: CosineClassifier | None = None
@@ -154,7 +159,7 @@ class Delg(keras.Model):
             num_classes=num_classes,
         )
         classifier.name = "classifier"
-        classifier.build((None, self.config["embedding_dim"]))
+        classifier.build((None, self.embedding_dim))
         self.classifier = classifier
         if self.local_head is not None:
             made = LinearClassifier if self.config["sampled_classifier"] else layers.Dense
@@ -190,11 +195,12 @@ class Delg(keras.Model):
         return outputs
 
     def global_head(self, maps: dict[str, Tensor]) -> Tensor:
-        """Pooling and whitening layer on what the backbone puts out, to ``(B, D)``."""
-        return self.embedding_layer(self.pooled(maps))
+        """Pooling and whitening layer, if any, on what the backbone puts out, to ``(B, D)``."""
+        vectors = self.pooled(maps)
+        return vectors if self.embedding_layer is None else self.embedding_layer(vectors)
 
     def pooled(self, maps: dict[str, Tensor]) -> Tensor:
-        """The input of the whitening layer, ``(B, C)``, from what the backbone puts out."""
+        """The input of the whitening layer, if any, ``(B, C)``, from what the backbone puts out."""
         x = maps[self.trunk.global_level]
         for map_filter in self.map_filters:
             x = map_filter(x)

@@ -4,9 +4,11 @@ A ``superglobal_*`` model is the ``cvnet_*`` model of the same weights with Supe
 global descriptor of ``delg_pytorch_*`` are DELG's: its released extractor is for local features.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError
+from delg.common.spec import Table, factory_of
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -65,6 +67,24 @@ def _symmetric(depth: int, **others: Any) -> dict[str, Any]:
     }
 
 
+def _efficientnet_lite(variant: int) -> dict[str, Any]:
+    """A network with ImageNet weights that finds images as it is: no whitening, no local features."""
+    return {
+        "backbone": f"efficientnet_lite(variant={variant})",
+        "normalization": "efficientnet_lite",
+        "block3_strides": False,
+        "embedding_dim": None,
+        "local_dim": None,
+        "local_head": None,
+        "extraction": {
+            "image_scales": [0.5, 0.75, 1.0],
+            "global_scales_ind": [0, 1, 2],
+            "max_image_size": 512,
+            "scale_rule": "long_side",
+        },
+    }
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "delg_r50": {"backbone": "resnet50", "extraction": RELEASED_EXTRACTION},
     "delg_r101": {"backbone": "resnet101", "extraction": RELEASED_EXTRACTION},
@@ -94,7 +114,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arcface_scale": 24.0,
         "extraction": SMALL_EXTRACTION,
     },
+    **{f"efficientnet_lite{variant}": _efficientnet_lite(variant) for variant in range(3)},
 }
+
+PRETRAINED: Table = {
+    f"efficientnet_lite{variant}": "delg.importers.efficientnet_lite:efficientnet_lite" for variant in range(3)
+}
+"""The presets with published weights, and the reader of their file in :data:`delg.weights.catalogue.WEIGHTS`."""
 
 
 def preset_config(name: str) -> dict[str, Any]:
@@ -127,3 +153,38 @@ def create(name: str, num_classes: int | None = None, seed: int = 0, **overrides
 
     keras.utils.set_random_seed(seed)
     return Delg(**config)
+
+
+def from_preset(
+    name: str, num_classes: int | None = None, seed: int = 0, weights: str | None = None, **overrides: Any
+) -> "Delg":
+    """Builds a model of this package by its name, with published weights, which are fetched once.
+
+    Args:
+      name: one of :data:`PRETRAINED`.
+      num_classes: classes of a training set; None for a model without classifiers.
+      seed: of the weights that are not published (this sets Keras' global seed).
+      weights: a file of such weights, or their name in the catalogue; None for those of the preset.
+      **overrides: arguments of :class:`delg.model.Delg` that replace the preset's.
+
+    Raises:
+      InputError: a preset without published weights, a bad argument, or weights that do not fit the model.
+      delg.weights.UnavailableError: the weights cannot be had here and now.
+
+    Example:
+      >>> model = from_preset("efficientnet_lite2")  # doctest: +SKIP
+      >>> model(model.normalize(images))["global_descriptor"].shape  # doctest: +SKIP
+      (1, 1280)
+    """
+    if name not in PRETRAINED:
+        raise InputError(
+            f"There are no published weights for the preset {name!r}; the choices are {', '.join(PRETRAINED)}. "
+            "delg.create(name) makes a model with random weights, delg.load(folder) reads a trained one."
+        )
+    from delg.importers.strict import assign
+    from delg.weights import path
+
+    file = path(weights or name)
+    model = create(name, num_classes, seed, **overrides)
+    assign(replace(factory_of(name, PRETRAINED, "preset")(file), preset=name), model)
+    return model

@@ -21,7 +21,8 @@ class ExtractionConfig:
     """How a model is applied to an image.
 
     Attributes:
-      image_scales: factors on the sides of the image; local features come from all of them.
+      image_scales: factors on the sides of the image, or shares of ``max_image_size`` with the rule ``long_side``;
+        local features come from all of them.
       global_scales_ind: which of them (indices, any order) the global descriptor is joined from.
       max_image_size: longest side in pixels before scaling; -1 for no limit.
       max_feature_num: local features kept of an image.
@@ -85,6 +86,11 @@ class ExtractionConfig:
         if isinstance(self.iou, bool) or not isinstance(self.iou, int | float) or not 0 <= self.iou <= 1:
             raise InputError(f"iou expects a number from 0 to 1. Received: {self.iou!r}")
         build_scale_pooling(self.scale_pooling)
+        if SCALE_RULES[self.scale_rule].long_side and not (self.max_image_size > 0 and max(self.image_scales) <= 1):
+            raise InputError(
+                f"scale_rule={self.scale_rule!r} expects a max_image_size and image_scales up to 1, its shares. "
+                f"Received: max_image_size={self.max_image_size}, image_scales={list(self.image_scales)}"
+            )
         if self.antialias and SCALE_RULES[self.scale_rule].on_pixels:
             raise InputError(
                 f"antialias=True cannot be combined with scale_rule={self.scale_rule!r}, which OpenCV interpolates."

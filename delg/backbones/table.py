@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 from delg.backbones.base import Backbone
+from delg.backbones.efficientnet_lite import efficientnet_lite
 from delg.backbones.resnet import RELEASED, SMALL, SYMMETRIC, Convention, resnet
 from delg.backbones.squeezenet import squeezenet
 from delg.common.errors import InputError
@@ -59,6 +60,7 @@ BACKBONES: Table = {
     "resnet101": resnet101,
     "resnet_small": resnet_small,
     "squeezenet": squeezenet,
+    "efficientnet_lite": efficientnet_lite,
 }
 
 

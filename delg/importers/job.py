@@ -10,6 +10,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
 from delg.common.options import fingerprint
 from delg.importers.detect import detect
+from delg.importers.efficientnet_lite import efficientnet_lite
 from delg.importers.keras_h5 import keras_applications
 from delg.importers.options import FORMATS, ConvertOptions
 from delg.importers.own_weights import OWN_CONFIGURATION, delg_weights, load_own
@@ -26,6 +27,7 @@ TORCH: dict[str, Callable[[Path], WeightSource]] = {
     "cvnet": cvnet,
     "superglobal": superglobal,
     "delg_pytorch": delg_pytorch,
+    "efficientnet_lite": efficientnet_lite,
 }
 KERAS: dict[str, Callable[[Path, bool | None], WeightSource]] = {
     "delg_checkpoint": delg_checkpoint,

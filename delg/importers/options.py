@@ -8,6 +8,7 @@ FORMATS = (
     "cvnet",
     "superglobal",
     "delg_pytorch",
+    "efficientnet_lite",
     "delg_checkpoint",
     "delg_saved_model",
     "keras_applications",

@@ -10,6 +10,7 @@ from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.spec import Table, call, check_type, factory_of, parse, render
+from delg.presets import PRETRAINED
 from extraction.config import OPTIONS
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
@@ -57,8 +58,9 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
     """Builds an extractor.
 
     Args:
-      text: a model folder, a folder with a released SavedModel, or ``name(argument=value)`` with a name of
-        :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``,
+      text: a model folder, a folder with a released SavedModel, a preset with published weights such as
+        ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), or ``name(argument=value)`` with a name
+        of :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``,
         ``untrained(model="DIR", seed=0)`` or ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a
         subclass of :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the
         fields of :class:`extraction.config.ExtractionConfig`.
@@ -70,13 +72,15 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
       InputError: no such folder or name, a plug-in cannot be imported or is no extractor, or an argument does not fit.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
-    if text not in EXTRACTORS and Path(text).is_dir():
+    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
         name, arguments = "saved_model" if is_saved_model(text) else "delg", {"model": text}
     else:
         try:
             name, arguments = parse(text)
         except InputError as error:
             raise InputError(_choices(text)) from error
+        if name in PRETRAINED:
+            name, arguments = "delg", {"model": name} | arguments
         if name not in EXTRACTORS and ":" not in name:
             raise InputError(_choices(text))
     factory = factory_of(name, EXTRACTORS, "extractor")
@@ -103,7 +107,7 @@ def _parts(texts: Any, written: str, defaults: Mapping[str, Any] | None) -> Any:
 
 def absolute(text: str) -> str:
     """The text of an extractor with the absolute paths of files and folders, also in its parts."""
-    if text not in EXTRACTORS and Path(text).is_dir():
+    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
         return os.path.abspath(text)  # noqa: PTH100
     try:
         name, arguments = parse(text)
@@ -116,15 +120,15 @@ def absolute(text: str) -> str:
         elif isinstance(parts, list | tuple):
             arguments[key] = [absolute(part) if isinstance(part, str) else part for part in parts]
     model = arguments.get("model")
-    if isinstance(model, str) and Path(model).exists():
+    if isinstance(model, str) and model not in PRETRAINED and Path(model).exists():
         arguments["model"] = os.path.abspath(model)  # noqa: PTH100
     return render(name, arguments)
 
 
 def _choices(text: str) -> str:
     return (
-        f"{text!r} is neither a model folder nor an extractor; the extractors are {', '.join(sorted(EXTRACTORS))}, or "
-        "module:Class of your own."
+        f"{text!r} is neither a model folder nor an extractor; the extractors are "
+        f"{', '.join(sorted({*EXTRACTORS, *PRETRAINED}))}, or module:Class of your own."
     )
 
 
