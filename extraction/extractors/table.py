@@ -49,9 +49,12 @@ EXTRACTORS: Table = {
     "rootsift": "extraction.extractors.rootsift:RootSift",
     "saved_model": _OfModel("extraction.extractors.saved_model:SavedModelExtractor", SAVED_MODEL_OPTIONS),
     "untrained": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, seed=0, local_whitening=True),
+    "xfeat": "extraction.extractors.xfeat:XFeat",
 }
 PARTS = {"concat": ("parts",), "pair": ("global_", "local")}
 """Arguments of composed extractors that are texts of extractors, or lists of such texts."""
+FILES = frozenset({"model", "weights"})
+"""Arguments that are paths, or names of published weights."""
 
 
 def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
@@ -119,9 +122,10 @@ def absolute(text: str) -> str:
             arguments[key] = absolute(parts)
         elif isinstance(parts, list | tuple):
             arguments[key] = [absolute(part) if isinstance(part, str) else part for part in parts]
-    model = arguments.get("model")
-    if isinstance(model, str) and model not in PRETRAINED and Path(model).exists():
-        arguments["model"] = os.path.abspath(model)  # noqa: PTH100
+    for key in FILES.intersection(arguments):
+        path = arguments[key]
+        if isinstance(path, str) and path not in PRETRAINED and Path(path).exists():
+            arguments[key] = os.path.abspath(path)  # noqa: PTH100
     return render(name, arguments)
 
 

@@ -15,6 +15,7 @@ from extraction.pca import NO_PCA, Pca, Projections
 from extraction.pipeline import check_local_dtype
 from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
+from tests.delg.xfeat_file import write_xfeat
 from tests.extraction.pictures import Counting, picture, write_picture
 from tests.extraction.tensorflow_models import write_tf1
 from tests.processes import run
@@ -53,6 +54,7 @@ def place(tmp_path_factory):
     scales = {"image_scales": [0.7, 1.0], "global_scales_ind": [0, 1], "max_feature_num": 50}
     delg.save(delg.create("delg_small", backbone=small, extraction=scales, **sizes), folder / "model")
     write_tf1(folder / "saved")
+    write_xfeat(folder / "xfeat.pt")
     sys.path.append(str(folder))
     yield folder
     sys.path.remove(str(folder))
@@ -66,6 +68,7 @@ TEXTS = {
     "rootsift": "rootsift",
     "saved_model": 'saved_model(model="{}/saved")',
     "untrained": 'untrained(model="{}/model")',
+    "xfeat": 'xfeat(weights="{}/xfeat.pt")',
     "plug-in": "own_extractors:Mean(offset=2.0)",
 }
 
