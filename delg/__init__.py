@@ -8,18 +8,16 @@ _EXPORTS = {
     "load": "delg.saving",
     "save": "delg.saving",
     "create": "delg.presets",
+    "from_preset": "delg.presets",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Imports the public names when they are first used, so that ``import delg`` costs nothing."""
-    if name == "from_preset":
-        raise AttributeError(
-            "delg.from_preset is a name for models with trained weights, of which there are none by name: "
-            "delg.create(name) makes one with random weights, delg.load(folder) reads a trained one."
-        )
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'delg' has no attribute {name!r}")
     import importlib
 
+    if name == "weights":
+        return importlib.import_module("delg.weights")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'delg' has no attribute {name!r}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -38,7 +38,8 @@ class Delg(keras.Model):
       backbone: a choice of :data:`delg.backbones.table.BACKBONES`, such as ``"resnet50"``.
       pooling: a choice of :data:`delg.heads.pooling.POOLINGS`, such as ``"gem(p=3.0)"``, after filters of the
         feature map where wanted, such as ``"regional_gem, gem(p=4.6)"``.
-      embedding_dim: length ``D`` of the global descriptor, the output of the whitening layer.
+      embedding_dim: length ``D`` of the global descriptor, the output of the whitening layer; None for no such layer:
+        the descriptor is the pooled vector.
       local_dim: length of the local descriptor; None for no autoencoder. Of the local head ``"delg"``.
       attention_channels: hidden width of the attention; with ``"delg_pytorch"`` also length of the local descriptor.
       num_classes: classes of the training set, or None.
@@ -68,7 +69,7 @@ class Delg(keras.Model):
         backbone: str = "resnet50",
         *,
         pooling: str = "gem(p=3.0)",
-        embedding_dim: int = 2048,
+        embedding_dim: int | None = 2048,
         local_dim: int | None = 128,
         attention_channels: int = 512,
         num_classes: int | None = None,
@@ -105,7 +106,7 @@ class Delg(keras.Model):
         self._check()
         self.extraction = dict(extraction or {})
         self._normalization = factory_of(normalization, NORMALIZATIONS, "normalization")
-        self.embedding_dim, self.num_classes = embedding_dim, num_classes
+        self.num_classes = num_classes
         with own_settings(self.dtype_policy):
             self._make_layers(backbone, pooling, block3_strides)
         self.built = True
@@ -119,8 +120,12 @@ class Delg(keras.Model):
             raise InputError(f"The pooling {pooling!r} reads tokens, and the backbone {backbone!r} has none.")
         self.pooling.name = "pooling"
         self.pooling.build(shapes[self.trunk.global_level])
-        self.embedding_layer = layers.Dense(self.embedding_dim, name="embedding_layer")
-        self.embedding_layer.build(self.pooling.compute_output_shape(shapes[self.trunk.global_level]))
+        pooled = self.pooling.compute_output_shape(shapes[self.trunk.global_level])
+        self.embedding_dim: int = self.config["embedding_dim"] or pooled[-1]
+        self.embedding_layer: Any = None
+        if self.config["embedding_dim"]:
+            self.embedding_layer = layers.Dense(self.embedding_dim, name="embedding_layer")
+            self.embedding_layer.build(pooled)
         self.local_head: LocalHead | None = self._build_local_head(shapes[self.trunk.local_level])
         self.local_dim: int = self.local_head.descriptor_dim if self.local_head else 0
         self.classifier: CosineClassifier | None = None
@@ -135,6 +140,14 @@ class Delg(keras.Model):
         head: LocalHead = build(
             self.config["local_head"], LOCAL_HEADS, "local_head", base=LocalHead, offers=sizes, channels=shape[-1]
         )
+        own = {"tokens": self.trunk.tokens, "attention": self.trunk.attention}
+        missing = [name for name in head.reads if not own[name]]
+        if missing:
+            raise InputError(
+                f"The local head {self.config['local_head']!r} reads {' and '.join(missing)} of the backbone, and "
+                f"{self.config['backbone']!r} has none."
+            )
+        self._local_inputs = [self.trunk.local_level, *(str(own[name]) for name in head.reads)]
         head.name = "local_head"
         head.build(shape)
         return head
@@ -154,7 +167,7 @@ class Delg(keras.Model):
             num_classes=num_classes,
         )
         classifier.name = "classifier"
-        classifier.build((None, self.config["embedding_dim"]))
+        classifier.build((None, self.embedding_dim))
         self.classifier = classifier
         if self.local_head is not None:
             made = LinearClassifier if self.config["sampled_classifier"] else layers.Dense
@@ -186,15 +199,16 @@ class Delg(keras.Model):
         """Both heads on what the backbone puts out; returns what :meth:`call` returns."""
         outputs = {"global_descriptor": self.global_head(maps)}
         if self.local_head is not None:
-            outputs |= self.local_head(maps[self.trunk.local_level], training=training)
+            outputs |= self.local_head(*(maps[name] for name in self._local_inputs), training=training)
         return outputs
 
     def global_head(self, maps: dict[str, Tensor]) -> Tensor:
-        """Pooling and whitening layer on what the backbone puts out, to ``(B, D)``."""
-        return self.embedding_layer(self.pooled(maps))
+        """Pooling and whitening layer, if any, on what the backbone puts out, to ``(B, D)``."""
+        vectors = self.pooled(maps)
+        return vectors if self.embedding_layer is None else self.embedding_layer(vectors)
 
     def pooled(self, maps: dict[str, Tensor]) -> Tensor:
-        """The input of the whitening layer, ``(B, C)``, from what the backbone puts out."""
+        """The input of the whitening layer, if any, ``(B, C)``, from what the backbone puts out."""
         x = maps[self.trunk.global_level]
         for map_filter in self.map_filters:
             x = map_filter(x)
@@ -247,7 +261,7 @@ class Delg(keras.Model):
                 outputs["global_descriptor"] = self.global_head(maps)
             if "local" in heads:
                 assert self.local_head is not None
-                local = self.local_head(maps[self.trunk.local_level], training=False)
+                local = self.local_head(*(maps[name] for name in self._local_inputs), training=False)
                 outputs |= {key: local[key] for key in ("local_descriptors", "attention")}
             return keras.Model(images, outputs, name="_".join(heads))
 

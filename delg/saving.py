@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError, first_line
-from delg.common.files import atomic_path, read_json, write_json
+from delg.common.files import atomic_path, json_sha256, read_json, sha256, write_json
+from delg.presets import PRETRAINED, from_preset, preset_config
+from delg.weights.catalogue import WEIGHTS as WEIGHTS_OF
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -33,11 +35,13 @@ def is_model_folder(folder: str | os.PathLike[str]) -> bool:
 
 
 def model_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The arguments of :class:`delg.model.Delg` that a model folder was made with.
+    """The arguments of :class:`delg.model.Delg` that a model folder was made with, or that a preset stands for.
 
     Raises:
       InputError: the folder is not a model folder, or its configuration is of another form.
     """
+    if folder in PRETRAINED:
+        return preset_config(str(folder))
     place = Path(folder)
     if not is_model_folder(place):
         raise InputError(f"{place} is not a model folder: expected {CONFIG} and {WEIGHTS} in it.")
@@ -53,18 +57,33 @@ def model_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return config
 
 
+def weights_sha256(folder: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of the weights of a model folder, or of a preset with published weights."""
+    if folder in PRETRAINED:
+        return WEIGHTS_OF[str(folder)].sha256
+    return sha256(Path(folder) / WEIGHTS)
+
+
+def config_sha256(folder: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of the configuration of a model folder or of a preset."""
+    return json_sha256(preset_config(str(folder))) if folder in PRETRAINED else sha256(Path(folder) / CONFIG)
+
+
 def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
-    """Reads a model folder.
+    """Reads a model folder, or makes a model with published weights.
 
     Args:
-      folder: what :func:`save` wrote.
+      folder: what :func:`save` wrote, or a preset such as ``"efficientnet_lite2"``, which a folder of this name in the
+        current one does not replace.
       weights: False builds the same model with fresh weights from Keras' global seed.
 
     Raises:
-      InputError: the folder is not a model folder, or its weights do not fit its configuration.
+      InputError: the folder is not a model folder, or its weights do not fit its configuration, or published weights
+        cannot be had.
     """
-    place = Path(folder)
-    config = model_config(place)
+    if folder in PRETRAINED and weights:
+        return from_preset(str(folder))
+    place, config = Path(folder), model_config(folder)
     from delg.model import Delg
 
     model = Delg(**config)

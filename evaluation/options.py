@@ -54,9 +54,10 @@ class BenchmarkOptions:
         "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)', or a chain, 'superglobal | ransac(top_k=50)'; "
         "empty for none. Default: ransac, where there are local features, and superglobal; of GLDv2 none.",
     )
-    local_dtype: str = option(
-        "float32",
-        "Storage of local features that are extracted here; binary keeps the signs of descriptors alone.",
+    local_dtype: str | None = option(
+        None,
+        "Storage of local features that are extracted here; binary keeps the signs of descriptors alone. Default: the "
+        "extractor's own, uint8 of RootSIFT and float32 of models.",
         choices=LOCAL_DTYPES,
     )
     exif: str | None = option(

@@ -1,7 +1,7 @@
 """The scales of an image: which runs of the network describe it, and how it is resized to each scale, by rule."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,24 +20,40 @@ class ScaleRule:
       side: rounds a side in pixels, times the factor, to whole pixels.
       on_pixels: whether OpenCV resizes the uint8 image; otherwise the network's float32 input is resized.
       text: the rule in words, for the settings of a store.
+      long_side: scales are shares of the longest side that the limit of the image allows, and enlarge nothing;
+        otherwise they are factors on the image at scale 1. Scales that give one size count once.
     """
 
     side: Callable[[float], int]
     on_pixels: bool
     text: str
+    long_side: bool = False
 
-    def size(self, base: Size, scale: float) -> Size:
-        """``(width, height)`` of an image at a scale; a side may become 0."""
-        return self.side(base[0] * scale), self.side(base[1] * scale)
+    def size(self, base: Size, factor: float) -> Size:
+        """``(width, height)`` of an image times a factor; a side may become 0."""
+        return self.side(base[0] * factor), self.side(base[1] * factor)
+
+    def factors(self, scales: Sequence[float], base: Size, longest: float) -> list[float]:
+        """The factor of each scale on the sides ``base`` at scale 1, where ``longest`` is the limit of the image."""
+        if not self.long_side:
+            return list(scales)
+        return [min(1.0, scale * longest / max(base)) for scale in scales]
+
+    def in_multiples(self, multiple: int) -> "ScaleRule":
+        """The rule with sides rounded to a multiple of so many pixels."""
+        side = self.side
+        return self if multiple == 1 else replace(self, side=lambda length: multiple * round(side(length) / multiple))
 
 
 SCALE_RULES = {
     "delg": ScaleRule(round, False, "bilinear, half-pixel centres"),
     "superglobal": ScaleRule(int, False, "bilinear, half-pixel centres, sides cut down to whole pixels"),
     "cvnet": ScaleRule(round, True, "opencv on the pixels, area below 1 and bilinear above"),
+    "long_side": ScaleRule(round, True, "opencv on the pixels, area, to shares of max_image_size", long_side=True),
 }
 """``delg`` (and DELG in PyTorch): sides rounded half to even; ``superglobal``: sides rounded down; ``cvnet``: OpenCV on
-the pixels, area interpolation below 1, bilinear above 1, sides rounded half to even."""
+the pixels, area interpolation below 1, bilinear above 1, sides rounded half to even; ``long_side``: the same, and a
+scale is the longest side as a share of ``max_image_size``, so that large and small photos are seen at one size."""
 
 
 class Pyramid:
@@ -66,7 +82,7 @@ class Pyramid:
         """The network's input ``(1, h, w, 3)`` float32.
 
         Args:
-          scale: nominal factor.
+          scale: factor on the sides.
           size: ``(width, height)`` of the result, the rule's own or a larger one.
         """
         if self._rule.on_pixels:
@@ -95,7 +111,7 @@ class Pass:
     """One run of the network.
 
     Attributes:
-      scale: nominal factor.
+      scale: factor on the sides of the image at scale 1.
       size: ``(width, height)`` of its input.
       heads: what is computed.
     """
@@ -111,6 +127,8 @@ def plan_passes(
     base: Size,
     min_sides: Mapping[str, int],
     rule: ScaleRule = SCALE_RULES["delg"],
+    *,
+    longest: float = -1,
 ) -> list[Pass]:
     """The runs of the network for one image, in the order of the scales.
 
@@ -119,25 +137,29 @@ def plan_passes(
     sides raised to the smallest side, so that every image of one pixel or more is described.
 
     Args:
-      scales: factors.
+      scales: factors, or shares of ``longest``, as the rule has it.
       global_scales_ind: indices of the scales of the global descriptor.
       base: ``(width, height)`` at scale 1.
       min_sides: smallest side that each head of the model, ``"global"`` or ``"local"``, accepts.
       rule: gives the sizes.
+      longest: the longest side that the limit of the image allows, in pixels.
     """
-    sizes = [rule.size(base, scale) for scale in scales]
+    factors = rule.factors(scales, base, longest)
+    sizes = [rule.size(base, factor) for factor in factors]
     scales_of = {"global": sorted(set(global_scales_ind)), "local": list(range(len(scales)))}
     heads: dict[int, list[str]] = {i: [] for i in range(len(scales))}
     for head in ("global", "local"):
         if head not in min_sides:
             continue
         usable = [i for i in scales_of[head] if min(sizes[i]) >= min_sides[head]]
-        for i in usable or [max(scales_of[head], key=lambda i: scales[i])]:
+        if rule.long_side:
+            usable = [i for place, i in enumerate(usable) if sizes[i] not in [sizes[j] for j in usable[:place]]]
+        for i in usable or [max(scales_of[head], key=lambda i: factors[i])]:
             heads[i].append(head)
     passes = []
     for i, heads_of_scale in heads.items():
         if heads_of_scale:
             least = max(min_sides[head] for head in heads_of_scale)
             width, height = sizes[i]
-            passes.append(Pass(scales[i], (max(width, least), max(height, least)), tuple(heads_of_scale)))
+            passes.append(Pass(factors[i], (max(width, least), max(height, least)), tuple(heads_of_scale)))
     return passes

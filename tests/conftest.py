@@ -8,5 +8,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--golden-dir",
         help="Folder of golden files of the same names and fields, instead of those kept with the tests.",
     )
-    parser.addoption("--golden-salt", default="", help="Salt of the rule that made the weights of those files.")
+    parser.addoption("--golden2-dir", help="The same for the files of the second set, kept in tests/golden/data2.")
+    parser.addoption("--golden-salt", default="", help="Salt of the rule that made the weights of the files given.")
     parser.addoption("--golden-report", help="Markdown file for the table of the largest differences.")

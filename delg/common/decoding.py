@@ -145,15 +145,15 @@ def opened(path: str | os.PathLike[str], *, upright: bool, tolerant: bool = Fals
         raise BadImageError(f"not decodable: {error}") from error
 
 
-def resized(image: Image.Image, size: Size) -> Image.Image:
-    """Resizes bilinearly, antialiased: the width first, then the height, with 8 bits between the passes.
+def resized(image: Image.Image, size: Size, method: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
+    """Resizes antialiased, by default bilinearly: the width first, then the height, 8 bits in between if it has 8 bits.
 
     Pillow up to version 12, which made the released features, resizes in this order. From version 13 on, Pillow chooses
     the order by the sizes, which changes values by up to 5 of 255.
     """
     for side in ((size[0], image.height), size):
         if image.size != side:
-            image = image.resize(side, Image.Resampling.BILINEAR)
+            image = image.resize(side, method)
     return image
 
 

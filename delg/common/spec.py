@@ -1,12 +1,15 @@
 """The text form of a choice, ``name(arg=value, ...)``, as used by flags and configuration files.
 
 The name is an entry of a table, or ``module:Class``, which names a plug-in outside of the package; modules of the
-current folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated.
+current folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated. A choice
+inside of another one is a quoted text. An argument whose name Python reserves, such as ``global``, is the parameter
+``global_``.
 """
 
 import ast
 import importlib
 import inspect
+import keyword
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +20,8 @@ from delg.common.errors import InputError
 
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory | str]  # name to factory, or to "module:factory", which is imported when it is used
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_RESERVED = re.compile(rf"{_QUOTED}|\b({'|'.join(keyword.kwlist)})(?=\s*=[^=])")
 _PLUG_IN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -35,6 +40,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     form = f"Expected name or name(argument=literal, ...). Received: {text!r}"
     plug_in = _PLUG_IN.match(text.strip())
     source = "plug_in" + text.strip()[plug_in.end() :] if plug_in else text.strip()
+    source = _RESERVED.sub(lambda match: f"{match[1]}_" if match[1] else match[0], source)
     try:
         node = ast.parse(source, mode="eval").body
         if isinstance(node, ast.Name):
@@ -55,14 +61,20 @@ def plug_ins_in(*choices: Any) -> list[Factory]:
     Raises:
       InputError: a plug-in cannot be imported.
     """
-    texts = [re.sub(r"'[^']*'|\"[^\"]*\"", "", text) for text in choices if isinstance(text, str)]
+    texts = [re.sub(_QUOTED, "", text) for text in choices if isinstance(text, str)]
     return [plug_in(match.group(), "plug-in") for text in texts for match in _PLUG_IN.finditer(text)]
 
 
 def render(name: str, arguments: Mapping[str, Any]) -> str:
     """The inverse of :func:`parse`: ``render("gem", {"p": 4.6})`` is ``"gem(p=4.6)"``."""
-    inside = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    inside = ", ".join(f"{_written(key)}={value!r}" for key, value in arguments.items())
     return f"{name}({inside})" if inside else name
+
+
+def _written(parameter: str) -> str:
+    """The name of a parameter as a text gives it: ``global`` for ``global_``."""
+    name = parameter.removesuffix("_")
+    return name if keyword.iskeyword(name) else parameter
 
 
 def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[str]:
@@ -217,7 +229,7 @@ def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], k
     try:
         inspect.signature(factory).bind(**arguments, **context)
     except TypeError as error:
-        accepted = [p for p in inspect.signature(factory).parameters if p not in context]
+        accepted = [_written(p) for p in inspect.signature(factory).parameters if p not in context]
         raise InputError(f"{kind} {text!r}: {error}; its arguments are {', '.join(accepted) or 'none'}.") from error
     try:
         return factory(**arguments, **context)

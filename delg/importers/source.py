@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+DEPTHWISE = "depthwise_conv/kernel"  # end of the path of a depthwise kernel, (h, w, C, 1) and (C, 1, h, w) in PyTorch
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,16 @@ class WeightSource:
     finish: Callable[[Arrays], Arrays] = _unchanged
     notes: tuple[str, ...] = ()
 
-    def in_file(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """One of our shapes in the layout of the file: ``(h, w, in, out)`` to ``(out, in, h, w)`` for PyTorch."""
+    def in_file(self, path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one of our variables in the file: ``(h, w, in, out)`` to ``(out, in, h, w)`` for PyTorch."""
         if not self.torch_layout or len(shape) < 2:
             return shape
+        if path.endswith(DEPTHWISE):
+            return (*shape[2:], *shape[:2])
         return (shape[-1], shape[-2], *shape[:-2])
 
-    def ours(self, array: np.ndarray) -> np.ndarray:
-        """An array of the file in our layout."""
+    def ours(self, path: str, array: np.ndarray) -> np.ndarray:
+        """An array of the file in the layout of one of our variables."""
         if not self.torch_layout or array.ndim < 2:
             return array
-        return np.moveaxis(array, (0, 1), (-1, -2))
+        return np.moveaxis(array, (0, 1), (-2, -1) if path.endswith(DEPTHWISE) else (-1, -2))

@@ -36,7 +36,7 @@ def check(source: WeightSource, shapes: Shapes) -> dict[str, str]:
         are listed by their names in the file, or the first few where most are missing.
     """
     named = {path: name for path in shapes if (name := source.name(path)) is not None}
-    expected = {name: source.in_file(shapes[path]) for path, name in named.items()}
+    expected = {name: source.in_file(path, shapes[path]) for path, name in named.items()}
     in_file = {name: tuple(stored.shape) for name, stored in source.stored.items()}
     complain(source, expected, in_file)
     return named
@@ -90,7 +90,7 @@ def gather(source: WeightSource, shapes: Shapes) -> Arrays:
             raise InputError(f"The weight {name} holds {array.dtype}; expected floating-point numbers.")
         if not np.isfinite(array).all():
             raise InputError(f"The weight {name} holds values that are not finite; the file is of no use.")
-        arrays[path] = np.asarray(source.ours(array), np.float32)
+        arrays[path] = np.asarray(source.ours(path, array), np.float32)
     return source.finish(arrays)
 
 

@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from delg.importers.efficientnet_lite import is_efficientnet_lite
 from delg.importers.names import depth_of, torch_name
 from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
 from delg.importers.torch_pickle import Tensor
+from delg.importers.vit_weights import vit_format
 
 PREFIXES = ("encoder_q.", "globalmodel.", "")
 KNOWN = re.compile(r"(stem|s[1-4]\.b\d+|head)\.")
@@ -39,12 +41,17 @@ def delg_pytorch(path: Path) -> WeightSource:
 
 
 def torch_format(path: Path) -> str:
-    """Which of the three formats a file has, by its names.
+    """Which format a file has, by its names.
 
     Raises:
       InputError: it cannot be read.
     """
     names = state_dict(path)
+    family = vit_format(names)
+    if family:
+        return family
+    if is_efficientnet_lite(names):
+        return "efficientnet_lite"
     if any(LOCAL_PART in name for name in names):
         return "delg_pytorch"
     return "superglobal" if any(UNTRAINED & set(name.split(".")) for name in names) else "cvnet"

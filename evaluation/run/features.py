@@ -21,7 +21,6 @@ from extraction.formats.table import open_features
 from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
 from extraction.settings import recorded_settings
-from extraction.store.encoding import LOCAL_DTYPES
 from extraction.store.image_lists import fingerprint, image_lists
 from extraction.store.reader import PLAN, FeatureStore
 
@@ -87,18 +86,18 @@ def own_texts(methods: Sequence[MethodSource], features_dir: str | None) -> dict
     return {} if features_dir else {source.name: source.extractor for source in methods}
 
 
-def check_extraction_options(extracts: bool, features_dir: str | None, local_dtype: str) -> None:
+def check_extraction_options(extracts: bool, features_dir: str | None, local_dtype: str | None) -> None:
     """Checks that no option of extraction is set where nothing is extracted.
 
     Args:
       extracts: whether features are extracted.
       features_dir: folder of extracted features; None by default.
-      local_dtype: storage of extracted local features.
+      local_dtype: storage of extracted local features; None by default.
 
     Raises:
       InputError: an option is set that no step of the run reads.
     """
-    non_default = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype != LOCAL_DTYPES[0]}
+    non_default = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype is not None}
     unread = [flag for flag, is_set in non_default.items() if is_set]
     if unread and not extracts:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
@@ -124,7 +123,7 @@ def exif_of(choice: str | None, benchmark: Benchmark, existing: FeatureSource | 
     return choice or default
 
 
-def build(methods: Sequence[MethodSource], local_dtype: str = "float32") -> dict[str, Extractor]:
+def build(methods: Sequence[MethodSource], local_dtype: str | None = None) -> dict[str, Extractor]:
     """Builds all extractors before any extractor runs, so that mistakes end the run early.
 
     Raises:
@@ -142,7 +141,7 @@ def extracted(
     extractor: Extractor,
     benchmark: Benchmark,
     folder: Path,
-    local_dtype: str = "float32",
+    local_dtype: str | None = None,
     *,
     text: str | None = None,
 ) -> Method:
@@ -153,7 +152,7 @@ def extracted(
       extractor: describes the images.
       benchmark: its images are described.
       folder: folder of the stores ``database`` and, unless the queries are the database, ``queries``.
-      local_dtype: storage of local features.
+      local_dtype: storage of local features; None for the extractor's own.
       text: the extractor's text, where the folder is the run's own: existing features of the same text are made anew
         where weights, code or settings have changed. None reuses existing features.
 
@@ -171,7 +170,7 @@ def extracted(
     return Method(name, _extract(extractor, benchmark.queries, folder / "queries", local_dtype), database)
 
 
-def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
+def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str | None) -> FeatureStore:
     """Features of images.
 
     Raises:
@@ -222,7 +221,7 @@ def _changed(images: list[ImageRef], place: Path) -> str | None:
 
 
 def with_distractors(
-    method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str, *, local: bool = True
+    method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str | None, *, local: bool = True
 ) -> Method:
     """Adds the features of distractor images to a method; without distractors the method stays as it is.
 
@@ -230,7 +229,7 @@ def with_distractors(
       method: the features of the distractors lie beside the method's database store.
       extractor: the extractor of the method.
       images_dir: folder of the distractors; None without distractors.
-      local_dtype: storage of local features.
+      local_dtype: storage of local features; None for the extractor's own.
       local: whether the distractors' local features are matched; otherwise only global descriptors are extracted.
 
     Returns:

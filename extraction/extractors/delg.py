@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from delg.common.files import sha256
 from delg.common.spec import plug_ins_in
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
@@ -21,7 +20,7 @@ from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
 from extraction.pca import NO_PCA, Projections
-from extraction.resize import RULE, limited_size, resize, to_source
+from extraction.resize import INTERPOLATIONS, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
 from extraction.runtimes.table import CLASSES, SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
@@ -79,7 +78,8 @@ class DelgExtractor(Extractor):
         self.dimensions = {"global": model.embedding_dim, "local": model.local_dim or 0}
         switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self.model = in_policy(switched, "float32")  # the runtime converts it to other precisions
-        self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
+        self._rule = SCALE_RULES[config.scale_rule].in_multiples(config.side_multiple)
+        self._join = build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
         self._runtime_name, self.folder = resolved(config.runtime), folder
         self._runtime: Runtime | None = None
@@ -91,7 +91,7 @@ class DelgExtractor(Extractor):
             weights_sha256=weights,
             model_sha256=model_digest(model.get_config()),
             **config.settings() | {"runtime": self._runtime_name},
-            resize=RULE,
+            resize=INTERPOLATIONS[config.interpolation],
             scale_resize=self._rule.text,
         )
         if config.precision == "int8":
@@ -99,10 +99,10 @@ class DelgExtractor(Extractor):
 
     @classmethod
     def from_folder(cls, folder: str, seed: int | None = None, local_whitening: bool = True, **options: Any) -> Self:
-        """Loads a model folder.
+        """Loads a model.
 
         Args:
-          folder: written by :func:`delg.save`.
+          folder: written by :func:`delg.save`, or the name of a preset with published weights.
           seed: None for its weights; a number for fresh weights drawn from that seed.
           local_whitening: apply the whitening of local descriptors in the folder, if there is one for its weights; see
             :mod:`extraction.whitening`.
@@ -111,7 +111,7 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: not a model folder, or the seed or an option out of range.
         """
-        from delg.saving import CONFIG, WEIGHTS, load
+        from delg.saving import CONFIG, config_sha256, load, weights_sha256
 
         if type(local_whitening) is not bool:
             raise InputError(f"local_whitening expects True or False. Received: {local_whitening!r}")
@@ -126,8 +126,8 @@ class DelgExtractor(Extractor):
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
         config = ExtractionConfig(**fitted(defaults | model.extraction, options))
         if seed is not None:
-            return cls(model, config, f"untrained:seed={seed}:{sha256(f'{folder}/{CONFIG}')}")
-        weights = sha256(f"{folder}/{WEIGHTS}")
+            return cls(model, config, f"untrained:seed={seed}:{config_sha256(folder)}")
+        weights = weights_sha256(folder)
         extractor = cls(model, config, weights, folder)
         if local_whitening:
             extractor.project(Projections(of_local=whitening.load(folder, weights)))
@@ -142,6 +142,8 @@ class DelgExtractor(Extractor):
     def together(self, pictures: Sequence[Picture]) -> list[Features]:
         """Describes pictures that have one size at scale 1, with one run of the network a scale."""
         plans = [self.plan(one.image, one.resize_factor, one.size) for one in pictures]
+        if any(passes != plans[0][2] for _, _, passes in plans):  # shares of limits that differ
+            return [features for one in pictures for features in self.together([one])]
         outputs_of = [_Outputs() for _ in pictures]
         sources = [one.size or (one.image.shape[1], one.image.shape[0]) for one in pictures]
         base, _, passes = plans[0]
@@ -163,7 +165,9 @@ class DelgExtractor(Extractor):
         """``(width, height)`` at scale 1 of an image of a size."""
         config = self.config
         limits = config.max_image_size, config.min_image_size
-        return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
+        return limited_size(
+            *size, *limits, resize_factor, square=config.use_square_images, multiple=config.side_multiple
+        )
 
     def plan(
         self, image: NDArray[np.uint8], resize_factor: float = 1.0, size: Size | None = None
@@ -171,14 +175,16 @@ class DelgExtractor(Extractor):
         """The size at scale 1, the image at any scale, and the runs of the network."""
         config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
         sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
-        passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule)
+        longest = config.max_image_size * resize_factor
+        passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule, longest=longest)
         side = self.model.trunk.image_side
         if side and any(one.size != (side, side) for one in passes):
             raise InputError(
                 f"The model's backbone accepts images of {side} x {side} pixels only; give --image_scales=1.0, "
                 f"--max_image_size={side}, --min_image_size={side} and --use_square_images."
             )
-        return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
+        resized = resize(image, base, config.interpolation)
+        return base, Pyramid(resized, self._rule, config.antialias, self.model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
         """The network's inputs for an image: ``(1, h, w, 3)`` float32 for each of its runs."""

@@ -25,16 +25,20 @@ class KerasRuntime(Runtime):
         self.model = in_policy(model, POLICIES[precision])
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
-        """See :class:`Runtime`; without XLA in TensorFlow, which would compile for every size."""
-        inner = self.model.inference_model(heads)
-        if keras.backend.backend() == "jax":
-            return _on_jax(inner)
-        if keras.backend.backend() == "tensorflow":
-            inner.jit_compile = False
-        inner.make_predict_function()
-        return lambda images: {
-            name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
-        }
+        """See :class:`Runtime`."""
+        return compiled(self.model.inference_model(heads))
+
+
+def compiled(inner: keras.Model) -> Network:
+    """A Keras model as a function; without XLA in TensorFlow, which would compile for every size."""
+    if keras.backend.backend() == "jax":
+        return _on_jax(inner)
+    if keras.backend.backend() == "tensorflow":
+        inner.jit_compile = False
+    inner.make_predict_function()
+    return lambda images: {
+        name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
+    }
 
 
 def _on_jax(inner: keras.Model) -> Network:

@@ -34,6 +34,8 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
         ({"relup": None}, "relup expects True or False"),
         ({"antialias": "yes"}, "antialias expects True or False"),
         ({"scale_rule": "torch"}, "delg, superglobal, cvnet"),
+        ({"scale_rule": "long_side", "max_image_size": -1, "image_scales": [0.5, 1.0]}, "max_image_size=-1"),
+        ({"scale_rule": "long_side", "max_image_size": 64, "image_scales": [0.5, 1.5]}, r"image_scales=\[0.5, 1.5\]"),
         ({"crop_rule": "ceil"}, "round, truncate"),
         ({"scale_pooling": "max"}, "mean, scale_gem, sum"),
         ({"scale_pooling": "scale_gem(p=0.5)"}, "p of 1 or more"),
@@ -61,7 +63,8 @@ def test_the_extraction_of_every_preset_is_valid(preset):
     assert superglobal == (
         (True, True, True, True) if preset.startswith("superglobal") else (False, False, False, None)
     )
-    rules = {"cvnet": ("cvnet", "sum", "truncate"), "superglobal": ("superglobal", "scale_gem", "truncate")}
+    rules = {"efficientnet": ("long_side", "sum", "round")}
+    rules |= {"cvnet": ("cvnet", "sum", "truncate"), "superglobal": ("superglobal", "scale_gem", "truncate")}
     expected = rules.get(preset.split("_")[0], ("delg", "sum", "round"))
     assert (config.scale_rule, config.scale_pooling, config.crop_rule) == expected
 

@@ -127,3 +127,17 @@ def test_each_head_has_its_own_smallest_side():
 
 def test_a_model_without_a_local_head_runs_at_the_global_scales_only():
     assert plan_passes((0.5, 1.0, 2.0), (1,), (90, 80), {"global": 5}) == [Pass(1.0, (90, 80), ("global",))]
+
+
+def test_shares_of_the_long_side_enlarge_nothing_and_count_once():
+    def plan(base, longest, sides=None):
+        scales, rule = (0.5, 0.75, 1.0), SCALE_RULES["long_side"]
+        return plan_passes(scales, (0, 1, 2), base, sides or {"global": 1}, rule, longest=longest)
+
+    assert [(p.size, p.scale) for p in plan((512, 300), 512)] == [
+        ((256, 150), 0.5), ((384, 225), 0.75), ((512, 300), 1.0),
+    ]  # fmt: skip
+    assert [p.size for p in plan((348, 348), 512)] == [(256, 256), (348, 348)]
+    assert [(p.size, p.heads) for p in plan((40, 100), 512, both(1))] == [((40, 100), ("global", "local"))]
+    assert [p.size for p in plan((348, 348), 464)] == [(232, 232), (348, 348)], "of a crop, the limit is smaller"
+    assert [p.size for p in plan((512, 4), 512, {"global": 3})] == [(384, 3), (512, 4)]

