@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
@@ -55,6 +56,27 @@ PARTS = {"concat": ("parts",), "pair": ("global_", "local")}
 """Arguments of composed extractors that are texts of extractors, or lists of such texts."""
 FILES = frozenset({"model", "weights"})
 """Arguments that are paths, or names of published weights."""
+AUTO = "auto"
+UNTRAINED_GLOBAL, UNTRAINED_LOCAL = "efficientnet_lite2", "rootsift"
+"""The extractors of ``auto``."""
+
+
+def resolved(text: str) -> str:
+    """The text itself; for ``auto``, that of the best extractor that needs no training and can be had here.
+
+    It is ``pair(global="efficientnet_lite2", local="rootsift")``; where the published weights can neither be fetched
+    nor kept, ``rootsift``, and the error stream says why.
+    """
+    if text != AUTO:
+        return text
+    from delg import weights
+
+    try:
+        weights.path(UNTRAINED_GLOBAL)
+    except weights.UnavailableError as error:
+        print(f"{error} --model={AUTO} is {UNTRAINED_LOCAL}.", file=sys.stderr, flush=True)
+        return UNTRAINED_LOCAL
+    return render("pair", {"global": UNTRAINED_GLOBAL, "local": UNTRAINED_LOCAL})
 
 
 def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
@@ -64,7 +86,8 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
       text: a model folder, a folder with a released SavedModel, a preset with published weights such as
         ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), or ``name(argument=value)`` with a name
         of :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``,
-        ``untrained(model="DIR", seed=0)`` or ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a
+        ``untrained(model="DIR", seed=0)`` or ``pair(global="DIR", local="rootsift")``, or ``auto``, see
+        :func:`resolved`, or with ``module:Class`` of a
         subclass of :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the
         fields of :class:`extraction.config.ExtractionConfig`.
       defaults: arguments that those of the text take precedence over; left out where the extractor has no such
@@ -74,6 +97,7 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
     Raises:
       InputError: no such folder or name, a plug-in cannot be imported or is no extractor, or an argument does not fit.
     """
+    text = resolved(text)
     given = {key: value for key, value in overrides.items() if value is not None}
     if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
         name, arguments = "saved_model" if is_saved_model(text) else "delg", {"model": text}
@@ -132,7 +156,7 @@ def absolute(text: str) -> str:
 def _choices(text: str) -> str:
     return (
         f"{text!r} is neither a model folder nor an extractor; the extractors are "
-        f"{', '.join(sorted({*EXTRACTORS, *PRETRAINED}))}, or module:Class of your own."
+        f"{', '.join(sorted({AUTO, *EXTRACTORS, *PRETRAINED}))}, or module:Class of your own."
     )
 
 
