@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from delg.weights.catalogue import WEIGHTS
 from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.data.download import download
 from evaluation.data.fetching import fetch, unpack
@@ -252,3 +254,19 @@ def test_a_wrong_catalogue_ends_in_a_sentence(tmp_path, entry, message):
     (tmp_path / "own.json").write_text(json.dumps({"mine": [entry]}))
     with pytest.raises(InputError, match=message):
         read_catalogue(tmp_path / "own.json")
+
+
+def test_weights_of_the_package_index_are_listed_and_offline_is_a_sentence(tmp_path):
+    def fetch_command(*arguments: str) -> subprocess.CompletedProcess:
+        environment = os.environ | {"DELG_HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "delg", "fetch", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    listed = fetch_command("--list").stdout
+    for name, weights in WEIGHTS.items():
+        assert f"\n{name}\n" in listed and weights.sha256 in listed and weights.purpose in listed
+    assert "24.7 MB, Apache-2.0" in listed
+    done = fetch_command("xfeat", "--offline")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "xfeat" in done.stderr
+    done = fetch_command("xfeat", f"--output_dir={tmp_path / 'files'}")
+    assert done.returncode == 1 and "--output_dir" in done.stderr and not list(tmp_path.iterdir())
