@@ -3,17 +3,23 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-import delg.weights
+import delg
 from delg.common.errors import InputError
+from delg.importers.job import imported
+from extraction.extractors.table import build_extractor
 
+TINY = Path(__file__).parents[2] / "golden" / "data2" / "safetensors"
 COMMIT = "1234567890123456789012345678901234567890"
 FILES = {"config.json": b"{}", "model.safetensors": b"\x02\0\0\0\0\0\0\0{}", "run.py": b"raise SystemExit"}
 SCRIPT = """
@@ -98,6 +104,27 @@ def test_a_snapshot_is_fetched_and_kept(tmp_path):
     assert lines[5].startswith("UnavailableError hf://org/missing ")
     (line,) = asked(tmp_path / "other", "http://127.0.0.1:9", (source, False))  # nobody answers
     assert line.startswith("UnavailableError hf://org/name ")
+
+
+@pytest.mark.skipif(not find_spec("huggingface_hub"), reason="the extra hub is not installed")
+def test_a_repository_in_the_cache_is_a_model(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("DELG_OFFLINE", "1")
+    folder = tmp_path / "models--org--tiny" / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "refs").mkdir()
+    (folder.parents[1] / "refs" / "main").write_text(COMMIT)
+    shutil.copy(TINY / "dinov2.safetensors", folder / "model.safetensors")
+    config = json.loads((TINY / "verdicts.json").read_text())["models"]["dinov2"]["config"]
+    (folder / "config.json").write_text(json.dumps(config))
+    model, other = delg.load("hf://org/tiny"), imported(folder)
+    assert model.weights and model.config == other.config
+    for ours, theirs in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+    extractor = build_extractor("hf://org/tiny@main")
+    assert extractor.settings["weights_sha256"].startswith(f"hf://org/tiny@{COMMIT}:")
 
 
 def test_the_extra_and_the_form_are_named(monkeypatch):
