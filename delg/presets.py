@@ -233,11 +233,6 @@ def from_preset(
     Raises:
       InputError: a preset without published weights, a bad argument, or weights that do not fit the model.
       delg.weights.UnavailableError: the weights cannot be had here and now.
-
-    Example:
-      >>> model = from_preset("efficientnet_lite2")  # doctest: +SKIP
-      >>> model(model.normalize(images))["global_descriptor"].shape  # doctest: +SKIP
-      (1, 1280)
     """
     if name not in PRETRAINED:
         raise InputError(

@@ -54,9 +54,10 @@ class BenchmarkOptions:
         "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)', or a chain, 'superglobal | ransac(top_k=50)'; "
         "empty for none. Default: ransac, where there are local features, and superglobal; of GLDv2 none.",
     )
-    local_dtype: str = option(
-        "float32",
-        "Storage of local features that are extracted here; binary keeps the signs of descriptors alone.",
+    local_dtype: str | None = option(
+        None,
+        "Storage of local features that are extracted here; binary keeps the signs of descriptors alone. Default: the "
+        "extractor's own, uint8 of RootSIFT and float32 of models.",
         choices=LOCAL_DTYPES,
     )
     exif: str | None = option(
@@ -113,10 +114,10 @@ class BenchmarkOptions:
     )
     neighbours: int | None = option(None, "How many index images vote in gldv2_recognition. Default: 3.", lower_bound=1)
     ignore_non_landmarks: bool = option(
-        False, "In recognition, leave answers to images without a landmark out of the global average precision."
+        False, "In recognition, leave predictions for images without a landmark out of the global average precision."
     )
     predictions_file: str | None = option(
-        None, "Score these answers to --solution_file, CSV with id,landmarks or id,images, and do no more."
+        None, "Only score these predictions against --solution_file: CSV with id,landmarks or id,images."
     )
     released_reading: str | None = option(
         None,

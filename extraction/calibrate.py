@@ -33,7 +33,7 @@ def main() -> None:
     if options.local_dim is not None and not options.local_whitening:
         raise InputError("--local_dim needs --local_whitening.")
     if not is_model_folder(folder):
-        raise InputError(f"{folder} is not a model folder.")
+        raise InputError(f"{folder} is not a model folder; of a composed extractor calibrate the folders of its parts.")
     images = list_images(options.images_dir)
     check_writable(folder)
 

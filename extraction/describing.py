@@ -67,13 +67,25 @@ def describe_together(extractor: Extractor, refs: Sequence[ImageRef]) -> list[De
             described[place] = error
     pictures = [picture for _, picture, _, _ in loaded]
     batches = [pictures] if _of_one_size(extractor, pictures) else [[picture] for picture in pictures]
-    features = [one for batch in batches if batch for one in extractor.together(batch)]
-    for (place, _, whole, offset), of_crop in zip(loaded, features, strict=True):
+    results = [one for batch in batches if batch for one in _together(extractor, batch)]
+    for (place, _, whole, offset), result in zip(loaded, results, strict=True):
         try:
-            described[place] = _in_photo(_checked(of_crop), whole, offset)
+            if isinstance(result, BadImageError):
+                raise result
+            described[place] = _in_photo(_checked(result), whole, offset)
         except BadImageError as error:
             described[place] = error
     return described
+
+
+def _together(extractor: Extractor, pictures: Sequence[Picture]) -> list[Described]:
+    """Features of a batch; where one picture of the batch cannot be described, each is tried alone."""
+    try:
+        return [*extractor.together(pictures)]
+    except BadImageError as error:
+        if len(pictures) == 1:
+            return [error]
+        return [result for picture in pictures for result in _together(extractor, [picture])]
 
 
 def _of_one_size(extractor: Extractor, pictures: Sequence[Picture]) -> bool:

@@ -1,7 +1,8 @@
 r"""delg-extract: describes images and writes a feature store, or the files of the released programs.
 
-The model is a trained model's folder, or a baseline: rootsift, histogram, untrained(model="DIR", seed=0). A run that
-was stopped continues with the same command; images that cannot be read are skipped and listed.
+The model is a trained model's folder, or a baseline: rootsift, histogram, untrained(model="DIR", seed=0), or both in
+one: pair(global="DIR", local="rootsift"). A run that was stopped continues with the same command; images that cannot
+be read are skipped and listed.
 
 Example:
   delg-extract --images_dir=photos --model=my_model --output_dir=features
@@ -80,7 +81,7 @@ def _run(
     from extraction.ray_engine import write_shards_on_ray
 
     storage: dict[str, Any] = {"local_dtype": options.local_dtype, "append": options.append}
-    batch_size = options.batch_size or (1 if extractor.settings.get("runtime") == "jax" else 8)
+    batch_size = options.batch_size or (1 if "jax" in _runtimes(extractor.settings) else 8)
     work: dict[str, Any] = {"num_threads": options.num_threads, "batch_size": batch_size}
     if options.engine == "local":
         share = options.shard_index, options.num_shards
@@ -91,6 +92,12 @@ def _run(
         write_shards_on_ray(recipe, writer, address=options.ray_address, **work)
         return writer.finish()
     return extract(extractor, images, output_dir, **storage)
+
+
+def _runtimes(settings: dict[str, Any]) -> set[str]:
+    """The runtimes of an extractor and of its parts."""
+    parts = settings.get("parts", {}).values()
+    return {settings.get("runtime", "")}.union(*map(_runtimes, parts))
 
 
 def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:

@@ -32,7 +32,9 @@ class ExtractOptions:
         None, "Which images of --dataset_file_path; queries are cropped to their box.", choices=IMAGE_SETS
     )
     model: str | None = option(
-        None, "A model folder, or an extractor such as rootsift or module:Class(argument=value) of your own."
+        None,
+        "A model folder, or an extractor: efficientnet_lite2, xfeat and rootsift need no training, pair(global=..., "
+        "local=...) composes two, and there is module:Class(argument=value) of your own.",
     )
     delf_config_path: str | None = option(
         None, "Extraction configuration of the released programs (.pbtxt); other flags take precedence over it."
@@ -100,8 +102,11 @@ class ExtractOptions:
     verify: int = option(
         0, "Images that are also described in float32 by Keras first; the differences are printed.", lower_bound=0
     )
-    local_dtype: str = option(
-        LOCAL_DTYPES[0], "How local descriptors are stored; binary keeps their signs alone.", choices=LOCAL_DTYPES
+    local_dtype: str | None = option(
+        None,
+        "How local descriptors are stored; binary keeps their signs alone. Default: the extractor's own, uint8 of "
+        "RootSIFT and float32 of models.",
+        choices=LOCAL_DTYPES,
     )
     append: bool = option(False, "Add to the store in --output_dir the images that it does not hold yet.")
     num_shards: int = option(

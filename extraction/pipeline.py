@@ -13,7 +13,6 @@ from extraction.extractors.base import Extractor
 from extraction.formats.checks import check_coordinates
 from extraction.images import BadImageError, ImageRef
 from extraction.settings import recorded_settings
-from extraction.store.encoding import LOCAL_DTYPES
 from extraction.store.reader import FeatureStore
 from extraction.store.writer import StoreWriter
 
@@ -48,7 +47,7 @@ def extract_share(
     *,
     progress: bool = True,
     num_threads: int = 2,
-    local_dtype: str = LOCAL_DTYPES[0],
+    local_dtype: str | None = None,
     append: bool = False,
     batch_size: int = 1,
 ) -> FeatureStore | None:
@@ -61,7 +60,8 @@ def extract_share(
       share: this job's number, from 0 on, and the number of jobs.
       progress: show a line with images/s and the time left.
       num_threads: images described at once; the features do not depend on it.
-      local_dtype: how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
+      local_dtype: how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`; None for the
+        extractor's own.
       append: add to a store the images whose names it does not hold.
       batch_size: most images of a run of the network; see :func:`extraction.batching.batches`.
 
@@ -89,7 +89,7 @@ def begin(
     images: Sequence[ImageRef],
     store_dir: str | PathLike[str],
     *,
-    local_dtype: str = LOCAL_DTYPES[0],
+    local_dtype: str | None = None,
     append: bool = False,
 ) -> StoreWriter:
     """Checks the arguments of :func:`extract` and makes the store's writer."""
@@ -97,10 +97,11 @@ def begin(
         raise InputError("Expected at least one image to extract features from; the list is empty.")
     if len({ref.name for ref in images}) < len(images):
         raise InputError("Expected image names that are unique; the list holds a name twice.")
-    check_local_dtype(extractor, local_dtype)
+    dtype = local_dtype or extractor.local_dtype
+    check_local_dtype(extractor, dtype)
     check_coordinates(extractor.settings)
     settings = recorded_settings(extractor) | {"crop": any(ref.crop is not None for ref in images)}
-    return StoreWriter(store_dir, settings, images, local_dtype=local_dtype, append=append)
+    return StoreWriter(store_dir, settings, images, local_dtype=dtype, append=append)
 
 
 def write_shards(
@@ -141,8 +142,8 @@ def shards_bar(writer: StoreWriter, shards: Sequence[int], *, progress: bool) ->
     )
 
 
-def check_local_dtype(extractor: Extractor, local_dtype: str) -> None:
-    """Checks that the local descriptors of an extractor can be stored in a form.
+def check_local_dtype(extractor: Extractor, local_dtype: str | None) -> None:
+    """Checks that the local descriptors of an extractor can be stored in a form; None is the extractor's own.
 
     Raises:
       InputError: only the signs would be stored, and those are all alike.

@@ -19,7 +19,7 @@ from delg.common.errors import InputError, first_line
 from delg.common.extras import needs_extra
 from extraction.batching import Places, good_and_bad
 from extraction.describing import Described
-from extraction.extractors.table import ExtractorRecipe
+from extraction.extractors.table import ExtractorRecipe, absolute
 from extraction.images import BadImageError, ImageRef
 from extraction.pipeline import shards_bar
 from extraction.store.writer import StoreWriter
@@ -112,7 +112,8 @@ def _described(
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     limit, cores_of_task = AHEAD * max(1, cores // num_threads), min(num_threads, cores)
     task = ray.remote(num_cpus=cores_of_task, max_retries=RUNS - 1, retry_exceptions=False)(_task(HOME))
-    model, lists = absolute(recipe), {shard: writer.shard_images(shard) for shard in shards}
+    model = replace(recipe, model=absolute(recipe.model))
+    lists = {shard: writer.shard_images(shard) for shard in shards}
     waiting: list[tuple[int, Places]] = [(shard, [*range(len(lists[shard]))]) for shard in reversed(shards)]
     running: dict[Any, tuple[int, Places]] = {}
     unfinished: dict[int, dict[int, Described]] = defaultdict(dict)
@@ -175,10 +176,3 @@ def _task(home: str) -> Callable[[bytes], bytes]:
         return answer(request)
 
     return task
-
-
-def absolute(recipe: ExtractorRecipe) -> ExtractorRecipe:
-    """The recipe with the absolute path of a model folder, since workers run elsewhere."""
-    if not Path(recipe.model).is_dir():
-        return recipe
-    return replace(recipe, model=os.path.abspath(recipe.model))  # noqa: PTH100

@@ -1,12 +1,15 @@
 """The text form of a choice, ``name(arg=value, ...)``, as used by flags and configuration files.
 
-The name is one of a table, or ``module:Class``, which names a plug-in outside of the package; modules of the current
-folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated.
+The name is an entry of a table, or ``module:Class``, which names a plug-in outside of the package; modules of the
+current folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated. A choice
+inside of another one is a quoted text. An argument whose name Python reserves, such as ``global``, is the parameter
+``global_``.
 """
 
 import ast
 import importlib
 import inspect
+import keyword
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +20,8 @@ from delg.common.errors import InputError
 
 Factory = Callable[..., Any]
 Table = Mapping[str, Factory | str]  # name to factory, or to "module:factory", which is imported when it is used
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_RESERVED = re.compile(rf"{_QUOTED}|\b({'|'.join(keyword.kwlist)})(?=\s*=[^=])")
 _PLUG_IN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -35,6 +40,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     form = f"Expected name or name(argument=literal, ...). Received: {text!r}"
     plug_in = _PLUG_IN.match(text.strip())
     source = "plug_in" + text.strip()[plug_in.end() :] if plug_in else text.strip()
+    source = _RESERVED.sub(lambda match: f"{match[1]}_" if match[1] else match[0], source)
     try:
         node = ast.parse(source, mode="eval").body
         if isinstance(node, ast.Name):
@@ -50,19 +56,25 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def plug_ins_in(*choices: Any) -> list[Factory]:
-    """The plug-ins that texts of choices name, imported; values that are no texts, and quoted parts, name none.
+    """Imports the plug-ins that texts of choices name; ignores other values and quoted parts.
 
     Raises:
       InputError: a plug-in cannot be imported.
     """
-    texts = [re.sub(r"'[^']*'|\"[^\"]*\"", "", text) for text in choices if isinstance(text, str)]
+    texts = [re.sub(_QUOTED, "", text) for text in choices if isinstance(text, str)]
     return [plug_in(match.group(), "plug-in") for text in texts for match in _PLUG_IN.finditer(text)]
 
 
 def render(name: str, arguments: Mapping[str, Any]) -> str:
     """The inverse of :func:`parse`: ``render("gem", {"p": 4.6})`` is ``"gem(p=4.6)"``."""
-    inside = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    inside = ", ".join(f"{_written(key)}={value!r}" for key, value in arguments.items())
     return f"{name}({inside})" if inside else name
+
+
+def _written(parameter: str) -> str:
+    """The name of a parameter as a text gives it: ``global`` for ``global_``."""
+    name = parameter.removesuffix("_")
+    return name if keyword.iskeyword(name) else parameter
 
 
 def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[str]:
@@ -71,7 +83,7 @@ def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[
     Args:
       text: choices with separators between them.
       separator: one character.
-      keep_empty: give ``""`` for what is missing between two separators or at an end, instead of leaving it out.
+      keep_empty: whether missing choices between two separators or at an end become ``""``.
 
     Returns:
       The choices, without white space around them.
@@ -103,7 +115,7 @@ def factory_of(name: str, table: Table, kind: str) -> Factory:
     Args:
       name: a name of the table, or ``module:Class``.
       table: the choices of this kind.
-      kind: what is chosen, in words, for the error message ("backbone", "reranker").
+      kind: the kind in words, for the error message ("backbone", "reranker").
 
     Returns:
       The factory.
@@ -144,6 +156,10 @@ def plug_in(name: str, kind: str) -> Factory:
         raise InputError(
             f"{kind} {name!r}: expected a class or function {attribute!r} in {module_name}; it has {actual}."
         )
+    try:
+        inspect.signature(factory)
+    except ValueError as error:
+        raise InputError(f"{kind} {name!r}: expected a class or function of Python: {error}.") from error
     return factory
 
 
@@ -161,13 +177,13 @@ def build(
     Args:
       text: ``name(arg=value, ...)`` or ``module:Class(arg=value, ...)``.
       table: the choices of this kind, name to factory.
-      kind: what is chosen, in words, for the error message ("backbone", "reranker").
-      base: what a plug-in must return an instance of; None accepts anything.
+      kind: the kind in words, for the error message ("backbone", "reranker").
+      base: base class of the result; None accepts any type.
       offers: arguments of the program for factories that have a parameter of the same name; the text takes precedence.
       **context: arguments of the program for every factory; the text cannot give them.
 
     Returns:
-      What the factory returns.
+      The result of the factory.
 
     Raises:
       InputError: the name is not in the table, an argument does not fit the factory, or a plug-in returns another type.
@@ -183,27 +199,29 @@ def build(
 
 
 def check_type(built: Any, base: type, text: str, kind: str) -> None:
-    """Checks that the object which a choice names is one of its kind.
+    """Checks the class of the object that a choice names.
 
     Raises:
       InputError: the object is no instance of the base class.
     """
     if not isinstance(built, base):
-        raise InputError(f"{kind} {text!r}: expected a {base.__module__}.{base.__qualname__}, not {type(built)}.")
+        raise InputError(
+            f"{kind} {text!r}: expected an object of {base.__module__}.{base.__qualname__}, not {type(built)}."
+        )
 
 
 def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], kind: str, **context: Any) -> Any:
     """Calls a factory with arguments that need not be literals.
 
     Args:
-      factory: what is called.
-      text: how the choice was written, for the error message.
-      arguments: those of the choice.
-      kind: what is chosen, in words, for the error message.
+      factory: the class or function to call.
+      text: the choice as written, for the error message.
+      arguments: arguments of the choice.
+      kind: the kind in words, for the error message.
       **context: further keyword arguments that the program supplies.
 
     Returns:
-      What the factory returns.
+      The result of the factory.
 
     Raises:
       InputError: an argument does not fit the factory.
@@ -211,7 +229,7 @@ def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], k
     try:
         inspect.signature(factory).bind(**arguments, **context)
     except TypeError as error:
-        accepted = [p for p in inspect.signature(factory).parameters if p not in context]
+        accepted = [_written(p) for p in inspect.signature(factory).parameters if p not in context]
         raise InputError(f"{kind} {text!r}: {error}; its arguments are {', '.join(accepted) or 'none'}.") from error
     try:
         return factory(**arguments, **context)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delg import weights
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
 from delg.common.options import fingerprint
@@ -20,6 +21,7 @@ from delg.importers.tensorflow_weights import delg_checkpoint, delg_saved_model
 from delg.importers.torch_weights import cvnet, delg_pytorch, superglobal
 from delg.importers.vit_weights import dinov2, dinov3, siglip
 from delg.presets import preset_config
+from delg.weights.catalogue import WEIGHTS
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -91,7 +93,7 @@ def read_source(options: ConvertOptions) -> WeightSource:
     Raises:
       InputError: as :func:`convert`.
     """
-    path = Path(str(options.input))
+    path = weights.path(str(options.input)) if options.input in WEIGHTS else Path(str(options.input))
     if options.preset:
         preset_config(options.preset)
     form = options.format or detect(path)

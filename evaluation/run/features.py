@@ -10,8 +10,8 @@ from pathlib import Path
 from delg.common import spec
 from delg.common.errors import InputError
 from delg.common.files import read_json, read_text, write_text
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.method import FIRST_STAGE, Alignment, Method
+from evaluation.benchmarks.base import Benchmark, names_of
+from evaluation.benchmarks.method import FIRST_STAGE, Method
 from evaluation.run.distractors import check_store
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.table import EXTRACTORS, build_extractor
@@ -21,7 +21,6 @@ from extraction.formats.table import open_features
 from extraction.images import ImageRef, Reading, list_images
 from extraction.pipeline import check_local_dtype, extract
 from extraction.settings import recorded_settings
-from extraction.store.encoding import LOCAL_DTYPES
 from extraction.store.image_lists import fingerprint, image_lists
 from extraction.store.reader import PLAN, FeatureStore
 
@@ -82,56 +81,56 @@ def _untrained(text: str, model: str | None) -> str:
     return spec.render(name, arguments)
 
 
-def own_texts(found: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
+def own_texts(methods: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
     """The extractor's text by method, where the run has its own feature folder; empty with ``--features_dir``."""
-    return {} if features_dir else {source.name: source.extractor for source in found}
+    return {} if features_dir else {source.name: source.extractor for source in methods}
 
 
-def check_kept(some: bool, features_dir: str | None, local_dtype: str) -> None:
+def check_extraction_options(extracts: bool, features_dir: str | None, local_dtype: str | None) -> None:
     """Checks that no option of extraction is set where nothing is extracted.
 
     Args:
-      some: whether features are extracted.
+      extracts: whether features are extracted.
       features_dir: folder of extracted features; None by default.
-      local_dtype: storage of extracted local features.
+      local_dtype: storage of extracted local features; None by default.
 
     Raises:
       InputError: an option is set that no step of the run reads.
     """
-    non_default = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype != LOCAL_DTYPES[0]}
+    non_default = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype is not None}
     unread = [flag for flag, is_set in non_default.items() if is_set]
-    if unread and not some:
+    if unread and not extracts:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
 
 
-def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None = None) -> str:
+def exif_of(choice: str | None, benchmark: Benchmark, existing: FeatureSource | None = None) -> str:
     """How the orientation tag of a benchmark's photos is read: ``"apply"`` or ``"ignore"``.
 
     Args:
-      asked: the value of ``--exif``; None for the default.
+      choice: the value of ``--exif``; None for the default.
       benchmark: your own photos are turned by default, photos of a published protocol never.
-      given: existing features, whose setting all further features share.
+      existing: existing features, whose setting all further features share.
 
     Raises:
-      InputError: ``asked`` contradicts the benchmark or the existing features.
+      InputError: ``choice`` contradicts the benchmark or the existing features.
     """
     default = "apply" if benchmark.own_photos else "ignore"
-    if given is not None:
-        default = Reading.of(given.settings).exif
-    if asked not in (None, default) and (given is not None or not benchmark.own_photos):
-        origin = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
-        raise InputError(f"--exif={asked} is for your own photos only; {origin} say exif={default}.")
-    return asked or default
+    if existing is not None:
+        default = Reading.of(existing.settings).exif
+    if choice not in (None, default) and (existing is not None or not benchmark.own_photos):
+        origin = f"the features in {existing.folder}" if existing is not None else f"the protocol of {benchmark.name}"
+        raise InputError(f"--exif={choice} is for your own photos only; {origin} say exif={default}.")
+    return choice or default
 
 
-def build(found: Sequence[MethodSource], local_dtype: str = "float32") -> dict[str, Extractor]:
+def build(methods: Sequence[MethodSource], local_dtype: str | None = None) -> dict[str, Extractor]:
     """Builds all extractors before any extractor runs, so that mistakes end the run early.
 
     Raises:
       InputError: a model folder is missing or broken, an argument is wrong, or the local features of an extractor
         cannot be stored as ``local_dtype``.
     """
-    extractors = {source.name: build_extractor(source.extractor) for source in found}
+    extractors = {source.name: build_extractor(source.extractor) for source in methods}
     for extractor in extractors.values():
         check_local_dtype(extractor, local_dtype)
     return extractors
@@ -142,7 +141,7 @@ def extracted(
     extractor: Extractor,
     benchmark: Benchmark,
     folder: Path,
-    local_dtype: str = "float32",
+    local_dtype: str | None = None,
     *,
     text: str | None = None,
 ) -> Method:
@@ -153,7 +152,7 @@ def extracted(
       extractor: describes the images.
       benchmark: its images are described.
       folder: folder of the stores ``database`` and, unless the queries are the database, ``queries``.
-      local_dtype: storage of local features.
+      local_dtype: storage of local features; None for the extractor's own.
       text: the extractor's text, where the folder is the run's own: existing features of the same text are made anew
         where weights, code or settings have changed. None reuses existing features.
 
@@ -171,7 +170,7 @@ def extracted(
     return Method(name, _extract(extractor, benchmark.queries, folder / "queries", local_dtype), database)
 
 
-def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str) -> FeatureStore:
+def _extract(extractor: Extractor, images: Sequence[ImageRef], place: Path, local_dtype: str | None) -> FeatureStore:
     """Features of images.
 
     Raises:
@@ -222,7 +221,7 @@ def _changed(images: list[ImageRef], place: Path) -> str | None:
 
 
 def with_distractors(
-    method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str, *, local: bool = True
+    method: Method, extractor: Extractor, images_dir: str | None, local_dtype: str | None, *, local: bool = True
 ) -> Method:
     """Adds the features of distractor images to a method; without distractors the method stays as it is.
 
@@ -230,7 +229,7 @@ def with_distractors(
       method: the features of the distractors lie beside the method's database store.
       extractor: the extractor of the method.
       images_dir: folder of the distractors; None without distractors.
-      local_dtype: storage of local features.
+      local_dtype: storage of local features; None for the extractor's own.
       local: whether the distractors' local features are matched; otherwise only global descriptors are extracted.
 
     Returns:
@@ -280,7 +279,7 @@ def opened(
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
-    names = [[image.name for image in images] or None for images in (benchmark.database, benchmark.queries)]
+    names = [names_of(images) or None for images in (benchmark.database, benchmark.queries)]
     database = open_features(index_dir, names[0])
     queries = open_features(query_dir, names[1]) if query_dir else database
     distractors = open_features(distractors_dir) if distractors_dir else None
@@ -288,6 +287,4 @@ def opened(
         for store in (queries, database):
             check_store(store, distractors)
     method = Method(FIRST_STAGE, queries, database, distractors)
-    benchmark = benchmark.with_features(queries.names, database.names)
-    Alignment(benchmark, method)
-    return method, benchmark
+    return method, benchmark.with_features(queries.names, database.names)

@@ -45,6 +45,8 @@ class Extractor(ABC):
       pca: projections of the descriptors, see :meth:`project`; None where the extractor cannot project.
       dimensions: values of a global and of a local descriptor before any projection, by head, as far as known.
       signed: whether entries of local descriptors have both signs, so that their signs can be stored alone.
+      local_dtype: how a store holds local descriptors unless the user says otherwise, one of
+        :data:`extraction.store.encoding.LOCAL_DTYPES`.
       batched: whether :meth:`together` is faster than one picture after the other, so that it pays to gather images
         of one size.
     """
@@ -54,6 +56,7 @@ class Extractor(ABC):
     pca: Projections | None = None
     dimensions: Mapping[str, int] = {}
     signed: bool = True
+    local_dtype: str = "float32"
     batched: bool = False
 
     @abstractmethod
@@ -83,7 +86,11 @@ class Extractor(ABC):
         return size
 
     def together(self, pictures: Sequence[Picture]) -> list[Features]:
-        """Describes pictures that have one :meth:`base_size`; by default one after the other."""
+        """Describes pictures that have one :meth:`base_size`; by default one after the other.
+
+        Raises:
+          BadImageError: a picture cannot be described; the caller then describes each alone.
+        """
         return [self(*picture) for picture in pictures]
 
     def share_cores(self, threads: int) -> None:  # noqa: B027
@@ -133,7 +140,8 @@ class Wrapper(Extractor):
         """
         self.extractor = extractor
         self.settings = extractor.settings | settings
-        self.signed, self.batched, self.dimensions = extractor.signed, extractor.batched, extractor.dimensions
+        self.signed, self.local_dtype = extractor.signed, extractor.local_dtype
+        self.batched, self.dimensions = extractor.batched, extractor.dimensions
 
     def changed(self, features: Features) -> Features:
         """The features of an image as this extractor gives them."""

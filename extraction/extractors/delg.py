@@ -71,8 +71,7 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: the model's backbone lacks a switch, or Keras runs on another backend than the runtime needs.
         """
-        from delg.precision import in_policy
-        from delg.superglobal import Switches, adapted
+        from delg.superglobal import Switches, adapted, in_policy
 
         self.config = config
         self.heads = tuple(model.min_sides)

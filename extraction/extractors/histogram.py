@@ -19,7 +19,7 @@ from extraction.images import Size
 class Histogram(Extractor):
     """Extractor of a joint histogram of hue, saturation and value."""
 
-    signed = RootSift.signed
+    signed, local_dtype = RootSift.signed, RootSift.local_dtype
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class RootSift(Extractor):
     """
 
     signed = False  # no entry of a local descriptor is negative
+    local_dtype = "uint8"  # SIFT itself has no more than 256 values
 
     def __init__(self, max_image_size: int = 1024, max_feature_num: int = 1000):
         """Sets the limits.

@@ -1,6 +1,7 @@
 """The extractors by name, and how one is built from text."""
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
@@ -41,12 +42,19 @@ class _OfModel:
 
 
 EXTRACTORS: Table = {
+    "concat": "extraction.extractors.composed:Concat",
     "delg": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, local_whitening=True),
     "histogram": "extraction.extractors.histogram:Histogram",
+    "pair": "extraction.extractors.composed:Pair",
     "rootsift": "extraction.extractors.rootsift:RootSift",
     "saved_model": _OfModel("extraction.extractors.saved_model:SavedModelExtractor", SAVED_MODEL_OPTIONS),
     "untrained": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, seed=0, local_whitening=True),
+    "xfeat": "extraction.extractors.xfeat:XFeat",
 }
+PARTS = {"concat": ("parts",), "pair": ("global_", "local")}
+"""Arguments of composed extractors that are texts of extractors, or lists of such texts."""
+FILES = frozenset({"model", "weights"})
+"""Arguments that are paths, or names of published weights."""
 
 
 def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
@@ -55,8 +63,8 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
     Args:
       text: a model folder, a folder with a released SavedModel, a preset with published weights such as
         ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), or ``name(argument=value)`` with a name
-        of :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``,
-        ``delg(model="DIR", gem_plus=True)`` or ``untrained(model="DIR", seed=0)``, or with ``module:Class`` of a
+        of :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``,
+        ``untrained(model="DIR", seed=0)`` or ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a
         subclass of :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the
         fields of :class:`extraction.config.ExtractionConfig`.
       defaults: arguments that those of the text take precedence over; left out where the extractor has no such
@@ -82,9 +90,43 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
     accepted = inspect.signature(factory).parameters
     fitting = {key: value for key, value in (defaults or {}).items() if key in accepted}
     arguments = fitting | arguments | given
-    extractor: Extractor = call(factory, render(name, arguments), arguments, "extractor")
+    written = render(name, arguments)
+    for key in PARTS.get(name, ()):
+        if key in arguments:
+            arguments[key] = _parts(arguments[key], written, defaults)
+    extractor: Extractor = call(factory, written, arguments, "extractor")
     check_type(extractor, Extractor, text, "extractor")
     return extractor
+
+
+def _parts(texts: Any, written: str, defaults: Mapping[str, Any] | None) -> Any:
+    """The extractor of a text, or those of several texts."""
+    if isinstance(texts, list | tuple):
+        return [_parts(text, written, defaults) for text in texts]
+    if not isinstance(texts, str):
+        raise InputError(f"{written} expects its parts as quoted texts of extractors. Received: {texts!r}")
+    return build_extractor(texts, defaults=defaults)
+
+
+def absolute(text: str) -> str:
+    """The text of an extractor with the absolute paths of files and folders, also in its parts."""
+    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
+        return os.path.abspath(text)  # noqa: PTH100
+    try:
+        name, arguments = parse(text)
+    except InputError:
+        return text
+    for key in PARTS.get(name, ()):
+        parts = arguments.get(key)
+        if isinstance(parts, str):
+            arguments[key] = absolute(parts)
+        elif isinstance(parts, list | tuple):
+            arguments[key] = [absolute(part) if isinstance(part, str) else part for part in parts]
+    for key in FILES.intersection(arguments):
+        path = arguments[key]
+        if isinstance(path, str) and path not in PRETRAINED and Path(path).exists():
+            arguments[key] = os.path.abspath(path)  # noqa: PTH100
+    return render(name, arguments)
 
 
 def _choices(text: str) -> str:

@@ -87,12 +87,15 @@ def recorded(document: Any, place: Path, kind: str) -> dict[str, Any]:
 
 
 def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """What differs between two settings, each as ``key (left and right)``."""
-    pairs = {
-        key: tuple(settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
-        for key in sorted(left.keys() | right.keys())
-    }
-    return [f"{key} ({one!r} and {other!r})" for key, (one, other) in pairs.items() if one != other]
+    """What differs between two settings, each as ``key (left and right)``; of parts as ``parts.global.key (...)``."""
+    lines = []
+    for key in sorted(left.keys() | right.keys()):
+        one, other = (settings.get(key, WHEN_ABSENT.get(key, "absent")) for settings in (left, right))
+        if isinstance(one, dict) and isinstance(other, dict):
+            lines += [f"{key}.{line}" for line in differing(one, other)]
+        elif one != other:
+            lines.append(f"{key} ({one!r} and {other!r})")
+    return lines
 
 
 def other_features(place: Path, lines: Sequence[str]) -> InputError:
@@ -107,11 +110,24 @@ def differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     """What keeps features of two settings from being compared, each as ``key (left and right)``.
 
     The crop, the runtime and versions of packages may differ; of different extractors only the kinds are reported.
+    The parts of composed extractors are compared likewise.
     """
+    return differing(*_comparable(left, right))
+
+
+def _comparable(left: dict[str, Any], right: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of two settings those that :func:`differences` compares."""
     left, right = _binding(left), _binding(right)
     if left.get("extractor") != right.get("extractor"):
-        left, right = ({"extractor": settings.get("extractor")} for settings in (left, right))
-    return differing(left, right)
+        return {"extractor": left.get("extractor")}, {"extractor": right.get("extractor")}
+    if "parts" in left and "parts" in right:
+        shared = left["parts"].keys() & right["parts"].keys()
+        pairs = {name: _comparable(left["parts"][name], right["parts"][name]) for name in shared}
+        left, right = (
+            one | {"parts": one["parts"] | {name: pair[i] for name, pair in pairs.items()}}
+            for i, one in enumerate((left, right))
+        )
+    return left, right
 
 
 def version_differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from delg.precision import in_policy
-from extraction.runtimes.table import Network, Runtime
+from delg.superglobal import in_policy
+from extraction.runtimes.table import PRECISIONS, Network, Runtime
 
 if TYPE_CHECKING:
     from delg.model import Delg
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+POLICIES = dict(zip(PRECISIONS, ("float32", "mixed_bfloat16")))
 
 
 class KerasRuntime(Runtime):
@@ -25,16 +25,20 @@ class KerasRuntime(Runtime):
         self.model = in_policy(model, POLICIES[precision])
 
     def network(self, heads: tuple[str, ...], at_once: int = 1) -> Network:
-        """See :class:`Runtime`; without XLA in TensorFlow, which would compile for every size."""
-        inner = self.model.inference_model(heads)
-        if keras.backend.backend() == "jax":
-            return _on_jax(inner)
-        if keras.backend.backend() == "tensorflow":
-            inner.jit_compile = False
-        inner.make_predict_function()
-        return lambda images: {
-            name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
-        }
+        """See :class:`Runtime`."""
+        return compiled(self.model.inference_model(heads))
+
+
+def compiled(inner: keras.Model) -> Network:
+    """A Keras model as a function; without XLA in TensorFlow, which would compile for every size."""
+    if keras.backend.backend() == "jax":
+        return _on_jax(inner)
+    if keras.backend.backend() == "tensorflow":
+        inner.jit_compile = False
+    inner.make_predict_function()
+    return lambda images: {
+        name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
+    }
 
 
 def _on_jax(inner: keras.Model) -> Network:

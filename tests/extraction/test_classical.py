@@ -8,7 +8,7 @@ import pytest
 from delg.common.errors import InputError
 from extraction.extractors.histogram import Histogram, histogram
 from extraction.extractors.rootsift import RootSift, codebook, vlad
-from extraction.extractors.table import EXTRACTORS, build_extractor
+from extraction.extractors.table import build_extractor
 from tests.extraction.pictures import picture
 
 CLASSICAL = ["rootsift", "histogram", "histogram(pyramid=True)"]
@@ -123,7 +123,7 @@ def test_settings_record_what_matters():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("surf", "histogram, rootsift, saved_model, untrained"),
+        ("surf", "histogram, pair, rootsift, saved_model, untrained"),
         ("no/such/folder", "neither a model folder nor an extractor"),
         ("rootsift(size=3)", "max_image_size, max_feature_num"),
         ("rootsift(max_feature_num=0)", "max_feature_num expects 1 or more"),
@@ -145,7 +145,6 @@ def test_an_option_that_the_extractor_lacks_is_refused():
     with pytest.raises(InputError, match="image_scales"):
         build_extractor("rootsift", image_scales=[1.0])
     assert build_extractor("rootsift", image_scales=None).settings["extractor"] == "rootsift"
-    assert set(EXTRACTORS) == {"delg", "histogram", "rootsift", "saved_model", "untrained"}
 
 
 def test_the_classical_extractors_need_no_keras():

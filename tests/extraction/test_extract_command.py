@@ -73,7 +73,7 @@ def test_mistakes_end_in_one_sentence(tmp_path):
         ({"model": "rootsift", "output_dir": "o"}, "--images_dir"),
         ({"images_dir": "absent", "model": "rootsift", "output_dir": "o"}, "does not exist"),
         ({"images_dir": "empty", "model": "rootsift", "output_dir": "o"}, "holds no image"),
-        ({"images_dir": "photos", "model": "surf", "output_dir": "o"}, "histogram, rootsift"),
+        ({"images_dir": "photos", "model": "surf", "output_dir": "o"}, "histogram, pair, rootsift"),
         ({"images_dir": "photos", "model": "rootsift", "output_dir": "photos/a.jpg"}, "cannot be written"),
         ({"images_dir": "photos", "model": "rootsift", "output_dir": "o", "image_set": "query"}, "--dataset_file_path"),
     ]

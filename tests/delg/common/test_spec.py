@@ -58,7 +58,7 @@ def test_plug_ins_are_imported_from_the_current_folder(tmp_path, monkeypatch):
     assert spec.parse("my_parts:Wide(width=3)") == ("my_parts:Wide", {"width": 3})
     assert spec.build("my_parts:Wide(width=3)", {}, "thing").width == 3
     assert spec.build("my_parts:Wide", {}, "thing", width=4).width == 4
-    for text in ("my_parts:Narrow", "none_such:Wide", "my_parts:Wide(depth=1)", "my_parts:__name__"):
+    for text in ("my_parts:Narrow", "none_such:Wide", "my_parts:Wide(depth=1)", "my_parts:__name__", "builtins:dict"):
         with pytest.raises(InputError, match=text.partition("(")[0]):
             spec.build(text, {}, "thing")
     with pytest.raises(InputError, match="Decimal"):
@@ -73,3 +73,17 @@ def test_call_takes_what_is_no_literal():
     assert spec.call(lambda a, b: (a, b), "x(a=1)", {"a": math.inf}, "thing", b=2) == (math.inf, 2)
     with pytest.raises(InputError, match=r"thing 'x\(c=1\)': .*its arguments are a"):
         spec.call(lambda a, b: (a, b), "x(c=1)", {"c": math.nan}, "thing", b=2)
+
+
+def test_an_argument_may_have_the_name_of_a_keyword():
+    inner = "concat(parts=['a', 'b(global=\"c\")'])"
+    text = spec.render("pair", {"global_": inner, "local": "d"})
+    assert text.startswith("pair(global=") and "global_" not in text
+    assert spec.parse(text) == ("pair", {"global_": inner, "local": "d"})
+    assert spec.parse("pair(global = 'it\\'s global=1', class_='x')")[1] == {
+        "global_": "it's global=1",
+        "class_": "x",
+    }
+    with pytest.raises(InputError, match="its arguments are global, local"):
+        spec.build("pair(a=1)", {"pair": lambda global_, local: 0}, "thing")
+    assert spec.plug_ins_in('pair(global="delg(model=\\"no.where:Thing\\")")') == []

@@ -15,6 +15,7 @@ from extraction.pca import NO_PCA, Pca, Projections
 from extraction.pipeline import check_local_dtype
 from extraction.settings import recorded_settings
 from extraction.store.reader import FeatureStore
+from tests.delg.xfeat_file import write_xfeat
 from tests.extraction.pictures import Counting, picture, write_picture
 from tests.extraction.tensorflow_models import write_tf1
 from tests.processes import run
@@ -53,17 +54,21 @@ def place(tmp_path_factory):
     scales = {"image_scales": [0.7, 1.0], "global_scales_ind": [0, 1], "max_feature_num": 50}
     delg.save(delg.create("delg_small", backbone=small, extraction=scales, **sizes), folder / "model")
     write_tf1(folder / "saved")
+    write_xfeat(folder / "xfeat.pt")
     sys.path.append(str(folder))
     yield folder
     sys.path.remove(str(folder))
 
 
 TEXTS = {
+    "concat": 'concat(parts=[\'delg(model="{}/model")\', "own_extractors:Mean", "rootsift"], weights=[2, 1, 1])',
     "delg": 'delg(model="{}/model")',
     "histogram": "histogram",
+    "pair": 'pair(global=\'delg(model="{}/model")\', local="rootsift")',
     "rootsift": "rootsift",
     "saved_model": 'saved_model(model="{}/saved")',
     "untrained": 'untrained(model="{}/model")',
+    "xfeat": 'xfeat(weights="{}/xfeat.pt")',
     "plug-in": "own_extractors:Mean(offset=2.0)",
 }
 
@@ -127,7 +132,7 @@ def test_a_wrapper_forwards_every_member():
     said = []
 
     class Special(Counting):
-        signed, batched, heads, pca = False, True, ("local",), NO_PCA
+        signed, local_dtype, batched, heads, pca = False, "float16", True, ("local",), NO_PCA
 
         def base_size(self, size, resize_factor=1.0):
             return size[0] // 2, round(size[1] * resize_factor)
@@ -139,7 +144,7 @@ def test_a_wrapper_forwards_every_member():
     inner.dimensions = {"global": 3}
     outer = Wrapper(inner, more=1)
     members = {name for name, _ in inspect.getmembers(Extractor) if not name.startswith("_")}
-    values = {"signed", "batched", "heads", "pca", "dimensions"}
+    values = {"signed", "local_dtype", "batched", "heads", "pca", "dimensions"}
     assert members == values | {"base_size", "together", "share_cores", "makers", "project"}, "a new one: forward it"
     assert all(getattr(outer, name) == getattr(inner, name) for name in values)
     assert outer.base_size((8, 9), 0.5) == (4, 4) and outer.makers() == (outer, inner)

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from extraction.extractors.composed import Pair
+from extraction.extractors.histogram import Histogram
 from extraction.extractors.rootsift import RootSift
 from extraction.features import Features
-from extraction.images import ImageRef
+from extraction.images import ImageRef, load_image
 from extraction.pipeline import extract
 from extraction.store.encoding import Binary, Full, as_stored, packed, quantised
 from extraction.store.reader import FeatureStore
@@ -134,6 +136,23 @@ def test_a_query_takes_the_form_of_the_store():
         assert as_stored(image, dtype) is image
     np.testing.assert_array_equal(as_stored(image, "binary").descriptors, packed(image.descriptors))
     assert as_stored(as_stored(image, "binary"), "binary").descriptors.shape == (5, 16)
+
+
+def test_root_sift_is_kept_in_bytes_unless_the_user_says_otherwise(tmp_path):
+    images = [ImageRef("a", str(write_picture(tmp_path / "a.png", 200, 300)))]
+    own = {"rootsift": RootSift(), "histogram": Histogram(), "pair": Pair(Counting(exif="apply"), RootSift())}
+    stores = {name: extract(one, images, tmp_path / name, progress=False) for name, one in own.items()}
+    assert {name: store.local_dtype for name, store in stores.items()} == dict.fromkeys(own, "uint8")
+    assert extract(Counting(), images, tmp_path / "c", progress=False).local_dtype == "float32"
+    expected, got = RootSift()(load_image(images[0])[0], "a"), stores["rootsift"].features(0)
+    assert stores["rootsift"].bytes_per_image()["local"] == 144 * len(expected) > 0
+    assert got.descriptors.dtype == np.float32
+    assert (got.descriptors * expected.descriptors).sum(axis=1).min() > 0.9999
+    np.testing.assert_array_equal(got.keypoints, expected.keypoints)
+    floats = extract(RootSift(), images, tmp_path / "floats", local_dtype="float32", progress=False)
+    np.testing.assert_array_equal(floats.features(0).descriptors, expected.descriptors)
+    with pytest.raises(InputError, match=r"local_dtype \('float32' and 'uint8'\)"):
+        extract(RootSift(), images, tmp_path / "floats", progress=False)
 
 
 def test_descriptors_without_signs_are_refused(tmp_path):

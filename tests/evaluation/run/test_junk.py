@@ -93,6 +93,18 @@ def test_lost_predictions_are_written_again(config, tmp_path):
     assert lost.read_text() == text
 
 
+def test_rows_stay_when_predictions_are_turned_off_and_on(config, tmp_path):
+    times = []
+    for predictions in (("trec",), (), ("trec",)):
+        said = []
+        pipeline.benchmark(replace(config, predictions=predictions), said.append)
+        times.append({path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "predictions").iterdir()})
+        assert sum(line.endswith("(cached)") for line in said) == (2 if len(times) > 1 else 0)
+    assert times[0] == times[2]
+    pipeline.benchmark(replace(config, predictions=("trec",), predictions_top_k=1), said.append)
+    assert all(path.stat().st_mtime_ns != time for path, time in times[0].items()), "shorter rankings are written"
+
+
 def test_rankings_of_other_features_do_not_stay(config, tmp_path):
     """A run on other features that stops after its first rankings leaves none of them to the run before it."""
     config = replace(config, predictions=("trec",), rerank=())

@@ -90,7 +90,7 @@ def test_markdown_names_what_the_numbers_rest_on(report):
     assert "| global | 40.12 | 100.00 | 66.67 | 10.00 | 20.06 |" in page
     assert "81.25 % of 160 inliers, over 8 relevant pairs" in page and "within 5 px" in page
     assert "1 query has no positives under the protocol hard, such as q1." in page
-    assert "1 database images could not be read and count as not found: bad|one (the file is empty)." in page
+    assert "1 database image could not be read and counts as not found: bad|one (the file is empty)." in page
     assert "| rerank.ransac.top_k | 100 |" in page
 
 

@@ -27,7 +27,7 @@ from matching.rerankers.alpha_qe import AlphaQE
 from tests.evaluation.options import Config
 from tests.evaluation.run.test_distractors import store, unit
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("delg", "evaluation", "extraction", "matching", "protos", "training")
 ROWS = ("global", "global+ransac", "global+superglobal")
 

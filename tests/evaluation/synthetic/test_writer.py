@@ -20,7 +20,7 @@ from evaluation.synthetic.truth import load_homographies
 from evaluation.synthetic.writer import write_set
 from tests.processes import HANGS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = LandmarkSetOptions(
     seed=7, num_classes=3, views_per_class=2, num_queries=2, easy_per_query=2, hard_per_query=2, junk_per_query=1,
     num_distractors=3, image_size=64,

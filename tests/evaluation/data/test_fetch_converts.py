@@ -3,8 +3,6 @@
 import hashlib
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,7 +14,8 @@ from evaluation.benchmarks import groundtruth
 from evaluation.benchmarks.gldv2 import CHALLENGES, LABELS, VERSION
 from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.data.fetching import convert_ground_truth, fetch
-from tests.evaluation.test_fetch import archive, server  # noqa: F401
+from tests import processes
+from tests.evaluation.data.test_fetch import archive, server  # noqa: F401
 from tests.evaluation.tiny import revisited_set
 
 
@@ -26,8 +25,7 @@ def entry(server, name, **more):  # noqa: F811
 
 def command(tmp_path, catalogue, *more):
     (tmp_path / "own.json").write_text(json.dumps({"mine": catalogue}))
-    given = [sys.executable, "-m", "delg", "fetch", "mine", "--catalogue=own.json", "--output_dir=out", *more]
-    return subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return processes.run("fetch", "mine", "--catalogue=own.json", "--output_dir=out", *more, cwd=tmp_path)
 
 
 def test_weights_become_a_model_folder(server, tmp_path):  # noqa: F811
@@ -83,8 +81,7 @@ def test_the_sums_of_another_machine_pin_a_file(server, tmp_path):  # noqa: F811
 
 
 def test_the_listing_says_which_hashes_are_known(tmp_path):
-    given = [sys.executable, "-m", "delg", "fetch", "--list"]
-    done = subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = processes.run("fetch", "--list", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == sorted(CATALOGUE)

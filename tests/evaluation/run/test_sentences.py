@@ -128,7 +128,7 @@ def test_photos_that_cannot_be_read_are_told_at_the_end(photos, tmp_path):
     (tmp_path / "photos" / "one" / "z.png").write_bytes(b"no picture")
     said = []
     job(photos, said.append)
-    assert any(line.startswith("1 database images could not be read and count as not found: one/z (") for line in said)
+    assert any(line.startswith("1 database image could not be read and counts as not found: one/z (") for line in said)
 
 
 def test_queries_of_very_few_things_are_told(photos, tmp_path):

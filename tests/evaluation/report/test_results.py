@@ -13,7 +13,7 @@ from extraction.images import ImageRef, find_image
 from matching.lookup import Result
 from matching.rerankers.table import build_reranker
 from matching.source import MemorySource
-from tests.evaluation.test_report import Links
+from tests.evaluation.report.test_report import Links
 from tests.matching.helpers import scene, view
 
 

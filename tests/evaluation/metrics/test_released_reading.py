@@ -5,8 +5,6 @@ The tables were made by running ``dataset_file_io.py`` and ``metrics.py`` of DEL
 """
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from evaluation.metrics import ranking
 from evaluation.metrics.truth import Truth
 from evaluation.options import BenchmarkOptions
 from evaluation.run.scoring import score
+from tests import processes
 
 RETRIEVAL, TRUTH = "id,images,Usage\n", "id,images,Usage\nq,a b,Public\n"
 # solution, answers; released AP@100, P@1, P@5; the same by default, None where it is refused
@@ -84,8 +83,7 @@ def test_the_flag(tmp_path):
     files = ["--solution_file=s.csv", "--predictions_file=p.csv", "--output_dir=out"]
 
     def delg(*more):
-        command = [sys.executable, "-m", "delg", "benchmark", *files, *more]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return processes.run("benchmark", *files, *more, cwd=tmp_path)
 
     assert delg().returncode == 1 and not (tmp_path / "out").exists()
     done = delg("--released_reading=retrieval")

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from matching.indexes import lists
-from matching.indexes.lists import assigned, centroids
+from matching.indexes import faiss_index
+from matching.indexes.faiss_index import assigned, centroids
 from tests.matching.helpers import unit
 
 
 @pytest.mark.parametrize("piece", [1, 3, 1024])
 def test_each_row_goes_to_the_centre_of_the_largest_product(piece, monkeypatch):
-    monkeypatch.setattr(lists, "PIECE", piece)
+    monkeypatch.setattr(faiss_index, "PIECE", piece)
     rng = np.random.default_rng(0)
     rows, centres = (rng.integers(-3, 4, (n, 5)).astype(np.float32) for n in (70, 9))
     centres[7] = centres[2]  # of equal ones the first

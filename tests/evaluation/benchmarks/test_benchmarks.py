@@ -96,6 +96,13 @@ def test_wrong_folders_end_in_a_sentence(photos, tmp_path):
         build_benchmark("folders", str(tmp_path / "none"))
 
 
+def test_a_function_of_something_else_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--data_dir.*--benchmark=json:loads, which is no Benchmark"):
+        build_benchmark("json:loads", str(tmp_path))
+    with pytest.raises(InputError, match=r"expected an object of evaluation\.benchmarks\.base\.Benchmark"):
+        build_benchmark('json:loads(s="{}")')
+
+
 def test_an_unknown_name_is_answered_with_the_choices(tmp_path):
     with pytest.raises(InputError) as error:
         build_benchmark("oxford", str(tmp_path))
