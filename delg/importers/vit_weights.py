@@ -81,6 +81,7 @@ EXPECTED: dict[
     DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "hidden_act": ("gelu", "silu"), "rope_theta": (100.0,)},
     SIGLIP_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu_pytorch_tanh",)},
 }
+LICENCE = ("Weights of DINOv3 are under Meta's DINOv3 License, which also holds for this copy of them.",)
 Places = dict[str, tuple[str, Stored]]
 
 
@@ -233,7 +234,10 @@ def _source(path: Path, family: str) -> WeightSource:
         stored=weights,
         name=lambda variable: places[variable][0] if variable in places else _missing(variable, family),
         torch_layout=True,
-        notes=(f"{len(left_out)} of {len(tensors)} entries have no place in this model and were left out.",),
+        notes=(
+            f"{len(left_out)} of {len(tensors)} entries have no place in this model and were left out.",
+            *(LICENCE if family == DINOV3_FORMAT else ()),
+        ),
     )
 
 
