@@ -89,8 +89,8 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
         Hugging Face Hub, or ``name(argument=value)`` with a name of :data:`EXTRACTORS`, such as ``rootsift``,
         ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``, ``untrained(model="DIR", seed=0)`` or
         ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a subclass of
-        :class:`extraction.extractors.base.Extractor`, or ``auto``, see :func:`resolved`. The options of ``delg`` and ``untrained`` are the fields of
-        :class:`extraction.config.ExtractionConfig`.
+        :class:`extraction.extractors.base.Extractor`, or ``auto``, see :func:`resolved`. The options of ``delg`` and
+        ``untrained`` are the fields of :class:`extraction.config.ExtractionConfig`.
       defaults: arguments that those of the text take precedence over; left out where the extractor has no such
         argument.
       **overrides: arguments that take precedence over those of the text; None stands for "not given".
