@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from delg.common.distribution import KERAS_BACKENDS
 from delg.common.sources import PACKAGES
 
-BACKENDS = ("tensorflow", "jax", "torch")
 MODULES = {
     "landmarks": "evaluation.make_landmarks",
     "records": "training.make_records",
@@ -60,8 +60,8 @@ def chosen_backend() -> str:
     """
     if given := os.environ.get("KERAS_BACKEND"):
         return given
-    names = (_configured_backend(), *BACKENDS)
-    return next((name for name in names if name and importlib.util.find_spec(name)), BACKENDS[0])
+    names = (_configured_backend(), *KERAS_BACKENDS)
+    return next((name for name in names if name and importlib.util.find_spec(name)), KERAS_BACKENDS[0])
 
 
 def _configured_backend() -> str | None:

@@ -2,8 +2,8 @@
 
 Reads checkpoints of CVNet, SuperGlobal, the PyTorch DELG and EfficientNet-Lite (without PyTorch, and without running
 any code in the file), the released DELG's TensorFlow checkpoints, exported models and HDF5 weights, ImageNet weights of
-keras.applications, and our own .weights.h5. Every weight must be present with its shape; otherwise the command lists
-the names and writes nothing.
+keras.applications, our own .weights.h5, and DINOv2, DINOv3 and SigLIP as safetensors or as the files of their
+repositories. Every weight must be present with its shape; otherwise the command lists the names and writes nothing.
 
 Example:
   delg-convert --input=CVPR2022_CVNet_R50.pyth --format=superglobal --output_dir=superglobal_r50

@@ -140,6 +140,14 @@ class Delg(keras.Model):
         head: LocalHead = build(
             self.config["local_head"], LOCAL_HEADS, "local_head", base=LocalHead, offers=sizes, channels=shape[-1]
         )
+        own = {"tokens": self.trunk.tokens, "attention": self.trunk.attention}
+        missing = [name for name in head.reads if not own[name]]
+        if missing:
+            raise InputError(
+                f"The local head {self.config['local_head']!r} reads {' and '.join(missing)} of the backbone, and "
+                f"{self.config['backbone']!r} has none."
+            )
+        self._local_inputs = [self.trunk.local_level, *(str(own[name]) for name in head.reads)]
         head.name = "local_head"
         head.build(shape)
         return head
@@ -191,7 +199,7 @@ class Delg(keras.Model):
         """Both heads on what the backbone puts out; returns what :meth:`call` returns."""
         outputs = {"global_descriptor": self.global_head(maps)}
         if self.local_head is not None:
-            outputs |= self.local_head(maps[self.trunk.local_level], training=training)
+            outputs |= self.local_head(*(maps[name] for name in self._local_inputs), training=training)
         return outputs
 
     def global_head(self, maps: dict[str, Tensor]) -> Tensor:
@@ -253,7 +261,7 @@ class Delg(keras.Model):
                 outputs["global_descriptor"] = self.global_head(maps)
             if "local" in heads:
                 assert self.local_head is not None
-                local = self.local_head(maps[self.trunk.local_level], training=False)
+                local = self.local_head(*(maps[name] for name in self._local_inputs), training=False)
                 outputs |= {key: local[key] for key in ("local_descriptors", "attention")}
             return keras.Model(images, outputs, name="_".join(heads))
 

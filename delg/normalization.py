@@ -10,6 +10,8 @@ from delg.common.spec import Table
 Tensor = Any
 BGR_MEAN = (0.406, 0.456, 0.485)
 BGR_DEVIATION = (0.225, 0.224, 0.229)
+SATELLITE_MEAN = (0.430, 0.411, 0.296)
+SATELLITE_DEVIATION = (0.213, 0.156, 0.143)
 
 
 def delg(images: Tensor, dtype: str = "float32") -> Tensor:
@@ -28,9 +30,29 @@ def imagenet_bgr(images: Tensor, dtype: str = "float32") -> Tensor:
     return (bgr / 255.0 - np.array(BGR_MEAN, dtype)) / np.array(BGR_DEVIATION, dtype)
 
 
+def imagenet(images: Tensor, dtype: str = "float32") -> Tensor:
+    """``(x / 255 - mean) / deviation`` of ImageNet, RGB (DINOv2, DINOv3)."""
+    mean, deviation = np.array(BGR_MEAN[::-1], dtype), np.array(BGR_DEVIATION[::-1], dtype)
+    return (ops.cast(images, dtype) / 255.0 - mean) / deviation
+
+
+def satellite(images: Tensor, dtype: str = "float32") -> Tensor:
+    """``(x / 255 - mean) / deviation`` of satellite images, RGB (DINOv3 trained on SAT-493M)."""
+    mean, deviation = np.array(SATELLITE_MEAN, dtype), np.array(SATELLITE_DEVIATION, dtype)
+    return (ops.cast(images, dtype) / 255.0 - mean) / deviation
+
+
+def signed(images: Tensor, dtype: str = "float32") -> Tensor:
+    """``(x / 255 - 0.5) / 0.5``, RGB (SigLIP)."""
+    return (ops.cast(images, dtype) / 255.0 - 0.5) / 0.5
+
+
 NORMALIZATIONS: Table = {
     "delg": delg,
     "efficientnet_lite": efficientnet_lite,
+    "imagenet": imagenet,
     "imagenet_bgr": imagenet_bgr,
+    "satellite": satellite,
+    "signed": signed,
 }
 """Each maps ``(..., 3)`` RGB values in 0..255 to the given dtype, in the same shape; so does ``module:function``."""

@@ -1,4 +1,4 @@
-"""Named models: the released sizes of DELG, CVNet, SuperGlobal and DELG in PyTorch, and two small enough for a CPU.
+"""Named models: the released sizes of DELG and others, two small enough for a CPU, and DINOv2, DINOv3 and SigLIP 2.
 
 A ``superglobal_*`` model is the ``cvnet_*`` model of the same weights with SuperGlobal's extraction. The scales of the
 global descriptor of ``delg_pytorch_*`` are DELG's: its released extractor is for local features.
@@ -67,6 +67,66 @@ def _symmetric(depth: int, **others: Any) -> dict[str, Any]:
     }
 
 
+SATELLITE = "sat493m"  # in the names of models of DINOv3 that were trained on satellite images
+_SIGLIP2 = {  # image sizes by size of the model and side of a patch
+    ("base", 16): (224, 256, 384, 512),
+    ("base", 32): (256,),
+    ("large", 16): (256, 384, 512),
+    ("so400m", 14): (224, 384),
+    ("so400m", 16): (256, 384, 512),
+    ("giant", 16): (256, 384),
+}
+
+
+def _foundation(backbone: str, patch: int, image_size: int, interpolation: str, **others: Any) -> dict[str, Any]:
+    """A published transformer under heads without weights: whole patches of an image that is not enlarged."""
+    return {
+        "backbone": backbone,
+        "pooling": "class_token",
+        "normalization": "imagenet",
+        "block3_strides": False,
+        "embedding_dim": None,
+        "local_dim": None,
+        "local_head": "tokens",
+        "extraction": {
+            "image_scales": [1.0],
+            "global_scales_ind": [0],
+            "max_image_size": image_size,
+            "max_feature_num": 1000,
+            "side_multiple": patch,
+            "interpolation": interpolation,
+        },
+        **others,
+    }
+
+
+def _dinov2() -> dict[str, dict[str, Any]]:
+    return {
+        f"dinov2_{size}{ending}": _foundation(f"dinov2(size={size!r}, registers={registers})", 14, 518, "bicubic")
+        for size in ("small", "base", "large", "giant")
+        for ending, registers in (("", 0), ("_registers", 4))
+    }
+
+
+def _dinov3() -> dict[str, dict[str, Any]]:
+    sizes = ("s16", "s16plus", "b16", "l16", "l16plus", "h16plus", "7b16")
+    models = {f"dinov3_{size}": _foundation(f"dinov3(size={size!r})", 16, 512, "float_bilinear") for size in sizes}
+    satellite = {f"dinov3_{size}_{SATELLITE}": models[f"dinov3_{size}"] for size in ("l16", "7b16")}
+    return models | {name: model | {"normalization": "satellite"} for name, model in satellite.items()}
+
+
+def _siglip2() -> dict[str, dict[str, Any]]:
+    heads = {"base": (12, 3072), "large": (16, 4096), "so400m": (16, 4304), "giant": (16, 6144)}  # and hidden width
+    models = {}
+    for (size, patch), sides in _SIGLIP2.items():
+        pooling = f"attention(heads={heads[size][0]}, hidden={heads[size][1]})"
+        others = {"pooling": pooling, "normalization": "signed", "local_head": "tokens(score='norm')"}
+        for side in sides:
+            text = f"siglip(size={size!r}, grid={side // patch}, patch={patch})"
+            models[f"siglip2_{size}_p{patch}_{side}"] = _foundation(text, patch, side, "bilinear", **others)
+    return models
+
+
 def _efficientnet_lite(variant: int) -> dict[str, Any]:
     """A network with ImageNet weights that finds images as it is: no whitening, no local features."""
     return {
@@ -115,6 +175,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "extraction": SMALL_EXTRACTION,
     },
     **{f"efficientnet_lite{variant}": _efficientnet_lite(variant) for variant in range(3)},
+    **_dinov2(),
+    **_dinov3(),
+    **_siglip2(),
 }
 
 PRETRAINED: Table = {
@@ -170,11 +233,6 @@ def from_preset(
     Raises:
       InputError: a preset without published weights, a bad argument, or weights that do not fit the model.
       delg.weights.UnavailableError: the weights cannot be had here and now.
-
-    Example:
-      >>> model = from_preset("efficientnet_lite2")  # doctest: +SKIP
-      >>> model(model.normalize(images))["global_descriptor"].shape  # doctest: +SKIP
-      (1, 1280)
     """
     if name not in PRETRAINED:
         raise InputError(

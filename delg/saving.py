@@ -83,8 +83,7 @@ def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
     """
     if folder in PRETRAINED and weights:
         return from_preset(str(folder))
-    place = Path(folder)
-    config = model_config(place)
+    place, config = Path(folder), model_config(folder)
     from delg.model import Delg
 
     model = Delg(**config)

@@ -1,4 +1,4 @@
-"""SuperGlobal's changes to a trained network, each by its own switch, for any model (arXiv 2308.06954)."""
+"""Variants of a trained network with the same weights: SuperGlobal's changes, and other dtypes (arXiv 2308.06954)."""
 
 from dataclasses import dataclass
 
@@ -51,6 +51,19 @@ def copied_weights(source: Delg, target: Delg) -> Delg:
     for variable in target.weights:
         variable.assign(trained[variable.path])
     return target
+
+
+def in_policy(model: Delg, policy: str) -> Delg:
+    """The model, computing in a dtype policy of Keras such as ``"mixed_bfloat16"``; its weights stay float32.
+
+    Poolings compute in float32 under every policy.
+
+    Returns:
+      ``model`` itself where it computes in the policy, else another model without classifiers.
+    """
+    if model.dtype_policy.name == policy:
+        return model
+    return copied_weights(model, Delg(**model.get_config() | {"num_classes": None}, dtype=policy))
 
 
 def _changes(model: Delg, switches: Switches) -> dict[str, str | bool]:

@@ -1,10 +1,12 @@
 r"""Brings published weights, ground truth and photos by name: resumes after drops, checks hashes, unpacks, converts.
 
 Weights become a model folder, model in --output_dir, where delg-convert can read them; exported models without
-variables run as they are. A ground truth is checked, and written as JSON beside the file.
+variables run as they are. A ground truth is checked, and written as JSON beside the file. Weights that lie on the
+package index, such as efficientnet_lite2, are kept under DELG_HOME (~/.cache/delg), where every command finds them.
 
 Example:
   delg-fetch --list
+  delg-fetch efficientnet_lite2
   delg-fetch roxford5k --output_dir=roxford5k
   delg-fetch gldv2_test --output_dir=gldv2
   delg-fetch delg_r50_gldv2clean --output_dir=weights --mirror=http://server/files
@@ -13,7 +15,7 @@ Example:
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from delg.common.options import define_flags, from_flags, option, require
+from delg.common.options import define_flags, from_flags, option, refuse, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +28,16 @@ POSITIONAL = "NAME"
 class FetchOptions:
     """One field for each flag."""
 
-    output_dir: str | None = option(None, "Folder for the files.")
+    output_dir: str | None = option(None, "Folder for the files; not for weights of the package index.")
     mirror: str | None = option(None, "Address below which the files lie by their names; tried before the known ones.")
     offline: bool = option(False, "Ask no server: verify, unpack and convert the files that exist.")
     catalogue: str | None = option(
         None, "JSON file with names of your own: {name: [{name, urls, sha256, unpack, convert, md5_urls}]}."
     )
     convert: bool = option(True, "Convert the files.")
-    list: bool = option(False, "Only print the names, their files, addresses and hashes.")
+    list: bool = option(
+        False, "Only print the names, their files, addresses and hashes; of weights size, licence and use, too."
+    )
 
 
 define_flags(FetchOptions)
@@ -48,18 +52,25 @@ def main(arguments: list[str]) -> None:
     Raises:
       InputError: an unknown name, or a file that cannot be downloaded or converted, or has another hash.
     """
+    from delg import weights
     from delg.common.errors import InputError
+    from delg.weights.catalogue import WEIGHTS
+    from delg.weights.catalogue import listing as listing_of_weights
     from evaluation.data.catalogue import CATALOGUE, listing, read_catalogue
     from evaluation.data.fetching import convert_ground_truth, fetch
 
     options = from_flags(FetchOptions)
     names = CATALOGUE | (read_catalogue(options.catalogue) if options.catalogue else {})
     if options.list:
-        print("\n".join(listing(names)))
+        print("\n".join([*listing(names), *listing_of_weights()]))
         return
-    if len(arguments) != 1 or arguments[0] not in names:
+    if len(arguments) != 1 or arguments[0] not in names | WEIGHTS:
         received = " ".join(arguments) or "nothing"
-        raise InputError(f"Expected one name among {', '.join(sorted(names))}. Received: {received}")
+        raise InputError(f"Expected one name among {', '.join(sorted(names | WEIGHTS))}. Received: {received}")
+    if arguments[0] not in names:
+        refuse(f"{arguments[0]}, which is kept in {weights.home()}", options, ["output_dir", "mirror"])
+        print(f"{weights.path(arguments[0], offline=options.offline)}: its hash is right.")
+        return
     require(options, ["output_dir"])
     converters = {"ground_truth": convert_ground_truth, "model": _convert_model} if options.convert else None
     files = names[arguments[0]]

@@ -45,13 +45,13 @@ class RetrievalCheck:
             extractor.heads = ("global",)
             self._extractor = (model, extractor)
         benchmark = self._benchmark
-        database = self._described(benchmark.database)
-        queries = database if benchmark.queries is benchmark.database else self._described(benchmark.queries)
+        database = self.describe(benchmark.database)
+        queries = database if benchmark.queries is benchmark.database else self.describe(benchmark.queries)
         order = np.argsort(-queries @ database.T, axis=1, kind="stable")
         scores = ranking.evaluate(list(order), benchmark.protocols[PROTOCOL])
         return {"mAP": 100 * scores.map, "R@1": 100 * float(scores.any_recalls()[0])}
 
-    def _described(self, images: Sequence[ImageRef]) -> NDArray[np.float32]:
+    def describe(self, images: Sequence[ImageRef]) -> NDArray[np.float32]:
         """``(N, D)`` descriptors; zeros for an image that cannot be read."""
         assert self._extractor is not None
         model, extractor = self._extractor

@@ -114,10 +114,10 @@ class BenchmarkOptions:
     )
     neighbours: int | None = option(None, "How many index images vote in gldv2_recognition. Default: 3.", lower_bound=1)
     ignore_non_landmarks: bool = option(
-        False, "In recognition, leave answers to images without a landmark out of the global average precision."
+        False, "In recognition, leave predictions for images without a landmark out of the global average precision."
     )
     predictions_file: str | None = option(
-        None, "Score these answers to --solution_file, CSV with id,landmarks or id,images, and do no more."
+        None, "Only score these predictions against --solution_file: CSV with id,landmarks or id,images."
     )
     released_reading: str | None = option(
         None,

@@ -1,18 +1,25 @@
 """How a model is applied to an image: the hyper-parameters of extraction, checked."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from delg.common.errors import InputError
 from extraction.images import CROP_RULES
+from extraction.resize import INTERPOLATIONS
 from extraction.runtimes.table import check_runtime
 from extraction.scale_pooling import build_scale_pooling
 from extraction.scaling import SCALE_RULES
 
 KEYPOINTS = ("centre", "released")
 MAX_SCALE = 16
+CHOICES: dict[str, Iterable[str]] = {
+    "keypoints": KEYPOINTS,
+    "scale_rule": SCALE_RULES,
+    "crop_rule": CROP_RULES,
+    "interpolation": INTERPOLATIONS,
+}
 SWITCHES = ("gem_plus", "regional_gem", "relup", "stage1_inner_leak", "normalize_pooled")
 
 
@@ -44,6 +51,10 @@ class ExtractionConfig:
       runtime: a choice of :data:`extraction.runtimes.table.RUNTIMES`; None for Keras' backend.
       iou: a local feature whose box overlaps that of a better one by more is left out (see
         :func:`extraction.extractors.select.suppressed`); 1 keeps all.
+      side_multiple: sides of an image at every scale are rounded to a multiple of so many pixels, such as the patch of
+        a transformer, which does not read the rest of a side; only for rules that resize the network's input.
+      interpolation: how an image is brought to scale 1, a choice of :data:`extraction.resize.INTERPOLATIONS`; images
+        above 24 megapixels, which are shrunk while they are decoded, are always interpolated bilinearly.
       precision: of the network's arithmetic, a choice of :data:`extraction.runtimes.table.PRECISIONS`.
 
     Raises:
@@ -71,6 +82,8 @@ class ExtractionConfig:
     runtime: str | None = None
     precision: str = "float32"
     iou: float = 1.0
+    side_multiple: int = 1
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         self._take_numbers()
@@ -79,13 +92,20 @@ class ExtractionConfig:
             value = getattr(self, name)
             if type(value) is not bool and not (name == "normalize_pooled" and value is None):
                 raise InputError(f"{name} expects True or False. Received: {value!r}")
-        for name, choices in (("keypoints", KEYPOINTS), ("scale_rule", SCALE_RULES), ("crop_rule", CROP_RULES)):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"Unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}.")
         check_runtime(self.runtime, self.precision)
         if isinstance(self.iou, bool) or not isinstance(self.iou, int | float) or not 0 <= self.iou <= 1:
             raise InputError(f"iou expects a number from 0 to 1. Received: {self.iou!r}")
         build_scale_pooling(self.scale_pooling)
+        if type(self.side_multiple) is not int or self.side_multiple < 1:
+            raise InputError(f"side_multiple expects 1 or more. Received: {self.side_multiple!r}")
+        if self.side_multiple > 1 and SCALE_RULES[self.scale_rule].on_pixels:
+            raise InputError(
+                f"side_multiple={self.side_multiple} cannot be combined with scale_rule={self.scale_rule!r}, which "
+                "OpenCV interpolates."
+            )
         if SCALE_RULES[self.scale_rule].long_side and not (self.max_image_size > 0 and max(self.image_scales) <= 1):
             raise InputError(
                 f"scale_rule={self.scale_rule!r} expects a max_image_size and image_scales up to 1, its shares. "

@@ -14,6 +14,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+from delg.common import options
 from delg.common.decoding import MAX_PIXELS, BadImageError, Photo, opened, resized
 from delg.common.errors import InputError
 from delg.common.files import files_below
@@ -21,7 +22,7 @@ from delg.common.image_files import is_image_name
 from delg.common.image_lists import read_paths, spelled
 
 DECODER = f"pillow {PIL.__version__}"
-EXIF = {"apply": "orientation applied", "ignore": "orientation ignored"}  # choice to the text that a store records
+EXIF = dict(zip(options.EXIF, ("orientation applied", "orientation ignored")))  # to the text that a store records
 TRUNCATED = ("skip", "describe")
 CROP_RULES: dict[str, Callable[[float], int]] = {"round": round, "truncate": int}
 BORDERS = ("cut", "pad")

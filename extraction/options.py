@@ -33,8 +33,8 @@ class ExtractOptions:
     )
     model: str | None = option(
         None,
-        "A model folder, or an extractor such as rootsift, pair(global=..., local=...) or module:Class(argument=value) "
-        "of your own.",
+        "A model folder, or an extractor: efficientnet_lite2, xfeat and rootsift need no training, pair(global=..., "
+        "local=...) composes two, and there is module:Class(argument=value) of your own.",
     )
     delf_config_path: str | None = option(
         None, "Extraction configuration of the released programs (.pbtxt); other flags take precedence over it."

@@ -1,7 +1,7 @@
 """The scales of an image: which runs of the network describe it, and how it is resized to each scale, by rule."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,11 @@ class ScaleRule:
         if not self.long_side:
             return list(scales)
         return [min(1.0, scale * longest / max(base)) for scale in scales]
+
+    def in_multiples(self, multiple: int) -> "ScaleRule":
+        """The rule with sides rounded to a multiple of so many pixels."""
+        side = self.side
+        return self if multiple == 1 else replace(self, side=lambda length: multiple * round(side(length) / multiple))
 
 
 SCALE_RULES = {

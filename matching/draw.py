@@ -25,7 +25,7 @@ def draw_matches(image_a: Image, image_b: Image, points_a: Points, points_b: Poi
 
     Args:
       image_a: ``(H, W, 3)`` uint8 RGB, on the left.
-      image_b: likewise, on the right; the lower one gets white below.
+      image_b: likewise, on the right; the space below the lower image is white.
       points_a: ``(M, 2)`` as ``(x, y)`` in pixels of ``image_a``; M may be 0.
       points_b: ``(M, 2)`` their counterparts in ``image_b``.
 
@@ -33,7 +33,7 @@ def draw_matches(image_a: Image, image_b: Image, points_a: Points, points_b: Poi
       ``(max H, W_a + 8 + W_b, 3)`` uint8 RGB.
 
     Raises:
-      InputError: an image is empty or not RGB of 8 bits, or the points do not pair or are not finite.
+      InputError: an image is empty or not 8-bit RGB, or the points are not finite or of different numbers.
     """
     for image in (image_a, image_b):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -41,7 +41,7 @@ def draw_matches(image_a: Image, image_b: Image, points_a: Points, points_b: Poi
     if points_a.shape != points_b.shape or points_a.ndim != 2 or points_a.shape[1] != 2:
         raise InputError(f"Expected points (M, 2) in both images. Received: {points_a.shape} and {points_b.shape}")
     if not (np.isfinite(points_a).all() and np.isfinite(points_b).all()):
-        raise InputError("Expected points to draw that are finite.")
+        raise InputError("Expected finite points.")
     points_a, points_b = (np.clip(points, -FAR, FAR) for points in (points_a, points_b))
     (height_a, width_a), (height_b, width_b) = image_a.shape[:2], image_b.shape[:2]
     canvas = np.full((max(height_a, height_b), width_a + GAP + width_b, 3), PAPER, np.uint8)
@@ -58,14 +58,14 @@ def draw_matches(image_a: Image, image_b: Image, points_a: Points, points_b: Poi
 
 
 def write_picture(path: str | os.PathLike[str], picture: Image) -> None:
-    """Writes a picture; its suffix says the format.
+    """Writes a picture in the format of its suffix.
 
     Args:
       path: of the file.
       picture: ``(H, W, 3)`` uint8 RGB.
 
     Raises:
-      InputError: OpenCV writes no such format.
+      InputError: OpenCV cannot write the format.
     """
     with atomic_path(path) as temporary:
         try:

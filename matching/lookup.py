@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from delg.common.errors import InputError
 from extraction.features import Features
+from extraction.formats.base import FeatureSource
 from matching.indexes.saved import Searchable
 from matching.indexes.table import search, unranked
 from matching.ranking import Ranking
 from matching.rerankers.base import Reranker
-from matching.source import MemorySource, Source, Store
+from matching.source import MemorySource
 
 
 class Result(NamedTuple):
@@ -51,7 +52,7 @@ def check_crop(crop: Sequence[float] | None) -> tuple[float, float, float, float
 
 def find(
     query: Features,
-    store: Store | None,
+    store: FeatureSource | None,
     top_k: int,
     reranker: Reranker | None = None,
     index: Searchable | None = None,
@@ -98,7 +99,7 @@ def find(
     ]
 
 
-def _search(source: Source, store: Source, depth: int, reranker: Reranker | None) -> Ranking:
+def _search(source: FeatureSource, store: FeatureSource, depth: int, reranker: Reranker | None) -> Ranking:
     """The first stage over all descriptors of a store."""
     if source.global_descriptors.shape[1] == store.global_descriptors.shape[1] == 0:
         if reranker is None or reranker.top_k < len(store):

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from delg.common.options import option
+from delg.common.options import EXIF, option
 from matching.local import MATCHING_THRESHOLD, MODELS, RESIDUAL
-
-EXIF = ("apply", "ignore")
 
 
 @dataclass(frozen=True)

@@ -1,61 +1,27 @@
-"""Where features are read from: a feature store on disk, or images held in memory."""
+"""Features of images in memory and of a part of a source, and checks of descriptors and rankings."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
-from extraction.features import Features, Floats
+from extraction.features import Features
+from extraction.formats.base import FeatureSource
 from matching.ranking import Ranking
 
 
-class Source(Protocol):
-    """Features of many images; :class:`extraction.store.reader.FeatureStore` is one.
-
-    ``features`` is called from several threads at once.
-    """
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the images; row ``i`` everywhere belongs to ``names[i]``."""
-        ...
-
-    @property
-    def global_descriptors(self) -> Floats:
-        """``(N, D)`` float32, rows of unit norm, possibly memory-mapped."""
-        ...
-
-    def features(self, i: int) -> Features:
-        """All features of image ``i``."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-
-class Store(Source, Protocol):
-    """A source that knows how its features were made; :class:`extraction.store.reader.FeatureStore` is one."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How the features were made."""
-        ...
-
-    def path_of(self, i: int) -> str:
-        """Path of image ``i`` below the folder of the images; empty where the path is not known."""
-        ...
-
-
-class MemorySource:
-    """A source of images held in memory, such as the one query of ``delg-search``.
+class MemorySource(FeatureSource):
+    """Features of images held in memory, such as the one query of ``delg-search``; paths are not known.
 
     Attributes:
-      names: of the images.
+      images: the features.
       global_descriptors: ``(N, D)`` float32; ``D`` is 0 when the images have none.
     """
+
+    checked = False
 
     def __init__(self, images: Sequence[Features]):
         """Takes the images.
@@ -66,41 +32,39 @@ class MemorySource:
         dimensions = sorted({image.global_descriptor.size for image in images})
         if len(dimensions) > 1:
             raise InputError(f"Expected global descriptors of one dimension. Received: {dimensions}")
-        self._images = list(images)
-        self.names = [image.name for image in images]
+        super().__init__(Path(), [image.name for image in images], {})
+        self.images = list(images)
         self.global_descriptors = np.array([image.global_descriptor for image in images], np.float32).reshape(
-            len(self._images), dimensions[0] if dimensions else 0
+            len(self.images), dimensions[0] if dimensions else 0
         )
 
-    def features(self, i: int) -> Features:
+    def read(self, i: int) -> Features:
         """All features of image ``i``."""
-        return self._images[i]
+        return self.images[i]
 
-    def path_of(self, i: int) -> str:
-        """Empty: the path of the image is not known."""
-        return ""
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._images)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the images."""
+        return type(self), (self.images,)
 
 
-class Slice:
-    """Some consecutive images of a source."""
+class Slice(FeatureSource):
+    """Consecutive images of a source, without the source's paths."""
 
-    def __init__(self, source: Source, rows: range):
+    checked = False
+
+    def __init__(self, source: FeatureSource, rows: range):
         """Takes the rows ``rows.start`` to ``rows.stop``, without it."""
-        self._source, self._rows = source, rows
-        self.names = source.names[rows.start : rows.stop]
-        self.global_descriptors: Floats = source.global_descriptors[rows.start : rows.stop]
+        super().__init__(source.folder, source.names[rows.start : rows.stop], source.settings)
+        self._source, self._span, self.local_dtype = source, rows, source.local_dtype
+        self.global_descriptors = source.global_descriptors[rows.start : rows.stop]
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.names)
-
-    def features(self, i: int) -> Features:
+    def read(self, i: int) -> Features:
         """All features of image ``i``."""
-        return self._source.features(self._rows[i])
+        return self._source.features(self._span[i])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same source."""
+        return type(self), (self._source, self._span)
 
 
 def matrix(descriptors: NDArray[np.floating], name: str) -> NDArray[np.floating]:
@@ -137,7 +101,7 @@ def check_dimensions(queries: NDArray[np.floating], database: NDArray[np.floatin
         raise InputError(f"Query and database global descriptors differ in dimension: {q} and {d}.")
 
 
-def check_ranking(queries: Source, database: Source, ranking: Ranking, top_k: int) -> None:
+def check_ranking(queries: FeatureSource, database: FeatureSource, ranking: Ranking, top_k: int) -> None:
     """Checks that a ranking is one of these queries and this database, as far as its first ``top_k`` columns tell.
 
     Raises:

@@ -34,7 +34,7 @@ def available(threads: int | None = None) -> int:
 
 
 @cache
-def _blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+def openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     """Reads and sets the thread count of the OpenBLAS inside NumPy's wheel; None with another BLAS."""
     package = Path(np.__file__).parent
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
@@ -51,7 +51,7 @@ def _blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
 
 def _set(blas_threads: int, cv2_threads: int) -> tuple[int, int]:
     """Sets both thread counts of the process; returns those before."""
-    blas = _blas()
+    blas = openblas()
     before = (blas[0]() if blas else 1), cv2.getNumThreads()
     if blas:
         blas[1](blas_threads)

@@ -1,7 +1,7 @@
 """Arrays in files of the released DELF and DELG programs: one array (``DatumProto``) or a pair of them.
 
-A file ``name.delg_global`` holds one array ``(D,)``, the global descriptor of the image ``name``. The files have no
-mark of their own, so what is read is checked: that it parses, that it holds values, and that they fit the shape.
+A file ``name.delg_global`` holds one array ``(D,)``, the global descriptor of the image ``name``. As the files have no
+signature, reading checks that the message parses, that it holds values, and that the values fit the shape.
 """
 
 import os
@@ -23,18 +23,18 @@ M = TypeVar("M", bound=Message)
 
 
 def parse(path: Place, message: type[M], what: str) -> tuple[M, bytes]:
-    """Reads a file that holds one message.
+    """Reads a file with one message.
 
     Args:
       path: the file.
-      message: its type.
+      message: type of the message.
       what: the content in words, for the error message.
 
     Returns:
       The message, and the bytes of the file.
 
     Raises:
-      InputError: the file cannot be read, or its bytes are no such message.
+      InputError: the file cannot be read, or is no such message.
     """
     try:
         data = Path(path).read_bytes()
@@ -47,7 +47,7 @@ def parse(path: Place, message: type[M], what: str) -> tuple[M, bytes]:
 
 
 def damaged(path: Place, what: str, why: object) -> InputError:
-    """The sentence for a file that is not what its place promises."""
+    """The error for a file with other contents than its name says."""
     return InputError(f"{os.fspath(path)} is damaged or holds no {what}: {why}.")
 
 
@@ -81,7 +81,7 @@ def from_datum(datum: DatumProto) -> Array:
     """The array of a message: float32 or uint32, of the message's shape.
 
     Raises:
-      ValueError: it has no list of values, or they do not fit its shape.
+      ValueError: the message has no list of values, or the values do not fit the shape.
     """
     kind = datum.WhichOneof("kind_oneof")
     if kind is None:
@@ -97,7 +97,7 @@ def from_datum(datum: DatumProto) -> Array:
 
 
 def _floats(floats: FloatList) -> NDArray[np.float32]:
-    """The values of a list, taken from its packed bytes, which is much faster than one by one."""
+    """The values of a list, read from its packed bytes, which is much faster than value by value."""
     count = len(floats.value)
     if not count:
         return np.zeros(0, np.float32)

@@ -35,7 +35,7 @@ def read_delf_config(path: Place) -> DelfConfig:
       The message; fields that the file leaves out read as their released defaults (``use_pca`` is true).
 
     Raises:
-      InputError: the file cannot be read, or a field is unknown or of a wrong type; names the line.
+      InputError: the file cannot be read, or a field is unknown or of a wrong type; the message names the line.
     """
     return _read(path, DelfConfig)
 
@@ -46,5 +46,5 @@ def read_aggregation_config(path: Place) -> AggregationConfig:
 
 
 def write_config(path: Place, config: DelfConfig | AggregationConfig) -> None:
-    """Writes a configuration as text, atomically; the fields that are set and no others."""
+    """Writes the fields that are set as text, atomically."""
     write_text(path, text_format.MessageToString(config))

@@ -1,7 +1,7 @@
 """Files of local features (``name.delg_local``, ``name.delf``) and of boxes, as the released programs write them.
 
-A file is one message without a header. A list without entries has no bytes, so an empty file is a file with no
-features. Positions are ``(y, x)``, as in the arrays of the released programs.
+A file is one message without a header. A list without entries has no bytes, so that an empty file has no features.
+Positions are ``(y, x)``, as in the arrays of the released programs.
 """
 
 import os
@@ -59,7 +59,7 @@ def read_local(path: Place) -> LocalArrays:
     """Reads local features; the values are those of the file, bit by bit.
 
     Args:
-      path: a file of ``DelfFeatures``; an empty one holds none.
+      path: a file of ``DelfFeatures``; an empty file has no features.
 
     Returns:
       The arrays. Without features they have the shapes ``(0, 2)``, ``(0,)``, ``(0, 0)``, ``(0,)``, ``(0,)`` (the
@@ -76,10 +76,10 @@ def read_local(path: Place) -> LocalArrays:
         none = np.zeros(0, np.float32)
         return LocalArrays(np.zeros((0, 2), np.float32), none, np.zeros((0, 0), np.float32), none, none)
     dimension = len(features[0].descriptor.float_list.value)
-    arrays = _uniform(data, len(features), dimension)
+    arrays = read_uniform(data, len(features), dimension)
     if arrays is None:
         try:
-            arrays = _any(message, dimension)
+            arrays = read_any(message, dimension)
         except ValueError as error:
             raise damaged(path, WHAT, error) from error
     descriptors, numbers = arrays
@@ -96,7 +96,7 @@ def write_local(
     *,
     orientations: ArrayLike | None = None,
 ) -> None:
-    """Writes local features atomically; no feature gives an empty file.
+    """Writes local features atomically; without features the file is empty.
 
     Args:
       path: the file.
@@ -124,13 +124,13 @@ def write_local(
     write_bytes(path, message.SerializeToString())
 
 
-def _uniform(data: bytes, count: int, dimension: int) -> tuple[Floats, Floats] | None:
-    """Reads a file whose records all have the form that the released writer gives them, without a loop.
+def read_uniform(data: bytes, count: int, dimension: int) -> tuple[Floats, Floats] | None:
+    """Reads a file without a loop, if all records have the form of the released writer.
 
     Args:
       data: the bytes of the file.
       count: number of records, above 0.
-      dimension: of the first record's descriptor.
+      dimension: dimension of the first descriptor.
 
     Returns:
       Descriptors ``(N, d)`` and numbers ``(N, 5)``; None where a record has another form.
@@ -151,8 +151,8 @@ def _uniform(data: bytes, count: int, dimension: int) -> tuple[Floats, Floats] |
     return descriptors.astype(np.float32, copy=False), numbers.astype(np.float32, copy=False)
 
 
-def _any(message: DelfFeatures, dimension: int) -> tuple[Floats, Floats]:
-    """Reads records of any form, one after the other; see :func:`_uniform`."""
+def read_any(message: DelfFeatures, dimension: int) -> tuple[Floats, Floats]:
+    """Reads records of any form, one by one; see :func:`read_uniform`."""
     descriptors = [from_datum(feature.descriptor) for feature in message.feature]
     for i, descriptor in enumerate(descriptors):
         if descriptor.shape != (dimension,) or descriptor.dtype != np.float32:
@@ -167,7 +167,7 @@ def read_boxes(path: Place) -> BoxArrays:
     """Reads boxes.
 
     Args:
-      path: a file of ``Boxes``; an empty one holds none.
+      path: a file of ``Boxes``; an empty file has no boxes.
 
     Raises:
       InputError: the file cannot be read or is damaged.

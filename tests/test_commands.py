@@ -118,7 +118,9 @@ def test_after_an_interrupt_the_same_command_continues(tmp_path):
 
 
 def test_an_interrupt_ends_the_workers_without_a_traceback(tmp_path):
-    code, log = interrupted(tmp_path, "landmarks", f"--output_dir={tmp_path}/set", "--num_workers=2")
+    code, log = interrupted(
+        tmp_path, "landmarks", f"--output_dir={tmp_path}/set", "--num_workers=2", "--views_per_class=2"
+    )
     assert code == 130 and "the same command continues" in log and "Traceback" not in log
 
 

@@ -1,8 +1,8 @@
 """A moving average of the weights beside those that are trained: steadier, and often the better ones to keep.
 
 The numbers are those of ``tfa.optimizers.MovingAverage``. Only weights that are trained are averaged (the class vectors
-of sampled classifiers by :mod:`training.row_averages`); the moving statistics of the normalisation layers are used as
-they are, there and here.
+of sampled classifiers by :class:`training.sampled.RowAverages`); the moving statistics of the normalisation layers are
+used as they are, there and here.
 """
 
 import math

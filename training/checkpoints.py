@@ -1,9 +1,10 @@
-"""Checkpoints of a training run (all that its next step depends on), written by steps and by time, and read."""
+"""Checkpoints of a training run (all that its next step depends on), by steps and by time, and its best model."""
 
+import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import tensorflow as tf
 from keras import ops
 
 from delg.common.errors import InputError, first_line
+from delg.common.files import read_json, write_json
+from delg.saving import save
 from training.averaging import MovingAverage
 from training.computation import METRICS
 from training.progress import Progress
 from training.sampled import SampledHead
 
 PREFIX = "ckpt"
+FOLDER, RECORD, METRIC = "best", "best.json", "mAP"  # of the best model
 TIME_SHARE = 20
 
 
@@ -70,6 +74,9 @@ class Checkpoints:
       average: the moving average of the weights, kept beside them; or None.
       sampled: the head of which a sample is trained; or None.
       writes: False in the processes that only read: all but one of a training on several machines.
+
+    Attributes:
+      cost: seconds that the last checkpoint took.
     """
 
     def __init__(
@@ -97,7 +104,7 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), keep, keep_checkpoint_every_n_hours=3, checkpoint_name=PREFIX
         )
-        self._saved_at, self._cost, self._last = time.monotonic(), 0.0, -1
+        self._saved_at, self.cost, self._last = time.monotonic(), 0.0, -1
 
     def restore(self) -> int:
         """Reads the last checkpoint, if there is one.
@@ -145,18 +152,50 @@ class Checkpoints:
         except tf.errors.OpError as error:
             raise InputError(f"A checkpoint cannot be written in {self._folder}: {error.message}") from error
         self._saved_at, self._last = time.monotonic(), step
-        self._cost = self._saved_at - started
+        self.cost = self._saved_at - started
 
     def save_if_due(self, step: int, sums: np.ndarray | None = None) -> None:
         """:meth:`save` when ``save_interval`` divides ``step`` or enough time has passed."""
         waited = time.monotonic() - self._saved_at
-        if step % self._save_interval == 0 or waited >= max(self._save_seconds, TIME_SHARE * self._cost):
+        if step % self._save_interval == 0 or waited >= max(self._save_seconds, TIME_SHARE * self.cost):
             self.save(step, sums)
 
     @property
     def latest(self) -> str | None:
         """The last checkpoint's path without suffix."""
         return self._manager.latest_checkpoint
+
+
+class BestModel:
+    """Keeps ``{logdir}/best``, a model folder, with ``best.json``: the step and the values.
+
+    Args:
+      logdir: folder of the run.
+    """
+
+    def __init__(self, logdir: str | os.PathLike[str]) -> None:
+        self.folder = Path(logdir) / FOLDER
+        record = self.folder / RECORD
+        self.value = float(read_json(record)["values"][METRIC]) if record.is_file() else -math.inf
+
+    def offer(self, model: Any, step: int, values: Mapping[str, float]) -> bool:
+        """Saves the model where its mAP is above all before.
+
+        Args:
+          model: a :class:`delg.model.Delg` with the weights that were measured.
+          step: steps done.
+          values: what the check gave; without a mAP nothing is kept.
+
+        Returns:
+          Whether it was saved.
+        """
+        value = values.get(METRIC, math.nan)
+        if not value > self.value:
+            return False
+        save(model, self.folder)
+        write_json(self.folder / RECORD, {"step": step, "values": dict(values)})
+        self.value = value
+        return True
 
 
 def _known_to_tensorflow(model: Any, optimizer: Any, average: MovingAverage | None) -> dict[str, Any]:

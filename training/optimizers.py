@@ -164,7 +164,7 @@ def build_optimizer(text: str) -> Optimizer:
       InputError: an unknown name or a bad argument.
     """
     with own_settings():
-        optimizer: Optimizer = build(text, OPTIMIZERS, "optimizer")
+        optimizer: Optimizer = build(text, OPTIMIZERS, "optimizer", base=keras.optimizers.Optimizer)
     return optimizer
 
 

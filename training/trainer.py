@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from training.averaging import AverageConfig, MovingAverage
 from training.backends.engine import engine
-from training.best import BestModel
-from training.checkpoints import Checkpoints
+from training.checkpoints import BestModel, Checkpoints
 from training.computation import METRICS, StepConfig, StepResult
 from training.diagnosis import NotFiniteError
 from training.input.pipeline import readable
@@ -76,6 +75,8 @@ class Trainer:
         the highest ``mAP`` is kept in ``{logdir}/best``.
       log: prints a line.
       strategy: the devices, see :class:`training.backends.engine.Engine`; model and optimizer belong to its scope.
+      average: the moving average of the weights, or None.
+      train_step: the compiled step of the backend.
     """
 
     model: Any
@@ -96,9 +97,9 @@ class Trainer:
         self._engine.adapt(self.model, c.sync_batch_norm)
         with self.strategy.scope():
             self.optimizer.build(self.model.trainable_variables)
-            self._average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
+            self.average = MovingAverage(self.model.trainable_variables, c.average) if c.average else None
             sampled = {"sampled": self._sampled_head()} if c.sampled_classes else {}
-        averages = (self._average, *(head.average for head in sampled.values()))
+        averages = (self.average, *(head.average for head in sampled.values()))
         self._averages = [average for average in averages if average is not None]
         self.checkpoints = Checkpoints(
             Path(self.logdir) / "checkpoints",
@@ -106,13 +107,13 @@ class Trainer:
             self.optimizer,
             save_interval=c.save_interval,
             save_seconds=c.save_seconds,
-            average=self._average,
+            average=self.average,
             writes=self.is_chief,
             **sampled,
         )
         self._best = BestModel(self.logdir)
-        self._step = self._engine.TrainStep(
-            self.model, self.optimizer, c.step, self._average, strategy=self.strategy, **sampled
+        self.train_step = self._engine.TrainStep(
+            self.model, self.optimizer, c.step, self.average, strategy=self.strategy, **sampled
         )
         self._validation_step = self._engine.compile_validation_step(self.model, c.step.image_size, c.step.global_loss)
 
@@ -173,10 +174,10 @@ class Trainer:
         rate, done = self.schedule(step), step + 1
         report = done % self.config.report_interval == 0 or done == self.config.max_iters
         frozen = step < self.config.freeze_backbone_steps
-        result = self._step(images, labels, rate, summarize=report, frozen=frozen)
+        result = self.train_step(images, labels, rate, summarize=report, frozen=frozen)
         metrics = np.asarray(result.metrics)
         if not np.isfinite(metrics).all():
-            self._stop(step, metrics, self._step.first_not_finite(images, labels, frozen=frozen))
+            self._stop(step, metrics, self.train_step.first_not_finite(images, labels, frozen=frozen))
         progress.add(metrics)
         if report:
             self._report(done, progress, self._engine.first(self.strategy, images), result)

@@ -12,6 +12,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from delg.common.errors import InputError
+
 Agreed = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
 DAMPING = 0.01  # of the largest variance, added to all, so that empty directions are not blown up
 
@@ -50,7 +52,12 @@ def start_from_pca(model: Any, batches: Iterable[Any], seed: int, agreed: Agreed
       seed: of the turn of the axes.
       agreed: given the kernel and the bias of this process, gives those that all processes take. (The sign of an axis
         may turn on a machine's rounding, so that each of several machines would find another whitening.)
+
+    Raises:
+      InputError: the model has no whitening layer.
     """
+    if model.embedding_layer is None:
+        raise InputError("--whitening_init=pca expects a model with a whitening layer: --delg_embedding_layer_dim=512.")
     state = [(variable, np.array(variable)) for variable in model.backbone.non_trainable_variables]
     pooled = [ops.convert_to_numpy(model.pooled(model.backbone(x, training=True))) for x in batches]
     for variable, value in state:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from delg.activations import ALPHA, ReLUP
 from delg.backbones.base import RELEASED_RECEPTIVE_FIELD, Backbone
 from delg.geometry import Window
 
 Tensor = Any
+ALPHA = 0.014  # of ReLUP
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,36 @@ SYMMETRIC = Convention("symmetric", stride_on_3x3=True, use_bias=False, epsilon=
 SMALL = Convention(
     "symmetric", stride_on_3x3=True, use_bias=False, epsilon=1e-3, momentum=0.9, stem=5, pool="symmetric"
 )
+
+
+class ReLUP(keras.layers.Layer):
+    """``max(x, alpha)``: small and negative values become ``alpha`` (SuperGlobal, arXiv 2308.06954).
+
+    No shift: ``ReLUP(0.0)`` is ReLU, and values above ``alpha`` stay what they are.
+
+    Args:
+      alpha: the smallest value; the released one is 0.014.
+
+    Example:
+      >>> ReLUP()(keras.ops.array([-1.0, 0.01, 0.5]))
+      [0.014, 0.014, 0.5]
+    """
+
+    def __init__(self, alpha: float = ALPHA, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.alpha = float(alpha)
+
+    def call(self, x: Tensor) -> Tensor:
+        """Same shape and dtype as ``x``."""
+        return ops.maximum(x, self.alpha)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """The input's."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "alpha": self.alpha}
 
 
 class _Builder:

@@ -1,8 +1,8 @@
 """The one decoder of image files, by Pillow: right to within 1 of 255, or refused with the reason.
 
-Eight bits a channel are taken as they are. Of 16 bits, and of 12-bit grey, the high eight count. Refused are pixels
-whose white level the file does not give (32-bit, signed and floating-point numbers), kinds that Pillow is known to read
-wrongly, and a camera's raw data, whose thumbnail Pillow would take for the photo.
+Channels of 8 bits are used unchanged; of 16-bit channels and 12-bit grey, the high 8 bits are used. Refused are pixels
+without a known white level (32-bit, signed and floating-point numbers), formats that Pillow reads wrongly, and raw data
+of cameras, whose thumbnail Pillow would decode in place of the photo.
 """
 
 import contextlib
@@ -19,10 +19,9 @@ from PIL.Image import Transpose
 
 from delg.common.image_files import formats, is_raw_name
 
-MAX_PIXELS = 400_000_000  # of a file; 20,000 x 15,000 passes, what claims to be larger is not decoded
+MAX_PIXELS = 400_000_000  # of a file; 20,000 x 15,000 passes, larger files are not decoded
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow would warn from 89 million on
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such a file is skipped with its reason
-warnings.filterwarnings("ignore", message="Corrupt EXIF data")  # the photo counts as upright
 warnings.filterwarnings("ignore", message="Corrupt EXIF data")  # the photo counts as upright
 
 ORIENTATION = 0x0112
@@ -57,11 +56,11 @@ class Photo:
     """
 
     def __init__(self, image: Image.Image, upright: bool):
-        """Looks at the head.
+        """Reads the header.
 
         Args:
           image: as Pillow opened it.
-          upright: whether the orientation tag is obeyed.
+          upright: whether the orientation tag is applied.
         """
         self.image, self._upright, self._loaded = image, upright, False
         self._tags = image.tag_v2 if image.format == "TIFF" else None  # type: ignore[attr-defined]
@@ -70,19 +69,19 @@ class Photo:
 
     @property
     def turned(self) -> bool:
-        """Whether the pixels that are given are not as they lie in the file."""
+        """Whether the orientation tag changes the stored pixels."""
         return self._upright and self._tag in TURNS
 
     @property
     def size(self) -> Size:
-        """``(width, height)`` of the pixels that are given; of a PNG whose tag stands at its end only after them."""
+        """``(width, height)`` of the upright pixels; of a PNG with the tag at its end, known only after decoding."""
         return self.stored[::-1] if self.turned and self._tag >= ON_SIDE else self.stored
 
     def rgb(self) -> Image.Image:
-        """Decodes the file: 8-bit RGB; transparency is dropped, of an animation the first picture is taken.
+        """Decodes the file to 8-bit RGB; drops transparency, and takes the first picture of an animation.
 
         Raises:
-          BadImageError: Pillow cannot be trusted with its kind of pixels. Damage raises errors of many kinds.
+          BadImageError: Pillow reads this kind of pixels wrongly. Damaged files raise errors of many types.
         """
         grey_bits = _check_kind(self.image)
         self.image.load()
@@ -97,7 +96,7 @@ class Photo:
         return rgb if turn is None else rgb.transpose(turn)
 
     def _orientation(self) -> int:
-        """The tag's value, 1 where there is none or none that can be read."""
+        """The value of the orientation tag; 1 where the tag is missing or unreadable."""
         image = self.image
         if self._tags is None and not self._upright:
             return 1
@@ -112,12 +111,12 @@ class Photo:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str], *, upright: bool, tolerant: bool = False) -> Iterator[Photo]:
-    """Opens an image file; whatever goes wrong while it is in use becomes a BadImageError.
+    """Opens an image file; errors while the file is open become a BadImageError.
 
     Args:
-      path: the file; its suffix does not matter, unless it is one of raw data.
-      upright: obey the orientation tag of EXIF or TIFF; otherwise pixels are given as they are stored.
-      tolerant: of a file that is cut off, give what there is; the rest of a JPEG is grey, of others black.
+      path: the file; only suffixes of raw data matter.
+      upright: apply the orientation tag of EXIF or TIFF; otherwise pixels stay as stored.
+      tolerant: decode truncated files as far as possible; the rest is grey in a JPEG, black in other formats.
 
     Yields:
       The open file.
@@ -146,22 +145,22 @@ def opened(path: str | os.PathLike[str], *, upright: bool, tolerant: bool = Fals
         raise BadImageError(f"not decodable: {error}") from error
 
 
-def resized(image: Image.Image, size: Size) -> Image.Image:
-    """Resizes bilinearly, antialiased: the width first, then the height, with 8 bits between the passes.
+def resized(image: Image.Image, size: Size, method: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
+    """Resizes antialiased, by default bilinearly: the width first, then the height, 8 bits in between if it has 8 bits.
 
-    That is the order of Pillow up to 12, by which the released features were made; from 13 on one call chooses the
-    order by the sizes, and up to 5 of 255 differ.
+    Pillow up to version 12, which made the released features, resizes in this order. From version 13 on, Pillow chooses
+    the order by the sizes, which changes values by up to 5 of 255.
     """
     for side in ((size[0], image.height), size):
         if image.size != side:
-            image = image.resize(side, Image.Resampling.BILINEAR)
+            image = image.resize(side, method)
     return image
 
 
 class _Truncation:
-    """Pillow's switch for files that are cut off, which is the process's.
+    """Pillow's switch for truncated files, which is global in a process.
 
-    Uses that want the same share it, and those that want the other wait.
+    Threads that need the same value share the switch; threads that need the other value wait.
     """
 
     def __init__(self) -> None:
@@ -189,7 +188,7 @@ _truncation = _Truncation()
 
 
 def _no_image(path: Path) -> str:
-    """Why Pillow does not know a file."""
+    """The reason why Pillow cannot open a file."""
     with path.open("rb") as file:
         head = file.read(12)
     if not head:
@@ -200,13 +199,13 @@ def _no_image(path: Path) -> str:
 
 
 def _check_kind(image: Image.Image) -> int:
-    """Checks that the pixels will be right.
+    """Checks that Pillow decodes the pixels correctly.
 
     Returns:
-      Bits of a grey value, negative where 0 is white; 0 of an image that Pillow itself brings to 8 bits.
+      Bits of a grey value, negative where 0 is white; 0 for images that Pillow itself converts to 8 bits.
 
     Raises:
-      BadImageError: they will not.
+      BadImageError: Pillow would decode wrong values.
     """
     mode, kind = image.mode, str(image.format)
     if kind == "TIFF":
@@ -233,7 +232,7 @@ def _check_kind(image: Image.Image) -> int:
 
 
 def _check_tiff(image: Image.Image) -> None:
-    """Raises BadImageError for the kinds that Pillow opens and reads wrongly."""
+    """Raises BadImageError for kinds of TIFF that Pillow opens but decodes wrongly."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     bits, plain = tags.get(BITS, (1,)), tags.get(COMPRESSION, 1) == 1
     if DNG_VERSION in tags:

@@ -1,11 +1,11 @@
-"""What is said where the packages of an extra are missing."""
+"""The error for missing packages of an extra."""
 
 from delg.common.distribution import NAME
 from delg.common.errors import InputError
 
 
 def needs_extra(what: str, extra: str) -> InputError:
-    """The error for something that needs an extra, with the command that installs it.
+    """The error for a missing extra, with the command that installs the extra.
 
     Args:
       what: begins the sentence, such as ``"The runtime onnxruntime"``.

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its place and renamed into it."""
+"""Files that are whole or absent: each is written to a temporary path and renamed."""
 
 import hashlib
 import json
@@ -28,11 +28,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     an existing directory is moved aside first and removed afterwards.
 
     Args:
-      path: the final place; its folder is made if absent.
+      path: the final path; its folder is made if absent.
 
     Yields:
-      The temporary path, in the same folder. Its name ends in the final name, or in the end of a long one, and is no
-      longer than that: where the final name fits, the temporary one does.
+      The temporary path, in the same folder. The temporary name ends like the final name and is no longer, so that a
+      file system that accepts the final name accepts both.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _beside(final: Path) -> Path:
-    """A new hidden path in the folder of a file; its name takes 64 bytes, or as many as that of the file."""
+    """A new hidden path in the folder of a file, with a name of 64 bytes, or as long as the name of the file."""
     name = os.fsencode(final.name)
     mark = f".{secrets.token_hex(TOKEN // 2)}."
     room = max(len(name), SHORT) - len(mark)
@@ -63,12 +63,12 @@ def _beside(final: Path) -> Path:
 
 
 def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
-    """Removes what :func:`atomic_path` left behind in runs that were killed.
+    """Removes temporary files of :func:`atomic_path` that killed runs left behind.
 
     Args:
       folder: the folder of the final files or directories; it may be absent.
-      pattern: glob of the final names, such as ``"shard-*"``; it matches their ends too, as of long names there is no
-        more.
+      pattern: glob of the final names, such as ``"shard-*"``; it also matches the ends of long names, which temporary
+        names are cut to.
     """
     for stray in Path(folder).glob(f".{'[0-9a-f]' * TOKEN}.{pattern}"):
         if stray.is_dir() and not stray.is_symlink():
@@ -78,10 +78,10 @@ def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
 
 
 def files_below(folder: str | os.PathLike[str], above: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
-    """Files below a folder, in no set order, without hidden ones; links are followed, but no real folder twice.
+    """Files below a folder in any order, without hidden files; follows links, but visits each real folder once.
 
     Args:
-      folder: where to look.
+      folder: the folder.
       above: folders that a link must not lead back to.
     """
     visible, visited = [], {os.path.realpath(place) for place in above}
@@ -132,20 +132,20 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def recorded_sha256(path: Path, record: Path, known: str | None) -> str:
+def recorded_sha256(path: Path, record: Path, recorded: str | None) -> str:
     """Hexadecimal SHA-256 of a file, which is read only where it may have changed since its hash was recorded.
 
     Args:
       path: the file.
       record: the file in which the hash stands, written after it.
-      known: the hash; None where there is none.
+      recorded: the hash; None where there is none.
 
     Returns:
-      ``known`` where the file system has seen no change of the file since that of the record. A copy of both may look
-      changed, and is read.
+      ``recorded`` where the file system has seen no change of the file since that of the record. A copy of both may
+      look changed, and is read.
     """
-    changed = known is None or path.stat().st_ctime_ns >= record.stat().st_ctime_ns
-    return sha256(path) if changed else str(known)
+    changed = recorded is None or path.stat().st_ctime_ns >= record.stat().st_ctime_ns
+    return sha256(path) if changed else str(recorded)
 
 
 def json_sha256(value: Any) -> str:
@@ -156,7 +156,7 @@ def json_sha256(value: Any) -> str:
 def sampled_sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file up to 4 MiB; of a larger one, of 64 blocks of 64 KiB spread evenly over it.
 
-    Its time does not grow with the file; it shows whether a file was cut, overwritten or replaced.
+    Takes the same time for large files; detects files that were truncated, overwritten or replaced.
     """
     size = os.path.getsize(path)  # noqa: PTH202
     starts = (

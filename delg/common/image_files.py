@@ -5,8 +5,8 @@ from pathlib import PurePath
 
 from PIL import Image
 
-# Formats that Pillow knows and nobody should decode as a photo: data, metadata and video of which it reads the head
-# alone, drawings that need another program, and bitmaps whose file does not say which of its two values is black.
+# Formats of Pillow that are no photos: data, metadata and video of which Pillow reads the header alone, drawings that
+# need another program, and bitmaps without a record of which of their two values is black.
 NO_PHOTOS = frozenset({"BUFR", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF", "XBM"})
 RAW = frozenset(
     f".{name}"
@@ -31,7 +31,7 @@ def formats() -> list[str]:
 
 
 def suffixes() -> frozenset[str]:
-    """Suffixes of image files in small letters: those that Pillow decodes, and those that end up among the skipped."""
+    """Lower-case suffixes of image files: formats that Pillow decodes, and further formats, which are skipped."""
     return _suffixes(len(Image.registered_extensions()))  # another package may have added a format
 
 
@@ -42,9 +42,9 @@ def _suffixes(count: int) -> frozenset[str]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file's name is that of an image, in any case; what a file is shows when it is decoded.
+    """Whether a file has the suffix of an image, in any case; only decoding shows whether the file is an image.
 
-    Hidden files are none, such as the ``._photo.jpg`` that macOS puts beside a photo and into ``__MACOSX``.
+    Hidden files do not count, such as the ``._photo.jpg`` that macOS puts beside a photo and into ``__MACOSX``.
     """
     return not name.startswith(".") and PurePath(name).suffix.lower() in suffixes()
 

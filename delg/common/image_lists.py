@@ -1,4 +1,4 @@
-"""Lists of images: which file a line means, and the classes of images, by one rule in all packages."""
+"""Lists of images: the file of each line, and the classes of images; all packages read lists alike."""
 
 import os
 import unicodedata
@@ -20,9 +20,9 @@ class Labelled(Generic[T]):
 
     Attributes:
       where: its first line in the list, for messages.
-      path: relative to the list's root, as the disk spells it where it is there.
+      path: relative to the root of the list, spelled as on disk where the file exists.
       label: in the composed normal form.
-      part: what else its row says.
+      part: a further part of the image's identity, such as a box.
     """
 
     where: str
@@ -32,7 +32,7 @@ class Labelled(Generic[T]):
 
 
 class Finder:
-    """Finds the files that the paths of a list mean; each folder is listed once at most."""
+    """Finds the files of the paths in a list; lists each folder at most once."""
 
     def __init__(self, root: Place):
         """Takes the folder.
@@ -44,18 +44,18 @@ class Finder:
         self._folders: dict[Path, dict[str, list[str]]] = {}
 
     def __call__(self, path: str, where: str) -> str:
-        """The path as the disk spells it.
+        """The path, spelled as on disk.
 
-        A file of that very name is taken. Otherwise the name counts in both Unicode normal forms (macOS writes other
-        bytes for an "ü" than Linux and Windows do), and a name that does not end as an image's does is that of the
-        one image which has it before its suffix.
+        A file with exactly this name is preferred. Otherwise names are compared in both Unicode normal forms (macOS
+        writes other bytes for an "ü" than Linux and Windows), and a name without the suffix of an image stands for
+        the one image that has this name before its suffix.
 
         Args:
-          path: as the list has it.
+          path: as written in the list.
           where: the place in the list, for messages.
 
         Returns:
-          The path with ``/``; where nothing is found as it stands in the list.
+          The path with ``/``; unchanged where no file is found.
 
         Raises:
           InputError: several images have the name, with different suffixes.
@@ -74,7 +74,7 @@ class Finder:
         return (folder / names[0]).as_posix() if names else plain
 
     def _images(self, folder: Path) -> dict[str, list[str]]:
-        """Names of the image files of a folder by what stands before the suffix."""
+        """Names of the image files of a folder, by the name before the suffix."""
         if folder not in self._folders:
             found = self._folders[folder] = {}
             names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
@@ -85,7 +85,7 @@ class Finder:
 
 
 def spelled(root: Place, path: str) -> str:
-    """A path below a folder as the disk spells it, in whichever Unicode normal form; as it is where nothing is there.
+    """A path below a folder, spelled as on disk in either Unicode normal form; unchanged where no file is found.
 
     Args:
       root: the folder.

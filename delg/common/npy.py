@@ -17,7 +17,7 @@ def map_array(path: str | os.PathLike[str]) -> NDArray[Any]:
 
     Raises:
       OSError: the file cannot be opened.
-      ValueError: it is damaged, or holds something else.
+      ValueError: the file is damaged, or is no array.
     """
     try:
         with _parsing:

@@ -24,6 +24,7 @@ from delg.common.spec import split
 
 Options = TypeVar("Options")
 HELP, CHOICES, LOWER, UPPER, IRRELEVANT = "help", "choices", "lower_bound", "upper_bound", "irrelevant"
+EXIF = ("apply", "ignore")  # choices of --exif: turn photos as their orientation tag says, or not
 
 
 def option(
@@ -38,10 +39,10 @@ def option(
     """A field of a dataclass of options.
 
     Args:
-      default: its value without the flag.
-      help_text: what ``--help`` says.
-      choices: the values that are accepted.
-      lower_bound: least number.
+      default: the value without the flag.
+      help_text: the text of ``--help``.
+      choices: the accepted values.
+      lower_bound: smallest number.
       upper_bound: largest number.
       irrelevant: whether results do not depend on the option, such as a folder or a number of threads; other options
         enter the :func:`fingerprint`.
@@ -81,7 +82,7 @@ def define_flags(options: type) -> None:
 
 
 def from_flags(options: Callable[..., Options]) -> Options:
-    """The options that the flags say; an empty text stands for None where None is the default."""
+    """The options of the flags; an empty text stands for None where None is the default."""
     values = {}
     for item in fields(options):  # type: ignore[arg-type]
         value = flags.FLAGS[item.name].value
@@ -122,7 +123,7 @@ def refuse(what: str, options: Any, names: Sequence[str]) -> None:
       names: of the options.
 
     Raises:
-      InputError: one has another value; the sentence names what was given.
+      InputError: an option has another value; the sentence names the flag.
     """
     default = {item.name: item.default for item in fields(options)}
     changed = [f"--{name}" for name in names if getattr(options, name) not in (default[name], None, ())]
@@ -138,7 +139,7 @@ def require(options: Any, names: Sequence[str]) -> None:
       names: of the options.
 
     Raises:
-      InputError: one is not given; the sentence names the flag and says what it is for.
+      InputError: an option is missing; the sentence names the flag and its purpose.
     """
     help_texts = {entry.name: entry.metadata[HELP] for entry in fields(options)}
     for name in names:
@@ -154,7 +155,7 @@ def _without_none(hint: Any) -> Any:
 
 
 class _TupleParser(flags.ArgumentParser):
-    """Reads values that are separated by commas; commas in parentheses and quotes separate nothing."""
+    """Reads values separated by commas; commas in parentheses and quotes do not count."""
 
     def __init__(self, kind: type, choices: Sequence[str] | None):
         super().__init__()

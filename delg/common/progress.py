@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-CONTROL = re.compile(r"\x1b\[A|[\r\n]")  # what tqdm writes to move on a terminal
+CONTROL = re.compile(r"\x1b\[A|[\r\n]")  # control codes of tqdm
 
 
 class _Lines:
@@ -31,7 +31,7 @@ def progress_bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
     """A ``tqdm`` bar, redrawn five times a second on a terminal; elsewhere a line every ten seconds.
 
     Args:
-      items: what is iterated over; None for a bar that is moved by ``update``.
+      items: the items to iterate over; None for a bar that ``update`` moves.
       **options: of ``tqdm``, such as ``total``, ``unit``, ``desc`` and ``disable``.
     """
     if sys.stderr.isatty():

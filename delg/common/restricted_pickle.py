@@ -1,4 +1,4 @@
-"""A pickle reader that never calls anything that the file names, and its use for plain data.
+"""A pickle reader that never calls objects that the file names, and its use for plain data.
 
 A pickle is a program: it may name any Python object, call it, and set its state. Even NumPy's own array and data type
 are not safe to hand out, as they turn bytes of the file into addresses when asked for objects. So every name that a
@@ -24,7 +24,7 @@ MAX_AXES = 32
 
 
 class Sealed:
-    """Refuses the state that a pickle may try to give to an object of ours."""
+    """Refuses the state that a pickle may try to set on our objects."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Sealed:
 
 
 class Part(Sealed):
-    """One of our functions, as the only callable that a pickle gets to see."""
+    """One of our functions: the only kind of callable that a pickle can use."""
 
     __slots__ = ("_function",)
 
@@ -60,8 +60,8 @@ class RestrictedUnpickler(pickle._Unpickler):
     The base class is the reader in Python: the faster one in C takes as much memory as a broken file asks for.
 
     Attributes:
-      admitted: the stand-in of each module and name; a subclass gives its own.
-      content: what a good file holds, in words, for the error message; likewise.
+      admitted: the stand-in of each module and name, set by subclasses.
+      content: the expected content in words, for the error message, set by subclasses.
 
     Args:
       file: positioned at the pickle.
@@ -85,7 +85,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         return self.admitted[module, name]
 
     def load_bytearray8(self) -> None:
-        """Takes what is there, where the reader of the library allocates what is declared."""
+        """Reads the bytes of the file; the library's reader allocates the declared size first."""
         (size,) = struct.unpack("<Q", self.read(8))
         data = self.read(size)
         if len(data) != size:
@@ -98,7 +98,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         """Reads the pickle.
 
         Raises:
-          InputError: the pickle is broken, or names anything that is not in the table; nothing of it has been run.
+          InputError: the pickle is broken, or names an object outside the table; no code of the file has run.
         """
         try:
             return super().load()
@@ -137,7 +137,7 @@ class DataType:
         return self.code.startswith("O")
 
     def read(self, data: Any, count: int) -> Any:
-        """``(count,)`` values; of Python 2, bytes come as text of latin1."""
+        """``(count,)`` values; bytes of Python 2 become latin1 text."""
         data = data.encode("latin1") if isinstance(data, str) else data
         kind = np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
         if self.of_objects or not isinstance(data, (bytes, bytearray)) or len(data) != count * kind.itemsize:
@@ -159,7 +159,7 @@ class ArrayList(list):
         self[:] = _nested(shape, kind, data, "F" if fortran else "C")
 
 
-ARRAY = Sealed()  # stands for the class numpy.ndarray, which a pickle names and here cannot call
+ARRAY = Sealed()  # stands for numpy.ndarray, which a pickle names and cannot call here
 
 
 def _nested(shape: Any, kind: Any, data: Any, order: Any) -> list[Any]:
@@ -208,14 +208,14 @@ def _scalar(kind: Any, data: Any = b"") -> Any:
 
 
 def encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """What pickles of protocol 2 write bytes with; only the one encoding that they use."""
+    """The function that pickles of protocol 2 write bytes with; accepts their one encoding only."""
     if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError(f"it asks for the encoding {str(encoding)[:40]!r}")
     return text.encode("latin1")
 
 
 def _bytes(*content: Any) -> bytes:
-    """Nothing, or bytes again; a number would be a size to allocate."""
+    """Empty bytes, or the given bytes; refuses a number, which would be a size to allocate."""
     if content and not (len(content) == 1 and isinstance(content[0], bytes)):
         raise pickle.UnpicklingError("it makes bytes of something else")
     return content[0] if content else b""
@@ -256,7 +256,7 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
     """Reads a pickle of plain data, see :class:`PlainUnpickler`.
 
     Raises:
-      InputError: the file is missing, is no pickle, or names anything else; nothing of it has been run.
+      InputError: the file is missing, is no pickle, or names other objects; no code of the file has run.
     """
     try:
         content = Path(path).read_bytes()

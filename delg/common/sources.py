@@ -1,9 +1,9 @@
-"""Which source files something is made of, and their SHA-256, so that a change of the code is noticed.
+"""The source files that a result depends on, and their SHA-256, so that changes of the code are noticed.
 
-Imports are read from the text, also those inside functions, and followed through our packages and through modules of
-the user's own. Installed libraries do not count: their versions are recorded where they matter. A module that is
-imported by a name in a table does not count by itself: whoever uses the entry names it as a maker. Too many files may
-be found; a result is then computed anew once too often.
+Imports are read from the text, also inside functions, and followed through our packages and the user's own modules.
+Installed libraries do not count: their versions are recorded where they matter. Modules that a table names do not count
+by themselves: callers name the entry that they use as a maker. Files may be included without need; a result is then
+computed once more than necessary.
 """
 
 import hashlib
@@ -31,23 +31,23 @@ def source_sha256(*makers: Any) -> str:
 
     Args:
       *makers: names of modules such as ``"evaluation.run.search"``, names ``"module:Class"``, classes, functions, or
-        objects, for which their class stands.
+        objects, which stand for their class.
 
     Returns:
-      The hash, which is worked out once in a process, of the files as they are then. Of a class without a file, such
-      as one that was typed in, it is another one in each process.
+      The hash of the files when the process first asks for it. A class without a file, such as one typed into an
+      interpreter, has another hash in each process.
     """
     names = [maker.partition(":")[0] if isinstance(maker, str) else _module_of(maker) for maker in makers]
     return _sha256(tuple(sorted(set(names))))
 
 
 def source_files(*names: str) -> dict[str, Path]:
-    """The modules that some modules are made of, with their files: themselves, and what they import.
+    """The given modules and all modules that they import, with their files.
 
-    A package counts with those of its files that are no code, such as templates.
+    A package includes its files that are no code, such as templates.
 
     Raises:
-      ModuleNotFoundError: one of the names is that of no module.
+      ModuleNotFoundError: a name is no module.
     """
     modules: dict[str, Path] = {}
     todo = []
@@ -104,7 +104,7 @@ def _module_of(maker: Any) -> str:
 
 @cache
 def _targets(name: str, path: Path) -> tuple[str, ...]:
-    """Names that may be modules, of all that a module imports, and of the packages that it lies in."""
+    """Names that may be modules: all imports of a module, and its parent packages."""
     if path.suffix != ".py":
         return tuple(_parents(name))
     text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ").replace(";", "\n")
@@ -119,7 +119,7 @@ def _targets(name: str, path: Path) -> tuple[str, ...]:
 
 
 def _absolute(module: str, package: str) -> str:
-    """A module as it is named from a package, with dots before it or without."""
+    """The full name of a module that a package imports with or without leading dots."""
     inside = module.lstrip(".")
     if inside == module:
         return module
@@ -135,7 +135,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _file_of_root(name: str) -> Path | None:
-    """The file of a module that is named, which may be the program itself."""
+    """The file of a named module, which may be the program itself."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     return Path(loaded) if loaded else _file(name, {name.partition(".")[0]})
 

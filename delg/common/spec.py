@@ -1,8 +1,9 @@
 """The text form of a choice, ``name(arg=value, ...)``, as used by flags and configuration files.
 
-The name is one of a table, or ``module:Class``, which names a plug-in outside of the package; modules of the current
-folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated. A choice inside of
-another one is a quoted text. An argument whose name Python reserves, such as ``global``, is the parameter ``global_``.
+The name is an entry of a table, or ``module:Class``, which names a plug-in outside of the package; modules of the
+current folder are found too. Values are literals: the text is parsed with :mod:`ast` and never evaluated. A choice
+inside of another one is a quoted text. An argument whose name Python reserves, such as ``global``, is the parameter
+``global_``.
 """
 
 import ast
@@ -55,7 +56,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def plug_ins_in(*choices: Any) -> list[Factory]:
-    """The plug-ins that texts of choices name, imported; values that are no texts, and quoted parts, name none.
+    """Imports the plug-ins that texts of choices name; ignores other values and quoted parts.
 
     Raises:
       InputError: a plug-in cannot be imported.
@@ -82,7 +83,7 @@ def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[
     Args:
       text: choices with separators between them.
       separator: one character.
-      keep_empty: give ``""`` for what is missing between two separators or at an end, instead of leaving it out.
+      keep_empty: whether missing choices between two separators or at an end become ``""``.
 
     Returns:
       The choices, without white space around them.
@@ -114,7 +115,7 @@ def factory_of(name: str, table: Table, kind: str) -> Factory:
     Args:
       name: a name of the table, or ``module:Class``.
       table: the choices of this kind.
-      kind: what is chosen, in words, for the error message ("backbone", "reranker").
+      kind: the kind in words, for the error message ("backbone", "reranker").
 
     Returns:
       The factory.
@@ -155,6 +156,10 @@ def plug_in(name: str, kind: str) -> Factory:
         raise InputError(
             f"{kind} {name!r}: expected a class or function {attribute!r} in {module_name}; it has {actual}."
         )
+    try:
+        inspect.signature(factory)
+    except ValueError as error:
+        raise InputError(f"{kind} {name!r}: expected a class or function of Python: {error}.") from error
     return factory
 
 
@@ -172,13 +177,13 @@ def build(
     Args:
       text: ``name(arg=value, ...)`` or ``module:Class(arg=value, ...)``.
       table: the choices of this kind, name to factory.
-      kind: what is chosen, in words, for the error message ("backbone", "reranker").
-      base: what a plug-in must return an instance of; None accepts anything.
+      kind: the kind in words, for the error message ("backbone", "reranker").
+      base: base class of the result; None accepts any type.
       offers: arguments of the program for factories that have a parameter of the same name; the text takes precedence.
       **context: arguments of the program for every factory; the text cannot give them.
 
     Returns:
-      What the factory returns.
+      The result of the factory.
 
     Raises:
       InputError: the name is not in the table, an argument does not fit the factory, or a plug-in returns another type.
@@ -194,27 +199,29 @@ def build(
 
 
 def check_type(built: Any, base: type, text: str, kind: str) -> None:
-    """Checks that the object which a choice names is one of its kind.
+    """Checks the class of the object that a choice names.
 
     Raises:
       InputError: the object is no instance of the base class.
     """
     if not isinstance(built, base):
-        raise InputError(f"{kind} {text!r}: expected a {base.__module__}.{base.__qualname__}, not {type(built)}.")
+        raise InputError(
+            f"{kind} {text!r}: expected an object of {base.__module__}.{base.__qualname__}, not {type(built)}."
+        )
 
 
 def call(factory: Callable[..., Any], text: str, arguments: Mapping[str, Any], kind: str, **context: Any) -> Any:
     """Calls a factory with arguments that need not be literals.
 
     Args:
-      factory: what is called.
-      text: how the choice was written, for the error message.
-      arguments: those of the choice.
-      kind: what is chosen, in words, for the error message.
+      factory: the class or function to call.
+      text: the choice as written, for the error message.
+      arguments: arguments of the choice.
+      kind: the kind in words, for the error message.
       **context: further keyword arguments that the program supplies.
 
     Returns:
-      What the factory returns.
+      The result of the factory.
 
     Raises:
       InputError: an argument does not fit the factory.

@@ -17,7 +17,7 @@ from delg.common.errors import InputError
 
 Place = str | os.PathLike[str]
 MAX_FIELD = 1 << 30  # characters; a query can have more relevant images than Python's 131,072 hold
-MARKS = (  # UTF-32 before UTF-16, whose mark is the beginning of its own
+MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -27,19 +27,19 @@ MARKS = (  # UTF-32 before UTF-16, whose mark is the beginning of its own
 
 
 def nfc(text: str) -> str:
-    """A text in the composed normal form, in which labels and names are compared."""
+    """The composed Unicode normal form, in which labels and names are compared."""
     return unicodedata.normalize("NFC", text)
 
 
 def read_text(path: Place, what: str = "") -> str:
-    r"""All of a file, its lines ending in ``\n``.
+    r"""The text of a file, with lines that end in ``\n``.
 
     Args:
       path: the file.
-      what: stands before the path in messages, such as ``"The image list"``.
+      what: text before the path in messages, such as ``"The image list"``.
 
     Raises:
-      InputError: the file is missing, or is no text in Unicode; names the line.
+      InputError: the file is missing, or is no Unicode text; the message names the line.
     """
     with _opened(path, what, newline=None) as file:
         text = file.read()
@@ -49,7 +49,7 @@ def read_text(path: Place, what: str = "") -> str:
 
 
 def read_lines(path: Place, what: str = "") -> list[tuple[int, str]]:
-    """Number and text of each line, without the blanks around it; empty lines are passed over.
+    """Number and text of each line without surrounding blanks; skips empty lines.
 
     Args and errors are those of :func:`read_text`.
     """
@@ -66,7 +66,7 @@ def table(path: Place, *, exact: bool = False) -> Iterator[tuple[int, list[str]]
 
     Args:
       path: the file.
-      exact: values as they stand instead, with their blanks; lines of blanks alone are passed over.
+      exact: whether values keep their blanks; lines of blanks alone are skipped.
 
     Yields:
       The number of a row's last line, and its values.
@@ -106,27 +106,27 @@ def columns(path: Place) -> list[str]:
     return _header(table(path))
 
 
-def rows(path: Place, wanted: tuple[str, ...], filled: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+def rows(path: Place, required: tuple[str, ...], filled: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
     """Place and columns of every row of a CSV file with a header; see :func:`table`.
 
     Args:
       path: the file.
-      wanted: columns that must be there; others may be.
-      filled: those of them that must have a value in every row.
+      required: columns that the file must have; further columns are allowed.
+      filled: required columns that must have a value in every row.
 
     Yields:
       The place (``"file, line 3"``), for messages, and the row.
 
     Raises:
-      InputError: the file cannot be read, lacks a column or has it twice, or a row has too few or too many values, or
-        none where there must be one.
+      InputError: the file cannot be read, a required column is missing or occurs twice, or a row has too few or too
+        many values or lacks a required value.
     """
     lines = table(path)
     names = _header(lines)
-    if any(names.count(name) != 1 for name in wanted):
-        twice = [name for name in wanted if names.count(name) > 1]
+    if any(names.count(name) != 1 for name in required):
+        twice = [name for name in required if names.count(name) > 1]
         received = f"the column {twice[0]} twice" if twice else ",".join(names) or "an empty file"
-        raise InputError(f"{path} expects the columns {','.join(wanted)}. Received: {received}")
+        raise InputError(f"{path} expects the columns {','.join(required)}. Received: {received}")
     width, needed = len(names), [names.index(name) for name in filled]
     for number, values in lines:
         where = f"{path}, line {number}"
@@ -149,7 +149,7 @@ def _header(lines: Iterator[tuple[int, list[str]]]) -> list[str]:
 
 
 def _lines(file: TextIO, place: str, ended: list[bool]) -> Iterator[str]:
-    """The lines of an open file, each seen to be text; ``ended`` is filled after the last."""
+    """The lines of an open file, each checked to be text; ``ended`` is filled after the last line."""
     for number, line in enumerate(file, start=1):
         if "\0" in line:
             raise InputError(_zero(place, number))
@@ -159,7 +159,7 @@ def _lines(file: TextIO, place: str, ended: list[bool]) -> Iterator[str]:
 
 @contextmanager
 def _opened(path: Place, what: str, newline: str | None) -> Iterator[TextIO]:
-    """A file that is read as text; every failure is one sentence."""
+    """Opens a text file; every failure becomes one sentence."""
     place = f"{what} {os.fspath(path)}".lstrip()
     try:
         with open(path, "rb") as head:  # noqa: PTH123
@@ -176,7 +176,7 @@ def _opened(path: Place, what: str, newline: str | None) -> Iterator[TextIO]:
 
 
 def _fault(path: Place) -> str:
-    """Where a file is not UTF-8, and what helps."""
+    """The sentence for a file that is not UTF-8: the line, and the remedy."""
     with open(path, "rb") as file:  # noqa: PTH123
         for number, line in enumerate(file, start=1):
             try:

@@ -44,12 +44,16 @@ class LocalHead(keras.layers.Layer):
       channels: channels of the feature map.
       descriptor_dim: length of the local descriptors.
       pooled_dim: length of ``attention_pooled``.
+      reads: which outputs of the backbone besides the map ``call`` takes after it, in this order: ``"tokens"``
+        ``(B, T, C)``, ``"attention"`` ``(B, h, w, A)`` or both; see :class:`delg.backbones.base.Backbone`.
 
     Args:
       channels: see above.
       descriptor_dim: see above.
       pooled_dim: see above.
     """
+
+    reads: tuple[str, ...] = ()
 
     def __init__(self, channels: int, descriptor_dim: int, pooled_dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -8,9 +8,10 @@ from keras import layers, ops
 from delg.common.errors import InputError
 from delg.common.spec import Table
 from delg.heads.base import LocalHead
-from delg.numerics import TORCH_EPSILON, l2_normalize
+from delg.numerics import TORCH_EPSILON, float32_at_least, l2_normalize
 
 Tensor = Any
+SCORES: dict[str, tuple[str, ...]] = {"attention": ("attention",), "cosine": ("tokens",), "norm": ()}  # what each reads
 
 
 class Autoencoder(keras.layers.Layer):
@@ -196,6 +197,62 @@ class PytorchLocalHead(LocalHead):
         return {**super().get_config(), "channels": self.channels, "dim": self.dim}
 
 
+class TokenHead(LocalHead):
+    """The patch tokens of a transformer as local descriptors, ranked without any weight.
+
+    Source: the ranking by the class token's attention and by the cosine with it are those of DINO's visualisations
+    (arXiv 2104.14294, figure 1) and of ELViS without a detector.
+
+    Args:
+      channels: channels ``C`` of the feature map.
+      score: ``"attention"``, the mean over heads of the attention that the class token pays to a patch; ``"cosine"``,
+        the cosine with the class token; ``"norm"``, the norm of the token, of any backbone.
+
+    Raises:
+      ValueError: an unknown score.
+    """
+
+    def __init__(self, channels: int, score: str = "attention", **kwargs: Any) -> None:
+        super().__init__(channels, channels, channels, **kwargs)
+        if score not in SCORES:
+            raise ValueError(f"score expects one of {', '.join(SCORES)}. Received: {score!r}")
+        self.score, self.reads = score, SCORES[score]
+
+    def call(  # type: ignore[override]
+        self, x: Tensor, judge: Tensor = None, training: bool = False
+    ) -> dict[str, Tensor]:
+        """Describes and weighs every position of a feature map.
+
+        Args:
+          x: ``(B, h, w, C)``; the gradient is stopped here.
+          judge: what the score reads, attention ``(B, h, w, A)`` or tokens ``(B, T, C)``; None for the norm.
+          training: has no effect.
+
+        Returns:
+          A dict: ``local_descriptors`` and ``local_target`` = ``x`` without gradient, ``attention`` ``(B, h, w)``, and
+          ``attention_pooled`` ``(B, C)`` = the mean over positions of ``attention * x / |x|``.
+        """
+        target = ops.stop_gradient(x)
+        directions = l2_normalize(float32_at_least(target))
+        if judge is None:
+            weights = ops.sqrt(ops.sum(ops.square(float32_at_least(target)), axis=-1))
+        elif self.score == "attention":
+            weights = ops.mean(float32_at_least(ops.stop_gradient(judge)), axis=-1)
+        else:
+            token = l2_normalize(float32_at_least(ops.stop_gradient(judge[:, 0])))
+            weights = ops.sum(directions * token[:, None, None], axis=-1)
+        return {
+            "local_target": target,
+            "local_descriptors": target,
+            "attention": weights,
+            "attention_pooled": ops.mean(directions * weights[..., None], axis=(1, 2)),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "channels": self.channels, "score": self.score}
+
+
 def delg(channels: int, local_dim: int | None, attention_channels: int, *, stop_gradient: bool = True) -> DelgLocalHead:
     """:class:`DelgLocalHead`: the paper's, with an autoencoder unless ``local_dim`` is None."""
     if type(stop_gradient) is not bool:
@@ -208,4 +265,9 @@ def delg_pytorch(channels: int, local_dim: int | None, attention_channels: int) 
     return PytorchLocalHead(channels, attention_channels, name="local_head")
 
 
-LOCAL_HEADS: Table = {"delg": delg, "delg_pytorch": delg_pytorch}
+def tokens(channels: int, score: str = "attention") -> TokenHead:
+    """:class:`TokenHead`, whose descriptors have the channels of the backbone; ``local_dim`` has no meaning."""
+    return TokenHead(channels, score, name="local_head")
+
+
+LOCAL_HEADS: Table = {"delg": delg, "delg_pytorch": delg_pytorch, "tokens": tokens}

@@ -7,7 +7,7 @@ from keras import ops
 
 from delg.common.spec import Table, build, split
 from delg.heads.base import MapFilter, TokenPooling
-from delg.numerics import float32_at_least, full_precision
+from delg.numerics import float32_at_least, full_precision, l2_normalize
 
 Tensor = Any
 FLOOR = 1e-30  # of the mean in RegionalGeM: its root at 0 is 1e-12 instead of 0, and has a gradient
@@ -69,6 +69,34 @@ class ClassToken(TokenPooling):
         return (input_shape[0], input_shape[-1])
 
 
+class ClassTokenGeM(TokenPooling):
+    """The first token and GeM of the patches, each L2-normalised, one after the other.
+
+    Args:
+      p: the exponent of :class:`GeM`.
+    """
+
+    def __init__(self, p: float = 3.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.p, self.gem = float(p), GeM(p, name="gem")
+
+    def build(self, input_shape: tuple) -> None:
+        """Builds the pooling of the patches."""
+        self.gem.build(input_shape)
+
+    def call(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """``(B, 2 C)``."""
+        return ops.concatenate([l2_normalize(float32_at_least(tokens[:, 0])), l2_normalize(self.gem(x))], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """``(B, 2 C)``."""
+        return (input_shape[0], 2 * input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "p": self.p}
+
+
 class RegionalGeM(MapFilter):
     """``(x + (mean_window x^p)^(1/p)) / 2`` (SuperGlobal, arXiv 2308.06954).
 
@@ -128,12 +156,24 @@ def class_token() -> ClassToken:
     return ClassToken(name="pooling")
 
 
+def class_token_gem(p: float = 3.0) -> ClassTokenGeM:
+    """:class:`ClassTokenGeM`, of a backbone that has a class token."""
+    return ClassTokenGeM(p, name="pooling")
+
+
 def regional_gem(p: float = 2.5, window: int = 5) -> RegionalGeM:
     """:class:`RegionalGeM`."""
     return RegionalGeM(p, window, name="regional_gem")
 
 
-POOLINGS: Table = {"average": average, "gem": gem, "gem_plus": gem_plus, "class_token": class_token}
+POOLINGS: Table = {
+    "attention": "delg.backbones.vit:attention_pooling",
+    "average": average,
+    "class_token": class_token,
+    "class_token_gem": class_token_gem,
+    "gem": gem,
+    "gem_plus": gem_plus,
+}
 MAP_FILTERS: Table = {"regional_gem": regional_gem}
 
 

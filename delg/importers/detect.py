@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from delg.common.errors import InputError
+from delg.saving import CONFIG, WEIGHTS
 
 H5_START = b"\x89HDF"
 
@@ -25,25 +26,36 @@ def detect(path: Path) -> str:
         start = file.read(len(H5_START))
     if start == H5_START:
         return _hdf5(path)
+    from delg.importers.safetensors_file import is_safetensors
     from delg.importers.torch_file import is_torch_file
+
+    if is_safetensors(path):
+        from delg.importers.vit_weights import safetensors_format
+
+        return safetensors_format(path)
 
     if is_torch_file(path):
         from delg.importers.torch_weights import torch_format
 
         return torch_format(path)
     raise InputError(
-        f"{path} is neither a PyTorch file, nor HDF5, nor a TensorFlow checkpoint (which is named by its prefix)."
+        f"{path} is neither a PyTorch file, nor safetensors, nor HDF5, nor a TensorFlow checkpoint (which is named by "
+        "its prefix)."
     )
 
 
 def _folder(path: Path) -> str:
-    if (path / "config.json").is_file():
+    if list(path.glob("*.safetensors")) and not (path / WEIGHTS).is_file():
+        from delg.importers.vit_weights import safetensors_format
+
+        return safetensors_format(path)
+    if (path / CONFIG).is_file():
         raise InputError(f"{path} is a model folder already.")
     if (path / "variables").is_dir() or (path / "saved_model.pb").is_file():
         return "delg_saved_model"
     if list(path.glob("*.index")):
         return _checkpoint(path)
-    raise InputError(f"{path} holds neither an exported model nor a TensorFlow checkpoint.")
+    raise InputError(f"{path} holds neither an exported model, nor safetensors, nor a TensorFlow checkpoint.")
 
 
 def _checkpoint(path: Path) -> str:

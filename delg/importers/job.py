@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delg import weights
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
 from delg.common.options import fingerprint
@@ -18,7 +19,9 @@ from delg.importers.source import WeightSource
 from delg.importers.strict import assign
 from delg.importers.tensorflow_weights import delg_checkpoint, delg_saved_model
 from delg.importers.torch_weights import cvnet, delg_pytorch, superglobal
+from delg.importers.vit_weights import dinov2, dinov3, siglip
 from delg.presets import preset_config
+from delg.weights.catalogue import WEIGHTS
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -29,6 +32,7 @@ TORCH: dict[str, Callable[[Path], WeightSource]] = {
     "delg_pytorch": delg_pytorch,
     "efficientnet_lite": efficientnet_lite,
 }
+VIT: dict[str, Callable[[Path], WeightSource]] = {"dinov2": dinov2, "dinov3": dinov3, "siglip": siglip}
 KERAS: dict[str, Callable[[Path, bool | None], WeightSource]] = {
     "delg_checkpoint": delg_checkpoint,
     "delg_saved_model": delg_saved_model,
@@ -89,7 +93,7 @@ def read_source(options: ConvertOptions) -> WeightSource:
     Raises:
       InputError: as :func:`convert`.
     """
-    path = Path(str(options.input))
+    path = weights.path(str(options.input)) if options.input in WEIGHTS else Path(str(options.input))
     if options.preset:
         preset_config(options.preset)
     form = options.format or detect(path)
@@ -97,10 +101,10 @@ def read_source(options: ConvertOptions) -> WeightSource:
         raise InputError(f"Unknown format {form!r}; the choices are {', '.join(FORMATS)}.")
     if options.format and not path.exists() and not Path(f"{path}.index").is_file():
         raise InputError(f"The input {path} does not exist.")
-    if form in TORCH:
+    if form in TORCH or form in VIT:
         if options.block3_strides is not None:
             raise InputError(f"--block3_strides is a choice of the released DELG; a {form} network has none.")
-        source = TORCH[form](_file(path))
+        source = TORCH[form](_file(path)) if form in TORCH else VIT[form](path)
     elif form == "delg_weights":
         source = delg_weights(_file(path), options.preset, options.block3_strides)
     else:

@@ -13,6 +13,9 @@ FORMATS = (
     "delg_saved_model",
     "keras_applications",
     "delg_weights",
+    "dinov2",
+    "dinov3",
+    "siglip",
 )
 
 
@@ -21,7 +24,10 @@ class ConvertOptions:
     """What to convert. The conversion records format and preset as they were recognised, and files by their hashes."""
 
     input: str | None = option(
-        None, "Weight file, folder of an exported model, or prefix of a checkpoint. Required.", irrelevant=True
+        None,
+        "Weight file, folder of an exported model or of safetensors, prefix of a checkpoint, or published weights "
+        "such as efficientnet_lite2. Required.",
+        irrelevant=True,
     )
     output_dir: str | None = option(None, "Model folder to make; must be new or empty. Required.", irrelevant=True)
     format: str | None = option(

@@ -20,7 +20,7 @@ CLASSIFIER = "classifier/vars/0"
 def is_own(path: Path) -> bool:
     """Whether an HDF5 file has the layout of Keras 3 and the parts of our model."""
     arrays = shapes_in(path)
-    return any(name.startswith("embedding_layer/vars/") for name in arrays)
+    return any(name.startswith(("embedding_layer/vars/", "backbone/layers/")) for name in arrays)
 
 
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:

@@ -14,6 +14,7 @@ from delg.importers.names import depth_of, torch_name
 from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
 from delg.importers.torch_pickle import Tensor
+from delg.importers.vit_weights import vit_format
 
 PREFIXES = ("encoder_q.", "globalmodel.", "")
 KNOWN = re.compile(r"(stem|s[1-4]\.b\d+|head)\.")
@@ -46,6 +47,9 @@ def torch_format(path: Path) -> str:
       InputError: it cannot be read.
     """
     names = state_dict(path)
+    family = vit_format(names)
+    if family:
+        return family
     if is_efficientnet_lite(names):
         return "efficientnet_lite"
     if any(LOCAL_PART in name for name in names):

@@ -58,7 +58,7 @@ WEIGHTS: dict[str, Weights] = {
 def listing() -> list[str]:
     """Lines for the user: name, size, licence, use, and where the file comes from."""
     return [
-        f"{name}: {weights.bytes / 1e6:.1f} MB, {weights.licence}. {weights.purpose}.\n"
-        f"  {weights.distribution} {weights.version} of the package index (SHA-256 {weights.sha256})"
+        f"{name}\n  {weights.purpose}: {weights.bytes / 1e6:.1f} MB, {weights.licence}; "
+        f"{weights.distribution} {weights.version} of the package index (SHA-256 {weights.sha256})"
         for name, weights in sorted(WEIGHTS.items())
     ]

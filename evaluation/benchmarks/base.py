@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,33 @@ class QueryResult(NamedTuple):
     rows: Rows
     ranks: Rows
     scores: NDArray[np.float32]
+
+
+class Named(Sequence[ImageRef]):
+    """Images with names but without files; made on access, because there may be millions."""
+
+    def __init__(self, names: Sequence[str]):
+        """Takes the names."""
+        self.names = names
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, row: int) -> ImageRef: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "Named": ...
+
+    def __getitem__(self, row: int | slice) -> "ImageRef | Named":
+        """An image, or a slice of the images."""
+        return Named(self.names[row]) if isinstance(row, slice) else ImageRef(self.names[row], self.names[row])
+
+
+def names_of(images: Sequence[ImageRef]) -> list[str]:
+    """Names of the images; those of :class:`Named` are not made into images, which takes seconds for millions."""
+    return list(images.names) if isinstance(images, Named) else [image.name for image in images]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +196,7 @@ class Benchmark:
 
     def query_names(self) -> list[str]:
         """Names of the queries, in the order of a metric's values per query."""
-        return [query.name for query in self.queries]
+        return names_of(self.queries)
 
     def clusters(self) -> dict[str, Any]:
         """The groups of queries that the bootstrap draws together.

@@ -14,14 +14,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from evaluation.benchmarks import gldv2_files
-from evaluation.benchmarks.base import Benchmark, QueryResult, Rows
+from evaluation.benchmarks.base import Benchmark, Named, QueryResult, Rows, names_of
 from evaluation.benchmarks.gldv2_files import PARTS, RecognitionSolution, RetrievalSolution, Solution
 from evaluation.benchmarks.gldv2_votes import Labels, check_plain, image_id, knn_vote, labels_of, read_classes
 from evaluation.metrics import gldv2 as metrics
@@ -39,31 +39,9 @@ NEIGHBOURS = 3
 NOTHING = Truth(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-class Named(Sequence[ImageRef]):
-    """Images with names but without files; made on access, because there may be millions."""
-
-    def __init__(self, names: Sequence[str]):
-        """Takes the names."""
-        self._names = names
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._names)
-
-    @overload
-    def __getitem__(self, row: int) -> ImageRef: ...
-
-    @overload
-    def __getitem__(self, row: slice) -> "Named": ...
-
-    def __getitem__(self, row: int | slice) -> "ImageRef | Named":
-        """An image, or a slice of the images."""
-        return Named(self._names[row]) if isinstance(row, slice) else ImageRef(self._names[row], self._names[row])
-
-
 @dataclass(frozen=True, eq=False)
 class Challenge(Benchmark, ABC):
-    """The common part of retrieval and recognition: queries in two parts, ids of images, answers as text.
+    """The common part of retrieval and recognition: queries in two parts, ids of images, predictions as text.
 
     Attributes:
       data_dir: folder of images and CSV files; None with existing features.
@@ -76,36 +54,36 @@ class Challenge(Benchmark, ABC):
     solution_file: Path = Path()
     solution: Solution = field(default_factory=RetrievalSolution)
 
-    column: ClassVar[str]  # name of the answers' column in solutions and submissions
+    column: ClassVar[str]  # name of the predictions' column in solutions and submissions
 
     def scored_parts(self) -> list[str]:
         """The parts, ``public`` and ``private``, for which the solution has images."""
         return [part for part in PARTS if getattr(self.solution, part)]
 
     def observe(self, protocol: str, query: int, result: QueryResult) -> Any:
-        """The query's id and answer as in a submission file; None under the protocol of the other part."""
+        """The query's id and prediction as in a submission file; None under the protocol of the other part."""
         name = image_id(self.queries[query].name)
         part = next(
             (part for part in self.protocols if name in getattr(self.solution, part)), next(iter(self.protocols))
         )
-        return [name, self.answer(result)] if part == protocol else None
+        return [name, self.prediction(result)] if part == protocol else None
 
     def measure(self, protocol: str, observations: Sequence[Any]) -> dict[str, Metric]:
         """See :mod:`evaluation.metrics.gldv2`; values per query cover both parts, NaN in the other part."""
-        right_answers = getattr(self.solution, protocol)
-        answers = {
-            name: self.parse(text) for name, text in filter(None, observations) if text and name in right_answers
+        solution_of_part = getattr(self.solution, protocol)
+        predictions = {
+            name: self.parse(text) for name, text in filter(None, observations) if text and name in solution_of_part
         }
-        return self.measure_answers(protocol, answers)
+        return self.measure_predictions(protocol, predictions)
 
-    def measure_answers(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
-        """The metrics of the answers to one part.
+    def measure_predictions(self, protocol: str, predictions: Mapping[str, Any]) -> dict[str, Metric]:
+        """The metrics of the predictions for one part.
 
         Args:
           protocol: the part.
-          answers: the parsed answer by id of the query.
+          predictions: the parsed predictions by id of the query.
         """
-        return {name: self._padded(protocol, metric) for name, metric in self.scores(protocol, answers).items()}
+        return {name: self._padded(protocol, metric) for name, metric in self.scores(protocol, predictions).items()}
 
     def _padded(self, protocol: str, metric: Metric) -> Metric:
         """The metric with values per query for both parts."""
@@ -118,28 +96,28 @@ class Challenge(Benchmark, ABC):
         return replace(metric, per_query=pad(metric.per_query), places=pad(metric.places))
 
     @abstractmethod
-    def answer(self, result: QueryResult) -> str:
-        """The answer to a query as in a submission file; empty without results."""
+    def prediction(self, result: QueryResult) -> str:
+        """The prediction for a query as in a submission file; empty without results."""
 
     @abstractmethod
     def parse(self, text: str) -> Any:
-        """Parses an answer of a submission file."""
+        """Parses a prediction of a submission file."""
 
     @abstractmethod
-    def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+    def scores(self, protocol: str, predictions: Mapping[str, Any]) -> dict[str, Metric]:
         """The metrics of one part, with values per query in the order of the part."""
 
     def submission(self, observations: Mapping[str, Sequence[Any]]) -> Iterable[Sequence[str]]:
-        """Rows ``id,images`` or ``id,landmarks``, also for ignored queries; queries without an answer are left out."""
+        """Rows ``id,images`` or ``id,landmarks``, also of ignored queries; without queries that have no prediction."""
         yield ["id", self.column]
-        for answers in zip(*observations.values(), strict=True):
-            yield from (answer for answer in answers if answer is not None and answer[1])
+        for predictions in zip(*observations.values(), strict=True):
+            yield from (prediction for prediction in predictions if prediction is not None and prediction[1])
 
     def listed(self) -> Self:
         """Queries and index images of the data folder; a name is ``0/1/2/ID``.
 
         Raises:
-          InputError: the folder ``index`` is missing, or an id cannot be written as an answer.
+          InputError: the folder ``index`` is missing, or an id cannot be written as a prediction.
         """
         if self.data_dir is None:
             raise InputError(f"{self.name} expects --data_dir with --model.")
@@ -211,11 +189,10 @@ class Challenge(Benchmark, ABC):
         rights = [right for part in PARTS for right in getattr(self.solution, part).values()]
         if isinstance(self.solution, RecognitionSolution):
             numbers = {
-                name: number for number, name in enumerate(sorted({answer for right in rights for answer in right}))
+                name: number for number, name in enumerate(sorted({label for right in rights for label in right}))
             }
         rows = [
-            np.unique([numbers.setdefault(answer, len(numbers)) for answer in right]).astype(np.int64)
-            for right in rights
+            np.unique([numbers.setdefault(label, len(numbers)) for label in right]).astype(np.int64) for right in rights
         ]
         return {"groups": groups([Truth(row, NOTHING.junk) for row in rows]).tolist()}
 
@@ -237,7 +214,7 @@ class Retrieval(Challenge):
     depth: int | None = MAX_PREDICTIONS
     column: ClassVar[str] = "images"
 
-    def answer(self, result: QueryResult) -> str:
+    def prediction(self, result: QueryResult) -> str:
         """Ids of the first 100 images."""
         return " ".join(image_id(self.database[row].name) for row in result.rows[:MAX_PREDICTIONS].tolist())
 
@@ -245,17 +222,17 @@ class Retrieval(Challenge):
         """Ids of index images."""
         return tuple(text.split())
 
-    def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+    def scores(self, protocol: str, predictions: Mapping[str, Any]) -> dict[str, Metric]:
         """See :func:`evaluation.metrics.gldv2.retrieval`."""
-        return metrics.retrieval(answers, getattr(self.solution, protocol))
+        return metrics.retrieval(predictions, getattr(self.solution, protocol))
 
     def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
         """All images of the folder ``index``."""
         return list_images(data_dir / "index")
 
     def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
-        """Checks that ids can be written as answers, and that an index image is relevant."""
-        names = [image.name for image in database]
+        """Checks that ids can be written as predictions, and that an index image is relevant."""
+        names = names_of(database)
         check_plain(names, self.name)
         relevant = {
             name for part in PARTS for right in getattr(self.solution, part).values() for name in right
@@ -294,7 +271,7 @@ class Recognition(Challenge):
       classes: class of each image id.
       labels: ``(N,)`` class of each index image.
       neighbours: number of voting images.
-      ignore_non_landmarks: leave answers to images without a landmark out of the global average precision.
+      ignore_non_landmarks: leave predictions for images without a landmark out of the global average precision.
     """
 
     labels_file: Path = Path()
@@ -304,7 +281,7 @@ class Recognition(Challenge):
     ignore_non_landmarks: bool = False
     column: ClassVar[str] = "landmarks"
 
-    def answer(self, result: QueryResult) -> str:
+    def prediction(self, result: QueryResult) -> str:
         """The class with the largest sum of votes, and the sum."""
         assert self.labels is not None
         if not len(result.rows):
@@ -317,16 +294,16 @@ class Recognition(Challenge):
         label, score = text.split()
         return Prediction(int(label), float(score))
 
-    def scores(self, protocol: str, answers: Mapping[str, Any]) -> dict[str, Metric]:
+    def scores(self, protocol: str, predictions: Mapping[str, Any]) -> dict[str, Metric]:
         """See :func:`evaluation.metrics.gldv2.recognition`."""
-        return metrics.recognition(answers, getattr(self.solution, protocol), self.ignore_non_landmarks)
+        return metrics.recognition(predictions, getattr(self.solution, protocol), self.ignore_non_landmarks)
 
     def index_images(self, data_dir: Path) -> Sequence[ImageRef]:
         """The training images with a class."""
         return [_image(data_dir / "train", name) for name in self.classes]
 
     def _of_images(self, queries: Sequence[ImageRef], database: Sequence[ImageRef]) -> Self:
-        labels = labels_of(self.classes, [image.name for image in database], str(self.labels_file))
+        labels = labels_of(self.classes, names_of(database), str(self.labels_file))
         return replace(super()._of_images(queries, database), labels=labels)
 
     def settings(self) -> dict[str, Any]:

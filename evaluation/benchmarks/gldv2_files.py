@@ -108,7 +108,7 @@ def read_retrieval_solution(path: str | os.PathLike[str], released: bool = False
 def read_recognition_predictions(
     path: str | os.PathLike[str], solution: Solution, released: bool = False
 ) -> tuple[dict[str, Prediction], dict[str, Prediction]]:
-    """Reads ``id,landmarks``; ``landmarks`` is one class and its score, or nothing for no answer.
+    """Reads ``id,landmarks``; ``landmarks`` is one class and its score, or nothing for no prediction.
 
     Args:
       path: the file.
@@ -212,10 +212,10 @@ def _words(text: str, released: bool) -> list[str]:
 def _prediction(words: list[str], where: str) -> Prediction:
     try:
         landmark, score = words
-        answer = Prediction(int(landmark), float(score))
+        prediction = Prediction(int(landmark), float(score))
     except ValueError as error:
         received = " ".join(words)
         raise InputError(f"{where}: expected a class and a score, such as 8815 0.93. Received: {received!r}") from error
-    if math.isnan(answer.score):
+    if math.isnan(prediction.score):
         raise InputError(f"{where}: the score is not a number.")
-    return answer
+    return prediction

@@ -44,8 +44,8 @@ def _images(benchmark: Benchmark, crops: bool = True) -> list[list[Any]]:
 def not_released(benchmark: Benchmark) -> str | None:
     """A sentence where a benchmark has the name of a released benchmark, but other images, crops or truths."""
     name = benchmark.name.partition("+")[0]
-    expected, actual = CONTENTS.get(name), _contents(benchmark)
-    if expected is None or expected == actual:
+    expected = CONTENTS.get(name)
+    if expected is None or expected == (actual := _contents(benchmark)):
         return None
     return (
         f"The ground truth {benchmark.truth} is not the released one of {name} (SHA-256 of its contents "

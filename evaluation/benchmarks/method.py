@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from delg.common.text_files import nfc
-from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.base import Benchmark, names_of
 from evaluation.metrics.metric import Metric
 from evaluation.metrics.truth import Truth
 from extraction.formats.base import FeatureSource
 from extraction.images import ImageRef
 from matching.ranking import Ranking
-from matching.source import Slice, Source
+from matching.source import Slice
 
 SHOWN = 10  # first results of each ranking, for the report
 FIRST_STAGE = "global"
@@ -84,7 +84,7 @@ class QueryPart:
       rows: ``(n,)`` the queries' rows in ``queries``; -1 for unreadable queries.
     """
 
-    queries: Source
+    queries: FeatureSource
     places: Rows
     rows: Rows
 
@@ -164,9 +164,10 @@ def _rows(images: Sequence[ImageRef], store: FeatureSource) -> Rows:
 
     Names are compared in one Unicode normal form, unless two images would then share a name.
     """
-    names, image_names = list(store.names), [image.name for image in images]
-    if all(len({nfc(name) for name in group}) == len(set(group)) for group in (names, image_names)):
-        names, image_names = [nfc(name) for name in names], [nfc(name) for name in image_names]
+    as_given = [store.names, names_of(images)]
+    composed = [[nfc(name) for name in names] for names in as_given]
+    unique = all(len(set(forms)) == len(set(names)) for forms, names in zip(composed, as_given))
+    names, image_names = composed if unique else as_given
     skipped = {form for entry in store.skipped for form in (entry["name"], nfc(entry["name"]))}
     row_of = {name: row for row, name in enumerate(names)}
     rows = np.array([row_of.get(name, -1) for name in image_names], np.int64)

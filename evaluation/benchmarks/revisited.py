@@ -1,15 +1,21 @@
 """ROxford5k and RParis6k (Radenovic et al., 2018): 70 cropped queries each, 4,993 and 6,322 database images.
 
 Layout, as released: ``data_dir/gnd_roxford5k.pkl`` or ``data_dir/gnd_rparis6k.pkl``, and ``data_dir/jpg/NAME.jpg``
-(images of Oxford Buildings or Paris).
+(images of Oxford Buildings or Paris). ``delg-landmarks`` writes its procedural set in this layout, too.
 """
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from delg.common.image_lists import spelled
-from evaluation.benchmarks import groundtruth, protocols
+from evaluation.benchmarks import groundtruth
 from evaluation.benchmarks.base import Benchmark
+from evaluation.metrics.truth import Truth
 from extraction.images import ImageRef
 
 REVISITED = ("roxford5k", "rparis6k")
@@ -77,9 +83,32 @@ def from_file(name: str, path: str | os.PathLike[str], images_dir: str | os.Path
         name,
         [image(query, entry.bbx) for query, entry in zip(truth.queries, truth.labels)],
         [image(row) for row in truth.database],
-        protocols.revisited(truth.labels),
+        revisited(truth.labels),
         truth=Path(path),
     )
+
+
+def _join(*parts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.asarray(part, np.int64) for part in parts])
+
+
+def revisited(labels: Sequence[groundtruth.Labels]) -> dict[str, list[Truth]]:
+    """The three protocols of the revisited benchmarks (Radenovic et al., 2018, section 3.3).
+
+    Easy: easy images are right, hard images are junk. Medium: easy and hard images are right. Hard: hard images are
+    right, easy images are junk.
+
+    Args:
+      labels: the sets of each query.
+
+    Returns:
+      ``{"easy": [...], "medium": [...], "hard": [...]}``, a truth for each query.
+    """
+    return {
+        "easy": [Truth(_join(entry.easy), _join(entry.junk, entry.hard)) for entry in labels],
+        "medium": [Truth(_join(entry.easy, entry.hard), _join(entry.junk)) for entry in labels],
+        "hard": [Truth(_join(entry.hard), _join(entry.junk, entry.easy)) for entry in labels],
+    }
 
 
 def roxford5k(data_dir: str) -> Benchmark:
@@ -90,3 +119,13 @@ def roxford5k(data_dir: str) -> Benchmark:
 def rparis6k(data_dir: str) -> Benchmark:
     """Revisited Paris."""
     return read("rparis6k", data_dir)
+
+
+def landmarks(data_dir: str) -> Benchmark:
+    """The procedural set in the folder that ``delg-landmarks`` wrote.
+
+    Returns:
+      The benchmark, with ``homographies.npz``, the true homography of each view, if that file exists.
+    """
+    homographies = Path(data_dir) / "homographies.npz"
+    return replace(read("landmarks", data_dir), homographies=homographies if homographies.is_file() else None)

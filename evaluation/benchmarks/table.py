@@ -12,9 +12,8 @@ from evaluation.benchmarks.csv_lists import csv_lists
 from evaluation.benchmarks.folders import folders
 from evaluation.benchmarks.gldv2 import gldv2_recognition, gldv2_retrieval
 from evaluation.benchmarks.instre import instre
-from evaluation.benchmarks.landmarks import landmarks
 from evaluation.benchmarks.msls import msls
-from evaluation.benchmarks.revisited import roxford5k, rparis6k
+from evaluation.benchmarks.revisited import landmarks, roxford5k, rparis6k
 from evaluation.benchmarks.vpr import vpr
 from evaluation.options import ARGUMENTS, BenchmarkOptions
 
@@ -54,7 +53,8 @@ def build_benchmark(
     named_arguments = {"data_dir": data_dir, "queries_dir": queries_dir, **arguments}
     named_arguments = {key: value for key, value in named_arguments.items() if value is not None}
     if unknown := [f"--{key}" for key in named_arguments if key not in parameters]:
-        raise InputError(f"{', '.join(unknown)} cannot be combined with --benchmark={name}.")
+        accepted = f", which is no Benchmark or takes {', '.join(parameters) or 'nothing'} alone" if ":" in name else ""
+        raise InputError(f"{', '.join(unknown)} cannot be combined with --benchmark={name}{accepted}.")
     if (
         "data_dir" in parameters
         and parameters["data_dir"].default is Parameter.empty

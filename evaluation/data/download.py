@@ -76,6 +76,10 @@ class _FailedError(Exception):
     """An address does not deliver its file."""
 
 
+class _ChangedError(OSError):
+    """A server has another version of the file than the part is of."""
+
+
 def _part(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
@@ -85,10 +89,12 @@ def _note(path: Path) -> Path:
 
 
 def _request_until_whole(url: str, path: Path, proved: bool, pause: Callable[[float], None]) -> None:
-    """Requests bytes until the part is whole; gives up after :data:`ATTEMPTS` attempts in a row without new bytes."""
-    fruitless, reason = 0, ""
+    """Requests bytes until the part is whole; gives up after :data:`ATTEMPTS` attempts in a row without new bytes.
+
+    Bytes are new where the part is larger than ever: a server that cannot resume sends the first bytes again.
+    """
+    fruitless, largest, reason = 0, _size(path), ""
     while fruitless < ATTEMPTS:
-        before = _size(path)
         try:
             if _attempt(url, path, proved):
                 return
@@ -99,14 +105,19 @@ def _request_until_whole(url: str, path: Path, proved: bool, pause: Callable[[fl
                 if _is_all(error.headers, url, path):
                     return
                 _part(path).unlink(missing_ok=True)
+                largest = 0
             elif error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
                 break
         except (ValueError, http.client.InvalidURL) as error:
             reason = f"no address ({first_line(error)})"
             break
+        except _ChangedError as error:
+            largest, reason = 0, first_line(error)
         except (OSError, http.client.HTTPException) as error:
             reason = CUT if isinstance(error, http.client.IncompleteRead) else first_line(error)
-        fruitless = 0 if _size(path) > before else fruitless + 1
+        size = _size(path)
+        fruitless = 0 if size > largest else fruitless + 1
+        largest = max(size, largest)
         if fruitless:
             pause(min(2.0 ** (fruitless - 1), 30.0))
     raise _FailedError(reason)
@@ -138,7 +149,7 @@ def _attempt(url: str, path: Path, proved: bool) -> bool:
         tag = _tag(answer.headers)
         if resumed and tag not in (None, note["tag"]):  # a partial response may lack the date (RFC 9110, 15.3.7)
             _part(path).unlink(missing_ok=True)
-            raise OSError("the file changed on the server")
+            raise _ChangedError("the file changed on the server")
         if not resumed:
             _part(path).unlink(missing_ok=True)  # before the note, which must not describe other bytes
             write_json(_note(path), {"url": url, "tag": tag})

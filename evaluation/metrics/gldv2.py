@@ -1,7 +1,6 @@
 """Metrics of landmark recognition and retrieval on the Google Landmarks Dataset v2 (arXiv 2004.01804).
 
-Classes and ids are any values of the files. A query without a prediction counts as a query without an answer. Every
-value is a fraction, unless the docstring says percent.
+Classes and ids are any values of the files. Every value is a fraction, unless the docstring says percent.
 """
 
 import statistics
@@ -82,8 +81,8 @@ def gap_gains(
     ([0.0, 0.5], [1.0, 2.0], 0.25)
     """
     judged = [
-        (-answer.score, name, answer.landmark)
-        for name, answer in predictions.items()
+        (-prediction.score, name, prediction.landmark)
+        for name, prediction in predictions.items()
         if not ignore_non_landmarks or solution.get(name)
     ]
     row = {name: q for q, name in enumerate(solution)}
@@ -105,7 +104,7 @@ def mean_of_valued(values: Values) -> float:
 
 
 def top1_hits(predictions: Mapping[str, Prediction], solution: Solution) -> Values:
-    """``(Q,)``, in the order of the solution: 1 where the answer is a right class, else 0; NaN without landmark."""
+    """``(Q,)``, in the order of the solution: 1 where the prediction is a right class, else 0; NaN without landmark."""
     return np.array(
         [
             float(name in predictions and predictions[name].landmark in right) if right else np.nan

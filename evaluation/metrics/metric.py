@@ -17,7 +17,7 @@ class Metric:
       value: value over all queries, in percent unless the metric has another unit.
       per_query: ``(Q,)`` values of the single queries, in the unit of ``value``; NaN for a query without value. The
         report shows the values of a benchmark's first metric, with intervals; None for a metric without such values.
-      places: ``(Q,)`` places of a global average precision, see :class:`evaluation.statistics.gap.Pooled`; None for a
+      places: ``(Q,)`` places of a global average precision, see :class:`evaluation.statistics.gap.Gap`; None for a
         mean.
       compared: whether the report shows intervals and paired changes of this metric, although it is not the first.
       in_table: whether the metric is a column of the tables; otherwise only in ``metrics.txt`` and ``report.json``.

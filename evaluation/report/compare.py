@@ -185,11 +185,11 @@ def _compared_settings(report: Report) -> dict[str, Any]:
 HEAD = ["row", "protocol", "measure", "A", "B", *text.CHANGE]
 
 
-def lines(found: Comparison) -> list[list[str]]:
+def lines(comparison: Comparison) -> list[list[str]]:
     """One line for each pair of rows, measure and protocol."""
-    first, second = found.reports
+    first, second = comparison.reports
     table = []
-    for pair, changes in zip(found.pairs, found.changes, strict=True):
+    for pair, changes in zip(comparison.pairs, comparison.changes, strict=True):
         name = pair.first if pair.first == pair.second else f"{pair.first} → {pair.second}"
         for measure, protocols in changes.items():
             for protocol, change in protocols.items():
@@ -201,13 +201,13 @@ def lines(found: Comparison) -> list[list[str]]:
     return table
 
 
-def plain(found: Comparison) -> str:
+def plain(comparison: Comparison) -> str:
     """Text for a terminal: names of A and B, warnings, settings that differ, changes from A to B."""
-    table = [HEAD, *lines(found)]
+    table = [HEAD, *lines(comparison)]
     widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
-    text_lines = [f"{found.reports[0].benchmark}: A = {found.names[0]}, B = {found.names[1]}", ""]
-    text_lines += [*found.warnings, ""] if found.warnings else []
-    text_lines += [f"{key}: {value_of_a} | {value_of_b}" for key, value_of_a, value_of_b in found.settings] or [
+    text_lines = [f"{comparison.reports[0].benchmark}: A = {comparison.names[0]}, B = {comparison.names[1]}", ""]
+    text_lines += [*comparison.warnings, ""] if comparison.warnings else []
+    text_lines += [f"{key}: {value_of_a} | {value_of_b}" for key, value_of_a, value_of_b in comparison.settings] or [
         "No recorded setting differs."
     ]
     text_lines.append("")
@@ -217,12 +217,12 @@ def plain(found: Comparison) -> str:
     return "\n".join(text_lines) + "\n"
 
 
-def render(found: Comparison) -> str:
+def render(comparison: Comparison) -> str:
     """The page."""
-    first, second = found.reports
+    first, second = comparison.reports
     protocol = first.main_protocol
     pages = []
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         before, after = first.queries["ap"][pair.first][protocol], second.queries["ap"][pair.second][protocol]
         moves = [b - a for a, b in zip(before, after, strict=True) if not math.isnan(a + b)]
         pages.append(
@@ -236,13 +236,13 @@ def render(found: Comparison) -> str:
     return html.page(
         "compare.html",
         benchmark=first.benchmark,
-        names=found.names,
+        names=comparison.names,
         protocol=protocol,
         per_query=first.per_query,
         head=HEAD,
-        lines=lines(found),
-        settings=found.settings,
-        warnings=found.warnings,
+        lines=lines(comparison),
+        settings=comparison.settings,
+        warnings=comparison.warnings,
         notes=text.statistics_notes(second),
         pages=pages,
     )

@@ -52,7 +52,7 @@ class Report:
         without positives; queries with one group number share right images, or lie in one unit of the kind in
         ``"drawn"``. With "R@1", ... also ``"hits": {"R@1": {method: {protocol: [100 or 0 of each query]}}}``.
         A global average precision has ``"places": {method: {protocol: [...]}}`` beside ``"ap"``, see
-        :class:`evaluation.statistics.gap.Pooled`.
+        :class:`evaluation.statistics.gap.Gap`.
       recalls: ``{method: {protocol: {"mR@1", ...}}}`` in percent.
       inlier_accuracy: for each row with local matches, the share of inliers that the true homographies confirm.
       skipped: unreadable images by role.

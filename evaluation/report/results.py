@@ -11,10 +11,10 @@ from evaluation.report.html import page
 from evaluation.report.pairs import draw_pair
 from evaluation.report.thumbs import picture, thumbnail
 from extraction.features import Features
+from extraction.formats.base import FeatureSource
 from extraction.images import OWN, ImageRef, Reading, find_image
 from matching.lookup import Result
 from matching.rerankers.base import GeometricReranker, Reranker
-from matching.source import Source
 
 QUERY_HEIGHT, TILE_HEIGHT, MAX_WIDTH = 360, 220, 480  # pixels
 MAX_PICTURES = 20  # pictures of inlier matches, about 100 kB each
@@ -53,7 +53,7 @@ class ResultTile:
         return "▲" if self.rank < before else "▼" if self.rank > before else "="
 
 
-def verifier(query: Features, store: Source | None, reranker: Reranker | None) -> Verify | None:
+def verifier(query: Features, store: FeatureSource | None, reranker: Reranker | None) -> Verify | None:
     """A function that finds the inliers of a database row; None without local features or a geometric reranker."""
     if store is None or not isinstance(reranker, GeometricReranker) or not len(query):
         return None

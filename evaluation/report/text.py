@@ -18,12 +18,12 @@ NAMED = 3  # largest number of named queries without positives
 MEASURES = {
     "mAP": "Average precision is the area with trapezoids, as released with the revisited benchmarks; queries without "
     "positives have no part in the means.",
-    "mAP@100": "mAP@100 is the finite sum of GLDv2 over the first 100 answers, not the area with trapezoids; a query "
-    "without an answer or without a relevant image counts as 0. A mean or median position is the place of the first "
-    "relevant image, 101 where there is none.",
-    "GAP": "GAP, the global average precision, is of one list of all answers, the surest first; the value of a single "
-    "query is the precision of that list down to its answer where that is right, else 0, and their mean is GAP. top-1 "
-    "is the share of the queries with a landmark that are answered right.",
+    "mAP@100": "mAP@100 is the finite sum of GLDv2 over the first 100 predictions, not the area with trapezoids; a "
+    "query without a prediction or without a relevant image counts as 0. A mean or median position is the place of the "
+    "first relevant image, 101 where there is none.",
+    "GAP": "GAP, the global average precision, is of one list of all predictions, highest score first. The value of a "
+    "single query is the precision of that list down to its prediction where the prediction is right, else 0; the mean "
+    "of these values is GAP. top-1 is the share of the queries with a landmark whose prediction is right.",
 }
 JUNK_NOTES = {
     "keep": "The whole ranking is reranked, junk included; junk is passed over when it is scored.",
@@ -174,9 +174,9 @@ def unreadable(report: Report) -> list[str]:
         if images:
             listed = ", ".join(f"{image['name']} ({image['reason']})" for image in images[:5])
             further = f" and {len(images) - 5} more" if len(images) > 5 else ""
-            sentences.append(
-                f"{len(images)} {role} images could not be read and count as not found: {listed}{further}."
-            )
+            many = f"1 {role} image could not be read and counts"
+            many = f"{len(images)} {role} images could not be read and count" if len(images) > 1 else many
+            sentences.append(f"{many} as not found: {listed}{further}.")
     return sentences
 
 
@@ -354,7 +354,7 @@ def statistics_notes(report: Report) -> list[str]:
     if report.statistics:
         test = "sign-flip test of the paired change"
         if "places" in report.queries:
-            test = "exchange of the two methods' answers and their places; of means a sign-flip test"
+            test = "exchange of the two methods' predictions and their places; of means a sign-flip test"
         unit, numbers = _numbers(report)
         sentences.append(
             f"Intervals: {100 * report.statistics['level']:g} % bootstrap over {_listed(unit, numbers)}. "

@@ -18,20 +18,22 @@ from evaluation.run.versions import versions
 from evaluation.statistics.summary import trusted
 
 
-def make_settings(found: Extracted) -> JsonObject:
+def make_settings(run: Extracted) -> JsonObject:
     """The settings that the report records, with the fingerprint of the run."""
-    options, benchmark, method = found.options, found.benchmark, found.methods[0]
+    options, benchmark, method = run.options, run.benchmark, run.methods[0]
     places = {
         "dataset_file_path": options.dataset_file_path,
         "data_dir": options.data_dir,
         "queries_dir": options.queries_dir or options.data_dir,
         "distractors_dir": options.distractors_dir,
     }
-    rerankers = found.reranker_texts(found.baselines.verified or method.name)
+    rerankers = run.reranker_texts(run.baselines.verified or method.name)
+    own = benchmark.settings()
+    has_junk = any(len(truth.junk) for truths in benchmark.protocols.values() for truth in truths)
     settings = {
         "benchmark": options.benchmark or benchmark.name,
         **{name: place for name, place in places.items() if place},
-        "answers_sha256": answers_sha256(benchmark),
+        "answers_sha256": own.get("answers_sha256") or answers_sha256(benchmark),
         **({"ground_truth": sentence} if (sentence := not_released(benchmark)) else {}),
         **_pictures(benchmark),
         "queries": len(benchmark.queries),
@@ -39,20 +41,20 @@ def make_settings(found: Extracted) -> JsonObject:
         **({"distractors": len(distractors)} if (distractors := method.distractors) is not None else {}),
         "queries_cropped": any(query.crop is not None for query in benchmark.queries),
         "leave_one_out": benchmark.leave_one_out,
-        **benchmark.settings(),
-        "junk": options.junk,
-        **({"protocol_mismatch": list(found.mismatches)} if found.mismatches else {}),
-        **({"predictions": found.predictions.settings()} if found.predictions else {}),
+        **own,
+        **({"junk": options.junk} if has_junk else {}),
+        **({"protocol_mismatch": list(run.mismatches)} if run.mismatches else {}),
+        **({"predictions": run.predictions.settings()} if run.predictions else {}),
         "model": options.model or options.index_features_dir,
         **({"published": options.published} if options.published else {}),
         **({"training_overlap": warning} if (warning := overlap(benchmark.name)) else {}),
-        **({"rootsift_row": found.baselines.left_out} if found.baselines.left_out else {}),
+        **({"rootsift_row": run.baselines.left_out} if run.baselines.left_out else {}),
         "rerank": {name: hyper_parameters(text) for name, text in rerankers.items()},
-        "local_dtype": {method.name: method.database.local_dtype for method in found.methods},
-        "features": {method.name: method.database.settings for method in found.methods},
+        "local_dtype": {method.name: method.database.local_dtype for method in run.methods},
+        "features": {method.name: method.database.settings for method in run.methods},
         **noted(method),
     }
-    keys = [[cache.keys, cache.accuracy_keys] for cache in found.caches]
+    keys = [[cache.keys, cache.accuracy_keys] for cache in run.caches]
     code = source_sha256("evaluation.run.pipeline")
     return settings | {"fingerprint": json_sha256([code, settings, benchmark.cell_size, keys])}
 
@@ -69,10 +71,10 @@ def _pictures(benchmark: Benchmark) -> JsonObject:
 
 
 def make_report(
-    found: Extracted, rows: Sequence[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+    run: Extracted, rows: Sequence[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Puts the rows into a report."""
-    benchmark, method = found.benchmark, found.methods[0]
+    benchmark, method = run.benchmark, run.methods[0]
     names = benchmark.query_names()
     skipped = {"database": method.database.skipped}
     if method.queries is not method.database:

@@ -26,42 +26,42 @@ class Baselines:
     verified: str | None = None
     left_out: str | None = None
 
-    def rerankers(self, method: str, asked: Mapping[str, str]) -> dict[str, str]:
+    def rerankers(self, method: str, texts: Mapping[str, str]) -> dict[str, str]:
         """The rerankers of a method.
 
         Args:
           method: the method's name.
-          asked: row suffix to the reranker's text, the same for all methods.
+          texts: row suffix to the reranker's text, the same for all methods.
 
         Returns:
-          ``asked``; for :attr:`verified` also RANSAC, where no reranker of ``asked`` matches local features.
+          ``texts``; for :attr:`verified` also RANSAC, where no reranker of ``texts`` matches local features.
         """
-        local = len(global_only(asked)) < len(asked)
-        return dict(asked) | ({} if local or method != self.verified else {RERANKER: RERANKER})
+        local = len(global_only(texts)) < len(texts)
+        return dict(texts) | ({} if local or method != self.verified else {RERANKER: RERANKER})
 
 
-def choose(asked: Sequence[str] | None, model: str | None, chosen: Benchmark, streamed: bool = False) -> Baselines:
+def choose(names: Sequence[str] | None, model: str | None, benchmark: Benchmark, streamed: bool = False) -> Baselines:
     """Chooses the baselines of a run.
 
     Args:
-      asked: the baselines that the user named, maybe none; None for the default.
+      names: the baselines that the user named, maybe none; None for the default.
       model: the model under test; None where its features exist, and the photos may be missing.
-      chosen: the benchmark; its size decides about the default.
+      benchmark: the benchmark; its size decides about the default.
       streamed: whether distractors are searched, too.
 
     Returns:
       By default RootSIFT, where the images are photos, the model is not RootSIFT and the set is not too large.
     """
-    if asked is not None:
-        return Baselines(tuple(asked))
-    if chosen.name in DRAWN or str(model).partition("(")[0] == BASELINE or not chosen.scored:
+    if names is not None:
+        return Baselines(tuple(names))
+    if benchmark.name in DRAWN or str(model).partition("(")[0] == BASELINE or not benchmark.scored:
         return Baselines(())
-    count = len(chosen.database) + (0 if chosen.leave_one_out else len(chosen.queries))
+    count = len(benchmark.database) + (0 if benchmark.leave_one_out else len(benchmark.queries))
     reasons = {
         "the features under test exist already": not model,
         "the distractors would be extracted for it": streamed,
-        f"the set has {count} images and {len(chosen.queries)} queries": count > MOST_IMAGES
-        or len(chosen.queries) > MOST_QUERIES,
+        f"the set has {count} images and {len(benchmark.queries)} queries": count > MOST_IMAGES
+        or len(benchmark.queries) > MOST_QUERIES,
     }
     obstacles = [reason for reason, holds in reasons.items() if holds]
     return (

@@ -17,18 +17,18 @@ from extraction.formats.checks import differences, is_unknown, version_differenc
 from extraction.images import EXIF, ImageRef
 
 
-def check(found: Sequence[str], allowed: bool) -> None:
+def check(mismatches: Sequence[str], allowed: bool) -> None:
     """Ends the run where protocols differ, unless the user allows a mismatch.
 
     Args:
-      found: the differences, a sentence each.
+      mismatches: the differences, a sentence each.
       allowed: whether the run goes on nevertheless.
 
     Raises:
       InputError: the first sentence, and the flag that allows it.
     """
-    if found and not allowed:
-        raise InputError(f"{found[0]} --allow_protocol_mismatch runs it nevertheless, and says so in the report.")
+    if mismatches and not allowed:
+        raise InputError(f"{mismatches[0]} --allow_protocol_mismatch runs it nevertheless, and says so in the report.")
 
 
 def between(stores: Sequence[FeatureSource]) -> list[str]:

@@ -8,6 +8,7 @@ Only the best distractors of each query stay in memory, as many as a reranker re
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,23 +51,26 @@ class JoinedRows:
         return copies
 
 
-class Joined:
+class Joined(FeatureSource):
     """The database and after it the distractors, as one source of features for rerankers."""
+
+    checked = False
 
     def __init__(self, database: FeatureSource, distractors: FeatureSource):
         """Takes both stores, made with the same settings."""
-        self._parts = database, distractors
-        self.names = [*database.names, *distractors.names]
-        self.global_descriptors = JoinedRows(database.global_descriptors, distractors.global_descriptors)
+        super().__init__(database.folder, [*database.names, *distractors.names], database.settings)
+        self._parts, self.local_dtype = (database, distractors), database.local_dtype
+        rows: Any = JoinedRows(database.global_descriptors, distractors.global_descriptors)
+        self.global_descriptors = rows
 
-    def __len__(self) -> int:
-        """Number of images of both stores."""
-        return len(self.names)
-
-    def features(self, i: int) -> Features:
+    def read(self, i: int) -> Features:
         """All features of an image."""
         size = len(self._parts[0])
         return self._parts[0].features(i) if i < size else self._parts[1].features(i - size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens both stores."""
+        return type(self), self._parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,7 @@ class FirstStage:
     Attributes:
       database: ``(Q, N)`` the ranking of the database images alone.
       above: ``(Q, N)`` int64, in the same order: the number of distractors that are more similar.
-      best: ``(Q, H)`` the best distractors, rows of their store.
+      best: ``(Q, K)`` the best distractors, rows of their store.
     """
 
     database: Ranking
@@ -84,17 +88,17 @@ class FirstStage:
     best: Ranking
 
 
-def search_streamed(queries: Floats, database: Floats, distractors: Floats, head: int) -> FirstStage:
+def search_streamed(queries: Floats, database: Floats, distractors: Floats, top_k: int) -> FirstStage:
     """Ranks the database among the distractors, exactly; of equal scores the database image comes first.
 
     Args:
       queries: ``(Q, D)`` unit rows.
       database: ``(N, D)``.
       distractors: ``(M, D)``, memory-mapped; read once, in blocks.
-      head: the number of best distractors of each query that are stored.
+      top_k: the number of best distractors of each query that are stored.
 
     Returns:
-      The first stage; its memory grows with ``Q * (N + head)``, not with ``M``.
+      The first stage; its memory grows with ``Q * (N + top_k)``, not with ``M``.
     """
     ranking = search(queries, database)
     above = np.zeros(ranking.indices.shape, np.int64)
@@ -102,9 +106,9 @@ def search_streamed(queries: Floats, database: Floats, distractors: Floats, head
     best = [nothing] * len(queries)
     for start, similarities in similar_blocks(np.ascontiguousarray(queries, np.float32), distractors):
         for q, row in enumerate(similarities):
-            best[q] = merge(best[q], row, start, head)
+            best[q] = merge(best[q], row, start, top_k)
             above[q] += len(row) - np.searchsorted(np.sort(row), ranking.scores[q], side="right")
-    best_columns = [np.array(part) for part in zip(*best)] if best else [np.zeros((0, head))] * 2
+    best_columns = [np.array(part) for part in zip(*best)] if best else [np.zeros((0, top_k))] * 2
     return FirstStage(ranking, above, Ranking(best_columns[1].astype(np.int64), best_columns[0].astype(np.float32)))
 
 
@@ -118,18 +122,18 @@ def without(stage: FirstStage, junk: list[Rows]) -> FirstStage:
     return FirstStage(database, above, stage.best)
 
 
-def heads(stage: FirstStage, head: int, size: int) -> Ranking:
-    """The first ``head`` images of database and distractors together.
+def candidates(stage: FirstStage, top_k: int, size: int) -> Ranking:
+    """The first ``top_k`` images of database and distractors together.
 
     Args:
-      stage: the first stage, with at least ``head`` distractors for each query.
-      head: the number of candidates of each query.
+      stage: the first stage, with at least ``top_k`` distractors for each query.
+      top_k: the number of candidates of each query.
       size: images of the database; distractor ``i`` is row ``size + i``.
 
     Returns:
-      ``(Q, head)``, or fewer columns where there are fewer images.
+      ``(Q, top_k)``, or fewer columns where there are fewer images.
     """
-    width = min(head, stage.database.indices.shape[1] + stage.best.indices.shape[1])
+    width = min(top_k, stage.database.indices.shape[1] + stage.best.indices.shape[1])
     indices = np.full((len(stage.database), width), -1, np.int64)
     scores = np.full((len(stage.database), width), -np.inf, np.float32)
     for q in range(len(indices)):
@@ -143,20 +147,20 @@ def heads(stage: FirstStage, head: int, size: int) -> Ranking:
     return Ranking(indices, scores)
 
 
-def places(stage: FirstStage, head: Ranking, size: int) -> list[tuple[Rows, Rows]]:
+def places(stage: FirstStage, reranked: Ranking, size: int) -> list[tuple[Rows, Rows]]:
     """The places of the database images after the candidates were reranked.
 
     Args:
       stage: the first stage that the candidates come from.
-      head: the candidates in their new order.
+      reranked: the candidates in their new order.
       size: images of the database.
 
     Returns:
       For each query database rows by increasing place, and the 0-based places.
     """
     placed = []
-    for q in range(len(head)):
-        order, rows = head.row(q), stage.database.row(q)
+    for q in range(len(reranked)):
+        order, rows = reranked.row(q), stage.database.row(q)
         first = np.flatnonzero(order < size)
         tail = np.arange(len(rows)) + stage.above[q, : len(rows)]
         later = tail >= len(order)
@@ -191,11 +195,11 @@ def check_store(store: FeatureSource, distractors: FeatureSource) -> None:
             raise InputError(SAME.format(f"The image {name} of {store.folder}", distractors.folder))
 
 
-def check_head(head: int, name: str) -> None:
+def check_top_k(top_k: int, name: str) -> None:
     """Checks that a reranker reads no more candidates than are stored.
 
     Raises:
       InputError: the reranker's ``top_k`` is larger than :data:`MOST`.
     """
-    if head > MOST:
+    if top_k > MOST:
         raise InputError(f"With distractors the reranker {name} expects a top_k of at most {MOST}.")

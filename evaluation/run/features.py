@@ -10,8 +10,8 @@ from pathlib import Path
 from delg.common import spec
 from delg.common.errors import InputError
 from delg.common.files import read_json, read_text, write_text
-from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.method import FIRST_STAGE, Alignment, Method
+from evaluation.benchmarks.base import Benchmark, names_of
+from evaluation.benchmarks.method import FIRST_STAGE, Method
 from evaluation.run.distractors import check_store
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.table import EXTRACTORS, build_extractor
@@ -81,16 +81,16 @@ def _untrained(text: str, model: str | None) -> str:
     return spec.render(name, arguments)
 
 
-def own_texts(found: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
+def own_texts(methods: Sequence[MethodSource], features_dir: str | None) -> dict[str, str]:
     """The extractor's text by method, where the run has its own feature folder; empty with ``--features_dir``."""
-    return {} if features_dir else {source.name: source.extractor for source in found}
+    return {} if features_dir else {source.name: source.extractor for source in methods}
 
 
-def check_kept(some: bool, features_dir: str | None, local_dtype: str | None) -> None:
+def check_extraction_options(extracts: bool, features_dir: str | None, local_dtype: str | None) -> None:
     """Checks that no option of extraction is set where nothing is extracted.
 
     Args:
-      some: whether features are extracted.
+      extracts: whether features are extracted.
       features_dir: folder of extracted features; None by default.
       local_dtype: storage of extracted local features; None by default.
 
@@ -99,38 +99,38 @@ def check_kept(some: bool, features_dir: str | None, local_dtype: str | None) ->
     """
     non_default = {"--features_dir": features_dir is not None, "--local_dtype": local_dtype is not None}
     unread = [flag for flag, is_set in non_default.items() if is_set]
-    if unread and not some:
+    if unread and not extracts:
         raise InputError(f"Expected no {' and no '.join(unread)}: all features exist already, and none are extracted.")
 
 
-def exif_of(asked: str | None, benchmark: Benchmark, given: FeatureSource | None = None) -> str:
+def exif_of(choice: str | None, benchmark: Benchmark, existing: FeatureSource | None = None) -> str:
     """How the orientation tag of a benchmark's photos is read: ``"apply"`` or ``"ignore"``.
 
     Args:
-      asked: the value of ``--exif``; None for the default.
+      choice: the value of ``--exif``; None for the default.
       benchmark: your own photos are turned by default, photos of a published protocol never.
-      given: existing features, whose setting all further features share.
+      existing: existing features, whose setting all further features share.
 
     Raises:
-      InputError: ``asked`` contradicts the benchmark or the existing features.
+      InputError: ``choice`` contradicts the benchmark or the existing features.
     """
     default = "apply" if benchmark.own_photos else "ignore"
-    if given is not None:
-        default = Reading.of(given.settings).exif
-    if asked not in (None, default) and (given is not None or not benchmark.own_photos):
-        origin = f"the features in {given.folder}" if given is not None else f"the protocol of {benchmark.name}"
-        raise InputError(f"--exif={asked} is for your own photos only; {origin} say exif={default}.")
-    return asked or default
+    if existing is not None:
+        default = Reading.of(existing.settings).exif
+    if choice not in (None, default) and (existing is not None or not benchmark.own_photos):
+        origin = f"the features in {existing.folder}" if existing is not None else f"the protocol of {benchmark.name}"
+        raise InputError(f"--exif={choice} is for your own photos only; {origin} say exif={default}.")
+    return choice or default
 
 
-def build(found: Sequence[MethodSource], local_dtype: str | None = None) -> dict[str, Extractor]:
+def build(methods: Sequence[MethodSource], local_dtype: str | None = None) -> dict[str, Extractor]:
     """Builds all extractors before any extractor runs, so that mistakes end the run early.
 
     Raises:
       InputError: a model folder is missing or broken, an argument is wrong, or the local features of an extractor
         cannot be stored as ``local_dtype``.
     """
-    extractors = {source.name: build_extractor(source.extractor) for source in found}
+    extractors = {source.name: build_extractor(source.extractor) for source in methods}
     for extractor in extractors.values():
         check_local_dtype(extractor, local_dtype)
     return extractors
@@ -279,7 +279,7 @@ def opened(
     """
     if not query_dir and not benchmark.leave_one_out:
         raise InputError("Expected --query_features_dir beside --index_features_dir.")
-    names = [[image.name for image in images] or None for images in (benchmark.database, benchmark.queries)]
+    names = [names_of(images) or None for images in (benchmark.database, benchmark.queries)]
     database = open_features(index_dir, names[0])
     queries = open_features(query_dir, names[1]) if query_dir else database
     distractors = open_features(distractors_dir) if distractors_dir else None
@@ -287,6 +287,4 @@ def opened(
         for store in (queries, database):
             check_store(store, distractors)
     method = Method(FIRST_STAGE, queries, database, distractors)
-    benchmark = benchmark.with_features(queries.names, database.names)
-    Alignment(benchmark, method)
-    return method, benchmark
+    return method, benchmark.with_features(queries.names, database.names)

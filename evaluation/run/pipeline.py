@@ -12,7 +12,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, sha256
 from delg.common.options import check, require
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.method import FIRST_STAGE, Method, RowResult
+from evaluation.benchmarks.method import FIRST_STAGE, Alignment, Method, RowResult
 from evaluation.benchmarks.revisited import REVISITED, from_dataset
 from evaluation.benchmarks.table import benchmark_of
 from evaluation.options import DISTRACTORS, JUNK, BenchmarkOptions
@@ -23,7 +23,7 @@ from evaluation.report.pairs import geometric
 from evaluation.run import compatibility, features
 from evaluation.run.assemble import make_report, make_settings
 from evaluation.run.baselines import choose
-from evaluation.run.distractors import check_head, check_images
+from evaluation.run.distractors import check_images, check_top_k
 from evaluation.run.inliers import inlier_accuracy
 from evaluation.run.plan import PREDICTIONS, Extracted, Plan
 from evaluation.run.published_protocol import Claim, with_published
@@ -76,7 +76,7 @@ def validate(options: BenchmarkOptions) -> Plan:
     dataset = find_benchmark(options)
     rerankers = reranker_names(dataset.default_rerank if options.rerank is None else options.rerank)
     for name, reranker in rerankers.items() if options.distractors_dir else ():
-        check_head(build_reranker(reranker).top_k, name)
+        check_top_k(build_reranker(reranker).top_k, name)
     if bool(options.index_features_dir) == bool(options.model):
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
     if options.query_features_dir and not options.index_features_dir:
@@ -88,14 +88,18 @@ def validate(options: BenchmarkOptions) -> Plan:
     sources = features.sources(options.model, baselines.texts)
     check_model(options.published, dataset.name)
     _check_junk(options, dataset)
-    features.check_kept(bool(sources), options.features_dir, options.local_dtype)
+    features.check_extraction_options(bool(sources), options.features_dir, options.local_dtype)
     if sources and options.distractors_dir:
         check_images(dataset, list_images(options.distractors_dir), options.distractors_dir)
     require(options, ["output_dir"])
     truth = dataset.homographies
     homographies = load_homographies(truth.parent) if truth else {}
     folder = check_writable(str(options.output_dir))
-    predictions = Predictions.of(folder / PREDICTIONS, options.predictions, options.predictions_top_k, dataset)
+    predictions = None
+    if options.predictions:
+        formats = tuple(sorted(set(options.predictions)))
+        predictions = Predictions(folder / PREDICTIONS, formats, options.predictions_top_k)
+        predictions.check(dataset)
     extractors = features.build(sources, options.local_dtype)
     return Plan(options, dataset, rerankers, baselines, extractors, folder, predictions, homographies)
 
@@ -137,7 +141,10 @@ def extract(plan: Plan) -> Extracted:
         opened, dataset = features.opened(
             dataset, options.query_features_dir, options.index_features_dir, options.distractors_dir
         )
-        Predictions.of(plan.folder, options.predictions, options.predictions_top_k, dataset)  # names are known now
+        if plan.predictions and dataset is not plan.benchmark:
+            plan.predictions.check(dataset)  # names are known now
+        if plan.extractors:
+            Alignment(dataset, opened)  # before the hours of extraction
         mismatches = [*compatibility.with_benchmark(dataset, opened), *compatibility.between(opened.stores)]
         claims = {f"the feature store {store.folder}": store.settings for store in opened.stores}
         local = opened.database.bytes_per_image()["local"] > 0
@@ -183,36 +190,37 @@ def _cache(extracted: Extracted, method: Method) -> ResultCache:
         method,
         {name: build_reranker(reranker).identity() for name, reranker in extracted.reranker_texts(method.name).items()},
         homographies=sha256(truth) if truth else None,
-        options=[extracted.options.junk, predictions.identity() if predictions else None],
+        junk=extracted.options.junk,
+        predictions=predictions.sha256() if predictions else None,
     )
 
 
-def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult], dict[str, dict[str, float]]]:
+def search(extracted: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult], dict[str, dict[str, float]]]:
     """Searches and reranks; rows of an interrupted run are reused.
 
     Returns:
       The rows, and the inlier accuracy by row, where true homographies are known.
     """
-    dataset, rows = found.benchmark, []
+    dataset, predictions, rows = extracted.benchmark, extracted.predictions, []
     accuracy: dict[str, dict[str, float]] = {}
-    for method, cache in zip(found.methods, found.caches):
+    for method, cache in zip(extracted.methods, extracted.caches):
         say(f"{method.name}: {len(dataset.queries)} queries, {len(dataset.database)} database images.")
-        rerankers = {name: build_reranker(reranker) for name, reranker in found.reranker_texts(method.name).items()}
-        cached = {name: row for name in cache.keys if (row := found.finished_row(cache, name)) is not None}
+        rerankers = {name: build_reranker(reranker) for name, reranker in extracted.reranker_texts(method.name).items()}
+        cached = {name: row for name in cache.keys if (row := extracted.finished_row(cache, name)) is not None}
         for row in cached.values():
             say(f"{_line(row)} (cached)")
-        writer = found.predictions.writer(dataset, method) if found.predictions else None
 
-        def finished(row: RowResult, observed: Observed, cache: ResultCache = cache, writer: Any = writer) -> None:
-            for protocol, ranking in observed.rankings.items() if writer else ():
-                writer(row.name, protocol, ranking)
+        def finished(row: RowResult, observed: Observed, alignment: Alignment, cache: ResultCache = cache) -> None:
+            if predictions:
+                for protocol, ranking in observed.rankings.items():
+                    predictions.write(dataset, alignment, row.name, protocol, ranking)
             if dataset.submits:
-                with atomic_path(found.submission_file(row.name)) as place, place.open("w", newline="") as file:
+                with atomic_path(extracted.submission_file(row.name)) as place, place.open("w", newline="") as file:
                     csv.writer(file, lineterminator="\n").writerows(dataset.submission(observed.observations))
             cache.put(row)
             say(_line(row))
 
-        top_k = found.predictions.top_k if found.predictions else 0
+        top_k = predictions.top_k if predictions else 0
         rows += run(
             dataset,
             method,
@@ -220,10 +228,10 @@ def search(found: Extracted, say: Callable[[str], None]) -> tuple[list[RowResult
             cached=cached,
             cache=cache,
             finished=finished,
-            junk=found.options.junk,
+            junk=extracted.options.junk,
             top_k=top_k,
         )
-        accuracy |= _accuracies(found, method, cache, rerankers)
+        accuracy |= _accuracies(extracted, method, cache, rerankers)
     return rows, accuracy
 
 
@@ -244,17 +252,17 @@ def _accuracies(
 
 
 def report(
-    found: Extracted, rows: list[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
+    extracted: Extracted, rows: list[RowResult], settings: JsonObject, accuracy: dict[str, dict[str, float]]
 ) -> Report:
     """Writes the report."""
-    document = make_report(found, rows, settings, accuracy)
+    document = make_report(extracted, rows, settings, accuracy)
     pictures: tuple[list[Any], list[Any]] = ([], [])
-    if found.benchmark.pictured:
-        rerankers = [build_reranker(reranker) for reranker in found.reranker_texts().values()]
+    if extracted.benchmark.pictured:
+        rerankers = [build_reranker(reranker) for reranker in extracted.reranker_texts().values()]
         pictures = files.pictures(
-            found.benchmark.with_pictures(), found.methods[0], list(zip(rows, [None, *rerankers]))
+            extracted.benchmark.with_pictures(), extracted.methods[0], list(zip(rows, [None, *rerankers]))
         )
-    files.write(found.folder, document, text.metrics_txt(document), *pictures)
+    files.write(extracted.folder, document, text.metrics_txt(document), *pictures)
     return document
 
 

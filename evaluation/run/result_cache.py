@@ -5,7 +5,7 @@ made again.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from evaluation.benchmarks.base import Benchmark
 from evaluation.benchmarks.identity import identify_benchmark
 from evaluation.benchmarks.method import SHOWN, Method, RowResult, file_name
 from evaluation.metrics.metric import Metric
+from evaluation.options import JUNK
 from evaluation.run.versions import packages
 
 
@@ -37,7 +38,8 @@ class ResultCache:
         rerankers: Mapping[str, Any],
         *,
         homographies: str | None = None,
-        options: Sequence[Any] = (),
+        junk: str = JUNK[0],
+        predictions: str | None = None,
     ):
         """Computes the keys.
 
@@ -47,12 +49,13 @@ class ResultCache:
           method: the method of the rows.
           rerankers: row suffix to the reranker's identity, see :meth:`matching.rerankers.base.Reranker.identity`.
           homographies: SHA-256 of the file of true homographies; None without such a file.
-          options: JSON values of further options that rows depend on.
+          junk: when junk leaves a ranking.
+          predictions: hash of the files that are written beside a row; None for no files, which any row satisfies.
         """
         stores = [store.identity() for store in method.stores]
         code = source_sha256("evaluation.run.search", "evaluation.run.result_cache")
-        basis = [identify_benchmark(benchmark), *stores, *options, packages(), code]
-        self.folder = Path(folder)
+        basis = [identify_benchmark(benchmark), *stores, junk, packages(), code]
+        self.folder, self._predictions = Path(folder), predictions
         self.keys = {method.row_name(): json_sha256(basis)}
         self.keys |= {
             method.row_name(suffix): json_sha256([*basis, identity]) for suffix, identity in rerankers.items()
@@ -61,12 +64,13 @@ class ResultCache:
         self.accuracy_keys = {name: json_sha256([key, *measured]) for name, key in self.keys.items()}
 
     def get(self, row: str) -> RowResult | None:
-        """A finished row with the same key; None where there is none.
+        """A finished row with the same key and prediction files; None where there is none.
 
-        A row with another key is removed, because the files beside the row, such as its rankings, will be replaced.
+        Another row is removed, because the files beside the row, such as its rankings, will be replaced.
         """
         path = self.folder / f"{file_name(row)}.json"
-        if (document := _read(path, self.keys[row])) is not None:
+        document = _read(path, self.keys[row])
+        if document is not None and self._predictions in (None, document.get("predictions")):
             try:
                 return _from_json(document)
             except (KeyError, TypeError, ValueError, AttributeError):
@@ -76,17 +80,22 @@ class ResultCache:
 
     def put(self, row: RowResult) -> None:
         """Writes a finished row, and removes the row's parts."""
-        write_json(self.folder / f"{file_name(row.name)}.json", {"key": self.keys[row.name], "value": _to_json(row)})
+        value = _to_json(row) | {"predictions": self._predictions}
+        write_json(self.folder / f"{file_name(row.name)}.json", {"key": self.keys[row.name], "value": value})
         for path in self.folder.glob(f"{file_name(row.name)}.part*.json"):
             path.unlink()
 
     def get_part(self, row: str, number: int) -> dict[str, Any] | None:
         """A part of a row as :meth:`put_part` took it; None where there is no part with the same key."""
-        return _read(self._part(row, number), self.keys[row])
+        return _read(self._part(row, number), self._part_key(row))
 
     def put_part(self, row: str, number: int, document: Mapping[str, Any]) -> None:
         """Writes a part of a row."""
-        write_json(self._part(row, number), {"key": self.keys[row], "value": document})
+        write_json(self._part(row, number), {"key": self._part_key(row), "value": document})
+
+    def _part_key(self, row: str) -> str:
+        """The key of a row's parts, which hold the rankings of the prediction files."""
+        return json_sha256([self.keys[row], self._predictions])
 
     def _part(self, row: str, number: int) -> Path:
         return self.folder / f"{file_name(row)}.part{number:06d}.json"

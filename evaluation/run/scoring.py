@@ -42,12 +42,12 @@ def score(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Repo
     solution_file, predictions_file = str(options.solution_file), str(options.predictions_file)
     challenge = _challenge(options)
     read: Any = read_recognition_predictions if challenge.column == "landmarks" else read_retrieval_predictions
-    answers_of_parts = read(predictions_file, challenge.solution, bool(options.released_reading))
-    answers: dict[str, Mapping[str, Any]] = dict(zip(PARTS, answers_of_parts, strict=True))
+    predictions_of_parts = read(predictions_file, challenge.solution, bool(options.released_reading))
+    predictions: dict[str, Mapping[str, Any]] = dict(zip(PARTS, predictions_of_parts, strict=True))
     parts, name = challenge.scored_parts(), Path(predictions_file).stem
-    row = RowResult(name, {part: challenge.measure_answers(part, answers[part]) for part in parts}, {}, {}, {})
+    row = RowResult(name, {part: challenge.measure_predictions(part, predictions[part]) for part in parts}, {}, {}, {})
     counts = {
-        part: {"images": len(getattr(challenge.solution, part)), "answered": len(answers[part])} for part in parts
+        part: {"images": len(getattr(challenge.solution, part)), "answered": len(predictions[part])} for part in parts
     }
     settings: JsonObject = {
         **challenge.settings(),
@@ -64,7 +64,7 @@ def score(options: BenchmarkOptions, say: Callable[[str], None] = print) -> Repo
     files.write(folder, report, text.metrics_txt(report))
     say(f"{challenge.name} against {solution_file}")
     for part, count in counts.items():
-        say(f"{name}, {part}: {count['answered']} of {count['images']} images have an answer")
+        say(f"{name}, {part}: {count['answered']} of {count['images']} images have a prediction")
     for part, count in settings.get("queries_without_relevant_images", {}).items():
         if count:
             say(f"{part}: queries without a relevant image, which count as not found: {count}")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,49 +34,30 @@ QUERIES = 256  # searched at once where only the first results are measured
 NO_RESULT = QueryResult(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
-class Stage(Protocol):
-    """The first-stage ranking of a part of the queries."""
-
-    @property
-    def database(self) -> Any:
-        """The database of the ranking's rows, as a reranker reads it."""
-        ...
-
-    def without(self, junk: list[Rows]) -> Self:
-        """The stage without the junk of each query."""
-        ...
-
-    def candidates(self, reranker: Reranker | None) -> Ranking:
-        """The ranking that a reranker reads; without a reranker, at least the results that the report shows."""
-        ...
-
-    def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
-        """The results of the queries in these rows, with a new order of the candidates."""
-        ...
-
-    def top(self, ranking: Ranking, rows: Rows) -> Rows:
-        """``(n, SHOWN)`` first results, rows of the benchmark's database, filled with -1."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A ranking of the database, of all images or the first ones only."""
+    """First stage of a part of the queries: a ranking of the database, of all images or the first ones only.
+
+    Attributes:
+      alignment: of the benchmark and the features.
+      database: the database of the ranking's rows, as a reranker reads it.
+      ranking: the ranking.
+    """
 
     alignment: Alignment
     database: FeatureSource
     ranking: Ranking
 
     def without(self, junk: list[Rows]) -> Self:
-        """See :class:`Stage`."""
+        """The stage without the junk of each query."""
         return replace(self, ranking=self.ranking.without(junk))
 
     def candidates(self, reranker: Reranker | None) -> Ranking:
-        """The whole ranking."""
+        """The ranking that a reranker reads: the whole ranking."""
         return self.ranking
 
     def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
-        """See :class:`Stage`."""
+        """The results of the queries in these rows, with a new order of the candidates."""
         orders = self.alignment.order(ranking, rows)
         return [
             QueryResult(order, np.arange(len(order)), ranking.scores[row, : len(order)]) if row >= 0 else NO_RESULT
@@ -84,7 +65,7 @@ class Ranked:
         ]
 
     def top(self, ranking: Ranking, rows: Rows) -> Rows:
-        """See :class:`Stage`."""
+        """``(n, SHOWN)`` first results, rows of the benchmark's database, filled with -1."""
         top = np.full((len(rows), SHOWN), -1, np.int64)
         for row, order in zip(top, self.alignment.order(ranking.top(SHOWN), rows)):
             row[: len(order)] = order
@@ -102,15 +83,15 @@ class Streamed:
     first: FirstStage
 
     def without(self, junk: list[Rows]) -> Self:
-        """See :class:`Stage`."""
+        """See :class:`Ranked`."""
         return replace(self, first=distractors.without(self.first, junk))
 
     def candidates(self, reranker: Reranker | None) -> Ranking:
         """The best of database and distractors, as many as the reranker reads."""
-        return distractors.heads(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
+        return distractors.candidates(self.first, SHOWN if reranker is None else max(SHOWN, reranker.top_k), self.size)
 
     def results(self, ranking: Ranking, rows: Rows) -> list[QueryResult]:
-        """See :class:`Stage`; database images only, without scores."""
+        """See :class:`Ranked`; database images only, without scores."""
         places = distractors.places(self.first, ranking, self.size)
         return [
             QueryResult(self.alignment.benchmark_rows[places[row][0]], places[row][1], NO_RESULT.scores)
@@ -120,7 +101,7 @@ class Streamed:
         ]
 
     def top(self, ranking: Ranking, rows: Rows) -> Rows:
-        """See :class:`Stage`; the rows of distractors start after the database's last row."""
+        """See :class:`Ranked`; the rows of distractors start after the database's last row."""
         top = np.full((len(rows), SHOWN), -1, np.int64)
         for q, row in enumerate(rows):
             if row >= 0:
@@ -129,6 +110,9 @@ class Streamed:
                 shown = np.where(candidates < self.size, shown, candidates - self.size + len(self.benchmark.database))
                 top[q, : len(candidates)] = np.where(candidates >= 0, shown, -1)
         return top
+
+
+Stage = Ranked | Streamed
 
 
 class Search:
@@ -191,7 +175,7 @@ class Search:
             )
         distractor_store = method.distractors
         descriptors = queries, method.database.global_descriptors, distractor_store.global_descriptors
-        first = distractors.search_streamed(*descriptors, head=max(SHOWN, self._top_k))
+        first = distractors.search_streamed(*descriptors, top_k=max(SHOWN, self._top_k))
         return Streamed(
             self.benchmark, self.alignment, Joined(method.database, distractor_store), len(method.database), first
         )
@@ -296,7 +280,7 @@ def joined(search: Search, pieces: Sequence[Observed]) -> Observed:
     return whole
 
 
-Finished = Callable[[RowResult, Observed], None]
+Finished = Callable[[RowResult, Observed, Alignment], None]
 
 
 def run(
@@ -306,7 +290,7 @@ def run(
     *,
     cached: Mapping[str, RowResult] | None = None,
     cache: ResultCache | None = None,
-    finished: Finished = lambda row, observed: None,
+    finished: Finished = lambda row, observed, alignment: None,
     junk: str = JUNK[0],
     top_k: int = 0,
 ) -> list[RowResult]:
@@ -318,7 +302,7 @@ def run(
       rerankers: row suffix to reranker.
       cached: rows that an earlier, interrupted run has finished, by name.
       cache: stores parts of rows, where the queries are in several parts; None stores nothing.
-      finished: called with each finished row and its observations.
+      finished: called with each finished row, its observations, and the alignment of benchmark and features.
       junk: when junk leaves the ranking, one of :data:`evaluation.options.JUNK`.
       top_k: number of results of each query that ``finished`` needs.
 
@@ -335,7 +319,7 @@ def run(
     missing = {name: reranker for name, reranker in reranker_of_row.items() if name not in rows}
     if missing:
         for suffix, second in rerankers.items() if method.distractors is not None else ():
-            distractors.check_head(second.top_k, suffix)
+            distractors.check_top_k(second.top_k, suffix)
         search = Search(benchmark, method, list(rerankers.values()), top_k)
         pieces: dict[str, list[Observed]] = {name: [] for name in missing}
         for number in range(len(search.parts)):
@@ -366,5 +350,5 @@ def _row(search: Search, name: str, observed: Observed, finished: Finished) -> R
     count = max(len(method.queries), 1)
     times = {stage: 1000 * seconds / count for stage, seconds in observed.seconds.items()}
     row = RowResult(name, metrics, observed.top, times, method.database.bytes_per_image())
-    finished(row, observed)
+    finished(row, observed, search.alignment)
     return row

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from delg.common.distribution import __version__
@@ -17,10 +18,10 @@ PACKAGES = (
 )
 
 
-def packages() -> dict[str, str]:
-    """Versions of Python and of the packages that a benchmark may use; imports no package."""
+def packages(names: Sequence[str] | None = None) -> dict[str, str]:
+    """Versions of Python, of this package and of other packages, by default all that a benchmark may use."""
     package_versions = {"python": platform.python_version(), "delg": __version__}
-    for package in PACKAGES:
+    for package in PACKAGES if names is None else names:
         try:
             package_versions[package] = version(package)
         except PackageNotFoundError:

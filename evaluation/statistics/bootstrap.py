@@ -92,9 +92,9 @@ class Mean:
         return within(compare(before.values, self.values, self.grouped), -100.0)
 
 
-def within(found: Ranged, least: float) -> Ranged:
+def within(interval: Ranged, least: float) -> Ranged:
     """An interval in percent, cut to the possible values from ``least`` to 100; NaN stays."""
-    return replace(found, low=float(np.maximum(found.low, least)), high=float(np.minimum(found.high, 100.0)))
+    return replace(interval, low=float(np.maximum(interval.low, least)), high=float(np.minimum(interval.high, 100.0)))
 
 
 def stretch(sizes: ArrayLike) -> Values:

@@ -19,7 +19,7 @@ Weights = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Pooled:
+class Gap:
     """The predictions of one method for all queries.
 
     Attributes:
@@ -50,10 +50,10 @@ class Pooled:
         shown = self._shown(place, number)
         if np.count_nonzero(shown) < LEAST:
             return Interval(self.value, math.nan, math.nan)
-        values = np.concatenate([self._drawn(drawn, place) for drawn in _draws(number, len(place))])
+        values = np.concatenate([self.resampled(drawn, place) for drawn in resamples(number, len(place))])
         return within(Interval(self.value, *ends(self.value, values, shown)), 0.0)
 
-    def change_from(self, before: "Pooled") -> PairedChange:
+    def change_from(self, before: "Gap") -> PairedChange:
         """Paired bootstrap of the change, and a randomisation test over groups.
 
         The test exchanges the two methods' predictions, class and place in the list, within groups (places, because
@@ -68,11 +68,13 @@ class Pooled:
         shown = self._shown(place, number)
         if np.count_nonzero(shown) < LEAST:
             return change
-        moved = [self._drawn(drawn, place) - before._drawn(drawn, place) for drawn in _draws(number, len(place))]
+        moved = [
+            self.resampled(drawn, place) - before.resampled(drawn, place) for drawn in resamples(number, len(place))
+        ]
         low, high = ends(difference, np.concatenate(moved), shown)
         return within(replace(change, low=low, high=high), -100.0)
 
-    def _drawn(self, drawn: Weights, place: Rows) -> Values:
+    def resampled(self, drawn: Weights, place: Rows) -> Values:
         """``(n,)`` values of ``n`` draws; ``drawn`` is ``(n, groups)``, how often each group was drawn."""
         listed = self.listed
         shown = self._shown(place, drawn.shape[1])
@@ -96,7 +98,7 @@ def _numbered(grouped: Groups, valued: NDArray[np.bool_]) -> tuple[Rows, int]:
     return place, len(groups)
 
 
-def _draws(number: int, queries: int) -> Iterator[Weights]:
+def resamples(number: int, queries: int) -> Iterator[Weights]:
     """``(n, number)`` how often each group is drawn, in blocks that fit into memory with all queries."""
     random = np.random.default_rng(SEED)
     for n in blocks(number, queries):
@@ -125,7 +127,7 @@ def _inverse(shown: NDArray[np.int64]) -> Values:
     return np.divide(1.0, shown, out=np.full(len(shown), np.nan), where=shown > 0)
 
 
-def _exchanged(before: Pooled, after: Pooled, place: Rows, number: int) -> float:
+def _exchanged(before: Gap, after: Gap, place: Rows, number: int) -> float:
     """The two-sided p-value of the randomisation test."""
     listed = np.concatenate([before.listed, after.listed])
     of_after = np.repeat([0, 1], [len(before.listed), len(after.listed)])

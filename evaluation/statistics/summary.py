@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluation.statistics.bootstrap import Mean, Sample, summary
 from evaluation.statistics.clusters import Groups
-from evaluation.statistics.gap import Pooled
+from evaluation.statistics.gap import Gap
 
 Samples = dict[str, dict[str, Sample]]  # row, protocol
 
@@ -31,7 +31,7 @@ def samples(queries: Mapping[str, Any], measure: str) -> dict[str, Samples]:
     samples_of_measure: dict[str, Samples] = {measure: {}}
     for row, protocols in queries["ap"].items():
         samples_of_measure[measure][row] = {
-            protocol: Pooled(np.array(values, np.float64), np.array(places[row][protocol], np.float64), grouped)
+            protocol: Gap(np.array(values, np.float64), np.array(places[row][protocol], np.float64), grouped)
             if places
             else Mean(values, grouped)
             for protocol, values in protocols.items()

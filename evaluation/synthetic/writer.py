@@ -106,8 +106,8 @@ def _results(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
-            with _interrupts_ignored():  # workers inherit this: each worker finishes its image when this process stops
-                results = pool.map(_job, jobs, chunksize=4)
+            with _interrupts_ignored():  # workers inherit this: a worker finishes its landmark first
+                results = pool.map(_job, jobs)
             yield results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

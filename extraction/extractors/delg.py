@@ -20,7 +20,7 @@ from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
 from extraction.pca import NO_PCA, Projections
-from extraction.resize import RULE, limited_size, resize, to_source
+from extraction.resize import INTERPOLATIONS, limited_size, resize, to_source
 from extraction.runtimes.openvino_runtime import int8_digest
 from extraction.runtimes.table import CLASSES, SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
@@ -71,15 +71,15 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: the model's backbone lacks a switch, or Keras runs on another backend than the runtime needs.
         """
-        from delg.precision import in_policy
-        from delg.superglobal import Switches, adapted
+        from delg.superglobal import Switches, adapted, in_policy
 
         self.config = config
         self.heads = tuple(model.min_sides)
         self.dimensions = {"global": model.embedding_dim, "local": model.local_dim or 0}
         switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self.model = in_policy(switched, "float32")  # the runtime converts it to other precisions
-        self._rule, self._join = SCALE_RULES[config.scale_rule], build_scale_pooling(config.scale_pooling)
+        self._rule = SCALE_RULES[config.scale_rule].in_multiples(config.side_multiple)
+        self._join = build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
         self._runtime_name, self.folder = resolved(config.runtime), folder
         self._runtime: Runtime | None = None
@@ -91,7 +91,7 @@ class DelgExtractor(Extractor):
             weights_sha256=weights,
             model_sha256=model_digest(model.get_config()),
             **config.settings() | {"runtime": self._runtime_name},
-            resize=RULE,
+            resize=INTERPOLATIONS[config.interpolation],
             scale_resize=self._rule.text,
         )
         if config.precision == "int8":
@@ -165,7 +165,9 @@ class DelgExtractor(Extractor):
         """``(width, height)`` at scale 1 of an image of a size."""
         config = self.config
         limits = config.max_image_size, config.min_image_size
-        return limited_size(*size, *limits, resize_factor, square=config.use_square_images)
+        return limited_size(
+            *size, *limits, resize_factor, square=config.use_square_images, multiple=config.side_multiple
+        )
 
     def plan(
         self, image: NDArray[np.uint8], resize_factor: float = 1.0, size: Size | None = None
@@ -181,7 +183,8 @@ class DelgExtractor(Extractor):
                 f"The model's backbone accepts images of {side} x {side} pixels only; give --image_scales=1.0, "
                 f"--max_image_size={side}, --min_image_size={side} and --use_square_images."
             )
-        return base, Pyramid(resize(image, base), self._rule, config.antialias, self.model.normalize), passes
+        resized = resize(image, base, config.interpolation)
+        return base, Pyramid(resized, self._rule, config.antialias, self.model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
         """The network's inputs for an image: ``(1, h, w, 3)`` float32 for each of its runs."""

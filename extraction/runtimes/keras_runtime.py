@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from delg.precision import in_policy
-from extraction.runtimes.table import Network, Runtime
+from delg.superglobal import in_policy
+from extraction.runtimes.table import PRECISIONS, Network, Runtime
 
 if TYPE_CHECKING:
     from delg.model import Delg
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+POLICIES = dict(zip(PRECISIONS, ("float32", "mixed_bfloat16")))
 
 
 class KerasRuntime(Runtime):

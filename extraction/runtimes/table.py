@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.distribution import KERAS_BACKENDS
 from delg.common.errors import InputError
 from delg.common.spec import Table, factory_of
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 Network = Callable[[Any], dict[str, NDArray[np.float32]]]
 """Normalised images ``(B, h, w, 3)`` float32 to the float32 outputs of :meth:`delg.model.Delg.inference_model`."""
 
-KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 INT8 = "int8"
 PRECISIONS = ("float32", "bfloat16", INT8)
 RUNTIMES: dict[str, tuple[str, ...]] = {  # name to precisions

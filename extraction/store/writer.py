@@ -243,6 +243,10 @@ class StoreWriter:
         """Raises InputError where two plans differ."""
         parts = ("settings", "storage", "contents")
         lines = [line for part in parts for line in differing(recorded[part] or {}, plan[part] or {})]
+        before, now = ((contents["contents"] or {}).get("images", 0) for contents in (recorded, plan))
+        if before != now:
+            lines = [line for line in lines if not line.startswith(("fingerprint ", "images "))]
+            lines.append(f"images ({before} and {now}), {abs(now - before)} {'more' if now > before else 'fewer'}")
         if lines:
             raise other_features(self.folder, lines)
 

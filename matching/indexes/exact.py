@@ -27,17 +27,17 @@ Scored = tuple[Floats, NDArray[np.int64]]
 class Exact(Index):
     """All rows are compared with each query, in float32; the file holds float32 or float16.
 
-    Made for many queries at once. Of a float16 file, ``faiss(factory="SQfp16", rescore=0)`` answers single queries
-    sooner, since NumPy converts the rows more slowly than FAISS multiplies them.
+    Fast for many queries at once. For single queries on a float16 file ``faiss(factory="SQfp16", rescore=0)`` is
+    faster, since NumPy converts the rows more slowly than FAISS multiplies them.
     """
 
     unit = False
 
     def __init__(self, dtype: str = "float16"):
-        """Takes the type of the file: ``float32``, or ``float16``, half the size (scores differ by about 1e-4).
+        """Sets the dtype of the file: ``float32``, or ``float16`` of half the size (scores differ by about 1e-4).
 
         Raises:
-          InputError: another type.
+          InputError: another dtype.
         """
         if dtype not in DTYPES:
             raise InputError(f"exact expects dtype {' or '.join(DTYPES)}. Received: {dtype!r}")
@@ -53,20 +53,20 @@ class Exact(Index):
         self._matrix = open_matrix(folder / MATRIX, shape)
 
     def search(self, queries: Floats, top_k: int) -> Ranking:
-        """Searches the rows that were opened."""
+        """Searches the opened rows."""
         return search(queries, self._matrix, top_k)
 
 
 def search(queries: Descriptors, database: Descriptors, top_k: int | None = None) -> Ranking:
     """Ranks database rows by inner product with each query, in float32.
 
-    Exact. Queries and database are read in blocks, so what is held beyond the answer does not grow with either, and
-    the database may be memory-mapped.
+    Exact. Queries and database are read in blocks: memory beyond the result does not grow with their numbers, and the
+    database may be memory-mapped.
 
     Args:
       queries: ``(Q, D)``, rows of unit norm (the scores then are cosines); float16 or wider.
       database: ``(N, D)``, likewise.
-      top_k: how many to keep for each query; None for all, as are more than N.
+      top_k: number of results of each query, at most N; None for N.
 
     Returns:
       ``(Q, min(top_k, N))``; of equal scores the lower row comes first.
@@ -92,7 +92,7 @@ def search(queries: Descriptors, database: Descriptors, top_k: int | None = None
 
 
 def _rank_best(queries: Floats, database: Descriptors, indices: NDArray[np.int64], scores: Floats) -> None:
-    """Fills in the best ``k`` rows for each of a few queries, ``k`` being the width of the two arrays."""
+    """Writes the best ``k`` rows of a few queries, where ``k`` is the width of the two arrays."""
     best: list[Scored] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
     for start, similarities in similar_blocks(queries, database):
         best = [merge(previous, row, start, indices.shape[1]) for previous, row in zip(best, similarities)]
@@ -101,7 +101,7 @@ def _rank_best(queries: Floats, database: Descriptors, indices: NDArray[np.int64
 
 
 def _rank_all(queries: Floats, database: Descriptors, indices: NDArray[np.int64], scores: Floats) -> None:
-    """Fills in all rows in order for each of a few queries."""
+    """Writes all rows in order for a few queries."""
     for start, similarities in similar_blocks(queries, database):
         scores[:, start : start + similarities.shape[1]] = similarities
     for q in range(len(queries)):
@@ -110,7 +110,7 @@ def _rank_all(queries: Floats, database: Descriptors, indices: NDArray[np.int64]
 
 
 def similar_blocks(queries: Floats, database: Descriptors) -> Iterator[tuple[int, Floats]]:
-    """Numbers of first rows, and ``(Q, n)`` inner products of the block of database rows that starts there."""
+    """The first row of each block of the database, and the ``(Q, n)`` inner products of the block."""
     step = max(1, BLOCK_BYTES // (4 * max(database.shape[1], len(queries))))
     with contextlib.ExitStack() as stack:
         product = _plain if database.dtype == np.float32 else stack.enter_context(_converting())
@@ -126,7 +126,7 @@ def similar_blocks(queries: Floats, database: Descriptors) -> Iterator[tuple[int
 
 
 def _check_zero(rows: Descriptors, similarities: Floats, start: int) -> None:
-    """Finds rows that are zero among those whose product with the first query is 0."""
+    """Looks for zero rows among the rows whose product with the first query is 0."""
     suspects = np.flatnonzero(similarities[0] == 0) if len(similarities) else np.zeros(0, np.int64)
     zero = suspects[~rows[suspects].any(axis=1)]
     if len(zero):
@@ -140,7 +140,7 @@ def _plain(queries: Floats, rows: Descriptors) -> Floats:
 
 @contextlib.contextmanager
 def _converting() -> Iterator[Product]:
-    """Gives a function for products with rows of another type, which all cores convert and multiply."""
+    """A function for products with rows of another dtype, which all cores convert and multiply."""
     parts = available()
     with single_threaded(), ThreadPoolExecutor(parts) as pool:
 
@@ -154,7 +154,7 @@ def _converting() -> Iterator[Product]:
 
 
 def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
-    """One thread's share: rows are converted a few at a time, so they are in its cache when they are multiplied."""
+    """The part of one thread: converts a few rows at a time, so that the multiplication reads the core's cache."""
     step = rows_in_cache(rows.shape[1])
     buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
     for start in range(0, len(rows), step):
@@ -167,11 +167,11 @@ def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
 def merge(previous: Scored, row: Floats, start: int, k: int) -> Scored:
     """The best ``k`` of previous scores and those of a block, best first, lower indices first among equals.
 
-    Previous indices are all below those of the block, so a stable sort leaves equals in order of their index.
+    Previous indices are all below the indices of the block, so that a stable sort keeps equal scores in index order.
     """
     scores, indices = previous
     if len(scores) == k:
-        new = np.flatnonzero(row > scores[-1])  # an equal one comes too late
+        new = np.flatnonzero(row > scores[-1])  # equal scores keep the earlier row
     elif len(row) > k:
         new = np.flatnonzero(row >= np.partition(row, len(row) - k)[len(row) - k])
     else:

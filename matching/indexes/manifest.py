@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from delg.common.errors import InputError
-from matching.source import Store
+from extraction.formats.base import FeatureSource
 
 FORMAT, VERSION = "delg index", 1
 SAMPLE = 4096  # descriptors of a store that enter its fingerprint
@@ -96,7 +96,7 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(entry, kinds.get(name, object)) for entry in value.values())
 
 
-def fingerprint(store: Store) -> str:
+def fingerprint(store: FeatureSource) -> str:
     """SHA-256 of the names, the settings and the global descriptors of a store.
 
     Of more than 4096 images, 4096 descriptors at even distances enter.

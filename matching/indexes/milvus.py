@@ -20,11 +20,11 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.extras import needs_extra
+from extraction.formats.base import FeatureSource
 from matching.indexes.base import Floats, check_rows, in_order
 from matching.indexes.manifest import Manifest
 from matching.indexes.saved import Searchable, plan
 from matching.ranking import Ranking
-from matching.source import Store
 
 COLLECTION = "delg"
 PLAN, RECORD = 0, 1  # rows of the collection of manifests
@@ -118,7 +118,7 @@ def is_address(location: str) -> bool:
     return bool(re.match(r"(https?|tcp)://", location)) or location.partition("#")[0].endswith(".db")
 
 
-def build(store: Store, location: str, text: str, options: Options) -> MilvusIndex:
+def build(store: FeatureSource, location: str, text: str, options: Options) -> MilvusIndex:
     """Puts the descriptors of a store into Milvus; continues a run that was stopped.
 
     Args:
@@ -267,7 +267,7 @@ def _create(client: Any, name: str, texts: dict[str, int], dimension: int, optio
         raise
 
 
-def _fill(client: Any, collection: str, store: Store, options: Options) -> None:
+def _fill(client: Any, collection: str, store: FeatureSource, options: Options) -> None:
     """Puts all rows in, behind those of a run that was stopped."""
     matrix, step = store.global_descriptors, max(1, BATCH_BYTES // (4 * store.global_descriptors.shape[1]))
     if not client.has_collection(collection):

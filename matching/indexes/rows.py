@@ -18,7 +18,7 @@ from matching.ranking import Ranking
 from matching.threads import available, single_threaded
 
 MATRIX = "descriptors.npy"
-BLOCK_BYTES = 1 << 26  # of float32 rows held at once
+BLOCK_BYTES = 1 << 26  # of float32 rows in memory at once
 READ_ROWS = 4096  # read before they are multiplied
 INFINITE = np.uint16(0xF800)  # least code of a float16 that is not finite, its sign shifted out
 FIELDS = np.uint32(0x8FFFE000).view(np.int32)  # sign, exponent and fraction of a float16, three bits of exponent apart
@@ -38,7 +38,7 @@ def blocks(descriptors: Descriptors, step: int) -> Iterator[tuple[int, Floats]]:
 
     Args:
       descriptors: ``(N, D)``, possibly memory-mapped. Rows that are not float32 are converted in parallel, into
-        one buffer: a block is valid until the next one is read.
+        one buffer: a block is valid until the next block is read.
       step: rows of a block.
 
     Yields:
@@ -59,7 +59,7 @@ def blocks(descriptors: Descriptors, step: int) -> Iterator[tuple[int, Floats]]:
 
 
 def _convert(out: Floats, rows: Descriptors) -> None:
-    """A few rows at a time, which stay in a core's cache."""
+    """Converts a few rows at a time, which stay in a core's cache."""
     step = rows_in_cache(out.shape[1])
     for start in range(0, len(rows), step):
         to_float32(rows[start : start + step], out[start : start + step])
@@ -108,7 +108,7 @@ def open_matrix(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
     """Maps a file of descriptors.
 
     Raises:
-      ValueError: it is damaged, or of another shape.
+      ValueError: the file is damaged, or of another shape.
     """
     matrix = map_array(path)
     if matrix.shape != shape:
@@ -116,16 +116,16 @@ def open_matrix(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
     return matrix
 
 
-def matrix_file(folder: Path, wanted: int, shape: tuple[int, int]) -> Path:
-    """The file of descriptors that candidates are scored from.
+def matrix_file(folder: Path, rescored: int, shape: tuple[int, int]) -> Path:
+    """The file of descriptors for exact scores of candidates.
 
     Raises:
-      InputError: scores are ``wanted``, but the index was built without them.
+      InputError: the index was built without descriptors, and ``rescored`` is above 0.
       ValueError: the file is damaged.
     """
-    if wanted and not (folder / MATRIX).is_file():
+    if rescored and not (folder / MATRIX).is_file():
         raise InputError(f"The index {folder} was built with rescore=0 and holds no descriptors to score.")
-    if wanted:
+    if rescored:
         open_matrix(folder / MATRIX, shape)
     return folder / MATRIX
 
@@ -133,20 +133,20 @@ def matrix_file(folder: Path, wanted: int, shape: tuple[int, int]) -> Path:
 def rescore(queries: Floats, path: Path, candidates: NDArray[np.int64], top_k: int) -> Ranking:
     """Orders candidates by their exact inner products with the queries.
 
-    Their rows are read from the file, a few thousand at a time. It is not mapped: a fresh mapping takes longer to be
-    faulted in, and what was read would count as resident memory.
+    Reads a few thousand rows at a time from the file. Memory-mapping is slower, since each page is faulted in, and
+    would count the read rows as resident memory.
 
     Args:
       queries: ``(Q, D)``.
       path: file of the ``(N, D)`` database.
       candidates: ``(Q, R)`` rows of the database, ``-1`` for none.
-      top_k: how many to keep.
+      top_k: number of results of each query.
 
     Returns:
       ``(Q, top_k)``, ending in ``-1`` where there are fewer candidates; of equal scores the lower row comes first.
 
     Raises:
-      InputError: there is no such row.
+      InputError: a row is outside the database.
     """
     indices = np.full((len(queries), top_k), -1, np.int64)
     scores = np.full((len(queries), top_k), -np.inf, np.float32)
@@ -176,9 +176,9 @@ def _products(rows: Descriptors, query: Floats) -> Floats:
 
 @contextmanager
 def _reader(path: Path) -> Iterator[Callable[[Rows], Descriptors]]:
-    """Gives a function that reads rows of a matrix file.
+    """A function that reads rows of a matrix file.
 
-    The operating system learns all rows first, so that a disk can work on many of them at once.
+    It announces all rows to the operating system first, so that a disk can read many rows at once.
     """
     matrix: Any = map_array(path)
     width, offset = matrix.shape[1] * matrix.itemsize, matrix.offset
@@ -204,19 +204,19 @@ def _reader(path: Path) -> Iterator[Callable[[Rows], Descriptors]]:
 
 
 def rows_in_cache(dimension: int) -> int:
-    """How many float32 rows of a dimension a thread should work on at once."""
+    """Number of float32 rows of a dimension that fit into a core's cache."""
     return max(1, PIECE_BYTES // (4 * max(dimension, 1)))
 
 
 def to_float32(rows: NDArray[np.floating[Any]], out: Floats) -> None:
     """Writes rows as float32, exactly as NumPy would.
 
-    The bits of a float16, moved to their places in a float32, are its value times ``2^-112``, also where it is
-    subnormal; only what is not finite has another code. Such rows, and those of other types, are left to NumPy.
+    The bits of a float16, shifted to their places in a float32, are the value times ``2^-112``, also for subnormal
+    values; values that are not finite have other codes. NumPy converts rows with such values, and of other dtypes.
 
     Args:
       rows: ``(N, D)``, contiguous for the speed.
-      out: ``(N, D)``; small enough for a core's cache, as it is passed over four times.
+      out: ``(N, D)``; should fit into a core's cache, as four passes write it.
     """
     if rows.dtype != np.float16 or not rows.flags.c_contiguous or _largest(rows) >= INFINITE:
         np.copyto(out, rows, casting="same_kind")

@@ -24,11 +24,12 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, sampled_sha256, write_json
 from delg.common.npy import map_array
 from delg.common.sources import source_sha256
+from extraction.formats.base import FeatureSource
 from extraction.formats.checks import check_settings
 from matching.indexes.base import Descriptors, Floats, Index, check_rows, depth
 from matching.indexes.manifest import Manifest, fingerprint
 from matching.ranking import Ranking
-from matching.source import Store, matrix
+from matching.source import matrix
 
 PLAN, MANIFEST, NAMES, ENDS = "plan.json", "manifest.json", "names.npy", "name_ends.npy"
 PATHS, PATH_ENDS = "paths.npy", "path_ends.npy"
@@ -114,7 +115,7 @@ class Searchable(ABC):
         """
         check_settings(settings, self.manifest.settings, f"{what} and those of the index {self.place}")
 
-    def check_store(self, store: Store, what: str) -> None:
+    def check_store(self, store: FeatureSource, what: str) -> None:
         """Checks that the index was made from a feature store: the rows of both are then the same.
 
         Raises:
@@ -167,7 +168,7 @@ class FolderIndex(Searchable):
         return self.index.search(queries, top_k)
 
 
-def plan(store: Store, text: str, index: Any) -> Manifest:
+def plan(store: FeatureSource, text: str, index: Any) -> Manifest:
     """The record of an index that is to be built.
 
     Args:
@@ -186,7 +187,7 @@ def plan(store: Store, text: str, index: Any) -> Manifest:
     return Manifest(text, count, dimension, fingerprint(store), store.settings, {}, source_sha256=source)
 
 
-def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index: Index) -> None:
+def build_folder(store: FeatureSource, folder: str | os.PathLike[str], text: str, index: Index) -> None:
     """Builds an index in a folder; continues a build that was stopped, and leaves a complete index as it is.
 
     Args:
@@ -220,8 +221,8 @@ def build_folder(store: Store, folder: str | os.PathLike[str], text: str, index:
             file.unlink()
         (place / PLAN).unlink()
         raise
-    _write_texts(store.names, place, NAMES, ENDS)
-    _write_texts([store.path_of(i) for i in range(len(store.names))], place, PATHS, PATH_ENDS)
+    write_texts(store.names, place, NAMES, ENDS)
+    write_texts([store.path_of(i) for i in range(len(store.names))], place, PATHS, PATH_ENDS)
     files = {file.name: file.stat().st_size for file in _files(place)}
     digests = {name: sampled_sha256(place / name) for name in files}
     seconds = time.perf_counter() - start
@@ -263,7 +264,8 @@ class _Texts:
         return [part.tobytes().decode("utf-8", "surrogateescape") for part in parts]
 
 
-def _write_texts(texts: Sequence[str], folder: Path, name: str, name_of_ends: str) -> None:
+def write_texts(texts: Sequence[str], folder: Path, name: str, name_of_ends: str) -> None:
+    """Writes the bytes of texts, one after the other, and where each ends; :class:`_Texts` reads them."""
     encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     for file_name, array in ((name, np.frombuffer(b"".join(encoded), np.uint8)), (name_of_ends, ends)):

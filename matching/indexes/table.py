@@ -14,12 +14,12 @@ import numpy as np
 
 from delg.common import spec
 from delg.common.errors import InputError
+from extraction.formats.base import FeatureSource
 from matching.indexes import milvus
 from matching.indexes.base import Index
 from matching.indexes.exact import search
 from matching.indexes.saved import FolderIndex, Searchable, build_folder, read_manifest
 from matching.ranking import Ranking
-from matching.source import Store
 
 __all__ = ["INDEXES", "build_index", "open_index", "search", "unranked"]
 
@@ -42,7 +42,7 @@ def unranked(queries: int, database: int) -> Ranking:
     return Ranking(indices, np.zeros((queries, database), np.float32))
 
 
-def build_index(store: Store, location: str | os.PathLike[str], text: str | None = None) -> Searchable:
+def build_index(store: FeatureSource, location: str | os.PathLike[str], text: str | None = None) -> Searchable:
     """Builds an index of the global descriptors of a feature store.
 
     The same call continues a build that was stopped, and opens an index that is complete.

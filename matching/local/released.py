@@ -99,13 +99,13 @@ def ransac(source: NDArray[np.floating], target: NDArray[np.floating], residual:
     samples = np.stack([rng.choice(n, SAMPLE, replace=False) for _ in range(trials)])
     best, least, needed = np.zeros(n, bool), np.inf, np.inf
     for start in range(0, trials, CHUNK):
-        squared = _squared_residuals(a, b, samples[start : start + CHUNK])
+        squared = squared_residuals(a, b, samples[start : start + CHUNK])
         agree, total = squared < residual**2, squared.sum(1)
         for trial, (inliers, error) in enumerate(zip(agree, total), start + 1):
             count, most = inliers.sum(), best.sum()
             if count > most or (count == most > 0 and error < least):
                 best, least = inliers, error
-                needed = _trials_needed(count / n)
+                needed = trials_needed(count / n)
             if trial >= needed:
                 return best
     return best
@@ -115,7 +115,7 @@ def _homogeneous(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.column_stack([points.astype(np.float64), np.ones(len(points))])
 
 
-def _squared_residuals(
+def squared_residuals(
     a: NDArray[np.float64], b: NDArray[np.float64], samples: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """``(T, N)`` squared residuals of the transforms through ``(T, 3)`` samples; infinite for degenerate ones."""
@@ -127,7 +127,7 @@ def _squared_residuals(
     return squared
 
 
-def _trials_needed(share: float) -> float:
+def trials_needed(share: float) -> float:
     """Trials after which, at this share of inliers, a sample of inliers only was almost surely drawn."""
     miss = np.clip(1 - share**SAMPLE, EPSILON, 1 - EPSILON)
     return float(np.ceil(np.log(EPSILON) / np.log(miss)))

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extraction.features import Floats
+from extraction.formats.base import FeatureSource
 from matching.checks import MOST, number, whole
 from matching.ranking import Ranking
 from matching.rerankers.base import Reranker
 from matching.rerankers.candidates import check_finite, check_products
-from matching.source import Source, check_dimensions
+from matching.source import check_dimensions
 from matching.threads import single_threaded
 
 BUDGET = 64 << 20  # bytes of similarities, and of database rows read, held at once, each
@@ -43,7 +44,7 @@ class AlphaQE(Reranker):
         super().__init__(MOST if top_k is None else top_k)
         self.n, self.alpha = whole("alpha_qe: n", n, 0), number("alpha_qe: alpha", alpha)
 
-    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterator[Floats]:
+    def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterator[Floats]:
         """Cosines of the candidates and the expanded query.
 
         Args:
@@ -66,7 +67,7 @@ class AlphaQE(Reranker):
                 ]
                 yield from _similarities(np.array(expanded), database, rows)
 
-    def expand(self, query: Floats, database: Source, rows: Rows) -> Floats:
+    def expand(self, query: Floats, database: FeatureSource, rows: Rows) -> Floats:
         """The expanded query.
 
         Args:
@@ -85,7 +86,7 @@ class AlphaQE(Reranker):
             return np.asarray(total / max(float(np.linalg.norm(total)), np.finfo(np.float32).tiny), np.float32)
 
 
-def _similarities(queries: Floats, database: Source, rows: list[Rows]) -> list[Floats]:
+def _similarities(queries: Floats, database: FeatureSource, rows: list[Rows]) -> list[Floats]:
     """Inner products of each query with its own rows of the database; each row is read once."""
     union = np.unique(np.concatenate(rows))
     products = np.zeros((len(queries), len(union)), np.float32)

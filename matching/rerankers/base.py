@@ -14,9 +14,10 @@ from delg.common.errors import InputError
 from delg.common.files import files_below, sha256
 from delg.common.sources import source_sha256
 from extraction.features import Features
+from extraction.formats.base import FeatureSource
 from matching.checks import LARGEST, whole
 from matching.ranking import Ranking
-from matching.source import Source, check_ranking
+from matching.source import check_ranking
 
 if TYPE_CHECKING:
     from matching.local.matching import Inliers
@@ -72,7 +73,7 @@ class Reranker(ABC):
             cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
 
     @abstractmethod
-    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterable[Scores]:
+    def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterable[Scores]:
         """Scores the candidates of each query.
 
         Args:
@@ -89,7 +90,7 @@ class Reranker(ABC):
           InputError: the features cannot be compared.
         """
 
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
+    def __call__(self, queries: FeatureSource, database: FeatureSource, ranking: Ranking) -> Ranking:
         """Reranks the first ``top_k`` images of each row.
 
         Args:
@@ -153,7 +154,7 @@ class GeometricReranker(Reranker):
           InputError: the features cannot be compared.
         """
 
-    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterable[Scores]:
+    def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterable[Scores]:
         """Numbers of inliers."""
         for q in range(len(candidates)):
             query, rows = queries.features(q), candidates.row(q)

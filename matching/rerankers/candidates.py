@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from extraction.features import Floats
+from extraction.formats.base import FeatureSource
 from matching.ranking import Ranking
 from matching.rerankers.base import Reranker
-from matching.source import Source, check_dimensions
+from matching.source import check_dimensions
 from matching.threads import available, single_threaded
 
 BUDGET = 128 << 20  # bytes of the matrices of all queries that are scored at once
@@ -97,7 +98,7 @@ class GlobalReranker(Reranker):
           ``(M,)`` float32.
         """
 
-    def scores(self, queries: Source, database: Source, candidates: Ranking) -> list[Floats]:
+    def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> list[Floats]:
         """Scores the candidates of each query; only their global descriptors are read.
 
         Raises:

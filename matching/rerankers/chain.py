@@ -8,10 +8,10 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.sources import source_sha256
 from extraction.features import Features, Floats
+from extraction.formats.base import FeatureSource
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
 from matching.rerankers.base import GeometricReranker, Reranker
-from matching.source import Source
 
 
 class Chain(Reranker):
@@ -37,7 +37,7 @@ class Chain(Reranker):
         self.links = list(links)
         self.uses_local = any(link.uses_local for link in links)
 
-    def __call__(self, queries: Source, database: Source, ranking: Ranking) -> Ranking:
+    def __call__(self, queries: FeatureSource, database: FeatureSource, ranking: Ranking) -> Ranking:
         """Reranks with each link in turn.
 
         Raises:
@@ -47,7 +47,7 @@ class Chain(Reranker):
             ranking = link(queries, database, ranking)
         return ranking
 
-    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterator[Floats]:
+    def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterator[Floats]:
         """Scores of the candidates after the last link."""
         reranked = self(queries, database, candidates)
         for q in range(len(candidates)):

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
+from extraction.formats.base import FeatureSource
 from matching.checks import number, whole
 from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, matching
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
 from matching.rerankers.base import GeometricReranker
 from matching.rerankers.verification import Counts, Scores, settle, windowed
-from matching.source import Source
 from matching.threads import available, single_threaded
 
 REMEMBERED = 500_000  # inlier counts
@@ -112,7 +112,7 @@ class Ransac(GeometricReranker):
             self._geometry |= {"model": model, "plausible_only": plausible_only, "one_per_place": one_per_place}
         self._counts: dict[tuple[int, int], int] = {}
         self._bounds: dict[tuple[int, int], int] = {}
-        self._sources: tuple[Source, Source] | None = None
+        self._sources: tuple[FeatureSource, FeatureSource] | None = None
 
     def inliers(self, query: Features, index: Features) -> Inliers:
         """Matches two images with this reranker's parameters.
@@ -127,7 +127,7 @@ class Ransac(GeometricReranker):
                 return reference.match(query, index, **self._nearest, **self._geometry)
             return matching.match(query, index, **self._nearest, **self._geometry)
 
-    def scores(self, queries: Source, database: Source, candidates: Ranking) -> Iterator[Scores]:
+    def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterator[Scores]:
         """Scores of the candidates by their numbers of inliers.
 
         Args:
@@ -180,7 +180,9 @@ class Ransac(GeometricReranker):
 class _Pairs:
     """A query and its candidates: numbers of inliers, and their bounds, each computed once."""
 
-    def __init__(self, reranker: Ransac, pool: ThreadPoolExecutor, queries: Source, database: Source, q: int):
+    def __init__(
+        self, reranker: Ransac, pool: ThreadPoolExecutor, queries: FeatureSource, database: FeatureSource, q: int
+    ):
         self.q = q
         self._reranker, self._pool, self._queries, self._database = reranker, pool, queries, database
         self._points: dict[int, Points] = {}

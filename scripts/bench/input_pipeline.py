@@ -132,7 +132,7 @@ def stage(records: Any, config: Any, depth: int) -> Any:
         seed, crop = pipeline._seed(config.seed, position), config.augmentation.crop
         if depth == 2:
             return crop.window(tf.io.extract_jpeg_shape(encoded), seed)
-        window = pipeline._decode_crop(encoded, crop, seed)
+        window = pipeline.decode_crop(encoded, crop, seed)
         return window[0, 0, 0] if depth == 3 else pipeline._resize(window, config, area=True)[0, 0, 0]
 
     if depth == len(STAGES) - 1:

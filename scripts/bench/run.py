@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from delg.common.files import write_json
+from evaluation.run.versions import packages
 from scripts.bench.measure import Options
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -75,17 +75,6 @@ def machine() -> dict[str, Any]:
     return {"processor": model, "cores": cores, "memory_bytes": memory, "system": platform.platform()}
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that do the arithmetic."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
-
-
 def commit() -> str:
     """The commit that is measured, with a + where files differ from it; empty outside a checkout."""
     found = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
@@ -98,7 +87,7 @@ def merge(path: Path, row: Row, order: Sequence[str]) -> None:
     old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     rows = {entry["name"]: entry for entry in old} | {row["name"]: row}
     known = [rows[name] for name in order if name in rows]
-    write_json(path, {"rows": known, "machine": machine(), "versions": versions()})
+    write_json(path, {"rows": known, "machine": machine(), "versions": packages(PACKAGES)})
 
 
 def table(rows: Sequence[Row]) -> str:

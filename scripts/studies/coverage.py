@@ -6,7 +6,7 @@ Samples are drawn of which the truth is known: groups of queries, equal or unequ
 precisions (bounded and skewed), hits of R@1, or changes between two methods (many are zero). A group has a mean of its
 own. Each way is given the same samples; the last is that of the reports,
 :func:`evaluation.statistics.bootstrap.interval`. Then the same for the global average precision,
-:class:`evaluation.statistics.gap.Pooled`. Minutes on one core.
+:class:`evaluation.statistics.gap.Gap`. Minutes on one core.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 from evaluation.statistics import bootstrap
 from evaluation.statistics.bootstrap import LEAST, LEVEL, stretch
 from evaluation.statistics.clusters import Groups
-from evaluation.statistics.gap import Pooled
+from evaluation.statistics.gap import Gap
 
 NUMBERS = (2, 3, 5, 8, 12, 26, 100)  # of groups
 DRAWS = 2_000
@@ -93,7 +93,7 @@ def bootstrap_t(sums: Array, sizes: Array, times: Array, draws: Array) -> Ends:
     return found[0], found[1]
 
 
-def pooled(random: Random, groups: int, sizes: str = "1 to 10") -> tuple[Array, Array, Groups]:
+def gap_of(random: Random, groups: int, sizes: str = "1 to 10") -> tuple[Array, Array, Groups]:
     """Gains, places and groups of answers whose group has a skill of its own; a right answer is surer by a little."""
     grouped = np.repeat(np.arange(groups), SIZES[sizes](random, (1, groups))[0])
     right = random.random(len(grouped)) < random.beta(2, 1, groups)[grouped]
@@ -135,14 +135,14 @@ def spread(shares: list[float]) -> str:
     return f"{np.mean(shares):.0f} ({min(shares):.0f}–{max(shares):.0f})"
 
 
-def of_pooled(samples: int) -> list[str]:
+def of_gap(samples: int) -> list[str]:
     """The global average precision by the way of the reports."""
     bootstrap.DRAWS = 1_000
-    gains, *_ = pooled(np.random.default_rng(0), 200_000)
+    gains, *_ = gap_of(np.random.default_rng(0), 200_000)
     cells = []
     for groups in NUMBERS:
         random = np.random.default_rng(groups)
-        found = [Pooled(*pooled(random, groups)).interval() for _ in range(samples // 4)]
+        found = [Gap(*gap_of(random, groups)).interval() for _ in range(samples // 4)]
         ends = np.array([(one.low, one.high) for one in found]).T
         cells.append("–" if groups < LEAST else f"{held((ends[0], ends[1]), float(gains.mean())):.0f}")
     return [f"| GAP, 1 to 10 | {' | '.join(cells)} |"]
@@ -155,7 +155,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.samples < 4:
         parser.error(f"--samples expects 4 or more. Received: {options.samples}")
-    print("\n".join(means(options.samples) + of_pooled(options.samples)))
+    print("\n".join(means(options.samples) + of_gap(options.samples)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, sampled_sha256, write_json
 from evaluation.benchmarks.method import Method
 from evaluation.benchmarks.revisited import from_file
-from evaluation.run.distractors import check_head
+from evaluation.run.distractors import check_top_k
 from evaluation.run.search import run
 from extraction.store.reader import FORMAT, GLOBAL, INDEX, MANIFEST, VERSION, FeatureStore, shard_name
 from matching.rerankers.table import build_reranker
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--rerank", default="superglobal")
     asked = parser.parse_args()
     reranker = build_reranker(asked.rerank)
-    check_head(reranker.top_k, asked.rerank)
+    check_top_k(reranker.top_k, asked.rerank)
     benchmark = from_file(asked.gnd.stem.removeprefix("gnd_"), asked.gnd, asked.gnd.parent)
     start = time.perf_counter()
     queries, database = planted(benchmark, asked.dimension)

@@ -12,7 +12,7 @@ import pytest
 
 import delg
 from delg.keras_settings import own_settings
-from delg.precision import in_policy
+from delg.superglobal import in_policy
 from extraction.config import ExtractionConfig
 from extraction.extractors.delg import DelgExtractor
 from tests.delg.exported import model_with_both_heads

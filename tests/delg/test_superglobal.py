@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import delg
-from delg.activations import ReLUP
+from delg.backbones.resnet import ReLUP
 from delg.common.errors import InputError
 from delg.heads.pooling import GeM, RegionalGeM, build_pooling
 from delg.superglobal import Switches, adapted

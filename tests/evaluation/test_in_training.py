@@ -10,7 +10,7 @@ from delg.common.errors import InputError
 from evaluation.in_training import RetrievalCheck
 from tests.training.pictures import write_folders
 from tests.training.tiny import tiny_model
-from training.best import BestModel
+from training.checkpoints import BestModel
 
 
 def test_it_gives_what_the_model_s_descriptors_say_and_follows_its_weights(tmp_path):
@@ -29,7 +29,7 @@ def test_perfect_and_hopeless_rankings(tmp_path, monkeypatch):
     write_folders(tmp_path / "photos", classes=2, images=2)
     check = RetrievalCheck(str(tmp_path / "photos"), None, 64)
     for vectors, expected in (([[1, 0], [1, 0], [0, 1], [0, 1]], 100.0), ([[1, 0], [0, 1], [1, 0], [0, 1]], 25.0)):
-        monkeypatch.setattr(check, "_described", lambda images, v=vectors: np.array(v, np.float32))
+        monkeypatch.setattr(check, "describe", lambda images, v=vectors: np.array(v, np.float32))
         found = check(tiny_model())
         assert found["mAP"] == pytest.approx(expected, abs=20) and (found["R@1"] == 100.0) == (expected == 100.0)
 

@@ -1,8 +1,6 @@
 """How image files become pixels and features: found, turned, cut off, cropped; and what a store says of it."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from extraction.formats.official import OfficialFiles
 from extraction.images import ImageRef, Reading, crop_size, load_image, load_shrunk
 from extraction.settings import common_settings, set_reading
 from extraction.store.reader import FeatureStore
+from tests import processes
 from tests.delg.common.pixel_files import refused, right
 from tests.extraction.pictures import Counting, picture, write_picture
 
@@ -34,8 +33,7 @@ def turned(path, tag=6, seed=0):
 
 
 def run(folder, *arguments):
-    command = [sys.executable, "-m", "delg", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    done = processes.run(*arguments, cwd=folder)
     assert "Traceback" not in done.stderr
     return done
 

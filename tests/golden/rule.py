@@ -48,6 +48,30 @@ def weight(name, shape, salt=""):
     return np.asarray(a, np.float32)
 
 
+VIT_RULES = (  # ending of the name, kind, and its numbers; the first one that fits counts
+    (r"lambda1", "uniform", 0.1, 0.9),
+    (r"(cls_token|register_tokens|mask_token|probe)", "normal", 0.0, 0.6),
+    (r"position_embedding(s|\.weight)", "normal", 0.0, 0.2),
+    (r"norm\d?\.weight", "uniform", 0.7, 1.3),
+    (r"norm\d?\.bias", "normal", 0.0, 0.1),
+    (r"(query|key|q_proj|k_proj)\.weight", "fan", 0.0, 1.4),
+    (r"in_proj_weight", "fan", 0.0, 1.2),
+    (r"(fc2|down_proj|weights_out)\.weight", "fan", 0.0, 1.5),
+    (r"weight", "fan", 0.0, 1.0),
+    (r"bias", "normal", 0.0, 0.1),
+)
+
+
+def vit_weight(name, shape, salt=""):
+    """float32 array for a weight of a vision transformer by its name on the Hub, in the layout of its file."""
+    shape, rs = tuple(shape), stream(salt + name)
+    _, kind, low, high = next(row for row in VIT_RULES if re.search(row[0] + "$", name))
+    if kind == "uniform":
+        return np.asarray(rs.uniform(low, high, shape), np.float32)
+    fan_in = np.prod(shape[1:], dtype=np.float64) if kind == "fan" else 1.0
+    return np.asarray(low + high * rs.standard_normal(shape) / np.sqrt(fan_in), np.float32)
+
+
 def synthetic_image(seed, h, w):
     """Structured RGB uint8 image: sinusoids, rectangles, noise."""
     rs = np.random.RandomState(seed)
@@ -63,7 +87,8 @@ def synthetic_image(seed, h, w):
             )
             im[:, :, c] += amp * np.sin(fy * yy + fx * xx + phase)
     for _ in range(14):
-        y, x, dy, dx = rs.randint(0, h - 8), rs.randint(0, w - 8), rs.randint(6, h // 3), rs.randint(6, w // 3)
+        y, x = (rs.randint(0, max(side - 8, 1)) for side in (h, w))
+        dy, dx = (rs.randint(6, max(side // 3, 7)) for side in (h, w))
         im[y : y + dy, x : x + dx] += rs.uniform(-80, 80, 3)
     im += rs.standard_normal(im.shape) * 5
     return np.clip(np.rint(im), 0, 255).astype(np.uint8)

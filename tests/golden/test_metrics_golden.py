@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.benchmarks import groundtruth
-from evaluation.benchmarks.protocols import revisited
+from evaluation.benchmarks.revisited import revisited
 from evaluation.metrics import gldv2, ranking
 from evaluation.metrics.gldv2 import Prediction, recognition
 from evaluation.metrics.truth import Truth

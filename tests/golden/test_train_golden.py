@@ -154,7 +154,7 @@ def test_two_steps(model, images, labels, config, golden, measured):
     step = TrainStep(model, optimizer, config)
     start = {official_name(v.path): array(v) for v in model.weights}
     for number in (1, 2):
-        result = step._update(tf.constant(images), labels, RATE, tf.constant(False))[0]
+        result = step.update(tf.constant(images), labels, RATE, tf.constant(False))[0]
         metrics, prefix = dict(zip(METRICS, array(result))), f"train/step{number}"
         for theirs, ours in LOSSES.items():
             difference = relative(metrics[ours], float(golden[f"{prefix}/{theirs}"]))

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from extraction.extractors.table import build_extractor
+from extraction.formats.csv_tables import CsvSink
+from extraction.formats.table import open_features
 from extraction.images import list_images
 from extraction.pipeline import extract
 from tests import processes
@@ -176,6 +178,13 @@ def lines(done):
     return [line.split() for line in done.stdout.splitlines()[1:]]
 
 
+def test_a_reranker_of_local_features_is_refused_without_them(place):
+    (place / "csv").mkdir()
+    CsvSink().write(open_features(str(place / "store")), place / "csv")
+    (place / "csv" / "local.csv").unlink()
+    refused(search(place, "--features_dir=csv", "--rerank=ransac"), "--rerank=ransac", "csv holds none")
+
+
 def test_index_and_search_by_it(place):
     index = ["index", "--features_dir=store"]
     done = alone(place, *index, "--output_dir=exact")
@@ -194,7 +203,7 @@ def test_index_and_search_by_it(place):
     refused(delg(place, *index), "--output_dir is required")
     refused(delg(place, *index, "--output_dir=new", "--index=tree"), "Unknown index 'tree'", "ivf_pq")
     refused(delg(place, *query, "--index=jpg"), "jpg is not an index")
-    refused(delg(place, *query, "--index=exact", "--rerank=ransac"), "--features_dir is required")
+    refused(delg(place, *query, "--index=exact", "--rerank=ransac"), "--rerank=ransac", "--features_dir")
     refused(delg(place, *query, "--index=exact", "--search_options=nprobe=3"), "nprobe of an index exact")
     refused(delg(place, *query, "--index=exact", "--search_options=3"), "--search_options expects name=value")
     refused(search(place, "--search_options=nprobe=3"), "--search_options", "--index")

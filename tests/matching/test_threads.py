@@ -17,7 +17,7 @@ def test_available_threads():
 
 
 def test_one_thread_inside_and_as_before_outside():
-    blas = threads._blas()
+    blas = threads.openblas()
     assert blas is not None, "NumPy's wheel brings OpenBLAS"
     read, write = blas
     before = read(), cv2.getNumThreads()

@@ -52,8 +52,8 @@ def test_no_features_are_no_bytes(tmp_path):
 def test_the_fast_reader_agrees_with_the_plain_one(tmp_path, dimension):
     local_features.write_local(tmp_path / "a", *some(7, dimension))
     data = (tmp_path / "a").read_bytes()
-    fast = local_features._uniform(data, 7, dimension)
-    for left, right in zip(fast, local_features._any(DelfFeatures.FromString(data), dimension)):
+    fast = local_features.read_uniform(data, 7, dimension)
+    for left, right in zip(fast, local_features.read_any(DelfFeatures.FromString(data), dimension)):
         np.testing.assert_array_equal(left, right)
 
 
@@ -63,7 +63,7 @@ def test_files_of_another_form_are_read_by_the_plain_one(tmp_path):
     message = DelfFeatures.FromString((tmp_path / "a").read_bytes())
     message.feature[3].ClearField("orientation")
     (tmp_path / "a").write_bytes(message.SerializeToString())
-    assert local_features._uniform(message.SerializeToString(), 5, 3) is None
+    assert local_features.read_uniform(message.SerializeToString(), 5, 3) is None
     for part, expected in zip(local_features.read_local(tmp_path / "a"), written):
         np.testing.assert_array_equal(part, expected)
 
@@ -75,7 +75,7 @@ def test_records_of_the_same_length_and_another_form(tmp_path):
     assert data[y] == 0x1D and x == y - 5
     data[x : y + 5] = data[y : y + 5] + data[x:y]  # y before x: legal, and rare
     (tmp_path / "b").write_bytes(data)
-    assert local_features._uniform(bytes(data), 2, 3) is None
+    assert local_features.read_uniform(bytes(data), 2, 3) is None
     for left, right in zip(local_features.read_local(tmp_path / "a"), local_features.read_local(tmp_path / "b")):
         np.testing.assert_array_equal(left, right)
 

@@ -18,7 +18,7 @@ from evaluation.run.published_protocol import OPTIONS, protocol_of
 from evaluation.run.published_values import MODELS, rerankers_of
 from extraction.store.reader import FeatureStore
 from scripts import published
-from tests.evaluation.test_fetch import archive, server  # noqa: F401
+from tests.evaluation.data.test_fetch import archive, server  # noqa: F401
 from tests.extraction.tensorflow_models import write_tf1
 
 ROOT = Path(__file__).parents[2]

@@ -107,7 +107,7 @@ def test_nan_changes_no_weight_and_the_tensor_is_named(tmp_path):
 
 def test_images_of_any_device_are_looked_at_and_a_frozen_backbone_s_statistics(tmp_path):
     run = trainer(tmp_path, 5, MIRRORED)
-    step, moving = run._step, run.model.backbone.get_layer("bn_conv1").moving_variance
+    step, moving = run.train_step, run.model.backbone.get_layer("bn_conv1").moving_variance
     spoiled = np.concatenate([IMAGES[:7], IMAGES[7:] * np.nan])
     labels = MIRRORED.divided(LABELS.astype(np.int32))
     assert step.first_not_finite(MIRRORED.divided(spoiled), labels) == "the images"

@@ -39,7 +39,7 @@ def losses(logdir: Path) -> list[float]:
     return [found[step] for step in sorted(found)]
 
 
-RUNS = {"float32": None, "float32_own": None, "float64": None, "float64_sampled": 10}  # classes that a step trains
+RUNS = {"float32": None, "float32_own": None, "float64_sampled": 10}  # classes that a step trains
 
 
 def train(strategy, records_dir: str, output: Path, name: str) -> None:
@@ -80,7 +80,7 @@ def train(strategy, records_dir: str, output: Path, name: str) -> None:
 
 def first_half_statistics(trainer: Trainer) -> dict[str, np.ndarray]:
     """The moving statistics by path, kept up to date while it trains: those of the first half of every batch."""
-    model, inner = trainer.model, trainer._step
+    model, inner = trainer.model, trainer.train_step
     variables = [v for v in model.weights if "moving" in v.path]
     kept = {v.path: np.array(v) for v in variables}
 
@@ -94,7 +94,7 @@ def first_half_statistics(trainer: Trainer) -> dict[str, np.ndarray]:
             v.assign(value)
         return inner(images, labels, *arguments, **settings)
 
-    trainer._step = step
+    trainer.train_step = step
     return kept
 
 

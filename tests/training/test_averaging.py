@@ -93,7 +93,7 @@ def eager():
 
 def test_the_first_step_counts_as_step_zero(tmp_path, batches, eager):
     made = trainer(tmp_path, 3, AverageConfig(0.5, start_step=1))
-    step = TrainStep(made.model, made.optimizer, step_config(BATCH), made._average)
+    step = TrainStep(made.model, made.optimizer, step_config(BATCH), made.average)
     images, labels = next(iter(batches(0)))
     step(images, labels, 0.01)
     first = weights(made.model)
@@ -120,7 +120,7 @@ def test_a_resumed_run_has_the_same_average(tmp_path, batches, eager):
     again = trainer(tmp_path / "whole", 4, config)
     assert again.restore() == 2
     np.testing.assert_array_equal(
-        again._average.averages[0].numpy(), half.get_tensor("average/averages/0/.ATTRIBUTES/VARIABLE_VALUE")
+        again.average.averages[0].numpy(), half.get_tensor("average/averages/0/.ATTRIBUTES/VARIABLE_VALUE")
     )
     again.fit(batches, start=2)
     for ours, theirs in zip(averaged(again), averaged(whole)):

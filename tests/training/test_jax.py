@@ -18,8 +18,9 @@ from tests.processes import ROOT, free_ports
 from tests.training import five_steps
 from tests.training.backends.test_tensorflow_distribution import finish
 from tests.training.test_resume import command, curves
-from training.job import run
+from training.job import run, settings_of
 from training.options import TrainOptions
+from training.records.recordset import open_records
 
 pytest.importorskip("jax")
 
@@ -147,11 +148,10 @@ def test_an_absent_jax_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_a_run_stays_on_its_backend(tmp_path, records_dir, monkeypatch):
-    taken = []
-    monkeypatch.setattr("training.job._train", lambda *arguments: taken.append(arguments[-1]))
+    options, taken = TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run")), []
     for backend in ("tensorflow", "jax"):
         monkeypatch.setenv("KERAS_BACKEND", backend)
-        run(TrainOptions(train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run")))
+        taken.append(settings_of(options, open_records(options.train_file_pattern)))
     changed = {name for name in taken[0] if taken[0][name] != taken[1][name]}
     assert changed == {"backend", "source"} and taken[1]["backend"] == "jax"
 

@@ -232,7 +232,7 @@ def test_an_interrupted_run_is_continued(tmp_path, monkeypatch):
     source = from_folders(write_folders(tmp_path / "images", 2, 4))
     config = RecordsConfig(num_shards=4)
     write_records(source, tmp_path / "whole", config, workers=1)
-    write = shards._write_shard
+    write = shards.write_shard
     written = []
 
     def stop_at_third(shard, *others):
@@ -241,7 +241,7 @@ def test_an_interrupted_run_is_continued(tmp_path, monkeypatch):
         written.append(shard.name)
         return write(shard, *others)
 
-    monkeypatch.setattr(shards, "_write_shard", stop_at_third)
+    monkeypatch.setattr(shards, "write_shard", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         write_records(source, tmp_path / "out", config, workers=1)
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -250,7 +250,7 @@ def test_an_interrupted_run_is_continued(tmp_path, monkeypatch):
     (tmp_path / "out" / ".0123456789ab.train-00002-of-00004").write_bytes(b"half")
     (tmp_path / "out" / ".0123456789ac.labels.json").write_bytes(b"half")
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("train*")}
-    monkeypatch.setattr(shards, "_write_shard", write)
+    monkeypatch.setattr(shards, "write_shard", write)
     write_records(source, tmp_path / "out", config, workers=1)
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("train*")}
     assert len(before) == 2 and len(after) == 4 and before.items() <= after.items()
@@ -282,8 +282,8 @@ def test_shards_of_another_maker_are_refused(tmp_path):
 
 def test_number_of_shards_by_default(tmp_path):
     source = LabelledPhotos(tuple(photos([200, 313])), ("a", "b"))
-    assert [shard.name for shard in shards._plan(source, RecordsConfig())] == [
+    assert [shard.name for shard in shards.plan_shards(source, RecordsConfig())] == [
         f"train-{i:05d}-of-00003" for i in range(3)
     ]
-    assert [len(shard.photos) for shard in shards._plan(source, RecordsConfig())] == [171, 171, 171]
-    assert len(shards._plan(LabelledPhotos(tuple(photos([3, 2])), ("a", "b")), RecordsConfig(num_shards=9))) == 5
+    assert [len(shard.photos) for shard in shards.plan_shards(source, RecordsConfig())] == [171, 171, 171]
+    assert len(shards.plan_shards(LabelledPhotos(tuple(photos([3, 2])), ("a", "b")), RecordsConfig(num_shards=9))) == 5

@@ -1,14 +1,13 @@
 """Records of every kind of image file: right, or listed as left out; turned photos; and what is said of it."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests import processes
 from tests.delg.common.pixel_files import refused, right
 from tests.training.pictures import picture, write_folders
 from training.records.check import problems
@@ -20,9 +19,7 @@ RIGHT, REFUSED = right(), refused()
 
 
 def command(folder, *flags):
-    done = subprocess.run(
-        [sys.executable, "-m", "delg", "records", *flags], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = processes.run("records", *flags, cwd=folder)
     assert "Traceback" not in done.stderr
     return done
 

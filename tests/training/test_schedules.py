@@ -95,6 +95,7 @@ def test_decay_with_and_without_the_learning_rate():
         ("sgd(weight_decay=-1)", "sgd expects a weight_decay of 0 or more"),
         ("sgdw_addons(weight_decay=-1)", "weight_decay of 0 or more"),
         ("adamw_addons", "missing a required argument: 'weight_decay'"),
+        ("decimal:Decimal", "expected an object of keras.*Optimizer"),
     ],
 )
 def test_optimizers_that_are_refused(text, message):

@@ -83,8 +83,8 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_while_the_heads_learn():
 def test_the_loop_thaws_the_backbone_after_its_steps(tmp_path, batches):  # noqa: F811
     run_ = trainer(tmp_path, 3, freeze_backbone_steps=2)
     kernel, seen = run_.model.backbone.get_layer("conv1").kernel, []
-    inner = run_._step
-    run_._step = lambda *a, **k: (seen.append(numbers(kernel).copy()), inner(*a, **k))[1]
+    inner = run_.train_step
+    run_.train_step = lambda *a, **k: (seen.append(numbers(kernel).copy()), inner(*a, **k))[1]
     run_.fit(batches)
     assert np.array_equal(seen[0], seen[1]) and np.array_equal(seen[1], seen[2])
     assert not np.array_equal(seen[2], numbers(kernel))

@@ -48,7 +48,7 @@ class TrainStep:
         self._sampled = sampled
         self._strategy = strategy or tf.distribute.get_strategy()
         self._graphs = {
-            frozen: tf.function(partial(self._update, frozen=frozen), autograph=False) for frozen in (False, True)
+            frozen: tf.function(partial(self.update, frozen=frozen), autograph=False) for frozen in (False, True)
         }
         self._search = {
             frozen: tf.function(partial(self._flaws, frozen=frozen), autograph=False) for frozen in (False, True)
@@ -84,9 +84,10 @@ class TrainStep:
         counts = self._search[frozen](images, labels)
         return first_flaw(self._searched[frozen], counts)
 
-    def _update(
+    def update(
         self, images: Tensor, labels: Tensor, rate: Tensor, summarize: Tensor, *, frozen: bool = False
     ) -> tuple[Tensor, ...]:
+        """One step in all replicas: metrics, attention and sparsity; see :meth:`__call__` for the arguments."""
         self._optimizer.learning_rate.assign(rate)
         compute_part = partial(self._computed, frozen=frozen)
         gradients, classes, *results = self._strategy.run(compute_part, args=(images, labels, summarize))

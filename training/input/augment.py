@@ -1,7 +1,7 @@
 """Image augmentation by name: the released random crop, and further steps by switch.
 
-Every step draws its numbers from a ``(2,)`` int64 seed, so that the same seed gives the same image wherever and
-whenever it is computed. The table holds a factory per step; a flag names a chain of them: ``"crop, flip(p=0.5)"``.
+Every step draws its random numbers from a ``(2,)`` int64 seed, so that one seed gives one image on every machine. The
+table holds a factory for each step; a flag names a chain of steps: ``"crop, flip(p=0.5)"``.
 """
 
 import math
@@ -133,7 +133,7 @@ def rotate(
       degrees: largest angle, to either side.
       p: probability.
       interpolation: ``"nearest"`` or ``"bilinear"``.
-      fill_mode: what is seen beyond the border: ``"constant"``, ``"reflect"``, ``"wrap"`` or ``"nearest"``.
+      fill_mode: the pixels beyond the border: ``"constant"``, ``"reflect"``, ``"wrap"`` or ``"nearest"``.
       fill_value: the constant; 128 is 0 for the network.
     """
     _check_probability("rotate", p)
@@ -160,9 +160,9 @@ def cutout(size: int | tuple[int, int] = 64, p: float = 1.0, value: float = 128.
     """Paints a rectangle at a random place wholly inside the image, with the numbers of ``tfa.image.random_cutout``.
 
     Args:
-      size: even side in pixels, or height and width; from the side of the image on, all of that side is painted.
+      size: even side in pixels, or height and width; values from the image's side on paint the whole side.
       p: probability.
-      value: the paint; 128 is 0 for the network.
+      value: the grey value; 128 is 0 for the network.
     """
     _check_probability("cutout", p)
     sides = size if isinstance(size, tuple) else (size, size)
@@ -186,7 +186,7 @@ def gaussian_blur(size: int = 9, min_sigma: float = 0.1, max_sigma: float = 2.0,
     Args:
       size: side of the kernel in pixels; the image must be more than half as large.
       min_sigma: smallest standard deviation in pixels.
-      max_sigma: largest.
+      max_sigma: largest standard deviation.
       p: probability.
     """
     _check_probability("gaussian_blur", p)
@@ -259,7 +259,7 @@ class Augmentation:
     steps: tuple[Step, ...] = ()
 
     def apply(self, image: Tensor, seed: Tensor) -> Tensor:
-        """Runs the steps; each gets a seed of its own."""
+        """Runs the steps, each with its own seed."""
         for number, step in enumerate(self.steps, start=1):
             image = step(image, seed + tf.constant([number * 1_000_003, 0], tf.int64))
         return image
@@ -268,7 +268,7 @@ class Augmentation:
 def build_augmentation(text: str) -> Augmentation:
     """Builds a chain such as ``"crop(min_area=0.3), flip, color_jitter(brightness=0.3)"``; ``""`` changes nothing.
 
-    The crop comes first wherever it stands, before the resizing; the other steps follow in their order.
+    The crop comes first, before the resizing, wherever it is named; the other steps follow in their order.
 
     Raises:
       InputError: an unknown step, a bad argument, or more than one crop.

@@ -15,13 +15,13 @@ class InputConfig:
     Attributes:
       batch_size: images per batch.
       image_size: side ``S`` of the square images in pixels.
-      augmentation: what is done to training images.
-      seed: of the order and of the augmentation.
-      cache: keep the decoded images in memory; None decides by their size.
+      augmentation: augmentation of training images.
+      seed: seed of order and augmentation.
+      cache: whether decoded images stay in memory; None decides by their size.
       shuffle_buffer: records that are shuffled at once when streaming (released: 100).
-      keep_aspect: resize without changing the ratio of width and height, and fill the rest of the square with grey
-        (128), also of photos that are validated; the released code makes every image square.
-      threads: images prepared at once; None for the number of CPU cores.
+      keep_aspect: whether training and validation images keep their ratio of width and height, with grey (128) in the
+        rest of the square; the released code stretches every image to the square.
+      threads: number of images prepared at once; None for the number of CPU cores.
     """
 
     batch_size: int
@@ -40,8 +40,8 @@ class Share:
 
     Attributes:
       worker: number of the process.
-      workers: processes, which divide the batch in their order.
-      replicas: devices of all processes, which divide it further.
+      workers: number of processes, which divide the batch in their order.
+      replicas: number of devices of all processes.
     """
 
     worker: int = 0
@@ -53,7 +53,7 @@ WHOLE = Share()
 
 
 def threads(config: InputConfig) -> int:
-    """Images that are prepared at once."""
+    """Number of images that are prepared at once."""
     return config.threads or os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Operations on one training image, with every parameter given; :mod:`training.input.augment` draws the parameters.
+"""Operations on one training image; :mod:`training.input.augment` draws their parameters.
 
 The numbers are those of ``tfa.image``. An image is ``(H, W, C)`` float32.
 """
@@ -23,7 +23,7 @@ def rotate(
       image: ``(H, W, C)``.
       angle: radians, counter-clockwise as seen.
       interpolation: one of :data:`INTERPOLATIONS`.
-      fill_mode: what lies beyond the border, one of :data:`FILL_MODES`.
+      fill_mode: the pixels beyond the border, one of :data:`FILL_MODES`.
       fill_value: with ``"constant"``.
     """
     shape = tf.shape(image)
@@ -48,7 +48,7 @@ def cut_out(image: Tensor, size: tuple[int, int], centre: Tensor, value: float =
 
     Args:
       image: ``(H, W, C)``.
-      size: even height and width of the rectangle; what lies outside the image is left away.
+      size: even height and width of the rectangle, which is cut at the borders of the image.
       centre: ``(2,)`` integers, row and column: the first pixel of the lower right quarter.
       value: the paint.
     """
@@ -65,7 +65,7 @@ def gaussian_blur(image: Tensor, size: int, sigma: Tensor, padding: str = "REFLE
 
     Args:
       image: ``(H, W, C)``.
-      size: side of the kernel in pixels; with an even one the pixel left of the middle counts as the middle.
+      size: side of the kernel in pixels; the centre of an even kernel is the pixel left of the middle.
       sigma: standard deviation in pixels, above 0.
       padding: ``"REFLECT"`` (the border pixel is not repeated), ``"SYMMETRIC"`` or ``"CONSTANT"`` (zeros).
     """
@@ -88,7 +88,7 @@ def adjust_hsv(image: Tensor, hue: Tensor, saturation: Tensor, value: Tensor) ->
       image: ``(H, W, 3)`` RGB.
       hue: turn of the I, Q plane in radians.
       saturation: factor of I and Q.
-      value: factor of everything.
+      value: factor of all channels.
 
     Returns:
       The image, not clipped.

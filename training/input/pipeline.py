@@ -1,9 +1,9 @@
 """Training records to batches of images: read, shuffle, decode, crop, augment, batch, prefetch.
 
-Two ways to the same batches. A set that fits in memory is decoded once and then drawn by index. A larger one is
-streamed from its shards, see :mod:`training.input.stream`. In both, the order and every crop are a function of
-``(seed, position)`` alone, so that a training that was stopped goes on with the batches it would have had. Photos stay
-uint8 until they are resized.
+A set that fits in memory is decoded once and then drawn by index; a larger set is streamed from its shards, see
+:mod:`training.input.stream`. In both cases the order and every crop are a function of ``(seed, position)`` alone, so
+that a stopped training continues with the batches of an uninterrupted training. Photos stay uint8 until they are
+resized.
 """
 
 import re
@@ -41,7 +41,7 @@ class Cache:
 
     Attributes:
       pixels: ``(sum of H * W * 3,)`` uint8.
-      offsets: ``(N,)`` int64, where a photo begins.
+      offsets: ``(N,)`` int64 start of each photo in ``pixels``.
       sizes: ``(N, 2)`` int32, height and width.
       labels: ``(N,)`` int64.
     """
@@ -78,14 +78,14 @@ def training_batches(
     Args:
       records: the training shards.
       config: the settings.
-      start_step: the batch to begin with; what follows is what an uninterrupted run gets.
+      start_step: number of the first batch; the batches are those of an uninterrupted run.
       cache: the decoded photos, see :func:`load_cache`; None streams from the shards.
-      share: of the global batch, whose images do not depend on how it is divided. Every process reads all records
-        that it streams, and decodes its own.
+      share: the part of the global batch; the images of the batch do not depend on its division. Every process reads
+        all streamed records and decodes its own images.
 
     Returns:
-      Batches of images ``(B, S, S, 3)`` float32 in 0..255 and labels ``(B,)`` int64; with several replicas ``B`` is the
-      part of one of them, and the parts of the process' replicas follow each other.
+      Batches of images ``(B, S, S, 3)`` float32 in 0..255 and labels ``(B,)`` int64. With several replicas ``B`` is the
+      size for one replica, and the batches of the process' replicas follow each other.
     """
     start = start_step * config.batch_size
     if cache is None:
@@ -169,7 +169,7 @@ def measure_input(dataset: tf.data.Dataset, batch_size: int, seconds: float = 5.
 
 
 def readable(batches: Iterable[Any]) -> Iterator[Any]:
-    """What comes out of a pipeline.
+    """The batches of a pipeline, with errors as one sentence.
 
     Raises:
       InputError: a label is out of range, or a record is broken.
@@ -183,11 +183,11 @@ def readable(batches: Iterable[Any]) -> Iterator[Any]:
         except UNREADABLE as error:
             raise InputError(input_failure(error)) from error
         yield batch
-        del batch  # the next one may take its memory
+        del batch  # the next batch may take its memory
 
 
 def input_failure(error: tf.errors.OpError) -> str:
-    """The sentence of a failure inside the pipeline."""
+    """The sentence for an error inside the pipeline."""
     text = str(error.message)
     marker = "Label out of range: "
     if marker in text:
@@ -197,7 +197,7 @@ def input_failure(error: tf.errors.OpError) -> str:
 
 
 def _is_own(position: Tensor, batch_size: int, share: Share) -> Tensor:
-    """Whether an image of the global stream is one of this process."""
+    """Whether an image of the global stream belongs to this process."""
     return position % batch_size // (batch_size // share.workers) == share.worker
 
 
@@ -211,7 +211,7 @@ def _prepare_record(num_classes: int, config: InputConfig) -> Callable[..., tupl
         if crop is None:
             image = _resize(_decode(example.encoded), config)
         else:
-            image = _resize(_decode_crop(example.encoded, crop, seed), config, area=True)
+            image = _resize(decode_crop(example.encoded, crop, seed), config, area=True)
         return config.augmentation.apply(image, seed), label
 
     return prepare
@@ -244,8 +244,8 @@ def _decode(encoded: Tensor) -> Tensor:
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _decode_crop(encoded: Tensor, crop: Crop, seed: Tensor) -> Tensor:
-    """A random window of the photo; of a JPEG no more than the window is decoded."""
+def decode_crop(encoded: Tensor, crop: Crop, seed: Tensor) -> Tensor:
+    """A random window of the photo; decodes only the window of a JPEG."""
 
     def jpeg() -> Tensor:
         window = crop.window(tf.io.extract_jpeg_shape(encoded), seed)
@@ -260,7 +260,7 @@ def _decode_crop(encoded: Tensor, crop: Crop, seed: Tensor) -> Tensor:
 
 
 def _resize(image: Tensor, config: InputConfig, area: bool = False) -> Tensor:
-    """To the square, float32: the whole square is the image, or, with its aspect kept, as much of it as it fills."""
+    """Resizes to the square, float32; with ``keep_aspect`` the image fills a part of the square."""
     side = config.image_size
     resize = _resize_area if area else _resize_bilinear
     if not config.keep_aspect:
@@ -274,7 +274,7 @@ def _resize(image: Tensor, config: InputConfig, area: bool = False) -> Tensor:
 
 
 def _resize_area(image: Tensor, size: Tensor) -> Tensor:
-    """Each output pixel is the mean of the area it covers (released training); float32."""
+    """Each output pixel is the mean of the area that it covers (released training); float32."""
     return tf.raw_ops.ResizeArea(images=image[None], size=size)[0]
 
 

@@ -1,8 +1,8 @@
-"""The endless stream of serialised records: shuffled, and continued at any position with what would have come.
+"""The endless stream of serialised records: shuffled, and the same from any position on.
 
-An epoch draws the shards in a new order and takes them in groups of at most 16. The shards of a group are read in turns
-through a shuffle buffer, which is emptied before the next group begins. Orders and buffers depend on ``(seed, epoch,
-group)`` alone, so that a position is reached without reading the groups before it.
+An epoch draws a new order of the shards and divides them into groups of at most 16. The shards of a group are read in
+turns through a shuffle buffer, which is emptied before the next group begins. Orders and buffers depend on ``(seed,
+epoch, group)`` alone, so that the stream can start at any position without reading earlier groups.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ GROUP = 16
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a position lies: groups to leave out since the first epoch, and records in the next one."""
+    """A position: number of groups to skip since the first epoch, and of records to skip in the next group."""
 
     group: int
     within: int
@@ -31,12 +31,12 @@ def stream(records: RecordSet, seed: int, shuffle_buffer: int, position: int = 0
 
     Args:
       records: the shards.
-      seed: of the order.
+      seed: seed of the order.
       shuffle_buffer: records that are shuffled at once (released: 100).
-      position: records that were taken before.
+      position: number of records that were taken before.
 
     Returns:
-      Scalar strings. Inside the group where it begins, the records before ``position`` are read and dropped.
+      Scalar strings. Records of the first group that lie before ``position`` are read and dropped.
     """
     groups = -(-len(records.files) // GROUP)
     start = _find(records, seed, position)
@@ -61,7 +61,7 @@ def _group(records: RecordSet, seed: int, buffer: int, number: Tensor, groups: i
 
 
 def _shuffled(dataset: tf.data.Dataset, buffer: int, seeds: Tensor) -> tf.data.Dataset:
-    """``dataset.shuffle`` by two seeds that are tensors, without the program's global seed."""
+    """``dataset.shuffle`` with two tensors as seeds, without the program's global seed."""
     variant = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(dataset),
         buffer_size=tf.constant(buffer, tf.int64),
@@ -81,7 +81,7 @@ def _shard_order(count: int, seed: int, epoch: Tensor) -> Tensor:
 
 
 def _find(records: RecordSet, seed: int, position: int) -> _Start:
-    """The group that holds a position; the first of its epoch where the sizes of the shards are not known."""
+    """The group of a position; the first group of the epoch where the sizes of the shards are unknown."""
     groups = -(-len(records.files) // GROUP)
     epoch, rest = divmod(position, max(records.num_images, 1))
     if not records.shard_images or not rest:

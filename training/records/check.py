@@ -1,4 +1,4 @@
-"""Looks through an existing set of records: shards, records, images, labels, and what a source has that it lacks."""
+"""Checks an existing set of records: shards, records, images, labels, and images of the source that are missing."""
 
 import collections
 import os
@@ -17,16 +17,16 @@ CHUNK = 256
 
 
 def problems(folder: str | os.PathLike[str], source: LabelledPhotos | None = None, workers: int = 1) -> Iterator[str]:
-    """Everything that is wrong with a set, a sentence each.
+    """The faults of a set, a sentence each.
 
     Args:
-      folder: what ``delg-records`` wrote.
-      source: the images that it should hold; None looks at the set alone.
-      workers: images decoded at once.
+      folder: folder of ``delg-records``.
+      source: the images that the set should hold; None checks the set alone.
+      workers: number of images decoded at once.
 
     Yields:
-      Missing, changed or unreadable shards; records that do not parse, whose image is broken or whose label is out of
-      range; images of the source that are in no shard; and those that the set left out when it was made.
+      Missing, changed or unreadable shards; records that do not parse, with a broken image or a label out of range;
+      images of the source that are in no shard; and images that were skipped when the set was made.
 
     Raises:
       InputError: there is no manifest.
@@ -50,7 +50,7 @@ def problems(folder: str | os.PathLike[str], source: LabelledPhotos | None = Non
 def _shard(
     path: Path, entry: dict[str, Any], num_classes: int, seen: "collections.Counter[str]", executor: ThreadPoolExecutor
 ) -> Iterator[str]:
-    """What is wrong with a shard; ``seen`` counts the ids that it holds."""
+    """The faults of a shard; ``seen`` counts the ids of its records."""
     if not path.is_file():
         yield f"{path}: missing, {entry['images']} images"
         return
@@ -73,7 +73,7 @@ def _shard(
 
 
 def _record(serialized: bytes, num_classes: int) -> tuple[str, str]:
-    """The id of a record, and what is wrong with it; empty where nothing is."""
+    """The id of a record, and its fault; an empty text for a good record."""
     with tf.device("CPU:0"):
         try:
             example = parse_example(tf.constant(serialized))

@@ -14,7 +14,7 @@ import tensorflow as tf
 from delg.common.decoding import opened
 
 Tensor = Any
-QUALITY = 95  # of JPEG files that are written
+QUALITY = 95  # of written JPEG files
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class EncodedPhoto:
 def read_photo(path: Path, upright: bool = True) -> EncodedPhoto:
     """Reads and decodes a file, see :mod:`delg.common.decoding`.
 
-    RGB and grey JPEG and PNG files are kept byte for byte, as released; photos that are turned, CMYK, palettes, alpha
+    Bytes of RGB and grey JPEG and PNG files stay unchanged, as released. Rotated photos, CMYK, palettes, alpha
     channels, 16-bit grey and other formats are converted to an RGB JPEG of quality 95.
 
     Args:
       path: the file.
-      upright: obey the orientation tag; the released records do not.
+      upright: whether the orientation tag is applied; in the released records it is not.
 
     Raises:
-      BadImageError: the file is missing, empty, truncated or no image that can be decoded.
+      BadImageError: the file is missing, empty, truncated or not decodable.
     """
     with opened(path, upright=upright) as photo:
         rgb, image = photo.rgb(), photo.image
@@ -74,7 +74,7 @@ class Example:
 
 
 def write_example(photo: EncodedPhoto, label: int, identity: str) -> bytes:
-    """A serialised ``tf.train.Example``; grey images too are announced as 3 channels, which is how they are decoded."""
+    """A serialised ``tf.train.Example``; grey images also record 3 channels, to which they are decoded."""
     features = {
         "image/encoded": _text(photo.data),
         "image/format": _text(photo.format.encode()),
@@ -89,7 +89,7 @@ def write_example(photo: EncodedPhoto, label: int, identity: str) -> bytes:
 
 
 def parse_example(serialized: Tensor) -> Example:
-    """Reads a record, also one that the released code wrote.
+    """Reads a record, also of the released code.
 
     Args:
       serialized: scalar string tensor.

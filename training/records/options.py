@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from delg.common.options import option
+from delg.common.options import EXIF, option
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RecordsOptions:
         None,
         "Whether photos are rotated as their orientation tag says. Default: apply, but ignore for Google Landmarks v2 "
         "(released).",
-        choices=("apply", "ignore"),
+        choices=EXIF,
     )
     seed: int = option(0, "Seed of the split and of the order.", lower_bound=0)
     workers: int | None = option(

@@ -24,8 +24,8 @@ class RecordSet:
       num_classes: classes of the whole set; labels are below it.
       num_images: records in these shards.
       decoded_bytes: size of all images as uint8 RGB.
-      fingerprint: identifies the images, labels and settings that the set was made from, and which shards these are.
-      shard_images: records in each file; empty where that is not known.
+      fingerprint: hash of images, labels and settings of the set, and of the names of the shards.
+      shard_images: number of records in each file; empty where unknown.
     """
 
     files: tuple[str, ...]
@@ -40,12 +40,12 @@ def open_records(pattern: str) -> RecordSet:
     """Finds the shards that a pattern names and reads the manifests beside them.
 
     Args:
-      pattern: as in ``--train_file_pattern``: ``DIR/train*``; several patterns are separated by commas. A folder
-        that exists is taken as it is written; a comma separates only where the whole matches nothing.
+      pattern: as in ``--train_file_pattern``: ``DIR/train*``; several patterns are separated by commas. The name of an
+        existing folder is taken literally; a comma separates patterns only where the whole text matches no file.
 
     Raises:
-      InputError: no file matches, a manifest is missing or does not know a file, a shard has another size than
-        recorded, or two folders disagree about the number of classes.
+      InputError: no file matches, a manifest is missing or lacks a file, a shard has another size than recorded, or
+        two folders have different numbers of classes.
     """
     names = _matches(pattern) or [name for part in pattern.split(",") for name in _matches(part)]
     files = sorted({name for name in names if Path(name).is_file() and Path(name).name != MANIFEST})
@@ -77,12 +77,12 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _fingerprint(shards: Iterable[tuple[str, str]]) -> str:
-    """Identifies shards by what their set was made from and by their names, wherever they lie."""
+    """Hash of the fingerprint of the set and of the names of the shards, independent of their folder."""
     return hashlib.sha256(json.dumps(sorted(shards)).encode()).hexdigest()[:32]
 
 
 def check_same_classes(train: RecordSet, validation: RecordSet) -> None:
-    """Raises InputError when two sets cannot belong together because their numbers of classes differ."""
+    """Raises InputError where two sets have different numbers of classes."""
     if train.num_classes != validation.num_classes:
         raise InputError(
             f"The training records have {train.num_classes} classes and the validation records have "
@@ -94,7 +94,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict:
     """Reads the manifest of a record folder.
 
     Raises:
-      InputError: there is none (unfinished, or not made by ``delg-records``), or it is of another form.
+      InputError: the manifest is missing (unfinished, or not made by ``delg-records``), or of another form.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():

@@ -61,13 +61,13 @@ class Shard:
 def write_records(source: LabelledPhotos, output_dir: Path, config: RecordsConfig, *, workers: int) -> dict[str, Any]:
     """Writes all shards, ``labels.json``, ``relabeling.csv`` and, last, the manifest.
 
-    A shard that was finished by an earlier run of the same job is not written again.
+    Shards of an earlier run of the same job are not written again.
 
     Args:
       source: the labelled images.
       output_dir: made if absent.
       config: the settings.
-      workers: images read and checked at once.
+      workers: number of images read and checked at once.
 
     Returns:
       The manifest.
@@ -89,12 +89,14 @@ def write_records(source: LabelledPhotos, output_dir: Path, config: RecordsConfi
     elif any(output_dir.glob("*-of-*")):
         raise InputError(f"{output_dir} holds shards that this command did not make; choose another --output_dir.")
     write_json(output_dir / PARTS / PLAN, {"fingerprint": fingerprint})
-    parts = _write_missing(_plan(source, config), output_dir, partial(_read, upright=config.exif == "apply"), workers)
+    parts = _write_missing(
+        plan_shards(source, config), output_dir, partial(_read, upright=config.exif == "apply"), workers
+    )
     return _finish(source, config, output_dir, {"fingerprint": fingerprint, "parts": parts})
 
 
-def _plan(source: LabelledPhotos, config: RecordsConfig) -> list[Shard]:
-    """Every shard of every split, contiguous pieces of the shuffled images."""
+def plan_shards(source: LabelledPhotos, config: RecordsConfig) -> list[Shard]:
+    """The shards of all splits: contiguous pieces of the shuffled images."""
     train, validation = split_and_shuffle(source.photos, config.validation_split_size, config.seed)
     shards = []
     for split, photos in (("train", train), ("validation", validation)):
@@ -119,7 +121,7 @@ def _write_missing(shards: Sequence[Shard], output_dir: Path, read: Read, worker
             if part_path.is_file() and (output_dir / shard.name).is_file():
                 parts[shard.name] = read_json(part_path)
                 continue
-            part = _write_shard(shard, output_dir, read, executor)
+            part = write_shard(shard, output_dir, read, executor)
             write_json(part_path, part)
             parts[shard.name] = part
             written += len(shard.photos)
@@ -128,11 +130,11 @@ def _write_missing(shards: Sequence[Shard], output_dir: Path, read: Read, worker
     return parts
 
 
-def _write_shard(shard: Shard, output_dir: Path, read: Read, executor: ThreadPoolExecutor) -> dict[str, Any]:
-    """Writes one shard and returns what the manifest says of it.
+def write_shard(shard: Shard, output_dir: Path, read: Read, executor: ThreadPoolExecutor) -> dict[str, Any]:
+    """Writes one shard and returns its entry in the manifest.
 
     Raises:
-      InputError: it cannot be written, such as on a full disk.
+      InputError: the shard cannot be written, such as on a full disk.
     """
     try:
         with atomic_path(output_dir / shard.name) as temporary:
@@ -161,14 +163,14 @@ def _write_file(photos: Sequence[Photo], path: Path, read: Read, executor: Threa
 def _read_all(
     photos: Sequence[Photo], read: Read, executor: ThreadPoolExecutor
 ) -> Iterator[tuple[Photo, EncodedPhoto | BadImageError]]:
-    """Reads in parallel, a bounded number at once, in order."""
+    """Reads in parallel, a limited number of images at once, in order."""
     for begin in range(0, len(photos), CHUNK):
         chunk = photos[begin : begin + CHUNK]
         yield from zip(chunk, executor.map(read, chunk))
 
 
 def _read(photo: Photo, upright: bool) -> EncodedPhoto | BadImageError:
-    """Reads a file and decodes the result with the decoder that training uses."""
+    """Reads a file, and checks that the decoder of the training reads the result."""
     try:
         encoded = read_photo(photo.path, upright)
         with tf.device("CPU:0"):
@@ -190,7 +192,7 @@ def _finish(source: LabelledPhotos, config: RecordsConfig, output_dir: Path, don
             if name.startswith("train-"):
                 trained[str(label)] = trained.get(str(label), 0) + count
     if not trained:
-        for name in done["parts"]:  # so that the same command reads the images anew
+        for name in done["parts"]:  # so that the same command reads the images again
             (output_dir / name).unlink(missing_ok=True)
         _tidy(output_dir)
         raise InputError(
@@ -218,12 +220,12 @@ def _finish(source: LabelledPhotos, config: RecordsConfig, output_dir: Path, don
 
 
 def _left_out(identity: str, path: Path, reason: str) -> dict[str, str]:
-    """How the manifest lists an image that is in no shard."""
+    """The entry of a skipped image in the manifest."""
     return {"id": identity, "path": as_utf8(str(path)), "reason": reason}
 
 
 def _tidy(output_dir: Path) -> None:
-    """Removes the notes of the run and what killed runs left half-written."""
+    """Removes the parts of the run, and temporary files of killed runs."""
     shutil.rmtree(output_dir / PARTS, ignore_errors=True)
     for pattern in ("*-of-*", LABELS, RELABELING, MANIFEST):
         remove_leftovers(output_dir, pattern)
@@ -239,7 +241,7 @@ def _relabeling(class_names: Sequence[str]) -> str:
 
 
 def _fingerprint(source: LabelledPhotos, config: RecordsConfig) -> str:
-    """Identifies ids, labels, sizes of the files, class names and settings; the images' bytes are not read."""
+    """Hash of ids, labels, file sizes, class names and settings; image files are not read."""
     digest = hashlib.sha256(json.dumps([asdict(config), source.class_names]).encode())
     for photo in source.photos:
         digest.update(f"{photo.id}\0{photo.label}\0{_size(photo.path)}\n".encode())
@@ -247,7 +249,7 @@ def _fingerprint(source: LabelledPhotos, config: RecordsConfig) -> str:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, -1 where there is none."""
+    """Size of a file in bytes; -1 for a missing file."""
     try:
         return path.stat().st_size
     except OSError:

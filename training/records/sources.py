@@ -20,7 +20,7 @@ from delg.common.text_files import nfc, rows
 
 @dataclass(frozen=True)
 class Photo:
-    """One labelled image that has not been read yet.
+    """One labelled image file.
 
     Attributes:
       id: its name in the records and in every list: the path relative to the source's folder, or the GLDv2 id;
@@ -41,7 +41,7 @@ class LabelledPhotos:
     Attributes:
       photos: the images, in the order of their source.
       class_names: the name of every class; the position is the label.
-      strays: images that lie in no class's folder; they are listed as skipped.
+      strays: images outside the folders of the classes, which are listed as skipped.
     """
 
     photos: tuple[Photo, ...]
@@ -98,7 +98,7 @@ def from_gldv2(
     Args:
       images_dir: images as ``0/1/2/0123456789abcdef.jpg`` (the published layout) or all in one folder.
       train_csv_path: the full training list.
-      train_clean_csv_path: the clean list, images separated by spaces; where given it alone decides.
+      train_clean_csv_path: the clean list, images separated by spaces; overrides ``train_csv_path``.
 
     Raises:
       InputError: a file, a column or a value is missing, or no listed image lies in the folder.
@@ -121,7 +121,7 @@ def relabeled(source: LabelledPhotos, path: str | os.PathLike[str]) -> LabelledP
         the released builder write it.
 
     Returns:
-      The same images; ``class_names`` are all of the file, also those without an image here.
+      The same images; ``class_names`` are all classes of the file, also classes without images.
 
     Raises:
       InputError: the file cannot be read, its labels are not 0, 1, ..., or a class of the source is not in it.
@@ -149,8 +149,8 @@ def split_and_shuffle(
 ) -> tuple[list[Photo], list[Photo]]:
     """Splits every class by the same fraction and shuffles both parts.
 
-    As released, ``max(1, int(fraction * n))`` of a class's ``n`` images go to validation; here its last image always
-    stays in training, so that a class with a single image is trained.
+    As released, ``max(1, int(fraction * n))`` of a class's ``n`` images go to validation; but a class with a single
+    image stays in training.
 
     Args:
       photos: all images.
@@ -185,7 +185,7 @@ def gldv2_path(root: Path, image: str, nested: bool) -> Path:
 
 
 def _is_nested(root: Path, images: Iterable[str], csv_path: str | os.PathLike[str]) -> bool:
-    """Which of the two layouts holds the first image that is found."""
+    """Whether the first existing image lies in the published layout."""
     for image in images:
         for nested in (True, False):
             if gldv2_path(root, image, nested).is_file():
@@ -209,7 +209,7 @@ def _labelled(items: Iterable[tuple[str, Path, str]]) -> LabelledPhotos:
 
 
 def as_utf8(name: str) -> str:
-    r"""A file name that can be written as UTF-8: bytes that are not UTF-8 become escapes such as ``\xff``."""
+    r"""A file name as UTF-8: other bytes become escapes such as ``\xff``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -225,5 +225,5 @@ def _folder(path: str | os.PathLike[str]) -> Path:
 
 
 def _images_below(folder: Path, root: Path) -> list[Path]:
-    """Image files below a class's folder, sorted; links that lead back, also to the root, are not followed."""
+    """Image files below the folder of a class, sorted; links to a parent folder are not followed."""
     return sorted(path for path in files_below(folder, above=[root]) if is_image_name(path.name))

@@ -58,7 +58,7 @@ def test_plug_ins_are_imported_from_the_current_folder(tmp_path, monkeypatch):
     assert spec.parse("my_parts:Wide(width=3)") == ("my_parts:Wide", {"width": 3})
     assert spec.build("my_parts:Wide(width=3)", {}, "thing").width == 3
     assert spec.build("my_parts:Wide", {}, "thing", width=4).width == 4
-    for text in ("my_parts:Narrow", "none_such:Wide", "my_parts:Wide(depth=1)", "my_parts:__name__"):
+    for text in ("my_parts:Narrow", "none_such:Wide", "my_parts:Wide(depth=1)", "my_parts:__name__", "builtins:dict"):
         with pytest.raises(InputError, match=text.partition("(")[0]):
             spec.build(text, {}, "thing")
     with pytest.raises(InputError, match="Decimal"):

@@ -93,7 +93,7 @@ def test_a_model_without_a_local_head(tmp_path):
     ("arguments", "message"),
     [
         ({"local_head": "torch"}, "delg, delg_pytorch"),
-        ({"normalization": "caffe"}, "delg, imagenet_bgr"),
+        ({"normalization": "caffe"}, "delg, .*imagenet_bgr"),
         ({"normalize_pooled": 1}, "normalize_pooled expects True or False"),
         ({"backbone": "resnet50(relup=1)"}, "relup expects True or False"),
         ({"backbone": "resnet50(relupp=True)"}, "relup, stage1_inner_leak"),

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -15,16 +13,15 @@ import delg
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.importers.detect import detect
-from delg.importers.job import KERAS, TORCH, ConvertOptions, convert, read_source
+from delg.importers.job import KERAS, TORCH, VIT, ConvertOptions, convert, read_source
 from delg.importers.keras_h5 import MEAN_BGR, for_our_input, keras_applications
 from delg.importers.options import FORMATS
 from delg.importers.strict import check, gather, shapes_of
 from delg.importers.tensorflow_weights import checkpoint_prefix
+from tests import processes
 from tests.delg.importers.keys import load_keys, torch_keys
 from tests.delg.importers.test_sources import NOTHING
 from tests.delg.importers.torch_writer import TorchFile, tensor, zeros
-
-ROOT = Path(__file__).parents[3]
 
 
 def options(source: Path, output: Path, **others) -> ConvertOptions:
@@ -81,7 +78,7 @@ def small(tmp_path_factory) -> Path:
 
 
 def test_the_table_is_whole():
-    assert set(FORMATS) == {*TORCH, *KERAS, "delg_weights"}
+    assert set(FORMATS) == {*TORCH, *KERAS, *VIT, "delg_weights"}
 
 
 def test_formats_are_told_from_the_files(tmp_path, small):
@@ -126,7 +123,7 @@ def test_what_is_no_weight_file(tmp_path):
     (tmp_path / "bad.index").write_bytes(b"nonsense")
     for name, message in (
         ("nothing", "nothing does not exist"),
-        ("text", "neither a PyTorch file, nor HDF5"),
+        ("text", "neither a PyTorch file, nor safetensors, nor HDF5"),
         ("empty", "neither an exported model nor"),
         ("other.h5", "no layer lists its weights"),
         ("dense.h5", "nor a ResNet of keras"),
@@ -237,8 +234,7 @@ def test_the_command_refuses_a_file_that_would_run_another(write, tmp_path):
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     path = write(TorchFile({"model_state": {"a": tensor(np.float32([1])), "b": Evil()}}), tmp_path / "a.pyth")
-    command = [sys.executable, "-m", "delg", "convert", f"--input={path}", f"--output_dir={tmp_path / 'out'}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = processes.run("convert", f"--input={path}", f"--output_dir={tmp_path / 'out'}")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert str(path) in done.stderr and "posix.system" in done.stderr
     assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()

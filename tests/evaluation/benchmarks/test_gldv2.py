@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -314,8 +312,7 @@ def test_two_runs_of_recognition_are_compared_by_the_command(world, tmp_path):
         interval = report.statistics["intervals"]["global"]["public"]
         assert interval["low"] < interval["mean"] < interval["high"]
         assert interval["mean"] == pytest.approx(report.rows[0].metrics["public"]["GAP"])
-    command = [sys.executable, "-m", "delg", "compare", "few", "many", "--output=c.html"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = processes.run("compare", "few", "many", "--output=c.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("global ")]
     assert [line[1:3] for line in lines] == [["public", "GAP"], ["public", "top-1"]]

@@ -11,7 +11,7 @@ import pytest
 
 from delg.common.errors import InputError
 from evaluation.benchmarks import groundtruth
-from evaluation.benchmarks.protocols import revisited
+from evaluation.benchmarks.revisited import revisited
 from tests.processes import HANGS
 
 GND = Path(__file__).parents[4] / "shared" / "gnd"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.benchmarks import groundtruth
-from evaluation.benchmarks.protocols import revisited
+from evaluation.benchmarks.revisited import revisited
 from evaluation.metrics import ranking
 from evaluation.metrics.truth import Truth
 

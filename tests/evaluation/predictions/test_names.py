@@ -8,7 +8,7 @@ import pytest
 
 from delg.common.errors import InputError
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.method import Method
+from evaluation.benchmarks.method import Alignment, Method
 from evaluation.metrics.truth import Truth
 from evaluation.predictions.files import Predictions
 from extraction.pipeline import extract
@@ -51,10 +51,12 @@ def run(tmp_path):
         store = extract(MeanColour(), images, tmp_path / f"store{len(names)}", progress=False)
         truths = [Truth(np.array([i]), np.zeros(0, np.int64)) for i in range(len(images))]
         benchmark = Benchmark("odd", images, images, {"all": truths})
-        wanted = Predictions.of(tmp_path / "predictions", [form], len(names), benchmark)
+        wanted = Predictions(tmp_path / "predictions", (form,), len(names))
+        wanted.check(benchmark)
         order = np.array([np.roll(np.arange(len(names)), -i) for i in range(len(names))])
         scores = np.tile(np.linspace(1, 0.1, len(names), dtype=np.float32), (len(names), 1))
-        wanted.writer(benchmark, Method("global", store, store))("global", "all", Ranking(order, scores))
+        alignment = Alignment(benchmark, Method("global", store, store))
+        wanted.write(benchmark, alignment, "global", "all", Ranking(order, scores))
         return wanted.place("global", "all", form)
 
     return written

@@ -1,7 +1,5 @@
 """The row of RootSIFT + RANSAC: where it stands unasked, where not, and what is said then."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +12,7 @@ from evaluation.metrics.truth import Truth
 from evaluation.run import baselines, pipeline
 from extraction.extractors.histogram import Histogram
 from extraction.pipeline import extract
+from tests import processes
 from tests.evaluation.options import Config
 
 
@@ -41,16 +40,16 @@ def run(photos, output, **changes):
 
 
 def test_the_command_adds_it_on_photos(photos, tmp_path):
-    command = [sys.executable, "-m", "delg", "benchmark", "--benchmark=folders", f"--data_dir={photos}"]
-    command += ["--model=histogram", "--rerank=superglobal(m=3, k=1)", "--output_dir=out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ["benchmark", "--benchmark=folders", f"--data_dir={photos}", "--model=histogram"]
+    command += ["--rerank=superglobal(m=3, k=1)", "--output_dir=out"]
+    done = processes.run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = read_json(tmp_path / "out" / "report.json")
     found = ["global", "global+superglobal", "rootsift", "rootsift+superglobal", "rootsift+ransac"]
     assert [row["method"] for row in report["rows"]] == found
     assert report["rows"][-1]["metrics"]["all"]["mAP"] == 100
     assert report["settings"]["rerank"]["ransac"]["top_k"] == 100
-    done = subprocess.run([*command, "--baselines="], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = processes.run(*command, "--baselines=", cwd=tmp_path)
     assert done.returncode == 0 and "rootsift" not in done.stdout
 
 

@@ -49,7 +49,7 @@ def test_recognition_by_command(files, tmp_path):
     assert report["queries"]["places"]["P"]["public"] == [1.0, 3.0, 2.0, None, None]
     text = "private\n  GAP=0.00\n  top-1=0.00\npublic\n  GAP=83.33\n  top-1=100.00\n"
     assert (tmp_path / "out" / "metrics.txt").read_text() == text
-    assert "P, private: 1 of 2 images have an answer" in done.stdout and "83.33" in done.stdout
+    assert "P, private: 1 of 2 images have a prediction" in done.stdout and "83.33" in done.stdout
     assert str(tmp_path / "out" / "report.html") in done.stdout and "search ms" not in done.stdout
     assert "| P | 83.33 | 100.00 | 0.00 | 0.00 |" in (tmp_path / "out" / "report.md").read_text()
     arguments = ("--solution_file=S.csv", "--predictions_file=P.csv", "--output_dir=out", "--ignore_non_landmarks")
@@ -72,7 +72,9 @@ def test_retrieval(files, tmp_path):
         "mean position": 51.5,  # 2, and 101 where nothing was found
         "median position": 51.5,
     }
-    assert "P, private: 1 of 2 images have an answer" in said and not any("without a relevant" in line for line in said)
+    assert "P, private: 1 of 2 images have a prediction" in said and not any(
+        "without a relevant" in line for line in said
+    )
     assert (tmp_path / "out" / "metrics.txt").read_text().startswith("private\n  mAP@100=25.00\n  mP@1=0.00\n")
 
 

@@ -154,7 +154,7 @@ def test_rows_are_named_and_cached(world, tmp_path):
 
     def again():
         cached = {name: row for name in cache.keys if (row := cache.get(name))}
-        finished = lambda row, observed: cache.put(row)  # noqa: E731
+        finished = lambda row, observed, _: cache.put(row)  # noqa: E731
         return run(benchmark, method, {"reverse": reranker}, cached=cached, finished=finished)
 
     first = again()
@@ -194,7 +194,7 @@ def test_parts_of_the_queries_give_what_all_of_them_give(tmp_path, monkeypatch, 
         monkeypatch.setattr(stages, "ENTRIES", entries)
         rankings = {}
 
-        def keep(row, observed, rankings=rankings):
+        def keep(row, observed, _, rankings=rankings):
             rankings.update({(row.name, protocol): ranking for protocol, ranking in observed.rankings.items()})
 
         found.append((run(benchmark, method, rerankers, junk=junk, finished=keep, top_k=7), rankings))
@@ -242,7 +242,7 @@ def test_parts_of_an_interrupted_run_are_not_searched_again(tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run(benchmark, method, rerankers, cache=cache, top_k=4)
     stop = False
-    again = run(benchmark, method, rerankers, cache=cache, top_k=4, finished=lambda row, observed: cache.put(row))
+    again = run(benchmark, method, rerankers, cache=cache, top_k=4, finished=lambda row, observed, _: cache.put(row))
     assert searched == [0, 1, 2, 3] and [measured(row) for row in again] == expected
     assert not list((tmp_path / "results").glob("*.part*")), "the parts of finished rows are removed"
 
@@ -264,7 +264,7 @@ def test_junk_takes_no_place_of_the_first_results(world, junk, monkeypatch):
     cut = FirstTwo(**parts, depth=2)
     monkeypatch.setattr(stages, "SHOWN", 1)
     seen = []
-    run(cut, method, {}, junk=junk, finished=lambda row, observed: seen.append(observed))
+    run(cut, method, {}, junk=junk, finished=lambda row, observed, _: seen.append(observed))
     for observations in seen[0].observations.values():
         assert all(right >= 2 for _, right in observations), "two results besides junk"
     with pytest.raises(InputError, match="no distractors"):

@@ -10,8 +10,8 @@ from evaluation.benchmarks.gldv2 import Recognition, Retrieval
 from evaluation.benchmarks.gldv2_files import RecognitionSolution, RetrievalSolution
 from evaluation.metrics.gldv2 import Prediction, gap_gains, mean_of_valued
 from evaluation.statistics import bootstrap
-from evaluation.statistics.gap import Pooled, _draws
-from scripts.studies.coverage import pooled
+from evaluation.statistics.gap import Gap, resamples
+from scripts.studies.coverage import gap_of
 
 
 def world(seed, count, skill=0.5, truth=0):
@@ -34,7 +34,7 @@ def gap(answers, solution, ignore=False):
 
 def sample(answers, solution, grouped=None, ignore=False):
     gains, places = gap_gains(answers, solution, ignore)
-    return Pooled(100 * gains, places, np.arange(len(solution)) if grouped is None else grouped)
+    return Gap(100 * gains, places, np.arange(len(solution)) if grouped is None else grouped)
 
 
 def drawn_value(answers, solution, times, ignore=False):
@@ -52,7 +52,7 @@ def test_a_draw_is_the_metric_of_the_drawn_images(ignore):
     times = np.random.default_rng(2).multinomial(30, np.full(30, 1 / 30), size=5).astype(np.int32)
     assert times.max() > 2
     expected = [drawn_value(answers, solution, row, ignore) for row in times]
-    np.testing.assert_allclose(own._drawn(times, np.arange(30)), expected, atol=1e-9)
+    np.testing.assert_allclose(own.resampled(times, np.arange(30)), expected, atol=1e-9)
 
 
 def test_the_interval_is_that_of_a_slow_loop(monkeypatch):
@@ -77,15 +77,15 @@ def test_the_interval_of_few_groups_holds_the_truth_as_often_as_it_says(monkeypa
     """Percentiles alone hold it 80 times in 100. The truth is the value of very many such groups."""
     monkeypatch.setattr(bootstrap, "DRAWS", 300)
     random, held = np.random.default_rng(0), 0
-    gains, *_ = pooled(random, 200_000)
+    gains, *_ = gap_of(random, 200_000)
     for _ in range(400):
-        found = Pooled(*pooled(random, 5)).interval()
+        found = Gap(*gap_of(random, 5)).interval()
         held += found.low <= gains.mean() <= found.high
     assert 0.91 <= held / 400 <= 0.985, held
 
 
 def test_draws_of_few_groups_leave_room_for_many_answers():
-    assert {len(block) for block in itertools.islice(_draws(3, bootstrap.BLOCK // 4), 5)} == {4}
+    assert {len(block) for block in itertools.islice(resamples(3, bootstrap.BLOCK // 4), 5)} == {4}
 
 
 def test_the_test_is_that_of_all_exchanges():
@@ -123,11 +123,11 @@ def test_nothing_changed_and_nothing_to_draw():
     own = sample(answers, solution)
     same = own.change_from(own)
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
-    lone = Pooled(own.gains, own.places, np.zeros(20, np.int64))
+    lone = Gap(own.gains, own.places, np.zeros(20, np.int64))
     assert math.isnan(lone.interval().low) and math.isnan(lone.change_from(lone).p)
-    two = Pooled(own.gains, own.places, np.where(np.isnan(own.gains), np.arange(20), np.arange(20) % 2))
+    two = Gap(own.gains, own.places, np.where(np.isnan(own.gains), np.arange(20), np.arange(20) % 2))
     assert math.isnan(two.interval().low) and math.isnan(two.change_from(two).low) and two.change_from(two).p == 1
-    empty = Pooled(np.array([np.nan]), np.array([np.nan]), np.zeros(1, np.int64))
+    empty = Gap(np.array([np.nan]), np.array([np.nan]), np.zeros(1, np.int64))
     assert math.isnan(empty.value) and not empty.valued.any()
 
 

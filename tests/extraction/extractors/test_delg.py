@@ -1,5 +1,6 @@
 from functools import cache
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import delg
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json
+from delg.weights.catalogue import WEIGHTS
 from extraction.config import ExtractionConfig
 from extraction.describing import Picture, describe
 from extraction.extractors.delg import DelgExtractor
@@ -17,6 +19,7 @@ from extraction.pipeline import extract
 from extraction.resize import resize
 from extraction.scale_pooling import unit
 from tests.extraction.pictures import picture, write_picture
+from tests.published import published
 
 SCALES = (0.5, 1.0, 1.5)
 IMAGE = picture(90, 120, seed=3)
@@ -293,6 +296,44 @@ def test_images_of_any_size_with_all_switches(superglobal, size, rule):
 @pytest.fixture(scope="module")
 def superglobal(model):
     return cache(lambda rule: extractor(model, chosen=(0, 1, 2), scale_rule=rule, scale_pooling="scale_gem", **ALL_ON))
+
+
+def test_shares_of_the_long_side(model):
+    options = {"scale_rule": "long_side", "max_image_size": 200, "max_feature_num": 400}
+    one = extractor(model, (0.5, 1.0), **options)
+    halves = [resize_by(IMAGE, 100 / 120), IMAGE]  # 120 pixels are below the limit of 200
+    expected = unit(sum(unit(np.asarray(model(model.normalize(x[None]))["global_descriptor"])[0]) for x in halves))
+    features = one(IMAGE, "x")
+    np.testing.assert_allclose(features.global_descriptor, expected, atol=1e-6)
+    np.testing.assert_allclose(np.unique(features.scales), [1.0, 1.2], rtol=1e-6)
+    crops = [Picture(IMAGE, "x", factor) for factor in (1.0, 0.7)]  # of one size at scale 1, with other limits
+    for crop, together in zip(crops, one.together(crops), strict=True):
+        alone = one(crop.image, crop.name, crop.resize_factor)
+        np.testing.assert_allclose(together.global_descriptor, alone.global_descriptor, atol=1e-6)
+        np.testing.assert_array_equal(np.unique(together.scales), np.unique(alone.scales))
+
+
+def resize_by(image, factor):
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def test_published_weights_by_one_word():
+    published("efficientnet_lite0")
+    one = build_extractor("efficientnet_lite0(max_feature_num=7)")
+    model, features = one.model, one(picture(200, 300, seed=5), "x")
+    pooled = []
+    for image in (resize_by(picture(200, 300, seed=5), 256 / 300), picture(200, 300, seed=5)):
+        cells = np.asarray(model.backbone(model.normalize(image[None]))["head"], np.float64)[0]
+        pooled.append(unit(np.cbrt((np.maximum(cells, 1e-6) ** 3).mean(axis=(0, 1)))))
+    np.testing.assert_allclose(features.global_descriptor, unit(sum(pooled)), atol=1e-6)
+    assert (len(features), features.global_descriptor.shape) == (0, (1280,))
+    assert one.settings["weights_sha256"] == WEIGHTS["efficientnet_lite0"].sha256
+    assert (one.settings["max_feature_num"], one.settings["max_image_size"]) == (7, 512)
+
+
+def test_a_preset_without_its_weights_is_the_untrained_network():
+    one = build_extractor('untrained(model="efficientnet_lite1", seed=3)')
+    assert one.settings["weights_sha256"].startswith("untrained:seed=3:") and one.dimensions["global"] == 1280
 
 
 def test_a_model_without_a_local_head_gives_no_local_features(tmp_path):

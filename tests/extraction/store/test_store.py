@@ -121,7 +121,8 @@ def test_missing_shards_are_continued_with_the_same_bytes(tmp_path):
         ({"settings": SETTINGS | {"crop": True}}, r"crop \(False and True\)"),
         ({"settings": SETTINGS | {"new": 1}}, r"new \('absent' and 1\)"),
         ({"local_dtype": "float16"}, r"local_dtype \('float32' and 'float16'\)"),
-        ({"counts": [1, 1, 1]}, r"images \(2 and 3\)"),
+        ({"counts": [1, 1, 1]}, r"images \(2 and 3\), 1 more"),
+        ({"counts": [1]}, r": images \(2 and 1\), 1 fewer"),
     ],
 )
 def test_another_store_in_the_same_place_is_refused(tmp_path, change, said):

@@ -6,7 +6,6 @@ import pytest
 from delg.common import spec
 from delg.common.errors import InputError
 from matching.indexes import rows, saved
-from matching.indexes.faiss_index import Faiss
 from matching.indexes.faiss_kinds import IvfPq
 from matching.indexes.table import INDEXES, build_index, open_index
 from tests.matching.helpers import unit
@@ -177,7 +176,7 @@ def killed(*_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stage", ["write_matrix", "index.add", "_write_texts"])
+@pytest.mark.parametrize("stage", ["write_matrix", "index.add", "write_texts"])
 def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, monkeypatch):
     text, place = "ivf_pq(nlist=6, nprobe=6, rescore=600)", tmp_path / "index"
     with monkeypatch.context() as patched:
@@ -186,7 +185,7 @@ def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, 
         elif stage == "index.add":
             patched.setattr("matching.indexes.faiss_index.blocks", killed)
         else:
-            patched.setattr(saved, "_write_texts", killed)
+            patched.setattr(saved, "write_texts", killed)
         with pytest.raises(KeyboardInterrupt):
             build_index(store, place, text)
     with pytest.raises(InputError, match="not finished; run its delg-index command again"):
@@ -197,10 +196,8 @@ def test_a_build_that_was_stopped_is_continued(stage, store, queries, tmp_path, 
     trained = (place / "trained.faiss").is_file()
     assert trained == (stage == "index.add")
     with monkeypatch.context() as patched:
-        if stage == "index.add":
-            patched.setattr("matching.indexes.faiss_index.sample_size", None)
-        if stage == "_write_texts":
-            patched.setattr(Faiss, "_trained", None)
+        if stage != "write_matrix":
+            patched.setattr("matching.indexes.faiss_index.sample_size", None)  # trained once
         made = build_index(store, place, text)
     files = {"descriptors.npy", "index.faiss", "names.npy", "name_ends.npy", "paths.npy", "path_ends.npy"}
     assert {p.name for p in place.iterdir()} == {"plan.json", "manifest.json", *files}

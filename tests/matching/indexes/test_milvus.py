@@ -134,7 +134,7 @@ def test_a_build_that_was_stopped_is_continued(address, store, queries, monkeypa
 
 def left(address):
     """Collections whose names begin with ``bad``."""
-    client, _ = milvus._connect(address, make=True)
+    client = importlib.import_module("pymilvus").MilvusClient(address)
     names = [name for name in client.list_collections() if name.startswith("bad")]
     client.close()
     return names
@@ -184,8 +184,8 @@ def test_bad_input_is_named(address, store, queries):
 
 
 def test_a_collection_of_something_else_is_left_alone(address, store):
-    client, _ = milvus._connect(address, make=True)
-    milvus._create(client, "mine", {"text": 10}, 4, milvus.Options())
+    client = importlib.import_module("pymilvus").MilvusClient(address)
+    client.create_collection("mine", dimension=4)
     client.close()
     with pytest.raises(InputError, match="a collection 'mine' that is no index of delg"):
         build_index(store, f"{address}#mine")

@@ -24,15 +24,15 @@ def test_reproduces_the_released_inliers(case):
 
 
 def test_trials_end_early_as_released():
-    assert released._trials_needed(0.5) == 270
-    assert released._trials_needed(1.0) == 1
-    assert released._trials_needed(0.01) > 1e7
+    assert released.trials_needed(0.5) == 270
+    assert released.trials_needed(1.0) == 1
+    assert released.trials_needed(0.01) > 1e7
 
 
 def test_it_stops_when_more_samples_cannot_help(monkeypatch):
     drawn = []
-    real = released._squared_residuals
-    monkeypatch.setattr(released, "_squared_residuals", lambda a, b, s: drawn.append(len(s)) or real(a, b, s))
+    real = released.squared_residuals
+    monkeypatch.setattr(released, "squared_residuals", lambda a, b, s: drawn.append(len(s)) or real(a, b, s))
     points = np.random.default_rng(0).random((30, 2)) * 100
     assert released.ransac(points, points, residual=5.0, trials=1000, seed=0).all()
     assert sum(drawn) == released.CHUNK

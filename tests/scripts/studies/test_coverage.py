@@ -21,5 +21,5 @@ def test_the_last_way_is_that_of_the_reports(monkeypatch):
 def test_the_tables_have_a_line_for_each_way_and_kind(monkeypatch):
     monkeypatch.setattr(coverage, "NUMBERS", (2, 5))
     monkeypatch.setattr(bootstrap, "DRAWS", 100)
-    lines = [*coverage.means(20), *coverage.of_pooled(20)]
+    lines = [*coverage.means(20), *coverage.of_gap(20)]
     assert len(lines) == 1 + 6 + 2 + 5 * 4 + 1 and lines[-1].startswith("| GAP, 1 to 10 | – | ")

@@ -177,7 +177,7 @@ def test_decoding_only_the_window_of_a_jpeg_equals_cutting_it(tmp_path):
         def window(self, shape, seed):
             return window
 
-    cut = pipeline._decode_crop(tf.constant(photo), Fixed(), tf.constant([0, 0], tf.int64)).numpy()
+    cut = pipeline.decode_crop(tf.constant(photo), Fixed(), tf.constant([0, 0], tf.int64)).numpy()
     whole = tf.io.decode_jpeg(photo, channels=3, dct_method="INTEGER_ACCURATE").numpy()[9:39, 17:67]
     assert cut.shape == whole.shape
     assert np.array_equal(cut, whole)
