@@ -25,8 +25,8 @@ class ConvertOptions:
 
     input: str | None = option(
         None,
-        "Weight file, folder of an exported model or of safetensors, prefix of a checkpoint, or published weights "
-        "such as efficientnet_lite2. Required.",
+        "Weight file, folder of an exported model or of safetensors, prefix of a checkpoint, or published weights: "
+        "efficientnet_lite2, hf://org/name. Required.",
         irrelevant=True,
     )
     output_dir: str | None = option(None, "Model folder to make; must be new or empty. Required.", irrelevant=True)

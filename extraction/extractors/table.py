@@ -11,6 +11,7 @@ from typing import Any
 from delg.common.errors import InputError
 from delg.common.spec import Table, call, check_type, factory_of, parse, render
 from delg.presets import PRETRAINED
+from delg.weights import HUB
 from extraction.config import OPTIONS
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
@@ -66,11 +67,12 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
 
     Args:
       text: a model folder, a folder with a released SavedModel, a preset with published weights such as
-        ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), or ``name(argument=value)`` with a name
-        of :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``,
-        ``untrained(model="DIR", seed=0)`` or ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a
-        subclass of :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the
-        fields of :class:`extraction.config.ExtractionConfig`.
+        ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), a repository ``hf://org/name`` of the
+        Hugging Face Hub, or ``name(argument=value)`` with a name of :data:`EXTRACTORS`, such as ``rootsift``,
+        ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``, ``untrained(model="DIR", seed=0)`` or
+        ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a subclass of
+        :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the fields of
+        :class:`extraction.config.ExtractionConfig`.
       defaults: arguments that those of the text take precedence over; left out where the extractor has no such
         argument.
       **overrides: arguments that take precedence over those of the text; None stands for "not given". Those of a
@@ -101,6 +103,8 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
       InputError: no such folder or name.
     """
+    if text.startswith(HUB):
+        return "delg", {"model": text}
     if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
         return "saved_model" if is_saved_model(text) else "delg", {"model": text}
     try:
