@@ -81,7 +81,7 @@ def _run(
     from extraction.ray_engine import write_shards_on_ray
 
     storage: dict[str, Any] = {"local_dtype": options.local_dtype, "append": options.append}
-    batch_size = options.batch_size or (1 if "jax" in _runtimes(extractor.settings) else 8)
+    batch_size = options.batch_size or (1 if "jax" in _all_of("runtime", extractor.settings) else 8)
     work: dict[str, Any] = {"num_threads": options.num_threads, "batch_size": batch_size}
     if options.engine == "local":
         share = options.shard_index, options.num_shards
@@ -94,10 +94,10 @@ def _run(
     return extract(extractor, images, output_dir, **storage)
 
 
-def _runtimes(settings: dict[str, Any]) -> set[str]:
-    """The runtimes of an extractor and of its parts."""
+def _all_of(key: str, settings: dict[str, Any]) -> list[str]:
+    """The values of a setting of an extractor and of its parts, where there are any."""
     parts = settings.get("parts", {}).values()
-    return {settings.get("runtime", "")}.union(*map(_runtimes, parts))
+    return [*([settings[key]] if key in settings else []), *(value for part in parts for value in _all_of(key, part))]
 
 
 def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:
@@ -141,7 +141,7 @@ def _verify(extractor: "Extractor", recipe: "ExtractorRecipe", images: "list[Ima
     from delg.common.errors import InputError
     from extraction.verification import verify
 
-    if "precision" not in extractor.settings:
+    if not _all_of("precision", extractor.settings):
         raise InputError(f"--verify expects a model folder; {extractor.settings['extractor']} has no precision.")
     print(verify(extractor, recipe.build(), images, count), flush=True)
 
