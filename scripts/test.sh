@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 extras="[bench,dev,hub,jax,milvus,onnx,openvino,ray]"
 . scripts/environment.sh
 export TF_CPP_MIN_LOG_LEVEL=2
-exec "$PYTHON" -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile "$@"
+exec "$PYTHON" -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder "$@"

@@ -24,7 +24,7 @@ PLAIN, OFFSET, ANTIALIASED, ROTARY = "plain", "offset", "antialiased", "rotary"
 ROTARY_BASE = 100.0  # of DINOv3
 QUERY, KEY, VALUE = "query", "key", "value"
 ACTIVATIONS = {
-    "gelu": lambda x: ops.gelu(x, approximate=False),
+    "gelu": lambda x: 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5))),  # ONNX has erf, not the erfc of TensorFlow's gelu
     "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
     "silu": ops.silu,
 }
@@ -294,7 +294,8 @@ class Attention(layers.Layer):
           ``(B, N, D)``, and the attention ``(B, heads, N, T)``.
         """
         context = x if context is None else context
-        query, key, value = (self._of_heads(part) for part in (self.query(x), self.key(context), self.value(context)))
+        query = self._of_heads(self.query(x), x)
+        key, value = (self._of_heads(layer(context), context) for layer in (self.key, self.value))
         if rotation is not None:
             query, key = turned(query, rotation), turned(key, rotation)
         scores = ops.matmul(query * (self.width // self.heads) ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
@@ -302,10 +303,11 @@ class Attention(layers.Layer):
         joined = ops.transpose(ops.matmul(ops.cast(attention, value.dtype), value), (0, 2, 1, 3))
         return self.projection(ops.reshape(joined, ops.shape(x))), attention
 
-    def _of_heads(self, x: Tensor) -> Tensor:
-        """``(B, T, D)`` to ``(B, heads, T, d)``."""
-        batch, tokens, _ = ops.shape(x)
-        return ops.transpose(ops.reshape(x, (batch, tokens, self.heads, self.width // self.heads)), (0, 2, 1, 3))
+    def _of_heads(self, projected: Tensor, tokens: Tensor) -> Tensor:
+        """``(B, T, D)`` to ``(B, heads, T, d)``; the shape is that of the tokens, as tf2onnx loses the other one."""
+        batch, count, _ = ops.shape(tokens)
+        split = ops.reshape(projected, (batch, count, self.heads, self.width // self.heads))
+        return ops.transpose(split, (0, 2, 1, 3))
 
 
 def turned(x: Tensor, rotation: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ def imported(path: Path, *, weights: bool = True) -> "Delg":
 
 
 def read_source(options: ConvertOptions) -> WeightSource:
-    """Opens the input in its format and applies the preset of the options.
+    """Opens the input in its format and applies the preset and the local head of the options.
 
     Raises:
       InputError: as :func:`convert`.
@@ -127,6 +127,8 @@ def read_source(options: ConvertOptions) -> WeightSource:
         source = delg_weights(_file(path), options.preset, options.block3_strides)
     else:
         source = KERAS[form](path, options.block3_strides)
+    if options.local_head:
+        source = replace(source, overrides=source.overrides | {"local_head": options.local_head})
     return replace(source, preset=options.preset) if options.preset else source
 
 

@@ -46,4 +46,9 @@ class ConvertOptions:
         None,
         "Local features at stride 32 instead of 16; no file says which. Default: on for files of the released DELG.",
     )
+    local_head: str | None = option(
+        None,
+        "Local head, such as tokens(score='norm'), which needs no weights: any backbone then gives local features. "
+        "Default: the preset's.",
+    )
     seed: int = option(0, "Seed of weights that are not in the file.", lower_bound=0)

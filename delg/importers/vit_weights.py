@@ -27,7 +27,7 @@ from delg.presets import PRESETS, SATELLITE
 
 DINOV2_FORMAT, DINOV3_FORMAT, SIGLIP_FORMAT = FAMILIES = ("dinov2", "dinov3", "siglip")
 SIZES = {DINOV2_FORMAT: DINOV2, DINOV3_FORMAT: DINOV3, SIGLIP_FORMAT: SIGLIP}
-PREFIX = re.compile(r"(?:(?:module|backbone|model|dinov2|dinov2_with_registers|vision_model)\.)*")
+PREFIX = re.compile(r"^(?:(?:module|backbone|model|dinov2|dinov2_with_registers|vision_model)\.)+")
 BLOCK = re.compile(r"(?:encoder\.layers?|layer|blocks)\.(\d+)\.(.+)")
 LEFT_OUT = re.compile(  # what a model of ours has no place for: training, classifiers, the text tower, what is computed
     r"(?:embeddings\.)?mask_token|local_cls_norm\..+|classifier\..+|rope_embed\.periods|.+\.bias_mask"
@@ -81,6 +81,7 @@ EXPECTED: dict[
     DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "hidden_act": ("gelu", "silu"), "rope_theta": (100.0,)},
     SIGLIP_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu_pytorch_tanh",)},
 }
+LICENCE = ("Weights of DINOv3 are under Meta's DINOv3 License, which also holds for this copy of them.",)
 Places = dict[str, tuple[str, Stored]]
 
 
@@ -129,7 +130,7 @@ def our_paths(name: str) -> tuple[str, ...]:
     >>> our_paths("model.layer.0.layer_scale1.lambda1")
     ('block0/scale1/factors',)
     """
-    name = name[PREFIX.match(name).end() :]  # type: ignore[union-attr]
+    name = PREFIX.sub("", name)
     if name in JOINED_POOLING:
         return JOINED_POOLING[name]
     for path, spellings in WHOLE.items():
@@ -224,7 +225,7 @@ def _source(path: Path, family: str) -> WeightSource:
     weights = dict(places.values()) | unknown
     original = any(re.search(r"(^|\.)blocks\.\d+\.", name) for name in tensors)
     preset, overrides = _model(path, files[0], family, places, original)
-    left_out = [name for name in tensors if LEFT_OUT.fullmatch(name[PREFIX.match(name).end() :])]  # type: ignore[union-attr]
+    left_out = [name for name in tensors if LEFT_OUT.fullmatch(PREFIX.sub("", name))]
     return VitWeights(
         format=family,
         preset=preset,
@@ -233,7 +234,10 @@ def _source(path: Path, family: str) -> WeightSource:
         stored=weights,
         name=lambda variable: places[variable][0] if variable in places else _missing(variable, family),
         torch_layout=True,
-        notes=(f"{len(left_out)} of {len(tensors)} entries have no place in this model and were left out.",),
+        notes=(
+            f"{len(left_out)} of {len(tensors)} entries have no place in this model and were left out.",
+            *(LICENCE if family == DINOV3_FORMAT else ()),
+        ),
     )
 
 
@@ -251,7 +255,7 @@ def _places(path: Path, tensors: Mapping[str, Stored], family: str) -> tuple[Pla
     for name, stored in tensors.items():
         paths = our_paths(name)
         if not paths or (len(paths) > 1 and (not stored.shape or stored.shape[0] % len(paths))):
-            if not LEFT_OUT.fullmatch(name[PREFIX.match(name).end() :]):  # type: ignore[union-attr]
+            if not LEFT_OUT.fullmatch(PREFIX.sub("", name)):
                 unknown[name] = stored
             continue
         for i, variable in enumerate(paths):

@@ -39,6 +39,9 @@ GIVEN = {"image_scales": [0.5, 0.7, 1.0, 1.4], "global_scales_ind": [0, 1]}
         ({"crop_rule": "ceil"}, "round, truncate"),
         ({"scale_pooling": "max"}, "mean, scale_gem, sum"),
         ({"scale_pooling": "scale_gem(p=0.5)"}, "p of 1 or more"),
+        ({"side_multiple": 0}, "side_multiple"),
+        ({"side_multiple": 14, "scale_rule": "cvnet"}, "side_multiple"),
+        ({"interpolation": "cubic"}, "cubic"),
         ({"scale_rule": "cvnet", "antialias": True}, "antialias=True cannot be combined with scale_rule='cvnet'"),
     ],
 )

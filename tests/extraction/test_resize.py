@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from extraction.resize import limited_size, resize, to_source
+from extraction.resize import INTERPOLATIONS, limited_size, resize, to_source
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,28 @@ from extraction.resize import limited_size, resize, to_source
 )
 def test_limited_size(arguments, expected):
     assert limited_size(*arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "multiple", "expected"),
+    [
+        ((1600, 1200, 518), 14, (518, 392)),  # 388.5 is 27.75 patches
+        ((700, 20, 518), 14, (518, 14)),
+        ((100, 50), 16, (96, 48)),
+        ((5, 5), 16, (16, 16)),
+    ],
+)
+def test_sides_are_multiples_of_a_patch(arguments, multiple, expected):
+    assert limited_size(*arguments, multiple=multiple) == expected
+
+
+def test_interpolations():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    exact = resize(image, (30, 24), "float_bilinear")
+    assert exact.dtype == np.float32 and resize(image, (30, 24)).dtype == np.uint8
+    assert np.abs(exact - resize(image, (30, 24))).max() <= 1
+    assert 5 < np.abs(exact - resize(image, (30, 24), "bicubic")).max() < 100
+    assert all(resize(image, (60, 40), how) is image for how in INTERPOLATIONS)
 
 
 def test_both_sides_are_rounded_half_to_even():

@@ -1,13 +1,14 @@
 """The rule itself: the weights, images and samples of these tests are those of the golden files."""
 
 import json
+import re
 import zlib
 
 import numpy as np
 import pytest
 
 from tests.golden import rule
-from tests.golden.conftest import golden_path, load_golden
+from tests.golden.conftest import SECOND, golden_path, image_of, load_golden
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,19 @@ def test_weights(checks, salt):
     for name, values in checks["weight_first_values"].items():
         shape = checks["weights"][name][0]
         np.testing.assert_array_equal(rule.weight(name, shape, salt).ravel()[: len(values)], np.float32(values))
+
+
+def test_weights_and_images_of_transformers(salt2, request):
+    text = golden_path(request.config, "rule_checks.json", SECOND).read_text(encoding="utf-8")
+    checks = json.loads(text)["crc32_of_float32_bytes"]
+    entries = [entry for entry in checks["weights"] if re.match(r"embeddings|encoder|layer|norm|vision_model", entry)]
+    assert entries
+    for entry in entries:
+        name, _, shape = entry.partition("|")
+        values = rule.vit_weight(name, tuple(map(int, shape.split("x"))), salt2)
+        assert zlib.crc32(values.tobytes()) == checks["weights"][entry], name
+    for name, expected in checks["images"].items():
+        assert zlib.crc32(image_of(name).tobytes()) == expected, name
 
 
 def test_images(checks):
