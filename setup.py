@@ -47,6 +47,7 @@ setup(
         "bench": ["matplotlib>=3.9", "scikit-image>=0.24"],
         "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
         "openvino": ["nncf>=2.14", "openvino>=2025.0"],
+        "hub": ["huggingface_hub>=0.30"],
         "jax": ["jax>=0.7"],
         "ray": ["ray>=2.40"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError, first_line
-from delg.common.files import atomic_path, json_sha256, read_json, sha256, write_json
+from delg.common.files import atomic_path, read_json, sha256, write_json
 from delg.presets import PRETRAINED, from_preset, preset_config
-from delg.weights.catalogue import WEIGHTS as WEIGHTS_OF
+from delg.weights import HUB, path
+from delg.weights.catalogue import WEIGHTS as PUBLISHED
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -58,23 +59,22 @@ def model_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def weights_sha256(folder: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of the weights of a model folder, or of a preset with published weights."""
+    """Identity of the weights that :func:`load` reads: their hexadecimal SHA-256, of the Hub after the commit."""
     if folder in PRETRAINED:
-        return WEIGHTS_OF[str(folder)].sha256
+        return PUBLISHED[str(folder)].sha256
+    if str(folder).startswith(HUB):
+        from delg.weights.hub import digest
+
+        return digest(str(folder), path(str(folder)))
     return sha256(Path(folder) / WEIGHTS)
-
-
-def config_sha256(folder: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of the configuration of a model folder or of a preset."""
-    return json_sha256(preset_config(str(folder))) if folder in PRETRAINED else sha256(Path(folder) / CONFIG)
 
 
 def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
     """Reads a model folder, or makes a model with published weights.
 
     Args:
-      folder: what :func:`save` wrote, or a preset such as ``"efficientnet_lite2"``, which a folder of this name in the
-        current one does not replace.
+      folder: what :func:`save` wrote; or a preset such as ``"efficientnet_lite2"``, which a folder of this name in the
+        current one does not replace; or ``hf://org/name[@revision]`` with weights that ``delg-convert`` reads.
       weights: False builds the same model with fresh weights from Keras' global seed.
 
     Raises:
@@ -83,6 +83,10 @@ def load(folder: str | os.PathLike[str], *, weights: bool = True) -> "Delg":
     """
     if folder in PRETRAINED and weights:
         return from_preset(str(folder))
+    if str(folder).startswith(HUB):
+        from delg.importers.job import imported
+
+        return imported(path(str(folder)), weights=weights)
     place, config = Path(folder), model_config(folder)
     from delg.model import Delg
 

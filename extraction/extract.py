@@ -1,10 +1,10 @@
 r"""delg-extract: describes images and writes a feature store, or the files of the released programs.
 
-The model is a trained model's folder, or a baseline: rootsift, histogram, untrained(model="DIR", seed=0), or both in
-one: pair(global="DIR", local="rootsift"). A run that was stopped continues with the same command; images that cannot
-be read are skipped and listed.
+Without --model the features are those of published networks that need no training. A run that was stopped continues
+with the same command; images that cannot be read are skipped and listed.
 
 Example:
+  delg-extract --images_dir=photos --output_dir=features
   delg-extract --images_dir=photos --model=my_model --output_dir=features
   delg-extract --delf_config_path=delg_gld_config.pbtxt --dataset_file_path=gnd_roxford5k.mat --images_dir=jpg \
     --image_set=query --feature_files=official --output_dir=query_features
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from delg.common.options import define_flags, from_flags, refuse
+from delg.common.options import define_flags, from_flags, refuse, require
 from extraction.options import ExtractOptions
 
 if TYPE_CHECKING:
@@ -40,21 +40,21 @@ flags.DEFINE_alias("output_features_dir", "output_dir")
 
 def main() -> None:
     """Runs the command."""
-    from delg.common.errors import InputError
     from delg.common.files import check_writable
+    from extraction.extractors.table import AUTO, resolved
     from extraction.formats.official_config import NO_REQUEST, read_request
 
     options = from_flags(ExtractOptions)
     request = read_request(options.delf_config_path) if options.delf_config_path else NO_REQUEST
-    model, output_dir = options.model or request.model, options.output_dir
-    if not model or not output_dir:
-        raise InputError(f"The flag --{'output_dir' if model else 'model'} is required.")
+    require(options, ["output_dir", *(["model"] if options.delf_config_path and not request.model else [])])
+    output_dir = str(options.output_dir)
     if options.official:
         refuse("--feature_files=official", options, OF_STORE)
     if options.engine != "ray":
         refuse(f"--engine={options.engine}", options, ["ray_address"])
     images = _images(options)
     check_writable(output_dir)
+    model = resolved(options.model or request.model or AUTO)
     recipe = _recipe(options, request, model)
     extractor = recipe.build()
     if options.verify:
@@ -81,7 +81,7 @@ def _run(
     from extraction.ray_engine import write_shards_on_ray
 
     storage: dict[str, Any] = {"local_dtype": options.local_dtype, "append": options.append}
-    batch_size = options.batch_size or (1 if "jax" in _runtimes(extractor.settings) else 8)
+    batch_size = options.batch_size or (1 if "jax" in _all_of("runtime", extractor.settings) else 8)
     work: dict[str, Any] = {"num_threads": options.num_threads, "batch_size": batch_size}
     if options.engine == "local":
         share = options.shard_index, options.num_shards
@@ -94,10 +94,10 @@ def _run(
     return extract(extractor, images, output_dir, **storage)
 
 
-def _runtimes(settings: dict[str, Any]) -> set[str]:
-    """The runtimes of an extractor and of its parts."""
+def _all_of(key: str, settings: dict[str, Any]) -> list[str]:
+    """The values of a setting of an extractor and of its parts, where there are any."""
     parts = settings.get("parts", {}).values()
-    return {settings.get("runtime", "")}.union(*map(_runtimes, parts))
+    return [*([settings[key]] if key in settings else []), *(value for part in parts for value in _all_of(key, part))]
 
 
 def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:
@@ -141,7 +141,7 @@ def _verify(extractor: "Extractor", recipe: "ExtractorRecipe", images: "list[Ima
     from delg.common.errors import InputError
     from extraction.verification import verify
 
-    if "precision" not in extractor.settings:
+    if not _all_of("precision", extractor.settings):
         raise InputError(f"--verify expects a model folder; {extractor.settings['extractor']} has no precision.")
     print(verify(extractor, recipe.build(), images, count), flush=True)
 

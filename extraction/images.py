@@ -20,6 +20,7 @@ from delg.common.errors import InputError
 from delg.common.files import files_below
 from delg.common.image_files import is_image_name
 from delg.common.image_lists import read_paths, spelled
+from delg.common.text_files import as_utf8
 
 DECODER = f"pillow {PIL.__version__}"
 EXIF = dict(zip(options.EXIF, ("orientation applied", "orientation ignored")))  # to the text that a store records
@@ -150,7 +151,7 @@ def relative_path(ref: ImageRef) -> str:
     Returns:
       The path with ``/``; empty where the file has another name than the image, as when the name includes a crop.
     """
-    path = _text(Path(ref.path).as_posix())
+    path = as_utf8(Path(ref.path).as_posix())
     stem, suffix = os.path.splitext(path)  # noqa: PTH122
     for start, end in ((path, ""), (stem, suffix)):
         if start == ref.name or start.endswith(f"/{ref.name}"):
@@ -174,12 +175,12 @@ def find_image(folder: str | os.PathLike[str], name: str, path: str = "") -> Ima
     place = Path(folder, spelled(folder, path or name))
     files = [place] if place.is_file() else []
     if path and not files:  # a name of other bytes than UTF-8
-        files = [entry for entry in _entries(place.parent) if _text(entry.name) == place.name]
+        files = [entry for entry in _entries(place.parent) if as_utf8(entry.name) == place.name]
     if not path:
         images = [entry for entry in _entries(place.parent) if is_image_name(entry.name)]
         refs = named((PurePath(entry.name), entry) for entry in images)
         listed = [Path(ref.path) for ref in refs if ref.name == place.name]
-        files = listed or files or [entry for entry in images if _text(entry.stem) == place.name]
+        files = listed or files or [entry for entry in images if as_utf8(entry.stem) == place.name]
     return ImageRef(name, os.fspath(files[0] if len(files) == 1 else place))
 
 
@@ -206,12 +207,7 @@ def named(paths: Iterable[tuple[PurePath, Path]]) -> list[ImageRef]:
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise InputError(f"Two images have the name {twice[0]!r}; expected each once.")
-    return [ImageRef(_text(name), os.fspath(path)) for name, (_, path) in zip(names, pairs)]
-
-
-def _text(name: str) -> str:
-    """A name that can be written as UTF-8 (bytes of a file name that are not UTF-8 become escapes)."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return [ImageRef(as_utf8(name), os.fspath(path)) for name, (_, path) in zip(names, pairs)]
 
 
 def load_image(ref: ImageRef, reading: Reading = OWN) -> tuple[NDArray[np.uint8], Size, Size]:

@@ -34,7 +34,8 @@ class ExtractOptions:
     model: str | None = option(
         None,
         "A model folder, or an extractor: efficientnet_lite2, xfeat and rootsift need no training, pair(global=..., "
-        "local=...) composes two, and there is module:Class(argument=value) of your own.",
+        "local=...) composes two, and there is module:Class(argument=value) of your own. Default: auto, which is "
+        "pair(global=efficientnet_lite2, local=rootsift), or rootsift where these weights cannot be fetched.",
     )
     delf_config_path: str | None = option(
         None, "Extraction configuration of the released programs (.pbtxt); other flags take precedence over it."

@@ -42,7 +42,7 @@ def main() -> None:
     from matching.rerankers.table import build_reranker
 
     options = from_flags(SearchOptions)
-    require(options, ("query", "model", *(() if options.index else ("features_dir",))))
+    require(options, ("query", *(() if options.index else ("features_dir",))))
     if options.rerank and not options.features_dir:
         raise InputError(f"--rerank={options.rerank} reads features of the database: expected --features_dir, too.")
     _check_output(options)
@@ -51,7 +51,7 @@ def main() -> None:
     store, index = _database(options)
     if reranker is not None and reranker.uses_local and store is not None and not store.local_bytes:
         raise InputError(f"--rerank={options.rerank} matches local features; {options.features_dir} holds none.")
-    extractor = set_reading(build_extractor(str(options.model)), exif=_reading(store, index).exif)
+    extractor = set_reading(build_extractor(options.model), exif=_reading(store, index).exif)
     if index is not None:
         index.check_queries(extractor.settings, f"Features by {options.model}")
     if store is not None:

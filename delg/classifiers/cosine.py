@@ -68,6 +68,27 @@ class CosineClassifier(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes, "rows": self.rows}
 
 
+class MarginClassifier(CosineClassifier):
+    """A cosine classifier whose penalty is a margin.
+
+    Args:
+      num_classes: number of classes.
+      margin: of the true class (released, of ArcFace: 0.1).
+      scale: factor of the cosines (released: 45.25, the root of 2048).
+      rows: see :class:`CosineClassifier`.
+    """
+
+    def __init__(
+        self, num_classes: int, margin: float = 0.1, scale: float = 45.25, rows: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(num_classes, scale, rows, **kwargs)
+        self.margin = margin
+
+    def get_config(self) -> dict[str, Any]:
+        """Every argument of the constructor."""
+        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
+
+
 def with_angular_margin(cosine: Tensor, cos_margin: float, sin_margin: float) -> Tensor:
     """``cos(theta + margin)`` of cosines in -1..1, with finite gradients also at -1 and 1."""
     sine = ops.sqrt(ops.maximum(1.0 - ops.square(cosine), 1e-12))

@@ -8,54 +8,29 @@ import keras
 from keras import ops
 
 from delg.classifiers.arcface import ArcFace
-from delg.classifiers.cosine import CosineClassifier, at_labels, replica_mean, with_angular_margin
+from delg.classifiers.cosine import CosineClassifier, MarginClassifier, at_labels, replica_mean, with_angular_margin
 from delg.common.errors import InputError
 
 Tensor = Any
 
 
-class CosFace(CosineClassifier):
-    """``logit_c = scale * (cos(theta_c) - margin * [c is the true class])`` (arXiv 1801.09414, equation 4).
-
-    Args:
-      num_classes: number of classes.
-      margin: taken from the cosine of the true class.
-      scale: factor of the cosines.
-      rows: see :class:`delg.classifiers.cosine.CosineClassifier`.
-    """
-
-    def __init__(self, num_classes: int, margin: float, scale: float, rows: bool = False, **kwargs: Any) -> None:
-        super().__init__(num_classes, scale, rows, **kwargs)
-        self.margin = margin
+class CosFace(MarginClassifier):
+    """``logit_c = scale * (cos(theta_c) - margin * [c is the true class])`` (arXiv 1801.09414, equation 4)."""
 
     def penalized(self, cosine: Tensor, labels: Tensor) -> Tensor:
         """See the class."""
         return self.scale * (cosine - self.margin * ops.one_hot(labels, cosine.shape[-1], dtype=cosine.dtype))
 
-    def get_config(self) -> dict[str, Any]:
-        """Every argument of the constructor."""
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
 
-
-class CurricularFace(CosineClassifier):
+class CurricularFace(MarginClassifier):
     """ArcFace that weighs hard negatives more and more (arXiv 2004.00288, equations 8 to 11).
 
     The true class gets ``p = cos(theta + margin)``, and ``cos(theta) - margin * sin(margin)`` where ``theta + margin``
     would pass pi, as in its released code. A negative of cosine ``n > p`` becomes ``n * (t + n)``; ``t`` is the moving
     average, with momentum 0.99, of the cosines of the true classes over the global batch.
-
-    Args:
-      num_classes: number of classes.
-      margin: angular margin in radians.
-      scale: factor of the cosines.
-      rows: see :class:`delg.classifiers.cosine.CosineClassifier`.
     """
 
     MOMENTUM = 0.99
-
-    def __init__(self, num_classes: int, margin: float, scale: float, rows: bool = False, **kwargs: Any) -> None:
-        super().__init__(num_classes, scale, rows, **kwargs)
-        self.margin = margin
 
     def build(self, input_shape: tuple) -> None:
         """Makes the class vectors and ``t``."""
@@ -74,10 +49,6 @@ class CurricularFace(CosineClassifier):
         positive = ops.where(target > -math.cos(self.margin), positive, past)
         true_class = ops.one_hot(labels, cosine.shape[-1], dtype=cosine.dtype)
         return self.scale * (negatives + true_class * (positive - negatives))
-
-    def get_config(self) -> dict[str, Any]:
-        """Every argument of the constructor."""
-        return {**super().get_config(), "margin": self.margin, "scale": self.scale}
 
 
 class AdaCos(CosineClassifier):

@@ -31,6 +31,11 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def as_utf8(name: str) -> str:
+    r"""A file name as UTF-8: other bytes become escapes such as ``\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def read_text(path: Place, what: str = "") -> str:
     r"""The text of a file, with lines that end in ``\n``.
 

@@ -87,13 +87,31 @@ def build(source: WeightSource, seed: int) -> "Delg":
         raise InputError(f"The configuration beside {source.files[0]} does not fit the model: {error}.") from error
 
 
-def read_source(options: ConvertOptions) -> WeightSource:
-    """Opens the input in its format and applies the preset of the options.
+def imported(path: Path, *, weights: bool = True) -> "Delg":
+    """The model of a file or folder that :func:`convert` reads, in memory.
+
+    Args:
+      path: the file or folder.
+      weights: False leaves the fresh weights.
 
     Raises:
       InputError: as :func:`convert`.
     """
-    path = weights.path(str(options.input)) if options.input in WEIGHTS else Path(str(options.input))
+    source = read_source(ConvertOptions(input=str(path)))
+    model = build(source, seed=0)
+    if weights:
+        assign(source, model)
+    return model
+
+
+def read_source(options: ConvertOptions) -> WeightSource:
+    """Opens the input in its format and applies the preset and the local head of the options.
+
+    Raises:
+      InputError: as :func:`convert`.
+    """
+    text = str(options.input)
+    path = weights.path(text) if text in WEIGHTS or text.startswith(weights.HUB) else Path(text)
     if options.preset:
         preset_config(options.preset)
     form = options.format or detect(path)
@@ -109,6 +127,8 @@ def read_source(options: ConvertOptions) -> WeightSource:
         source = delg_weights(_file(path), options.preset, options.block3_strides)
     else:
         source = KERAS[form](path, options.block3_strides)
+    if options.local_head:
+        source = replace(source, overrides=source.overrides | {"local_head": options.local_head})
     return replace(source, preset=options.preset) if options.preset else source
 
 

@@ -25,8 +25,8 @@ class ConvertOptions:
 
     input: str | None = option(
         None,
-        "Weight file, folder of an exported model or of safetensors, prefix of a checkpoint, or published weights "
-        "such as efficientnet_lite2. Required.",
+        "Weight file, folder of an exported model or of safetensors, prefix of a checkpoint, or published weights: "
+        "efficientnet_lite2, hf://org/name. Required.",
         irrelevant=True,
     )
     output_dir: str | None = option(None, "Model folder to make; must be new or empty. Required.", irrelevant=True)
@@ -45,5 +45,10 @@ class ConvertOptions:
     block3_strides: bool | None = option(
         None,
         "Local features at stride 32 instead of 16; no file says which. Default: on for files of the released DELG.",
+    )
+    local_head: str | None = option(
+        None,
+        "Local head, such as tokens(score='norm'), which needs no weights: any backbone then gives local features. "
+        "Default: the preset's.",
     )
     seed: int = option(0, "Seed of weights that are not in the file.", lower_bound=0)

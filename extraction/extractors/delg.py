@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common.errors import InputError
+from delg.common.files import json_sha256
 from delg.common.spec import plug_ins_in
 from extraction import whitening
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
@@ -102,7 +103,7 @@ class DelgExtractor(Extractor):
         """Loads a model.
 
         Args:
-          folder: written by :func:`delg.save`, or the name of a preset with published weights.
+          folder: written by :func:`delg.save`, or another model that :func:`delg.load` reads.
           seed: None for its weights; a number for fresh weights drawn from that seed.
           local_whitening: apply the whitening of local descriptors in the folder, if there is one for its weights; see
             :mod:`extraction.whitening`.
@@ -111,7 +112,7 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: not a model folder, or the seed or an option out of range.
         """
-        from delg.saving import CONFIG, config_sha256, load, weights_sha256
+        from delg.saving import CONFIG, load, weights_sha256
 
         if type(local_whitening) is not bool:
             raise InputError(f"local_whitening expects True or False. Received: {local_whitening!r}")
@@ -126,7 +127,7 @@ class DelgExtractor(Extractor):
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
         config = ExtractionConfig(**fitted(defaults | model.extraction, options))
         if seed is not None:
-            return cls(model, config, f"untrained:seed={seed}:{config_sha256(folder)}")
+            return cls(model, config, f"untrained:seed={seed}:{json_sha256(model.get_config())}")
         weights = weights_sha256(folder)
         extractor = cls(model, config, weights, folder)
         if local_whitening:

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature
@@ -11,6 +12,7 @@ from typing import Any
 from delg.common.errors import InputError
 from delg.common.spec import Table, call, check_type, factory_of, parse, render
 from delg.presets import PRETRAINED
+from delg.weights import HUB
 from extraction.config import OPTIONS
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
@@ -51,10 +53,35 @@ EXTRACTORS: Table = {
     "untrained": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, seed=0, local_whitening=True),
     "xfeat": "extraction.extractors.xfeat:XFeat",
 }
-PARTS = {"concat": ("parts",), "pair": ("global_", "local")}
-"""Arguments of composed extractors that are texts of extractors, or lists of such texts."""
+PARTS = {"concat": {"parts": "global"}, "pair": {"global_": "global", "local": "local"}}
+"""Arguments of composed extractors that are texts of extractors, or lists of such texts, and the head they give."""
+OF_HEAD = {"global_scales_ind": "global"} | dict.fromkeys(
+    ("max_feature_num", "keypoints", "score_threshold", "iou"), "local"
+)
+"""Options that concern one head alone."""
 FILES = frozenset({"model", "weights"})
 """Arguments that are paths, or names of published weights."""
+AUTO = "auto"
+UNTRAINED_GLOBAL, UNTRAINED_LOCAL = "efficientnet_lite2", "rootsift"
+"""The extractors of ``auto``."""
+
+
+def resolved(text: str) -> str:
+    """The text itself; for ``auto``, that of the best extractor that needs no training and can be had here.
+
+    It is ``pair(global="efficientnet_lite2", local="rootsift")``; where the published weights can neither be fetched
+    nor kept, ``rootsift``, and the error stream says why.
+    """
+    if text != AUTO:
+        return text
+    from delg import weights
+
+    try:
+        weights.path(UNTRAINED_GLOBAL)
+    except weights.UnavailableError as error:
+        print(f"{error} --model={AUTO} is {UNTRAINED_LOCAL}.", file=sys.stderr, flush=True)
+        return UNTRAINED_LOCAL
+    return render("pair", {"global": UNTRAINED_GLOBAL, "local": UNTRAINED_LOCAL})
 
 
 def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
@@ -62,50 +89,86 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
 
     Args:
       text: a model folder, a folder with a released SavedModel, a preset with published weights such as
-        ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), or ``name(argument=value)`` with a name
-        of :data:`EXTRACTORS`, such as ``rootsift``, ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``,
-        ``untrained(model="DIR", seed=0)`` or ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a
-        subclass of :class:`extraction.extractors.base.Extractor`. The options of ``delg`` and ``untrained`` are the
-        fields of :class:`extraction.config.ExtractionConfig`.
+        ``efficientnet_lite2`` (which is ``delg(model="efficientnet_lite2")``), a repository ``hf://org/name`` of the
+        Hugging Face Hub, or ``name(argument=value)`` with a name of :data:`EXTRACTORS`, such as ``rootsift``,
+        ``histogram(pyramid=True)``, ``delg(model="DIR", gem_plus=True)``, ``untrained(model="DIR", seed=0)`` or
+        ``pair(global="DIR", local="rootsift")``, or with ``module:Class`` of a subclass of
+        :class:`extraction.extractors.base.Extractor`, or ``auto``, see :func:`resolved`. The options of ``delg`` and
+        ``untrained`` are the fields of :class:`extraction.config.ExtractionConfig`.
       defaults: arguments that those of the text take precedence over; left out where the extractor has no such
         argument.
-      **overrides: arguments that take precedence over those of the text; None stands for "not given".
+      **overrides: arguments that take precedence over those of the text; None stands for "not given". Those of a
+        composed extractor go to all parts that have them and whose head they concern.
 
     Raises:
       InputError: no such folder or name, a plug-in cannot be imported or is no extractor, or an argument does not fit.
     """
+    text = resolved(text)
     given = {key: value for key, value in overrides.items() if value is not None}
-    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
-        name, arguments = "saved_model" if is_saved_model(text) else "delg", {"model": text}
-    else:
-        try:
-            name, arguments = parse(text)
-        except InputError as error:
-            raise InputError(_choices(text)) from error
-        if name in PRETRAINED:
-            name, arguments = "delg", {"model": name} | arguments
-        if name not in EXTRACTORS and ":" not in name:
-            raise InputError(_choices(text))
+    name, arguments = _named(text)
     factory = factory_of(name, EXTRACTORS, "extractor")
     accepted = inspect.signature(factory).parameters
     fitting = {key: value for key, value in (defaults or {}).items() if key in accepted}
-    arguments = fitting | arguments | given
+    of_parts = _options_of_parts(name, arguments)
+    arguments = fitting | arguments | {key: value for key, value in given.items() if key not in of_parts}
     written = render(name, arguments)
-    for key in PARTS.get(name, ()):
+    for key, head in PARTS.get(name, {}).items():
         if key in arguments:
-            arguments[key] = _parts(arguments[key], written, defaults)
+            arguments[key] = _parts(arguments[key], head, written, defaults=defaults, **given)
     extractor: Extractor = call(factory, written, arguments, "extractor")
     check_type(extractor, Extractor, text, "extractor")
     return extractor
 
 
-def _parts(texts: Any, written: str, defaults: Mapping[str, Any] | None) -> Any:
-    """The extractor of a text, or those of several texts."""
+def _named(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments that a text stands for.
+
+    Raises:
+      InputError: no such folder or name.
+    """
+    if text.startswith(HUB):
+        return "delg", {"model": text}
+    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
+        return "saved_model" if is_saved_model(text) else "delg", {"model": text}
+    try:
+        name, arguments = parse(text)
+    except InputError as error:
+        raise InputError(_choices(text)) from error
+    if name in PRETRAINED:
+        return "delg", {"model": name} | arguments
+    if name not in EXTRACTORS and ":" not in name:
+        raise InputError(_choices(text))
+    return name, arguments
+
+
+def _parts(texts: Any, head: str, written: str, *, defaults: Mapping[str, Any] | None, **options: Any) -> Any:
+    """The extractor of a text, or those of several texts, with the options that it has."""
     if isinstance(texts, list | tuple):
-        return [_parts(text, written, defaults) for text in texts]
+        return [_parts(text, head, written, defaults=defaults, **options) for text in texts]
     if not isinstance(texts, str):
         raise InputError(f"{written} expects its parts as quoted texts of extractors. Received: {texts!r}")
-    return build_extractor(texts, defaults=defaults)
+    accepted = _options(texts, head)
+    return build_extractor(
+        texts, defaults=defaults, **{key: value for key, value in options.items() if key in accepted}
+    )
+
+
+def _options(text: str, head: str) -> set[str]:
+    """Names of the options of an extractor that concern one head."""
+    name, arguments = _named(text)
+    accepted = inspect.signature(factory_of(name, EXTRACTORS, "extractor")).parameters
+    others = {option for option, only in OF_HEAD.items() if only != head}
+    return (set(accepted) | _options_of_parts(name, arguments)) - others
+
+
+def _options_of_parts(name: str, arguments: Mapping[str, Any]) -> set[str]:
+    """Names of the options of the parts of a composed extractor; none of another one."""
+    options: set[str] = set()
+    for key, head in PARTS.get(name, {}).items():
+        value = arguments.get(key)
+        texts = value if isinstance(value, list | tuple) else [value]
+        options = options.union(*(_options(text, head) for text in texts if isinstance(text, str)))
+    return options
 
 
 def absolute(text: str) -> str:
@@ -132,7 +195,7 @@ def absolute(text: str) -> str:
 def _choices(text: str) -> str:
     return (
         f"{text!r} is neither a model folder nor an extractor; the extractors are "
-        f"{', '.join(sorted({*EXTRACTORS, *PRETRAINED}))}, or module:Class of your own."
+        f"{', '.join(sorted({AUTO, *EXTRACTORS, *PRETRAINED}))}, or module:Class of your own."
     )
 
 

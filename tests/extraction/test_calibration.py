@@ -5,7 +5,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
-from extraction.calibration import quantise, score_threshold, spread, write_threshold
+from extraction.calibration import learn_whitening, quantise, score_threshold, spread, write_threshold
 from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
 from extraction.verification import verify
@@ -59,6 +59,22 @@ def test_the_command(folder):
         1,
         "delg-calibrate: One of --quantile, --local_whitening and --precision=int8 is required.\n",
     )
+
+
+def test_local_features_of_a_backbone_alone_are_shortened_by_a_learned_pca(folder):
+    """Cells of the backbone as local features: ``tokens(score='norm')`` has no weights, the PCA is learned."""
+    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
+    sizes = {"embedding_dim": 16, "local_dim": None, "local_head": "tokens(score='norm')"}
+    model = delg.create("delg_small", backbone=small, extraction={"max_feature_num": 40}, **sizes)
+    delg.save(model, folder / "tokens")
+    plain = DelgExtractor.from_folder(str(folder / "tokens"))
+    learn_whitening(plain, list_images(folder / "photos"), folder / "tokens", dim=3)
+    image = picture(90, 120, seed=1)
+    before, after = plain(image, "x"), DelgExtractor.from_folder(str(folder / "tokens"))(image, "x")
+    assert before.descriptors.shape == (40, 8) and after.descriptors.shape == (40, 3)
+    np.testing.assert_array_equal(after.keypoints, before.keypoints)
+    np.testing.assert_allclose(np.linalg.norm(after.descriptors, axis=1), 1, atol=1e-5)
+    assert np.all(np.diff(after.scores) <= 0) and np.isfinite(after.scores).all()
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(60, 32), (5, 5), (3, 10), (1, 1), (1000, 7)])

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 from extraction.store.reader import FeatureStore
+from tests import processes
 from tests.extraction.pictures import tree, write_picture
 from tests.processes import HANGS, Started
+from tests.published import published
 
 
 def start(folder, killed=None, **flags):
@@ -64,11 +66,24 @@ def test_benchmark_queries_are_cropped(tmp_path):
     assert features.keypoints.max(0).tolist() <= [120, 90]
 
 
+def test_without_a_model_features_need_no_training(tmp_path):
+    write_picture(tmp_path / "photos" / "a.jpg")
+    offline = {"DELG_HOME": str(tmp_path / "home"), "DELG_OFFLINE": "1"}
+    done = processes.run("extract", "--images_dir=photos", "--output_dir=offline", cwd=tmp_path, **offline)
+    assert done.returncode == 0 and "efficientnet_lite2" in done.stderr and "--model=auto is rootsift" in done.stderr
+    assert FeatureStore.open(tmp_path / "offline").settings["extractor"] == "rootsift"
+    published("efficientnet_lite2")
+    done = processes.run("extract", "--images_dir=photos", "--output_dir=online", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    store = FeatureStore.open(tmp_path / "online")
+    assert store.global_descriptors.shape == (1, 1280) and store.features(0).descriptors.shape[1] == 128
+    assert store.settings["extractor"] == "pair"
+
+
 def test_mistakes_end_in_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     write_picture(tmp_path / "photos" / "a.jpg")
     cases = [
-        ({"images_dir": "photos", "output_dir": "o"}, "--model is required"),
         ({"images_dir": "photos", "model": "rootsift"}, "--output_dir is required"),
         ({"model": "rootsift", "output_dir": "o"}, "--images_dir"),
         ({"images_dir": "absent", "model": "rootsift", "output_dir": "o"}, "does not exist"),

@@ -147,7 +147,7 @@ def test_search_without_reranking_prints_cosines(place):
 
 
 def test_search_refuses_in_one_sentence(place):
-    refused(delg(place, "search", "--query=query.png"), "--model is required")
+    refused(delg(place, "search", "--query=query.png"), "--features_dir is required")
     refused(search(place, "--model=rootsift(max_feature_num=99)"), "max_feature_num (99 and 150)")
     refused(search(place, "--rerank=asmk"), "ransac, superglobal")
     refused(search(place, "--crop=5,5,1"), "--crop expects")

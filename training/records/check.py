@@ -9,9 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from delg.common.text_files import as_utf8
 from training.records.examples import parse_example
 from training.records.recordset import read_manifest
-from training.records.sources import LabelledPhotos, as_utf8
+from training.records.sources import LabelledPhotos
 
 CHUNK = 256
 

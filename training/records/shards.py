@@ -19,9 +19,10 @@ import tensorflow as tf
 from delg.common.decoding import BadImageError
 from delg.common.errors import InputError
 from delg.common.files import atomic_path, check_writable, read_json, remove_leftovers, write_json, write_text
+from delg.common.text_files import as_utf8
 from training.records.examples import EncodedPhoto, read_photo, write_example
 from training.records.recordset import FORMAT, MANIFEST
-from training.records.sources import LabelledPhotos, Photo, as_utf8, split_and_shuffle
+from training.records.sources import LabelledPhotos, Photo, split_and_shuffle
 
 PARTS = "parts"
 PLAN = "plan.json"

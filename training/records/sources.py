@@ -15,7 +15,7 @@ from delg.common.errors import InputError
 from delg.common.files import files_below
 from delg.common.image_files import is_image_name
 from delg.common.image_lists import read_labelled, read_landmarks
-from delg.common.text_files import nfc, rows
+from delg.common.text_files import as_utf8, nfc, rows
 
 
 @dataclass(frozen=True)
@@ -206,11 +206,6 @@ def _labelled(items: Iterable[tuple[str, Path, str]]) -> LabelledPhotos:
     labels = {name: label for label, name in enumerate(ordered)}
     photos = tuple(Photo(identity, path, labels[name]) for identity, path, name in listed)
     return LabelledPhotos(photos, tuple(ordered))
-
-
-def as_utf8(name: str) -> str:
-    r"""A file name as UTF-8: other bytes become escapes such as ``\xff``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ import delg
 from delg.common.errors import InputError
 from delg.importers.detect import detect
 from delg.importers.efficientnet_lite import efficientnet_lite
+from delg.importers.job import ConvertOptions, convert
 from delg.importers.strict import assign, check, shapes_of
 from delg.importers.torch_file import state_dict
 from delg.weights import UnavailableError
@@ -47,6 +48,15 @@ def test_all_of_the_backbone_and_nothing_else_is_read(model, tmp_path):
     assert count == len(model.weights) - 3
     for variable in model.weights:
         np.testing.assert_array_equal(np.array(variable), heads.get(variable.path, 0.0))
+
+
+def test_a_local_head_without_weights_gives_local_features(tmp_path):
+    path, head = written(tmp_path / "a.pth", {}), "tokens(score='norm')"
+    convert(ConvertOptions(input=str(path), output_dir=str(tmp_path / "out"), local_head=head))
+    assert delg.load(tmp_path / "out").head_names == ("global", "local")
+    with pytest.raises(InputError, match="nothing_of_the_kind"):
+        convert(ConvertOptions(input=str(path), output_dir=str(tmp_path / "o"), local_head="nothing_of_the_kind"))
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

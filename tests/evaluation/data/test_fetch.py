@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from delg.weights.catalogue import WEIGHTS
 from evaluation.data.catalogue import CATALOGUE, File, read_catalogue
 from evaluation.data.download import download
 from evaluation.data.fetching import fetch, unpack
@@ -251,3 +252,19 @@ def test_a_wrong_catalogue_ends_in_a_sentence(tmp_path, entry, message):
     (tmp_path / "own.json").write_text(json.dumps({"mine": [entry]}))
     with pytest.raises(InputError, match=message):
         read_catalogue(tmp_path / "own.json")
+
+
+def test_weights_of_the_package_index_are_listed_and_offline_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
+
+    def fetched(*arguments: str) -> subprocess.CompletedProcess:
+        return processes.run("fetch", *arguments, cwd=tmp_path)
+
+    listed = fetched("--list").stdout
+    for name, weights in WEIGHTS.items():
+        assert f"\n{name}\n" in listed and weights.sha256 in listed and weights.purpose in listed
+    assert "24.7 MB, Apache-2.0" in listed
+    done = fetched("xfeat", "--offline")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "xfeat" in done.stderr
+    done = fetched("xfeat", "--output_dir=files")
+    assert done.returncode == 1 and "--output_dir" in done.stderr and not list(tmp_path.iterdir())

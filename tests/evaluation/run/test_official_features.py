@@ -22,10 +22,10 @@ from tests import processes
 from tests.evaluation.options import Config
 from tests.extraction.pictures import features
 from tests.golden import rule
-from tests.golden.conftest import PART, WHOLE
+from tests.golden.conftest import FIRST, PARTS, WHOLE
 
-GND = WHOLE.parent / "gnd"
-CASES = json.loads((PART / "metrics.json").read_text(encoding="utf-8"))["revisited"]
+GND = WHOLE / "gnd"
+CASES = json.loads((PARTS[FIRST] / "metrics.json").read_text(encoding="utf-8"))["revisited"]
 PROTOCOLS = ("easy", "medium", "hard")
 
 
@@ -232,7 +232,7 @@ def test_wrong_mat_files_end_in_a_sentence(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not GND.is_dir(), reason="needs the real ground truth")
 def test_the_real_sizes_are_quick_and_right(tmp_path):
-    expected = json.loads((PART / "metrics.json").read_text(encoding="utf-8"))["revisited_real"]["roxford5k"]
+    expected = json.loads((PARTS[FIRST] / "metrics.json").read_text(encoding="utf-8"))["revisited_real"]["roxford5k"]
     path = GND / "gnd_roxford5k.pkl"
     truth = groundtruth.read_plain_pickle(path)
     ranks = rule.revisited_ranks(truth["gnd"], expected["n_images"], expected["seed"])

@@ -84,10 +84,10 @@ def test_a_ground_truth_of_another_set_is_reported(tmp_path):
     assert not_released(build_benchmark("landmarks", str(revisited_set(tmp_path / "own")))) is None
 
 
-@pytest.mark.skipif(not (WHOLE.parent / "gnd").is_dir(), reason="the real ground truth is not here")
+@pytest.mark.skipif(not (WHOLE / "gnd").is_dir(), reason="the real ground truth is not here")
 @pytest.mark.parametrize("name", ["roxford5k", "rparis6k"])
 def test_a_ground_truth_is_known_in_any_form(tmp_path, name):
-    truth = load(WHOLE.parent / "gnd" / f"gnd_{name}.pkl")
+    truth = load(WHOLE / "gnd" / f"gnd_{name}.pkl")
     write_json(tmp_path / f"gnd_{name}.json", to_json(truth))
     chosen = from_dataset(str(tmp_path / f"gnd_{name}.json"))
     assert chosen.name == name and not_released(chosen) is None

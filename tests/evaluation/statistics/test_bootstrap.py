@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.benchmarks import groundtruth, protocols
+from evaluation.benchmarks import groundtruth
+from evaluation.benchmarks.revisited import revisited
 from evaluation.run.published_values import MODELS, beside, overlap
 from evaluation.statistics import bootstrap
 from evaluation.statistics.bootstrap import Mean, compare, holm, interval, ratio
@@ -133,7 +134,7 @@ def test_rows_stand_against_what_they_are_to_better():
 @pytest.mark.parametrize(("name", "number"), [("roxford5k", 12), ("rparis6k", 11)])
 def test_the_queries_of_the_real_sets_are_of_few_landmarks(name, number):
     labels = groundtruth.load(GND / f"gnd_{name}.pkl").labels
-    found = groups(protocols.revisited(labels)["medium"])
+    found = groups(revisited(labels)["medium"])
     assert len(found) == 70 and len(np.unique(found)) == number
 
 

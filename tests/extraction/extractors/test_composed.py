@@ -152,9 +152,23 @@ def test_bad_compositions_are_a_sentence(text, message):
         build_extractor(text)
 
 
-def test_an_option_of_a_part_belongs_into_its_text():
-    with pytest.raises(InputError, match=r"max_feature_num.*its arguments are global, local"):
-        build_extractor(BOTH, max_feature_num=3)
+def test_options_go_to_the_parts_that_have_them(folder):
+    inner = spec.render("concat", {"parts": [str(folder), "histogram"]})
+    text = spec.render("pair", {"global_": inner, "local": "rootsift(max_feature_num=20)"})
+    options = {"max_feature_num": 30, "max_image_size": 48, "image_scales": [0.5], "runtime": None}
+    parts = build_extractor(text, **options).settings["parts"]
+    model, histogram = parts["global"]["parts"].values()
+    assert parts["local"]["max_feature_num"] == 30 and histogram["max_feature_num"] == 1000
+    assert [part["max_image_size"] for part in (model, histogram, parts["local"])] == [48] * 3
+    assert model["image_scales"] == [0.5] and model["max_feature_num"] == 1000
+    for options in ({"score_threshold": 1.0}, {"global_scales_ind": [0], "iou": 0.5}, {"offset": 3}):
+        with pytest.raises(InputError, match=f"{list(options)[-1]}.*its arguments are global, local"):
+            build_extractor(text, **options)
+    with pytest.raises(InputError, match="image_scales"):
+        build_extractor(BOTH, image_scales=[1.0])
+
+
+def test_a_pair_takes_no_pca():
     with pytest.raises(InputError, match="'pair' takes no PCA"):
         build_extractor(BOTH).project(Projections(Pca(np.zeros(3), np.eye(3))))
 

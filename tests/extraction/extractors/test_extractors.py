@@ -5,7 +5,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
-from delg.common.files import read_json, sha256, write_json
+from delg.common.files import json_sha256, read_json, sha256, write_json
 from extraction.config import ExtractionConfig
 from extraction.extractors.delg import DelgExtractor, model_digest
 from extraction.extractors.table import build_extractor
@@ -79,7 +79,8 @@ def test_untrained_is_fresh_and_repeatable_by_seed(folder):
     np.testing.assert_array_equal(a, b)
     assert np.abs(a - c).max() > 1e-3
     assert np.abs(a - d).max() > 1e-3
-    assert first.settings["weights_sha256"] == f"untrained:seed=1:{sha256(folder / 'config.json')}"
+    config = json_sha256(read_json(folder / "config.json")["model"])
+    assert first.settings["weights_sha256"] == f"untrained:seed=1:{config}"
     assert first.settings != other.settings
     for seed in ("'x'", -1, 2**32, True, 1.0):
         with pytest.raises(InputError, match="seed expects a whole number"):
