@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from evaluation.benchmarks.base import Benchmark
+from evaluation.benchmarks.method import Method
 from evaluation.metrics.truth import Truth
 from evaluation.run import inliers
 from extraction.features import Features
 from extraction.images import ImageRef
+from matching.source import MemorySource
 
 # plane -> query doubles, plane -> result shifts by (10, 0): a result point (x, y) is (2 (x - 10), 2 y) in the query
 QUERY, RESULT = np.diag([2.0, 2.0, 1.0]), np.array([[1.0, 0, 10], [0, 1, 0], [0, 0, 1]])
@@ -30,25 +32,12 @@ def test_matches_within_five_pixels_of_the_query_agree():
     assert inliers.agreeing(query, result, np.zeros((0, 2), np.int64), QUERY, RESULT) == 0
 
 
-class Store(list):
-    """What the accuracy reads of a feature store."""
-
-    def __init__(self, images):
-        super().__init__(images)
-        self.names, self.skipped, self.folder = [image.name for image in images], [], "memory"
-
-    def features(self, i):
-        return self[i]
-
-
 def test_all_relevant_pairs_are_counted():
     images = [ImageRef(name, name) for name in "qabc"]
     medium = [Truth(np.array([0, 2]), np.array([], np.int64))]
     benchmark = Benchmark("x", images[:1], images[1:], {"easy": [], "medium": medium})
-    method = SimpleNamespace(
-        queries=Store([features("q", [[20, 10], [50, 50]])]),
-        database=Store([features(name, [[20, 5], [20, 5]]) for name in "abc"]),
-    )
+    queries = MemorySource([features("q", [[20, 10], [50, 50]])])
+    method = Method("global", queries, MemorySource([features(name, [[20, 5], [20, 5]]) for name in "abc"]))
     reranker = SimpleNamespace(
         threads=1, inliers=lambda query, result: SimpleNamespace(pairs=np.array([[0, 0], [1, 1]]))
     )
