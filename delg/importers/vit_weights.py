@@ -74,9 +74,8 @@ JOINED_POOLING = {
     f"head.attention.in_proj_{leaf}": tuple(f"pooling/attention/{part}/{ours}" for part in (QUERY, KEY, VALUE))
     for leaf, ours in (("weight", "kernel"), ("bias", "bias"))
 }
-EXPECTED: dict[
-    str, dict[str, tuple[Any, ...]]
-] = {  # values of a config.json beside the file that the architecture of each family takes for granted
+# Values of a config.json beside the file that the architecture of each family takes for granted.
+EXPECTED: dict[str, dict[str, tuple[Any, ...]]] = {
     DINOV2_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu",), "qkv_bias": (True,)},
     DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "hidden_act": ("gelu", "silu"), "rope_theta": (100.0,)},
     SIGLIP_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu_pytorch_tanh",)},
@@ -232,7 +231,7 @@ def _source(path: Path, family: str) -> WeightSource:
         overrides=overrides,
         files=files,
         stored=weights,
-        name=lambda variable: places[variable][0] if variable in places else _missing(variable, family),
+        name=lambda variable: places[variable][0] if variable in places else _missing(variable, family, places),
         torch_layout=True,
         notes=(
             f"{len(left_out)} of {len(tensors)} entries have no place in this model and were left out.",
@@ -241,11 +240,15 @@ def _source(path: Path, family: str) -> WeightSource:
     )
 
 
-def _missing(variable: str, family: str) -> str | None:
-    """The name of a variable that the file lacks; None for those of heads that no such file has."""
-    if variable.startswith(("embedding_layer/", "local_head/", "classifier/", "att_fc/")):
+def _missing(variable: str, family: str, places: Places) -> str | None:
+    """The name of a variable that the file lacks, as in its other blocks; None for heads that no such file has."""
+    if variable == "pooling/p" or variable.startswith(("embedding_layer/", "local_head/", "classifier/", "att_fc/")):
         return None
-    return None if variable == "pooling/p" else hub_name(variable, family)
+    block, _, part = variable.partition("/")
+    for other, (name, _) in places.items():
+        if block.startswith("block") and other.partition("/")[2] == part and other.startswith("block"):
+            return re.sub(r"(layers?|blocks)\.\d+\.", rf"\1.{block.removeprefix('block')}.", name, count=1)
+    return hub_name(variable, family)
 
 
 def _places(path: Path, tensors: Mapping[str, Stored], family: str) -> tuple[Places, dict[str, Stored]]:

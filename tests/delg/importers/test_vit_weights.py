@@ -48,6 +48,8 @@ def hub_arrays(model: delg.Delg, family: str) -> dict[str, np.ndarray]:
         name = hub_name(path, family)
         if family == "dinov2" and re.search("mlp/(gate|up)/", path):
             name = re.sub(r"mlp\.\w+", "mlp.weights_in", name)
+        if family == "dinov2":
+            name = name.replace("mlp.fc2", "mlp.weights_out")
         parts.setdefault(name.partition(" [")[0], []).append(array)
     for name, values in parts.items():
         arrays[name] = np.concatenate(values) if len(values) > 1 else values[0]
@@ -144,6 +146,19 @@ def test_what_does_not_fit_is_named(hub, folder):
         source_of(folder, without, heads_of(model))
     with pytest.raises(InputError, match="under two names"):
         source_of(folder, arrays | {f"module.{norm}": arrays[norm]}, heads_of(model))
+
+
+def test_what_is_missing_is_named_as_in_the_other_blocks(folder):
+    model = model_of(DINOV2)
+    arrays = hub_arrays(model, "dinov2")
+    renamed = {re.sub(r"mlp\.weights_out", "mlp.down_proj", name): array for name, array in arrays.items()}
+    for lacking, name in (
+        (arrays, "encoder.layer.1.mlp.weights_out.bias"),
+        (renamed, "encoder.layer.0.mlp.down_proj.bias"),
+    ):
+        rest = {key: array for key, array in lacking.items() if key != name}
+        with pytest.raises(InputError, match=f"missing:\n  {re.escape(name)}$"):
+            check(source_of(folder, rest), shapes_of(model))
 
 
 def test_the_number_of_heads(folder):

@@ -32,6 +32,15 @@ def model():
 
 
 @pytest.fixture(scope="module")
+def transformer():
+    """The arguments of an extractor by runtime; of a model whose positions are resized and whose tokens are ranked."""
+    backbone = "dinov2(size=(24, 2, 2, 32, True), grid=4, registers=2)"
+    model = delg.create("dinov2_small", backbone=backbone, pooling="class_token_gem")
+    model.inference_model = cache(model.inference_model)
+    return lambda runtime: (model, ExtractionConfig((1.0,), (0,), runtime=runtime, side_multiple=14))
+
+
+@pytest.fixture(scope="module")
 def build(model):
     return cache(
         lambda runtime=None, precision="float32": DelgExtractor(
@@ -52,6 +61,17 @@ def test_other_runtimes_give_the_same_features(build, runtime):
     np.testing.assert_allclose(
         build(runtime)(smaller, "x").global_descriptor, build()(smaller, "x").global_descriptor, atol=2e-6
     )
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_transformer_gives_the_same_features_at_any_size(transformer, runtime):
+    pytest.importorskip(runtime)
+    for shape in ((70, 50), (90, 120)):
+        image = picture(*shape, seed=4)
+        expected, features = (DelgExtractor(*transformer(name))(image, "x") for name in (None, runtime))
+        assert len(features) == len(expected) == (shape[0] // 14) * round(shape[1] / 14 - 0.01)
+        np.testing.assert_allclose(features.global_descriptor, expected.global_descriptor, atol=1e-5)
+        assert twin_cosines(features, expected).min() > 1 - 1e-5
 
 
 def test_openvino_transposes_the_input_alone_with_the_same_result(model):
