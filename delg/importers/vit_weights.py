@@ -7,7 +7,7 @@ DINOv2 and DINOv3, which join query, key and value, and both inputs of a gated M
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from math import isqrt
 from pathlib import Path
@@ -19,7 +19,7 @@ from delg.backbones.table import BACKBONES, DINOV2, DINOV3, SIGLIP, VitSize
 from delg.backbones.vit import KEY, OFFSET, QUERY, VALUE
 from delg.common.errors import InputError
 from delg.common.files import read_json
-from delg.common.spec import factory_of, parse, render
+from delg.common.spec import factory_of, parse, render, split
 from delg.importers.safetensors_file import SUFFIX, is_safetensors, read_safetensors
 from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
@@ -84,19 +84,32 @@ LICENCE = ("Weights of DINOv3 are under Meta's DINOv3 License, which also holds 
 Places = dict[str, tuple[str, Stored]]
 
 
-def dinov2(path: Path) -> WeightSource:
-    """DINOv2, with or without registers."""
+def dinov2(path: Path, pooling: str | None = None) -> WeightSource:
+    """DINOv2, with or without registers; its files hold no pooling."""
     return _source(path, DINOV2_FORMAT)
 
 
-def dinov3(path: Path) -> WeightSource:
-    """DINOv3; its transformers, not its convolutional networks."""
+def dinov3(path: Path, pooling: str | None = None) -> WeightSource:
+    """DINOv3; its transformers, not its convolutional networks; its files hold no pooling."""
     return _source(path, DINOV3_FORMAT)
 
 
-def siglip(path: Path) -> WeightSource:
-    """The vision tower of SigLIP and SigLIP 2 of one image size, with its pooling; the text tower is left out."""
-    return _source(path, SIGLIP_FORMAT)
+def siglip(path: Path, pooling: str | None = None) -> WeightSource:
+    """The vision tower of SigLIP and SigLIP 2 of one image size; the text tower is left out.
+
+    Args:
+      path: of the file or the folder.
+      pooling: of the model that is made; with another one than ``attention`` the file's is left out.
+    """
+    source = _source(path, SIGLIP_FORMAT)
+    if pooling is None or parse(split(pooling)[-1])[0] == "attention":
+        return source
+    stored = {
+        name: stored
+        for name, stored in source.stored.items()
+        if not any(variable.startswith("pooling/") for variable in our_paths(name.partition(" [")[0]))
+    }
+    return replace(source, stored=stored)
 
 
 def vit_format(names: Mapping[str, Any]) -> str | None:
