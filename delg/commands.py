@@ -144,7 +144,12 @@ def _run(command: str) -> None:
     from delg.quiet import silence_tensorflow
 
     module = importlib.import_module(MODULES[command])
-    for flag in flags.FLAGS.get_flags_for_module(module.__name__):
+    own = flags.FLAGS.get_flags_for_module(module.__name__)
+    takes_weights = any(flag.name in ("model", "init_model") for flag in own)
+    if takes_weights:
+        flags.DEFINE_bool("offline", False, "Fetch no published weights, as with DELG_OFFLINE=1.")
+        own = [*own, flags.FLAGS["offline"]]
+    for flag in own:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = module.__doc__
     define_printing_flags(f"delg-{command} ({NAME} {__version__})")
@@ -156,6 +161,8 @@ def _run(command: str) -> None:
     def guarded(arguments: Sequence[str]) -> None:
         from delg.common.errors import InputError
 
+        if takes_weights and flags.FLAGS["offline"].value:
+            os.environ["DELG_OFFLINE"] = "1"
         try:
             if len(arguments) > 1 and not getattr(module, "POSITIONAL", ""):
                 raise InputError(f"Unexpected argument {arguments[1]!r}; every setting is a --flag=value.")

@@ -58,6 +58,11 @@ def model_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return config
 
 
+def is_published(model: str | os.PathLike[str]) -> bool:
+    """Whether :func:`load` takes a model's weights from the package index or the Hub, and not from a folder."""
+    return model in PRETRAINED or str(model).startswith(HUB)
+
+
 def weights_sha256(folder: str | os.PathLike[str]) -> str:
     """Identity of the weights that :func:`load` reads: their hexadecimal SHA-256, of the Hub after the commit."""
     if folder in PRETRAINED:

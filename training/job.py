@@ -13,7 +13,7 @@ from delg.common.files import sha256
 from delg.common.options import fingerprint
 from delg.common.sources import source_sha256
 from delg.common.spec import plug_ins_in
-from delg.saving import WEIGHTS, model_config, save
+from delg.saving import model_config, save, weights_sha256
 from training.backends.engine import MODULES, check_backend, engine
 from training.options import RELEASED_CLASSES, TrainOptions
 from training.records.recordset import RecordSet, check_same_classes, open_records
@@ -96,7 +96,7 @@ def _init_sha256(folder: str | None) -> dict[str, str]:
         return {}
     config = json.dumps(model_config(folder), sort_keys=True)
     return {
-        "init_model": sha256(Path(folder) / WEIGHTS),
+        "init_model": weights_sha256(folder),
         "init_model_config": hashlib.sha256(config.encode()).hexdigest(),
     }
 

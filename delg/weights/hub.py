@@ -1,7 +1,7 @@
 """Weights on the Hugging Face Hub: ``hf://org/name``, or ``hf://org/name@revision``.
 
-The cache, tokens, proxies and offline mode are those of ``huggingface_hub``. Only safetensors, JSON and nothing that
-could be run are fetched.
+The cache, tokens, proxies and offline mode are those of ``huggingface_hub``. Only safetensors and JSON are fetched,
+nothing that could be run.
 """
 
 import re
@@ -61,7 +61,7 @@ def snapshot(source: str, *, offline: bool = False) -> Path:
         raise UnavailableError(
             f"{source} is given to those alone who accept its licence on its page, and set HF_TOKEN."
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of several packages beneath
         raise UnavailableError(f"{source} cannot be fetched: {first_line(error).rstrip('.')}.") from error
 
 

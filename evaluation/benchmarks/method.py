@@ -1,7 +1,7 @@
 """A method of describing images, its finished rows, and the alignment of benchmark images with store rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,17 @@ class Method:
     queries: FeatureSource
     database: FeatureSource
     distractors: FeatureSource | None = None
+    _alignments: list["Alignment"] = field(default_factory=list, init=False, repr=False)
+
+    def aligned(self, benchmark: Benchmark) -> "Alignment":
+        """The alignment with a benchmark; names of millions of images are compared once.
+
+        Raises:
+          InputError: the features are not of this benchmark.
+        """
+        if not self._alignments or self._alignments[0].benchmark is not benchmark:
+            self._alignments[:] = [Alignment(benchmark, self)]
+        return self._alignments[0]
 
     @property
     def stores(self) -> list[FeatureSource]:
@@ -102,6 +113,7 @@ class Alignment:
     """
 
     def __init__(self, benchmark: Benchmark, method: Method):
+        self.benchmark = benchmark
         self.query_rows = _rows(benchmark.queries, method.queries)
         self.database_rows = _rows(benchmark.database, method.database)
         self.benchmark_rows = np.full(len(method.database), -1, np.int64)

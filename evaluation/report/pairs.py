@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.method import Alignment, Method
+from evaluation.benchmarks.method import Method
 from evaluation.report.gallery import DrawMatches
 from extraction.features import Features
 from extraction.images import OWN, BadImageError, ImageRef, Reading, load_image
@@ -83,7 +83,7 @@ def drawer(benchmark: Benchmark, method: Method, reranker: Reranker | None) -> D
     verifier = geometric(method, reranker)
     if verifier is None:
         return None
-    alignment, reading = Alignment(benchmark, method), Reading.of(method.database.settings)
+    alignment, reading = method.aligned(benchmark), Reading.of(method.database.settings)
 
     def draw(q: int, d: int) -> tuple[Picture, int] | None:
         rows = int(alignment.query_rows[q]), int(alignment.database_rows[d])

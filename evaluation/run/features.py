@@ -287,4 +287,6 @@ def opened(
         for store in (queries, database):
             check_store(store, distractors)
     method = Method(FIRST_STAGE, queries, database, distractors)
-    return method, benchmark.with_features(queries.names, database.names)
+    benchmark = benchmark.with_features(queries.names, database.names)
+    method.aligned(benchmark)
+    return method, benchmark

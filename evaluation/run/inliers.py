@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.benchmarks.base import Benchmark
-from evaluation.benchmarks.method import Alignment, Method
+from evaluation.benchmarks.method import Method
 from evaluation.synthetic.truth import transfer
 from extraction.features import Features
 from matching.rerankers.base import GeometricReranker
@@ -52,7 +52,7 @@ def inlier_accuracy(
       ``percent`` of the inliers that agree (NaN without inliers), number of ``inliers``, number of image ``pairs``,
       ``tolerance_px``.
     """
-    alignment = Alignment(benchmark, method)
+    alignment = method.aligned(benchmark)
     relevant_pairs = [
         (benchmark.queries[q].name, int(alignment.query_rows[q]), benchmark.database[d].name, row)
         for q, truth in enumerate(benchmark.protocols[benchmark.main_protocol])

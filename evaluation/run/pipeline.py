@@ -143,8 +143,6 @@ def extract(plan: Plan) -> Extracted:
         )
         if plan.predictions and dataset is not plan.benchmark:
             plan.predictions.check(dataset)  # names are known now
-        if plan.extractors:
-            Alignment(dataset, opened)  # before the hours of extraction
         mismatches = [*compatibility.with_benchmark(dataset, opened), *compatibility.between(opened.stores)]
         claims = {f"the feature store {store.folder}": store.settings for store in opened.stores}
         local = opened.database.bytes_per_image()["local"] > 0

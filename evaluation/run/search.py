@@ -143,7 +143,7 @@ class Search:
         if method.distractors is not None and benchmark.depth is not None:
             raise InputError(f"The benchmark {benchmark.name} measures the first results alone: no distractors.")
         self.benchmark, self.method = benchmark, method
-        self.alignment = Alignment(benchmark, method)
+        self.alignment = method.aligned(benchmark)
         for first, second in zip(method.stores, method.stores[1:]):
             first.check_shapes(second)
         self._top_k = max([top_k, *(reranker.top_k for reranker in rerankers)])

@@ -27,7 +27,6 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.files import check_writable, write_text
-from evaluation.benchmarks.method import Alignment
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.metrics import ranking as metrics
 from evaluation.run.features import opened
@@ -78,7 +77,7 @@ def read(options: argparse.Namespace, place: Path) -> Case:
     """The features of a seed, and the truth; of many queries as many as are asked for, spread evenly."""
     benchmark = build_benchmark(options.benchmark, options.data_dir, options.queries_dir)
     method, benchmark = opened(benchmark, str(place / "queries"), str(place / "database"))
-    alignment = Alignment(benchmark, method)
+    alignment = method.aligned(benchmark)
     readable = np.flatnonzero(alignment.query_rows >= 0)
     count = len(readable)
     chosen = readable[np.linspace(0, count - 1, min(count, options.most_queries)).round().astype(np.int64)]

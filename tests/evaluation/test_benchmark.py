@@ -257,7 +257,7 @@ def test_existing_stores_are_used_and_checked(tmp_path):
         ({"rerank": ("ransak",)}, "choices are alpha_dba, .*, ransac, superglobal"),
         ({"rerank": ("ransac(top=3)",)}, "its arguments are"),
         ({"rerank": ("ransac", "ransac")}, "named twice"),
-        ({"baselines": ("sift",)}, "choices are histogram, rootsift, saved_model, untrained"),
+        ({"baselines": ("sift",)}, "choices are .*histogram.*rootsift.*untrained"),
         ({"baselines": ("untrained",)}, "expects --model to be a model folder"),
         ({"baselines": ("rootsift", "rootsift")}, "named twice"),
         ({"model": None}, "either --model, or --index_features_dir"),

@@ -13,6 +13,8 @@ import delg.weights
 from delg.common.errors import InputError
 from delg.weights import UnavailableError, kept
 from delg.weights.catalogue import Weights
+from tests import processes
+from tests.extraction.pictures import write_picture
 
 CONTENT = bytes(range(256)) * 40
 MEMBER = "tiny_weights/models/tiny.pth"
@@ -150,3 +152,12 @@ def test_a_local_file_is_its_own_path_and_an_unknown_name_is_a_sentence(tmp_path
     assert delg.weights.path(str(tmp_path / "mine.pth")) == tmp_path / "mine.pth"
     with pytest.raises(InputError, match="efficientnet_lite2"):
         delg.weights.path("efficientnet_lite9")
+
+
+def test_every_command_with_a_model_can_be_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
+    write_picture(tmp_path / "photos" / "a.png")
+    arguments = ("--images_dir=photos", "--output_dir=features", "--model=efficientnet_lite2")
+    done = processes.run("extract", *arguments, "--offline", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "efficientnet_lite2" in done.stderr
+    assert not (tmp_path / "home").exists()

@@ -84,7 +84,7 @@ def test_the_listing_says_which_hashes_are_known(tmp_path):
     done = processes.run("fetch", "--list", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == sorted(CATALOGUE)
+    assert {line for line in lines if not line.startswith(" ")} > set(CATALOGUE), "and models with published weights"
     assert sum("no SHA-256 published; the first download prints it" in line for line in lines) == 18
     assert any("gnd_roxford5k.pkl" in line and CATALOGUE["roxford5k"][0].sha256 in line for line in lines)
     index = next(line for line in lines if "index/images_000.tar:" in line)
