@@ -77,7 +77,7 @@ JOINED_POOLING = {
 # Values of a config.json beside the file that the architecture of each family takes for granted.
 EXPECTED: dict[str, dict[str, tuple[Any, ...]]] = {
     DINOV2_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu",), "qkv_bias": (True,)},
-    DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "hidden_act": ("gelu", "silu"), "rope_theta": (100.0,)},
+    DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "rope_theta": (100.0,)},
     SIGLIP_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu_pytorch_tanh",)},
 }
 LICENCE = ("Weights of DINOv3 are under Meta's DINOv3 License, which also holds for this copy of them.",)
@@ -311,7 +311,11 @@ def _model(path: Path, file: Path, family: str, places: Places, original: bool) 
     biased = family != DINOV3_FORMAT or "block0/attention/query/bias" in places
     sizes = {name: size for name, size in SIZES[family].items() if size._replace(heads=0) == (
         width, depth, 0, hidden, gated, biased)}  # fmt: skip
-    heads = _heads(path, file, family, sizes, width)
+    expected = EXPECTED[family]
+    if family == DINOV3_FORMAT:
+        expected = expected | {"hidden_act": ("silu" if gated else "gelu",)}
+    document = _config(file, family, expected)
+    heads = _heads(path, document, sizes, width)
     name, size = next(iter(sizes.items()), ("", VitSize(width, depth, heads, hidden, gated, biased)))
     arguments: dict[str, Any] = {"size": name if sizes else tuple(size)}
     if family != DINOV3_FORMAT:
@@ -339,25 +343,34 @@ def _whole(text: str) -> dict[str, Any]:
     return {key: arguments.get(key, parameter.default) for key, parameter in parameters.items()}
 
 
-def _heads(path: Path, file: Path, family: str, sizes: Mapping[str, VitSize], width: int) -> int:
-    """The number of attention heads, which no weight shows: of the config.json beside the file, or of the size.
+def _config(file: Path, family: str, expected: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """The part for images of the config.json beside a file; empty where there is none.
 
     Raises:
-      InputError: neither says the number, or the config.json describes another architecture.
+      InputError: it describes another architecture.
     """
     config = file.with_name("config.json")
     document = read_json(config) if config.is_file() else {}
     document = document.get("vision_config", document) if isinstance(document, dict) else {}
-    for key, values in EXPECTED[family].items():
+    for key, values in expected.items():
         if key in document and document[key] not in values:
             raise InputError(
                 f"{config} has {key} {json.dumps(document[key])}; a {family} of this package has "
                 f"{' or '.join(json.dumps(value) for value in values)}."
             )
+    return dict(document)
+
+
+def _heads(path: Path, config: Mapping[str, Any], sizes: Mapping[str, VitSize], width: int) -> int:
+    """The number of attention heads, which no weight shows: of the config.json beside the file, or of the size.
+
+    Raises:
+      InputError: neither says the number, or the config.json has another one than the published size.
+    """
     published = {size.heads for size in sizes.values()}
-    heads = document.get("num_attention_heads", next(iter(published), None))
+    heads = config.get("num_attention_heads", next(iter(published), None))
     if type(heads) is not int or heads < 1 or width % heads or (published and heads not in published):
-        reason = f"{config} has {heads} heads" if document else f"there is no {config.name} beside it"
+        reason = f"config.json beside it has {heads} heads" if config else "there is no config.json beside it"
         raise InputError(
             f"{path} has {width} channels; the number of attention heads does not follow from its weights, "
             f"and {reason}."
