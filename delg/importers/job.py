@@ -32,7 +32,7 @@ TORCH: dict[str, Callable[[Path], WeightSource]] = {
     "delg_pytorch": delg_pytorch,
     "efficientnet_lite": efficientnet_lite,
 }
-VIT: dict[str, Callable[[Path], WeightSource]] = {"dinov2": dinov2, "dinov3": dinov3, "siglip": siglip}
+VIT: dict[str, Callable[[Path, str | None], WeightSource]] = {"dinov2": dinov2, "dinov3": dinov3, "siglip": siglip}
 KERAS: dict[str, Callable[[Path, bool | None], WeightSource]] = {
     "delg_checkpoint": delg_checkpoint,
     "delg_saved_model": delg_saved_model,
@@ -105,7 +105,7 @@ def imported(path: Path, *, weights: bool = True) -> "Delg":
 
 
 def read_source(options: ConvertOptions) -> WeightSource:
-    """Opens the input in its format and applies the preset and the local head of the options.
+    """Opens the input in its format and applies the preset and the heads of the options.
 
     Raises:
       InputError: as :func:`convert`.
@@ -122,13 +122,13 @@ def read_source(options: ConvertOptions) -> WeightSource:
     if form in TORCH or form in VIT:
         if options.block3_strides is not None:
             raise InputError(f"--block3_strides is a choice of the released DELG; a {form} network has none.")
-        source = TORCH[form](_file(path)) if form in TORCH else VIT[form](path)
+        source = TORCH[form](_file(path)) if form in TORCH else VIT[form](path, options.pooling)
     elif form == "delg_weights":
         source = delg_weights(_file(path), options.preset, options.block3_strides)
     else:
         source = KERAS[form](path, options.block3_strides)
-    if options.local_head:
-        source = replace(source, overrides=source.overrides | {"local_head": options.local_head})
+    heads = {"local_head": options.local_head, "pooling": options.pooling}
+    source = replace(source, overrides=source.overrides | {name: text for name, text in heads.items() if text})
     return replace(source, preset=options.preset) if options.preset else source
 
 

@@ -51,4 +51,9 @@ class ConvertOptions:
         "Local head, such as tokens(score='norm'), which needs no weights: any backbone then gives local features. "
         "Default: the preset's.",
     )
+    pooling: str | None = option(
+        None,
+        "Global pooling, such as class_token_gem(p=3.0) for DINOv2; weights of the file's own pooling are then left "
+        "out of SigLIP. Default: the preset's.",
+    )
     seed: int = option(0, "Seed of weights that are not in the file.", lower_bound=0)

@@ -7,7 +7,7 @@ DINOv2 and DINOv3, which join query, key and value, and both inputs of a gated M
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from math import isqrt
 from pathlib import Path
@@ -19,7 +19,7 @@ from delg.backbones.table import BACKBONES, DINOV2, DINOV3, SIGLIP, VitSize
 from delg.backbones.vit import KEY, OFFSET, QUERY, VALUE
 from delg.common.errors import InputError
 from delg.common.files import read_json
-from delg.common.spec import factory_of, parse, render
+from delg.common.spec import factory_of, parse, render, split
 from delg.importers.safetensors_file import SUFFIX, is_safetensors, read_safetensors
 from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
@@ -77,26 +77,39 @@ JOINED_POOLING = {
 # Values of a config.json beside the file that the architecture of each family takes for granted.
 EXPECTED: dict[str, dict[str, tuple[Any, ...]]] = {
     DINOV2_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu",), "qkv_bias": (True,)},
-    DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "hidden_act": ("gelu", "silu"), "rope_theta": (100.0,)},
+    DINOV3_FORMAT: {"layer_norm_eps": (1e-5,), "rope_theta": (100.0,)},
     SIGLIP_FORMAT: {"layer_norm_eps": (1e-6,), "hidden_act": ("gelu_pytorch_tanh",)},
 }
 LICENCE = ("Weights of DINOv3 are under Meta's DINOv3 License, which also holds for this copy of them.",)
 Places = dict[str, tuple[str, Stored]]
 
 
-def dinov2(path: Path) -> WeightSource:
-    """DINOv2, with or without registers."""
+def dinov2(path: Path, pooling: str | None = None) -> WeightSource:
+    """DINOv2, with or without registers; its files hold no pooling."""
     return _source(path, DINOV2_FORMAT)
 
 
-def dinov3(path: Path) -> WeightSource:
-    """DINOv3; its transformers, not its convolutional networks."""
+def dinov3(path: Path, pooling: str | None = None) -> WeightSource:
+    """DINOv3; its transformers, not its convolutional networks; its files hold no pooling."""
     return _source(path, DINOV3_FORMAT)
 
 
-def siglip(path: Path) -> WeightSource:
-    """The vision tower of SigLIP and SigLIP 2 of one image size, with its pooling; the text tower is left out."""
-    return _source(path, SIGLIP_FORMAT)
+def siglip(path: Path, pooling: str | None = None) -> WeightSource:
+    """The vision tower of SigLIP and SigLIP 2 of one image size; the text tower is left out.
+
+    Args:
+      path: of the file or the folder.
+      pooling: of the model that is made; with another one than ``attention`` the file's is left out.
+    """
+    source = _source(path, SIGLIP_FORMAT)
+    if pooling is None or parse(split(pooling)[-1])[0] == "attention":
+        return source
+    stored = {
+        name: stored
+        for name, stored in source.stored.items()
+        if not any(variable.startswith("pooling/") for variable in our_paths(name.partition(" [")[0]))
+    }
+    return replace(source, stored=stored)
 
 
 def vit_format(names: Mapping[str, Any]) -> str | None:
@@ -298,7 +311,11 @@ def _model(path: Path, file: Path, family: str, places: Places, original: bool) 
     biased = family != DINOV3_FORMAT or "block0/attention/query/bias" in places
     sizes = {name: size for name, size in SIZES[family].items() if size._replace(heads=0) == (
         width, depth, 0, hidden, gated, biased)}  # fmt: skip
-    heads = _heads(path, file, family, sizes, width)
+    expected = EXPECTED[family]
+    if family == DINOV3_FORMAT:
+        expected = expected | {"hidden_act": ("silu" if gated else "gelu",)}
+    document = _config(file, family, expected)
+    heads = _heads(path, document, sizes, width)
     name, size = next(iter(sizes.items()), ("", VitSize(width, depth, heads, hidden, gated, biased)))
     arguments: dict[str, Any] = {"size": name if sizes else tuple(size)}
     if family != DINOV3_FORMAT:
@@ -326,25 +343,34 @@ def _whole(text: str) -> dict[str, Any]:
     return {key: arguments.get(key, parameter.default) for key, parameter in parameters.items()}
 
 
-def _heads(path: Path, file: Path, family: str, sizes: Mapping[str, VitSize], width: int) -> int:
-    """The number of attention heads, which no weight shows: of the config.json beside the file, or of the size.
+def _config(file: Path, family: str, expected: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """The part for images of the config.json beside a file; empty where there is none.
 
     Raises:
-      InputError: neither says the number, or the config.json describes another architecture.
+      InputError: it describes another architecture.
     """
     config = file.with_name("config.json")
     document = read_json(config) if config.is_file() else {}
     document = document.get("vision_config", document) if isinstance(document, dict) else {}
-    for key, values in EXPECTED[family].items():
+    for key, values in expected.items():
         if key in document and document[key] not in values:
             raise InputError(
                 f"{config} has {key} {json.dumps(document[key])}; a {family} of this package has "
                 f"{' or '.join(json.dumps(value) for value in values)}."
             )
+    return dict(document)
+
+
+def _heads(path: Path, config: Mapping[str, Any], sizes: Mapping[str, VitSize], width: int) -> int:
+    """The number of attention heads, which no weight shows: of the config.json beside the file, or of the size.
+
+    Raises:
+      InputError: neither says the number, or the config.json has another one than the published size.
+    """
     published = {size.heads for size in sizes.values()}
-    heads = document.get("num_attention_heads", next(iter(published), None))
+    heads = config.get("num_attention_heads", next(iter(published), None))
     if type(heads) is not int or heads < 1 or width % heads or (published and heads not in published):
-        reason = f"{config} has {heads} heads" if document else f"there is no {config.name} beside it"
+        reason = f"config.json beside it has {heads} heads" if config else "there is no config.json beside it"
         raise InputError(
             f"{path} has {width} channels; the number of attention heads does not follow from its weights, "
             f"and {reason}."

@@ -124,7 +124,7 @@ def test_what_is_no_weight_file(tmp_path):
     for name, message in (
         ("nothing", "nothing does not exist"),
         ("text", "neither a PyTorch file, nor safetensors, nor HDF5"),
-        ("empty", "neither an exported model nor"),
+        ("empty", "neither an exported model, nor"),
         ("other.h5", "no layer lists its weights"),
         ("dense.h5", "nor a ResNet of keras"),
         ("bad", "cannot be read as a TensorFlow checkpoint"),
@@ -195,6 +195,8 @@ def test_the_folder_says_where_it_comes_from(small, tmp_path):
         "format": "delg_weights",
         "preset": "config.json",
         "block3_strides": None,
+        "local_head": None,
+        "pooling": None,
         "seed": 3,
         "files": {"model.weights.h5": sha256(small)},
         "weights": len(delg.load(tmp_path / "out").weights),

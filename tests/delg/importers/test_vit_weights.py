@@ -216,6 +216,19 @@ def test_the_command_makes_a_folder_that_extracts(hub, folder):
     np.testing.assert_allclose(centres, width * (np.arange(len(centres)) + 0.5) - 0.5, rtol=1e-4)
 
 
+def test_the_command_makes_a_model_with_another_pooling(hub, folder):
+    family, model, arrays = hub
+    source_of(folder, arrays, heads_of(model))
+    pooling = "average" if family == "siglip" else "class_token_gem(p=2.0)"
+    convert(ConvertOptions(str(folder / "model.safetensors"), str(folder / "made"), pooling=pooling))
+    loaded = delg.load(folder / "made")
+    assert loaded.config["pooling"] == pooling and loaded.embedding_dim == (12 if family == "siglip" else 24)
+    expected = {weight.path: weight for weight in model.weights}
+    assert len(loaded.weights) == sum(not path.startswith("pooling/") for path in expected)
+    for weight in loaded.weights:
+        np.testing.assert_array_equal(weight.numpy(), expected[weight.path].numpy(), err_msg=weight.path)
+
+
 def test_every_path_has_a_name_of_the_hub():
     for text in (DINOV2, DINOV3, SIGLIP):
         family = text.partition("(")[0]
