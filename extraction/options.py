@@ -156,5 +156,5 @@ class FeaturesOptions:
         None, f"The format that convert writes: {', '.join(SINKS)}, or module:Class(argument=value) of your own."
     )
     local_dtype: str | None = option(
-        None, "How convert --to=store writes local descriptors; default: float32.", choices=LOCAL_DTYPES
+        None, "How convert --to=store writes local descriptors; default: as they are.", choices=LOCAL_DTYPES
     )

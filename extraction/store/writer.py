@@ -293,14 +293,24 @@ class StoreSink(FeatureSink):
 
     binary = continues = True
 
-    def __init__(self, local_dtype: str = LOCAL_DTYPES[0]):
-        """Takes how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`."""
+    def __init__(self, local_dtype: str | None = None):
+        """Takes how local features are stored, one of :data:`extraction.store.encoding.LOCAL_DTYPES`.
+
+        None stands for the way of the source.
+        """
         self._local_dtype = local_dtype
 
     def write(self, source: FeatureSource, folder: Path) -> None:
-        """Writes the shards that are missing, and finishes the store."""
+        """Writes the shards that are missing, and finishes the store.
+
+        Raises:
+          InputError: the source holds the signs of local descriptors alone, and their values are to be stored.
+        """
+        dtype = self._local_dtype or source.local_dtype
+        if source.local_dtype == "binary" and dtype != "binary":
+            raise InputError(f"{source.folder} holds the signs of local descriptors alone; {dtype} needs their values.")
         refs, paths = [ImageRef(name, "") for name in source.names], source.record()["paths"]
-        writer = StoreWriter(folder, source.settings, refs, local_dtype=self._local_dtype, paths=paths)
+        writer = StoreWriter(folder, source.settings, refs, local_dtype=dtype, paths=paths)
         for shard in progress_bar(writer.missing(), desc=folder.name, unit="shard"):
             images = [source.features(source.index_of(ref.name)) for ref in writer.shard_images(shard)]
             writer.write(shard, images, [])

@@ -6,6 +6,7 @@ from extraction.extractors.composed import Pair
 from extraction.extractors.histogram import Histogram
 from extraction.extractors.rootsift import RootSift
 from extraction.features import Features
+from extraction.formats.table import convert
 from extraction.images import ImageRef, load_image
 from extraction.pipeline import extract
 from extraction.store.encoding import Binary, Full, as_stored, packed, quantised
@@ -136,6 +137,18 @@ def test_a_query_takes_the_form_of_the_store():
         assert as_stored(image, dtype) is image
     np.testing.assert_array_equal(as_stored(image, "binary").descriptors, packed(image.descriptors))
     assert as_stored(as_stored(image, "binary"), "binary").descriptors.shape == (5, 16)
+
+
+def test_a_conversion_keeps_the_dtype_and_makes_no_values_of_signs(tmp_path):
+    for dtype in ("uint8", "binary"):
+        store = build(tmp_path / dtype, [5, 3], local_dtype=dtype)
+        assert convert(store.folder, tmp_path / f"again_{dtype}", "store") == 2
+        again = FeatureStore.open(tmp_path / f"again_{dtype}")
+        assert again.local_dtype == dtype
+        np.testing.assert_array_equal(again.features(0).descriptors, store.features(0).descriptors)
+    with pytest.raises(InputError, match="signs of local descriptors alone; float32 needs their values"):
+        convert(tmp_path / "binary", tmp_path / "floats", "store", local_dtype="float32")
+    assert not (tmp_path / "floats").exists()
 
 
 def test_root_sift_is_kept_in_bytes_unless_the_user_says_otherwise(tmp_path):
