@@ -25,13 +25,15 @@ from training.trainer import Trainer, TrainerConfig
 BATCH = 16
 
 
-def trainer(logdir: Path, max_iters: int, lr: float = 0.003, optimizer: str = "adamw", **settings) -> Trainer:
+def trainer(
+    logdir: Path, max_iters: int, lr: float = 0.003, optimizer: str = "adamw", model=None, **settings
+) -> Trainer:
     config = TrainerConfig(
         max_iters=max_iters, step=step_config(BATCH), **{"save_interval": 10_000, "save_seconds": 1e9, **settings}
     )
     lines: list[str] = []
     made = Trainer(
-        tiny_model(),
+        model or tiny_model(),
         build_optimizer(optimizer),
         build_schedule("linear", lr, max_iters),
         config,
@@ -73,7 +75,8 @@ def test_it_overfits_eight_classes_reports_and_validates(tmp_path, batches, reco
         asked.append(model)
         return {"mAP": 12.5}
 
-    run = trainer(tmp_path, 90, report_interval=30, eval_interval=45)
+    model = tiny_model(backbone="resnet_small(depths=(1, 1, 1, 1), widths=(8, 16, 24, 32))")
+    run = trainer(tmp_path, 90, model=model, report_interval=30, eval_interval=45)
     run.evaluate = evaluate
     config = InputConfig(batch_size=5, image_size=SIZE, augmentation=Augmentation(), threads=2)
     run.fit(batches, validation_batches(open_records(str(records_dir / "validation*")), config, 99))
@@ -90,8 +93,8 @@ def test_it_overfits_eight_classes_reports_and_validates(tmp_path, batches, reco
     assert found["image_range/max"][0][1] <= 1 and found["image_range/min"][0][1] >= -1
     assert {
         "batch_images", "batch_attention", "image_range/max", "image_range/min", "attention/max", "attention/min",
-        "attention/mean", "attention/percent_25", "attention/percent_50", "attention/percent_75", "sparsity/block2",
-        "sparsity/block3", "sparsity/block4", "desc/scale_factor",
+        "attention/mean", "attention/percent_25", "attention/percent_50", "attention/percent_75", "sparsity/block0",
+        "sparsity/block1", "sparsity/block2", "sparsity/block3", "sparsity/block4", "desc/scale_factor",
         "learning_rate", "loss/desc/crossentropy", "loss/attn/crossentropy", "loss/recon/mse", "train_accuracy/desc",
         "train_accuracy/attn", "validation/desc", "validation/attn", "global_steps_per_sec",
     } <= set(found)  # fmt: skip

@@ -22,7 +22,7 @@ def three_convolutions() -> Backbone:
     """Few layers, as the time that TensorFlow takes to trace a step grows with their number."""
     images = keras.Input((None, None, 3), name="images")
     x, maps, levels = images, {}, {}
-    for number, (width, kernel, stride) in enumerate([(8, 5, 4), (32, 3, 2), (48, 3, 2)], start=1):
+    for number, (width, kernel, stride) in enumerate([(8, 5, 4), (24, 3, 2), (32, 3, 2)], start=1):
         x = layers.Conv2D(width, kernel, stride, padding="same", name=f"conv{number}")(x)
         x = layers.BatchNormalization(name=f"bn_conv{number}")(x)
         x = maps[f"block{number + 1}"] = layers.ReLU(name=f"relu{number}")(x)
