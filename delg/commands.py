@@ -145,7 +145,7 @@ def _run(command: str) -> None:
 
     module = importlib.import_module(MODULES[command])
     own = flags.FLAGS.get_flags_for_module(module.__name__)
-    takes_weights = any(flag.name in ("model", "init_model") for flag in own)
+    takes_weights = any(flag.name in ("model", "init_model", "input") for flag in own)
     if takes_weights:
         flags.DEFINE_bool("offline", False, "Fetch no published weights, as with DELG_OFFLINE=1.")
         own = [*own, flags.FLAGS["offline"]]

@@ -70,7 +70,7 @@ def weights_sha256(folder: str | os.PathLike[str]) -> str:
     if str(folder).startswith(HUB):
         from delg.weights.hub import digest
 
-        return digest(str(folder), path(str(folder)))
+        return digest(str(folder), path(str(folder), offline=True))  # the commit that load() has just resolved
     return sha256(Path(folder) / WEIGHTS)
 
 

@@ -42,7 +42,9 @@ class BenchmarkOptions:
         None, "Folder of the queries of folders, csv or vpr, where they lie apart from the database."
     )
     model: str | None = option(
-        None, "Model folder, or an extractor such as auto, rootsift or 'rootsift(max_image_size=512)'."
+        None,
+        "Model folder, or an extractor such as rootsift or 'rootsift(max_image_size=512)'. Default: auto, which needs "
+        "no training, unless --index_features_dir names features.",
     )
     baselines: tuple[str, ...] | None = option(
         None,

@@ -33,7 +33,10 @@ def main() -> None:
     if options.local_dim is not None and not options.local_whitening:
         raise InputError("--local_dim needs --local_whitening.")
     if not is_model_folder(folder):
-        raise InputError(f"{folder} is not a model folder; of a composed extractor calibrate the folders of its parts.")
+        raise InputError(
+            f"{folder} is not a model folder. Of a composed extractor calibrate the folders of its parts; "
+            "delg-convert --input=efficientnet_lite2 makes a folder of published weights."
+        )
     images = list_images(options.images_dir)
     check_writable(folder)
 

@@ -96,8 +96,10 @@ def _run(
 
 def _all_of(key: str, settings: dict[str, Any]) -> list[str]:
     """The values of a setting of an extractor and of its parts, where there are any."""
-    parts = settings.get("parts", {}).values()
-    return [*([settings[key]] if key in settings else []), *(value for part in parts for value in _all_of(key, part))]
+    from extraction.formats.checks import parts_of
+
+    own = [settings[key]] if key in settings else []
+    return [*own, *(value for part in parts_of(settings).values() for value in _all_of(key, part))]
 
 
 def summary(folder: PathLike[str] | str, described: int, skipped: Sequence[dict[str, str]]) -> str:

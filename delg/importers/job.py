@@ -69,8 +69,8 @@ def convert(options: ConvertOptions) -> list[str]:
     return [_summary(source, model, count, output), *source.notes]
 
 
-def build(source: WeightSource, seed: int) -> "Delg":
-    """The model that a file belongs to, with fresh weights.
+def build(source: WeightSource, seed: int | None = None) -> "Delg":
+    """The model that a file belongs to, with fresh weights from a seed, or from Keras' global one.
 
     Raises:
       InputError: the file's configuration has an argument that the model does not know or take.
@@ -80,7 +80,8 @@ def build(source: WeightSource, seed: int) -> "Delg":
     from delg.model import Delg
 
     preset = {} if source.preset == OWN_CONFIGURATION else preset_config(source.preset)
-    keras.utils.set_random_seed(seed)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
     try:
         return Delg(**preset | source.overrides)
     except TypeError as error:
@@ -98,7 +99,7 @@ def imported(path: Path, *, weights: bool = True) -> "Delg":
       InputError: as :func:`convert`.
     """
     source = read_source(ConvertOptions(input=str(path)))
-    model = build(source, seed=0)
+    model = build(source)
     if weights:
         assign(source, model)
     return model
@@ -139,7 +140,12 @@ def _file(path: Path) -> Path:
 
 
 def _provenance(source: WeightSource, options: ConvertOptions) -> dict[str, Any]:
+    text = str(options.input)
+    published = {"published": text} if text in WEIGHTS else {}
+    if text.startswith(weights.HUB):
+        published = {"published": f"{text.partition('@')[0]}@{source.files[0].parent.name}"}  # the commit
     return {
+        **published,
         "format": source.format,
         "preset": source.preset,
         **fingerprint(options),

@@ -23,6 +23,7 @@ from delg.common.spec import factory_of, parse, render, split
 from delg.importers.safetensors_file import SUFFIX, is_safetensors, read_safetensors
 from delg.importers.source import Stored, WeightSource
 from delg.importers.torch_file import state_dict
+from delg.normalization import SATELLITE_MEAN
 from delg.presets import PRESETS, SATELLITE
 
 DINOV2_FORMAT, DINOV3_FORMAT, SIGLIP_FORMAT = FAMILIES = ("dinov2", "dinov3", "siglip")
@@ -351,7 +352,10 @@ def _config(file: Path, family: str, expected: Mapping[str, tuple[Any, ...]]) ->
     """
     config = file.with_name("config.json")
     document = read_json(config) if config.is_file() else {}
-    document = document.get("vision_config", document) if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        raise InputError(f"{config} is no JSON object.")
+    if isinstance(document.get("vision_config"), dict):
+        document = document["vision_config"]
     for key, values in expected.items():
         if key in document and document[key] not in values:
             raise InputError(
@@ -378,12 +382,24 @@ def _heads(path: Path, config: Mapping[str, Any], sizes: Mapping[str, VitSize], 
     return heads
 
 
+def _of_satellite(path: Path) -> bool:
+    """Whether weights are for satellite images, whose normalisation is another one; no weight shows this.
+
+    The image processor's configuration beside the file says so; without one the name of the file or its folder.
+    """
+    processor = path.with_name("preprocessor_config.json")
+    document = read_json(processor) if processor.is_file() else None
+    if isinstance(document, dict) and "image_mean" in document:
+        return document["image_mean"] == list(SATELLITE_MEAN)
+    return SATELLITE in path.name or SATELLITE in path.absolute().parent.name
+
+
 def _preset(path: Path, family: str, size: str, arguments: Mapping[str, Any]) -> str:
     """The published model of this size, or the first one of the family."""
     if family == DINOV2_FORMAT:
         name = f"dinov2_{size}" + ("_registers" if arguments["registers"] else "")
     elif family == DINOV3_FORMAT:
-        name = f"dinov3_{size}" + (f"_{SATELLITE}" if SATELLITE in str(path) else "")
+        name = f"dinov3_{size}" + (f"_{SATELLITE}" if _of_satellite(path) else "")
     else:
         image = arguments["grid"] * arguments["patch"]
         name = f"siglip2_{size}_p{arguments['patch']}_{384 if image == 378 else image}"

@@ -7,7 +7,7 @@ variable of this name says otherwise; with ``DELG_OFFLINE=1`` nothing is fetched
 import os
 from pathlib import Path
 
-from delg.common.errors import InputError
+from delg.common.errors import InputError, first_line
 from delg.common.files import sha256
 from delg.weights.catalogue import WEIGHTS, Weights
 
@@ -66,4 +66,7 @@ def _offline() -> bool:
 
 def home() -> Path:
     """The folder that keeps what was fetched."""
-    return Path(os.environ.get("DELG_HOME") or "~/.cache/delg").expanduser()
+    try:
+        return Path(os.environ.get("DELG_HOME") or "~/.cache/delg").expanduser()
+    except RuntimeError as error:  # a user without a home folder
+        raise UnavailableError(f"{first_line(error)} Set DELG_HOME to a folder for weights.") from error

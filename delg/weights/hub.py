@@ -43,9 +43,7 @@ def snapshot(source: str, *, offline: bool = False) -> Path:
     arguments: dict[str, Any] = {"revision": form["revision"], "allow_patterns": list(FILES)}
     try:
         there = hub.snapshot_download(form["repository"], local_files_only=True, **arguments)
-    except ValueError as error:
-        raise InputError(f"{source}: {first_line(error)}") from error
-    except LocalEntryNotFoundError as error:
+    except LocalEntryNotFoundError as error:  # before ValueError, which it is in huggingface_hub 0
         if offline:
             raise UnavailableError(
                 f"{source} is not in the cache of the Hub, and nothing is fetched offline."
@@ -53,6 +51,8 @@ def snapshot(source: str, *, offline: bool = False) -> Path:
         there = None
         page = f"{hub.constants.ENDPOINT}/{form['repository']}"
         print(f"Fetching {source}; its licence is on {page}.", file=sys.stderr, flush=True)
+    except ValueError as error:
+        raise InputError(f"{source}: {first_line(error)}") from error
     if offline:
         return Path(str(there))
     try:

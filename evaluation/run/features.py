@@ -14,7 +14,7 @@ from evaluation.benchmarks.base import Benchmark, names_of
 from evaluation.benchmarks.method import FIRST_STAGE, Method
 from evaluation.run.distractors import check_store
 from extraction.extractors.base import Extractor, select_heads
-from extraction.extractors.table import EXTRACTORS, build_extractor
+from extraction.extractors.table import NAMES, build_extractor
 from extraction.formats.base import FeatureSource
 from extraction.formats.checks import differing
 from extraction.formats.table import open_features
@@ -56,8 +56,8 @@ def sources(model: str | None, baselines: Sequence[str]) -> list[MethodSource]:
     methods = [MethodSource(FIRST_STAGE, model)] if model else []
     for text in baselines:
         name, _ = spec.parse(text)
-        if name == "delg" or (name not in EXTRACTORS and ":" not in name):
-            choices = ", ".join(sorted(EXTRACTORS.keys() - {"delg"}))
+        if name == "delg" or (name not in NAMES and ":" not in name):
+            choices = ", ".join(sorted(NAMES - {"delg"}))
             raise InputError(f"Unknown baseline {name!r}; the choices are {choices}.")
         methods.append(MethodSource(name, _untrained(text, model) if name == "untrained" else text))
     names = [source.name for source in methods]
@@ -131,7 +131,13 @@ def build(methods: Sequence[MethodSource], local_dtype: str | None = None) -> di
         cannot be stored as ``local_dtype``.
     """
     extractors = {source.name: build_extractor(source.extractor) for source in methods}
-    for extractor in extractors.values():
+    for source in methods:
+        extractor = extractors[source.name]
+        if "global" not in extractor.heads:
+            raise InputError(
+                f"{source.extractor} gives no global descriptor to search by; give it as the local part of a pair: "
+                f"{spec.render('pair', {'global': 'efficientnet_lite2', 'local': source.extractor})}."
+            )
         check_local_dtype(extractor, local_dtype)
     return extractors
 

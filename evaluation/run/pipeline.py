@@ -32,6 +32,7 @@ from evaluation.run.rerank_rows import check_local, global_only, reranker_names
 from evaluation.run.result_cache import ResultCache
 from evaluation.run.search import Observed, run
 from evaluation.synthetic.truth import load_homographies
+from extraction.extractors.table import AUTO, resolved
 from extraction.images import list_images
 from extraction.settings import set_reading
 from matching.rerankers.base import Reranker
@@ -77,8 +78,10 @@ def validate(options: BenchmarkOptions) -> Plan:
     rerankers = reranker_names(dataset.default_rerank if options.rerank is None else options.rerank)
     for name, reranker in rerankers.items() if options.distractors_dir else ():
         check_top_k(build_reranker(reranker).top_k, name)
-    if bool(options.index_features_dir) == bool(options.model):
+    if options.index_features_dir and options.model:
         raise InputError("Expected either --model, or --index_features_dir with features that exist.")
+    if not options.index_features_dir:
+        options = replace(options, model=resolved(options.model or AUTO))
     if options.query_features_dir and not options.index_features_dir:
         raise InputError("--query_features_dir cannot be combined with --model, but with --index_features_dir.")
     if options.model or options.baselines:

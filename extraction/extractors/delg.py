@@ -76,9 +76,9 @@ class DelgExtractor(Extractor):
 
         self.config = config
         self.heads = tuple(model.min_sides)
-        self.dimensions = {"global": model.embedding_dim, "local": model.local_dim or 0}
         switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
         self.model = in_policy(switched, "float32")  # the runtime converts it to other precisions
+        self.dimensions = {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
         self._rule = SCALE_RULES[config.scale_rule].in_multiples(config.side_multiple)
         self._join = build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA

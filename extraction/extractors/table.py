@@ -13,6 +13,7 @@ from delg.common.errors import InputError
 from delg.common.spec import Table, call, check_type, factory_of, parse, render
 from delg.presets import PRETRAINED
 from delg.weights import HUB
+from delg.weights.catalogue import WEIGHTS
 from extraction.config import OPTIONS
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
@@ -64,6 +65,8 @@ FILES = frozenset({"model", "weights"})
 AUTO = "auto"
 UNTRAINED_GLOBAL, UNTRAINED_LOCAL = "efficientnet_lite2", "rootsift"
 """The extractors of ``auto``."""
+NAMES = frozenset({AUTO, *EXTRACTORS, *PRETRAINED})
+"""All words for an extractor, besides folders and plug-ins."""
 
 
 def resolved(text: str) -> str:
@@ -147,6 +150,7 @@ def _parts(texts: Any, head: str, written: str, *, defaults: Mapping[str, Any] |
         return [_parts(text, head, written, defaults=defaults, **options) for text in texts]
     if not isinstance(texts, str):
         raise InputError(f"{written} expects its parts as quoted texts of extractors. Received: {texts!r}")
+    texts = resolved(texts)
     accepted = _options(texts, head)
     return build_extractor(
         texts, defaults=defaults, **{key: value for key, value in options.items() if key in accepted}
@@ -187,7 +191,7 @@ def absolute(text: str) -> str:
             arguments[key] = [absolute(part) if isinstance(part, str) else part for part in parts]
     for key in FILES.intersection(arguments):
         path = arguments[key]
-        if isinstance(path, str) and path not in PRETRAINED and Path(path).exists():
+        if isinstance(path, str) and path not in PRETRAINED.keys() | WEIGHTS.keys() and Path(path).exists():
             arguments[key] = os.path.abspath(path)  # noqa: PTH100
     return render(name, arguments)
 
@@ -195,7 +199,7 @@ def absolute(text: str) -> str:
 def _choices(text: str) -> str:
     return (
         f"{text!r} is neither a model folder nor an extractor; the extractors are "
-        f"{', '.join(sorted({AUTO, *EXTRACTORS, *PRETRAINED}))}, or module:Class of your own."
+        f"{', '.join(sorted(NAMES))}, or module:Class of your own."
     )
 
 

@@ -120,14 +120,20 @@ def _comparable(left: dict[str, Any], right: dict[str, Any]) -> tuple[dict[str, 
     left, right = _binding(left), _binding(right)
     if left.get("extractor") != right.get("extractor"):
         return {"extractor": left.get("extractor")}, {"extractor": right.get("extractor")}
-    if "parts" in left and "parts" in right:
-        shared = left["parts"].keys() & right["parts"].keys()
-        pairs = {name: _comparable(left["parts"][name], right["parts"][name]) for name in shared}
+    shared = parts_of(left).keys() & parts_of(right).keys()
+    pairs = {name: _comparable(parts_of(left)[name], parts_of(right)[name]) for name in shared}
+    if pairs:
         left, right = (
             one | {"parts": one["parts"] | {name: pair[i] for name, pair in pairs.items()}}
             for i, one in enumerate((left, right))
         )
     return left, right
+
+
+def parts_of(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of the parts of a composed extractor, by name; empty for another extractor."""
+    parts = settings.get("parts")
+    return parts if isinstance(parts, dict) and all(isinstance(part, dict) for part in parts.values()) else {}
 
 
 def version_differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:

@@ -71,8 +71,8 @@ def test_files_that_are_not_sound(folder, verdicts):
         path = folder / "malformed" / f"{name}.safetensors"
         accepted = all(verdict["accepted"] for verdict in readers.values() if isinstance(verdict, dict))
         if accepted and name not in STRICTER:
-            for key, shape in readers["safe_open"]["tensors"].items():
-                assert read_safetensors(path)[key].shape == tuple(shape), name
+            shapes = {key: list(tensor.shape) for key, tensor in read_safetensors(path).items()}
+            assert shapes == readers["safe_open"]["tensors"], name
             continue
         with pytest.raises(InputError, match=f"{name}.safetensors") as raised:
             read_safetensors(path)

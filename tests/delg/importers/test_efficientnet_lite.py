@@ -16,6 +16,7 @@ from delg.importers.torch_file import state_dict
 from delg.weights import UnavailableError
 from delg.weights.catalogue import WEIGHTS
 from tests.delg.importers.torch_writer import SavedStorage, TorchFile, zeros
+from tests.published import published
 
 LISTS = Path(__file__).parents[2] / "golden" / "data2" / "keys_efficientnet_lite.json"
 KEYS = {name: entry["keys"] for name, entry in json.loads(LISTS.read_text()).items() if "keys" in entry}
@@ -38,6 +39,13 @@ def test_the_variant_is_recognised(variant, tmp_path):
     path = written(tmp_path / "a.pth", {}, f"lite{variant}")
     assert detect(path) == "efficientnet_lite"
     assert efficientnet_lite(path).preset == f"efficientnet_lite{variant}"
+
+
+def test_lite1_is_recognised_by_its_published_file():
+    source = efficientnet_lite(published("efficientnet_lite1"))
+    assert source.preset == "efficientnet_lite1"
+    model = delg.create("efficientnet_lite1")
+    assert assign(source, model) == len(model.weights)
 
 
 def test_all_of_the_backbone_and_nothing_else_is_read(model, tmp_path):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delg.common.errors import InputError
 from delg.common.files import read_json
 from evaluation.benchmarks.table import build_benchmark
 from evaluation.metrics.truth import Truth
 from evaluation.run import baselines, pipeline
 from extraction.extractors.histogram import Histogram
+from extraction.extractors.rootsift import RootSift
 from extraction.pipeline import extract
 from tests import processes
 from tests.evaluation.options import Config
@@ -62,6 +64,27 @@ def test_it_is_not_ransac_twice_and_not_beside_itself(photos, tmp_path):
     ]
     own = baselines.choose(None, "rootsift(max_image_size=64)", build_benchmark("folders", str(photos)))
     assert own == baselines.Baselines(())
+
+
+def test_without_a_model_and_weights_rootsift_is_measured_once(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DELG_OFFLINE", "1")
+    config = Config("folders", str(photos), str(tmp_path / "out"), baselines=None, rerank=("superglobal(m=3, k=1)",))
+    report = pipeline.benchmark(config, lambda line: None)
+    assert rows(report) == ["global", "global+superglobal"]
+    assert report.settings["model"] == "rootsift"
+
+
+def test_local_features_alone_are_refused_before_any_image(photos, tmp_path):
+    with pytest.raises(InputError, match="pair"):
+        run(photos, tmp_path, baselines=("tests.evaluation.run.test_baselines:LocalOnly",))
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+class LocalOnly(RootSift):
+    """RootSIFT without a global descriptor."""
+
+    heads = ("local",)
 
 
 def test_without_rerankers_it_is_verified_all_the_same(photos, tmp_path):
