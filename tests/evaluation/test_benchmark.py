@@ -260,7 +260,6 @@ def test_existing_stores_are_used_and_checked(tmp_path):
         ({"baselines": ("sift",)}, "choices are .*histogram.*rootsift.*untrained"),
         ({"baselines": ("untrained",)}, "expects --model to be a model folder"),
         ({"baselines": ("rootsift", "rootsift")}, "named twice"),
-        ({"model": None}, "either --model, or --index_features_dir"),
         ({"index_features_dir": "x"}, "either --model, or --index_features_dir"),
         ({"query_features_dir": "x"}, "--query_features_dir"),
         ({"model": "no_such_folder"}, "neither a model folder nor an extractor"),
