@@ -327,7 +327,7 @@ def _model(path: Path, file: Path, family: str, places: Places, original: bool) 
     if family == DINOV2_FORMAT and original and not arguments["registers"]:
         arguments["positions"] = OFFSET
     arguments["patch"] = patches[2]
-    preset = _preset(path, family, name, arguments)
+    preset = _preset(file, family, name, arguments)
     overrides: dict[str, Any] = {}
     if _whole(render(family, arguments)) != _whole(PRESETS[preset]["backbone"]):
         overrides["backbone"] = render(family, arguments)
@@ -382,24 +382,25 @@ def _heads(path: Path, config: Mapping[str, Any], sizes: Mapping[str, VitSize], 
     return heads
 
 
-def _of_satellite(path: Path) -> bool:
-    """Whether weights are for satellite images, whose normalisation is another one; no weight shows this.
+def is_for_satellite_images(file: Path) -> bool:
+    """Whether weights of DINOv3 are for satellite images, which have another normalisation; no weight shows this.
 
-    The image processor's configuration beside the file says so; without one the name of the file or its folder.
+    ``preprocessor_config.json`` beside the file decides by its mean. Without this file the name of the weights decides,
+    or that of their folder.
     """
-    processor = path.with_name("preprocessor_config.json")
+    processor = file.with_name("preprocessor_config.json")
     document = read_json(processor) if processor.is_file() else None
     if isinstance(document, dict) and "image_mean" in document:
         return document["image_mean"] == list(SATELLITE_MEAN)
-    return SATELLITE in path.name or SATELLITE in path.absolute().parent.name
+    return SATELLITE in file.name or SATELLITE in file.absolute().parent.name
 
 
-def _preset(path: Path, family: str, size: str, arguments: Mapping[str, Any]) -> str:
+def _preset(file: Path, family: str, size: str, arguments: Mapping[str, Any]) -> str:
     """The published model of this size, or the first one of the family."""
     if family == DINOV2_FORMAT:
         name = f"dinov2_{size}" + ("_registers" if arguments["registers"] else "")
     elif family == DINOV3_FORMAT:
-        name = f"dinov3_{size}" + (f"_{SATELLITE}" if _of_satellite(path) else "")
+        name = f"dinov3_{size}" + (f"_{SATELLITE}" if is_for_satellite_images(file) else "")
     else:
         image = arguments["grid"] * arguments["patch"]
         name = f"siglip2_{size}_p{arguments['patch']}_{384 if image == 378 else image}"

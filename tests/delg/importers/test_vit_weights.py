@@ -12,7 +12,7 @@ from delg.importers.detect import detect
 from delg.importers.job import convert, read_source
 from delg.importers.options import ConvertOptions
 from delg.importers.strict import check, gather, shapes_of
-from delg.importers.vit_weights import hub_name, our_paths
+from delg.importers.vit_weights import hub_name, is_for_satellite_images, our_paths
 from delg.presets import PRESETS
 from tests.delg.importers.safetensors_writer import write_safetensors
 
@@ -234,3 +234,12 @@ def test_every_path_has_a_name_of_the_hub():
         family = text.partition("(")[0]
         for path in shapes_of(model_of(text)):
             assert path in our_paths(hub_name(path, family).partition(" [")[0])
+
+
+def test_satellite_weights_are_known_by_the_processor_and_else_by_name(tmp_path):
+    assert is_for_satellite_images(tmp_path / "vitl16-sat493m" / "model.safetensors")
+    assert not is_for_satellite_images(tmp_path / "sat493m" / "vitl16" / "model.safetensors")
+    for mean, expected in (([0.43, 0.411, 0.296], True), ([0.485, 0.456, 0.406], False)):
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean}))
+        assert is_for_satellite_images(tmp_path / "model.safetensors") == expected
+        assert is_for_satellite_images(tmp_path / "dinov3-sat493m.safetensors") == expected
