@@ -96,11 +96,11 @@ def test_settings_say_which_extractor_made_them_where_no_folder_is_needed(folder
     assert made_by(model) is None and made_by(joined | {"parts": {"part1": lite, "part2": model}}) is None
 
 
-@pytest.mark.parametrize("text", ["rootsift(runtime='openvino')", "xfeat(precision='bfloat16')"])
 def test_a_text_longer_than_a_file_name_is_an_extractor():
     assert build_extractor(f"rootsift(max_feature_num=0x{'0' * 300}20)").max_feature_num == 32
 
 
+@pytest.mark.parametrize("text", ["rootsift(runtime='openvino')", "xfeat(precision='bfloat16')"])
 def test_what_is_no_model_has_one_way_of_computing(text):
     with pytest.raises(InputError, match="model folders"):
         build_extractor(text)
