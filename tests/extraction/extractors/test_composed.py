@@ -24,6 +24,7 @@ from extraction.settings import recorded_settings, set_reading
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import Counting, picture, write_picture
 from tests.processes import run
+from tests.tiny import BACKBONE
 
 IMAGE = picture(90, 120, seed=3)
 BOTH = 'pair(global="histogram(bins=(4, 2, 2))", local="rootsift(max_feature_num=20)")'
@@ -31,11 +32,10 @@ BOTH = 'pair(global="histogram(bins=(4, 2, 2))", local="rootsift(max_feature_num
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
     scales = {"image_scales": [1.0], "global_scales_ind": [0], "max_image_size": 64}
     place = tmp_path_factory.mktemp("composed") / "model"
-    delg.save(delg.create("delg_small", backbone=small, extraction=scales, **sizes), place)
+    delg.save(delg.create("delg_small", backbone=BACKBONE, extraction=scales, **sizes), place)
     return place
 
 
