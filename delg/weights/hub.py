@@ -1,7 +1,7 @@
 """Weights on the Hugging Face Hub: ``hf://org/name``, or ``hf://org/name@revision``.
 
-The cache, tokens, proxies and offline mode are those of ``huggingface_hub``. Only safetensors and JSON are fetched,
-nothing that could be run. The licence that a repository names is shown before it is fetched.
+The cache, tokens, proxies and offline mode are those of ``huggingface_hub``. Only safetensors, JSON and NumPy's arrays
+are fetched, nothing that could be run. The licence that a repository names is shown before it is fetched.
 """
 
 import re
@@ -15,7 +15,7 @@ from delg.common.extras import needs_extra
 from delg.common.files import json_sha256, sha256
 from delg.weights import HUB, UnavailableError
 
-FILES = ("*.json", "*.safetensors", "local_whitening.npz")  # the last of models of ours
+FILES = ("*.json", "*.safetensors", "*.npz")  # the last beside models of ours; arrays alone are read of them
 _FORM = re.compile(rf"{HUB}(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
