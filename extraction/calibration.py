@@ -11,7 +11,7 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.extras import needs_extra
-from delg.common.files import atomic_path, read_json, write_json
+from delg.common.files import read_json, write_json
 from extraction import whitening
 from extraction.config import ExtractionConfig
 from extraction.describing import describe

@@ -136,7 +136,8 @@ def test_what_is_no_weight_file(tmp_path):
     with pytest.raises(InputError, match="no variables to convert"):
         read_source(options(tmp_path / "zoo", tmp_path / "out"))
     with pytest.raises(InputError, match="is a model folder already"):
-        (tmp_path / "empty" / "config.json").write_text("{}")
+        for name in ("config.json", "model.weights.h5"):
+            (tmp_path / "empty" / name).write_text("{}")
         detect(tmp_path / "empty")
 
 
