@@ -74,6 +74,6 @@ def _hdf5(path: Path) -> str:
     layers = layers_of(path)
     if "backbone" in layers:
         return "delg_checkpoint"
-    if {"conv1_conv", "res2a_branch2a"} & set(layers):
+    if {"conv1_conv", "res2a_branch2a", "fire2/squeeze1x1"} & set(layers):
         return "keras_applications"
-    raise InputError(f"{path} is HDF5 but neither the released DELG's, nor a ResNet of keras.applications, nor ours.")
+    raise InputError(f"{path} is HDF5 but neither the released DELG's, nor ImageNet weights of Keras, nor ours.")
