@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from delg.common.errors import InputError
-from delg.saving import is_model_folder
+from delg.saving import CONFIG, is_model_folder
 
 H5_START = b"\x89HDF"
 
@@ -51,6 +51,8 @@ def _folder(path: Path) -> str:
         from delg.importers.vit_weights import safetensors_format
 
         return safetensors_format(path)
+    if (path / CONFIG).is_file():
+        raise InputError(f"{path} is a model folder already.")
     if (path / "variables").is_dir() or (path / "saved_model.pb").is_file():
         return "delg_saved_model"
     if list(path.glob("*.index")):
