@@ -35,7 +35,7 @@ def main() -> None:
             f"The export needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
         )
     from delg.exporting.files import check_place, export_model
-    from delg.saving import LOCAL_WHITENING, load
+    from delg.saving import ADAPTATION, LOCAL_WHITENING, load
 
     check_place(options.output_dir, options)
     for line in export_model(load(options.model), options, options.output_dir):
@@ -44,4 +44,9 @@ def main() -> None:
         print(
             f"{LOCAL_WHITENING} of {options.model} is not part of the export: the exported local descriptors are not "
             "whitened."
+        )
+    if (Path(options.model) / ADAPTATION).is_file():
+        print(
+            f"{ADAPTATION} of {options.model} is not part of the export: the exported global descriptors are not "
+            "adapted."
         )

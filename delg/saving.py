@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 LOCAL_WHITENING = "local_whitening.npz"  # may lie beside them, see extraction.whitening
+ADAPTATION = "adaptation.npz"  # likewise, see extraction.adaptation
 FORMAT = 1
 
 
