@@ -15,7 +15,7 @@ from delg.common.errors import InputError
 from evaluation.metrics.ranking import oxford_ap
 from evaluation.statistics.bootstrap import PairedChange, compare, within
 from extraction.adaptation import Softmax
-from extraction.features import Floats
+from extraction.pca import Floats
 
 FOLDS, LEAST_CLASSES = 5, 4
 QUERIES = 2000  # most of a fold

@@ -19,7 +19,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path
 from delg.common.spec import Table, build, render
 from delg.saving import ADAPTATION
-from extraction.features import Floats
+from extraction.pca import Floats
 
 EPS = 1e-12  # least norm
 BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
@@ -130,6 +130,8 @@ class Softmax:
     def _start(self, x: Floats, targets: NDArray[np.int64], random: np.random.Generator) -> "Weights":
         """Weights of the first step; class vectors are the mean of their photos with ``pca``, else random."""
         classes, size = int(targets.max()) + 1, x.shape[1]
+        weight: Floats
+        bias: Floats
         if self.start == "random":
             bound, class_bound = np.sqrt(6.0 / (size + self.dim)), 1.0 / np.sqrt(self.dim)
             weight, bias = random.uniform(-bound, bound, (self.dim, size)), np.zeros(self.dim)

@@ -23,7 +23,7 @@ from delg.common.options import define_flags, from_flags, refuse
 from extraction.options import CalibrateOptions
 
 if TYPE_CHECKING:
-    from extraction.features import Floats
+    from extraction.pca import Floats
 
 SAMPLE = ["quantile", "precision", "local_whitening", "local_dim", "num_images"]
 OF_ADAPT = ["csv_path", "features_dir", "adaptation"]
@@ -144,7 +144,10 @@ def _labelled_descriptors(options: CalibrateOptions) -> "tuple[Floats, list[str]
     if options.features_dir:
         refuse("--features_dir", options, ["images_dir", "csv_path"])
         return _of_store(options.features_dir, str(options.model))
-    labelled = from_csv(options.csv_path, options.images_dir) if options.csv_path else from_folders(options.images_dir)
+    if options.csv_path:
+        labelled = from_csv(options.csv_path, options.images_dir)
+    else:
+        labelled = from_folders(str(options.images_dir))
     extractor = select_heads(DelgExtractor.from_folder(str(options.model), adaptation=False), ("global",))
     with TemporaryDirectory() as place:
         store = extract(extractor, [ImageRef(photo.id, str(photo.path)) for photo in labelled.photos], place)

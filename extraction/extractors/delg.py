@@ -165,7 +165,7 @@ class DelgExtractor(Extractor):
                 f"For this model {adapting.AGAIN}."
             )
         self.adaptation = adaptation
-        self.dimensions = self.dimensions | {"global": dim}
+        self.dimensions = {**self.dimensions, "global": dim}
         self.settings = self.settings | {"adaptation": adaptation.digest()}
 
     def project(self, projections: Projections) -> None:
@@ -289,7 +289,7 @@ class DelgExtractor(Extractor):
             vectors = np.asarray(self.pca.reduce_global(np.stack(outputs.vectors)), np.float64)
             descriptor = unit(self._join(vectors)).astype(np.float32)
             if self.adaptation is not None:
-                descriptor = self.adaptation(descriptor)
+                descriptor = self.adaptation(descriptor).astype(np.float32)
         if not outputs.scores:
             return Features(name=name, image_size=source, global_descriptor=descriptor)
         scores = np.concatenate(outputs.scores)

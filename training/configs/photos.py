@@ -3,8 +3,9 @@ r"""Some hundred photos of your own, on a laptop: EfficientNet-Lite2, the heads 
 delg-train --config=photos --train_file_pattern='records/train*' --logdir=run
 
 --init_model=efficientnet_lite0, or a model folder, takes another start; then give --train_from, too.
-Hardware and hours: no GPU. HOURS
-Expected: EXPECTED
+Hardware and hours: no GPU; about 6 minutes on two CPU cores with nothing beside it. Estimated: 40 steps of 32 photos
+of which each takes 0.04 core-seconds, and 260 steps of which each photo takes 0.075, as measured on a busy machine.
+Expected: not measured over whole runs yet, see docs/results/retrieval.md.
 """
 
 from typing import Any
