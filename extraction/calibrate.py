@@ -35,7 +35,9 @@ def main() -> None:
     """Runs the command."""
     from delg.common.errors import InputError
     from delg.common.files import check_writable
-    from delg.saving import is_model_folder, is_published
+    from delg.presets import PRETRAINED
+    from delg.saving import is_model_folder
+    from delg.weights import HUB
 
     options = from_flags(CalibrateOptions)
     if not options.model or not (options.images_dir or options.features_dir or options.csv_path):
@@ -49,9 +51,10 @@ def main() -> None:
         refuse("a calibration without --adapt", options, OF_ADAPT)
     if options.local_dim is not None and not options.local_whitening:
         raise InputError("--local_dim needs --local_whitening.")
-    if is_published(options.model) and not options.output_dir:
+    published = options.model in PRETRAINED or options.model.startswith(HUB)
+    if published and not options.output_dir:
         raise InputError(f"--output_dir is required: the folder of the calibrated model, as {options.model} has none.")
-    if not is_published(options.model) and not is_model_folder(options.model):
+    if not published and not is_model_folder(options.model):
         raise InputError(
             f"{options.model} is not a model folder. Of a composed extractor calibrate the folders of its parts."
         )
@@ -115,15 +118,16 @@ def _own_folder(options: CalibrateOptions) -> str:
     import shutil
 
     import delg
-    from delg.saving import is_published
+    from delg.saving import folder_of, is_model_folder, provenance_of
 
     model = str(options.model)
     if not options.output_dir:
         return model
-    if is_published(model):
-        delg.save(delg.load(model), options.output_dir)
+    place = folder_of(model)
+    if place is not None and is_model_folder(place):
+        shutil.copytree(place, options.output_dir, dirs_exist_ok=True)
     else:
-        shutil.copytree(model, options.output_dir, dirs_exist_ok=True)
+        delg.save(delg.load(model), options.output_dir, provenance=provenance_of(model))
     return options.output_dir
 
 

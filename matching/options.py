@@ -48,8 +48,10 @@ class SearchOptions:
     """Options of delg-search."""
 
     query: str | None = option(None, "The query image.")
-    model: str = option(
-        "auto", "The model folder, or extractor such as rootsift, that the feature store was made with."
+    model: str | None = option(
+        None,
+        "The model folder, or extractor, that the features were made with. Default: what the features record, where "
+        "they need no folder.",
     )
     features_dir: str | None = option(None, "The database: a feature store made by delg-extract.")
     index: str | None = option(

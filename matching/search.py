@@ -7,7 +7,7 @@ delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --reran
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from delg.common.options import define_flags, fingerprint, from_flags, require
 from matching.options import SearchOptions
@@ -29,6 +29,7 @@ def main() -> None:
     Raises:
       InputError: a flag is missing or does not fit, or the store was made with other settings.
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from delg.common.errors import InputError
@@ -51,7 +52,8 @@ def main() -> None:
     store, index = _database(options)
     if reranker is not None and reranker.uses_local and store is not None and not store.local_bytes:
         raise InputError(f"--rerank={options.rerank} matches local features; {options.features_dir} holds none.")
-    extractor = set_reading(build_extractor(options.model), exif=_reading(store, index).exif)
+    options = replace(options, model=options.model or _recorded(options, _settings(store, index)))
+    extractor = set_reading(build_extractor(str(options.model)), exif=_reading(store, index).exif)
     if index is not None:
         index.check_queries(extractor.settings, f"Features by {options.model}")
     if store is not None:
@@ -72,13 +74,34 @@ def main() -> None:
         _write_page(options, (ref, query), results, (store, index), reranker)
 
 
+def _settings(store: "FeatureSource | None", index: "Searchable | None") -> dict[str, Any]:
+    """How the features of the database were made."""
+    if store is not None:
+        return store.settings
+    return index.manifest.settings if index is not None else {}
+
+
+def _recorded(options: SearchOptions, settings: dict[str, Any]) -> str:
+    """The extractor that the features of the database were made with.
+
+    Raises:
+      InputError: the settings do not say it.
+    """
+    from delg.common.errors import InputError
+    from extraction.extractors.table import made_by
+
+    text = made_by(settings)
+    if text is None:
+        place, kind = options.features_dir or options.index, settings.get("extractor", "nothing that is recorded")
+        raise InputError(f"--model is required: {place} was made with {kind}, and does not record which model.")
+    return text
+
+
 def _reading(store: "FeatureSource | None", index: "Searchable | None") -> "Reading":
     """How the images of the database were read; the query is read likewise."""
     from extraction.images import Reading
 
-    if store is not None:
-        return Reading.of(store.settings)
-    return Reading.of(index.manifest.settings if index is not None else {})
+    return Reading.of(_settings(store, index))
 
 
 def _check_output(options: SearchOptions) -> None:

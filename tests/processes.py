@@ -22,6 +22,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 HANGS = 1200  # seconds after which a process or a wait is taken for stuck
 PORTS = range(15_000, 32_000)  # below those that Linux gives to connections
+ON_JAX = {  # variables of a process; what it compiles, it compiles quickly rather than well
+    "KERAS_BACKEND": "jax",
+    "CUDA_VISIBLE_DEVICES": "",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+}
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.preloaded"])
 
@@ -37,18 +42,24 @@ class Started:
       arguments: the command and its flags.
       cwd: working folder.
       killed: see :func:`killed_at`; None for a command that is left alone.
+      module: the program, where that is another one than the commands.
       environment: variables besides those of this process.
     """
 
     def __init__(
-        self, *arguments: str, cwd: str | os.PathLike[str] | None = None, killed: str | None = None, **environment: str
+        self,
+        *arguments: str,
+        cwd: str | os.PathLike[str] | None = None,
+        killed: str | None = None,
+        module: str = "delg",
+        **environment: str,
     ) -> None:
         variables = os.environ | environment
         if variables.get("KERAS_BACKEND", "tensorflow") not in ("", "tensorflow"):
             raise ValueError("Forks are of a process with the TensorFlow backend.")
         self._arguments, self._folder = arguments, tempfile.TemporaryDirectory()
         self._outputs = [str(Path(self._folder.name) / name) for name in ("stdout", "stderr")]
-        given = arguments, str(cwd or Path.cwd()), dict(variables), self._outputs, killed
+        given = module, arguments, str(cwd or Path.cwd()), dict(variables), self._outputs, killed
         self._process = FORKS.Process(target=_command, args=given)
         with chdir(ROOT):  # where the first one finds what it is to import
             self._process.start()
@@ -107,7 +118,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _command(
-    arguments: Sequence[str], cwd: str, variables: dict[str, str], outputs: Sequence[str], killed: str
+    module: str, arguments: Sequence[str], cwd: str, variables: dict[str, str], outputs: Sequence[str], killed: str
 ) -> None:
     """The process of :class:`Started`."""
     for number, path in enumerate(outputs, start=1):
@@ -118,14 +129,14 @@ def _command(
     sys.path.insert(0, cwd)
     if killed is not None:
         killed_at(killed)
-    _delg(arguments)
+    _program(module, arguments)
 
 
-def _delg(arguments: Sequence[str]) -> None:
-    sys.argv = ["delg", *arguments]
-    runpy.run_module("delg", run_name="__main__", alter_sys=True)
+def _program(module: str, arguments: Sequence[str]) -> None:
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
     killed_at(sys.argv[1])
-    _delg(sys.argv[2:])
+    _program("delg", sys.argv[2:])

@@ -13,7 +13,7 @@ from delg.common.files import sha256
 from delg.common.options import fingerprint
 from delg.common.sources import source_sha256
 from delg.common.spec import plug_ins_in
-from delg.saving import model_config, save, weights_sha256
+from delg.saving import model_config, provenance_of, save, weights_sha256
 from training.backends.engine import MODULES, check_backend, engine
 from training.options import RELEASED_CLASSES, TrainOptions
 from training.records.recordset import RecordSet, check_same_classes, open_records
@@ -221,9 +221,15 @@ def _train(
     if not trainer.is_chief:
         return
     with trainer.averaged():
-        save(trainer.model, str(options.output_model))
+        save(trainer.model, str(options.output_model), provenance=_provenance(options, records, settings))
     finish_run(str(options.logdir), options.max_iters, str(options.output_model))
     print(f"model written to {options.output_model}")
+
+
+def _provenance(options: TrainOptions, records: RecordSet, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a model folder records of the training, and of the weights that the training began with."""
+    start = provenance_of(options.init_model) if options.init_model else {}
+    return {"trained": {"images": records.num_images} | settings} | ({"start": start} if start else {})
 
 
 def _of_devices(options: TrainOptions, before: int, now: int) -> str:

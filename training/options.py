@@ -173,8 +173,9 @@ class TrainOptions:
     )
     init_model: str | None = option(
         None,
-        "Model folder to start from, for fine-tuning, such as one of delg-convert: its architecture and all its "
-        "weights except those of the classifiers. Overrides --preset.",
+        "Model to start from, for fine-tuning: a model folder, such as one of delg-convert, or published weights, "
+        "efficientnet_lite2 or hf://org/name; its architecture and all its weights except those of the classifiers. "
+        "Overrides --preset.",
         irrelevant=True,
     )
     imagenet_checkpoint: str | None = option(

@@ -3,7 +3,8 @@
 Imports are read from the text, also inside functions, and followed through our packages and the user's own modules.
 Installed libraries do not count: their versions are recorded where they matter. Modules that a table names do not count
 by themselves: callers name the entry that they use as a maker. Files may be included without need; a result is then
-computed once more than necessary.
+computed once more than necessary. Where weights lie and how they are fetched does not count: results depend on the
+weights themselves, whose hashes are recorded.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("delg", "evaluation", "extraction", "matching", "protos", "training")
 LIBRARIES = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+FETCHING = "delg.weights"
 CODE = (".py", ".pyc", ".pyi", *EXTENSION_SUFFIXES)
 _FROM = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import\b[ \t]*(\([^)]*\)|.*)", re.MULTILINE)
 _IMPORT = re.compile(r"^[ \t]*import[ \t]+(.*)", re.MULTILINE)
@@ -42,7 +44,7 @@ def source_sha256(*makers: Any) -> str:
 
 
 def source_files(*names: str) -> dict[str, Path]:
-    """The given modules and all modules that they import, with their files.
+    """The given modules and all modules that they import, with their files; of imports without :data:`FETCHING`.
 
     A package includes its files that are no code, such as templates.
 
@@ -61,7 +63,8 @@ def source_files(*names: str) -> dict[str, Path]:
     while todo:
         name = todo.pop()
         for target in _targets(name, modules[name]):
-            path = None if target in modules else _file(target, own)
+            left_out = target in modules or f"{target}.".startswith(f"{FETCHING}.")
+            path = None if left_out else _file(target, own)
             if path is not None:
                 modules[target] = path
                 todo.append(target)

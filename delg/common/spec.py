@@ -91,10 +91,11 @@ def split(text: str, separator: str = ",", *, keep_empty: bool = False) -> list[
     >>> split("ransac, superglobal(m=400, k=9)")
     ['ransac', 'superglobal(m=400, k=9)']
     """
-    parts, depth, quote, current = [], 0, "", ""
+    parts, depth, quote, current, escaped = [], 0, "", "", False
     for character in text:
         if quote:
-            quote = "" if character == quote else quote
+            quote = "" if character == quote and not escaped else quote
+            escaped = character == "\\" and not escaped
         elif character in "'\"":
             quote = character
         elif character in "([{":

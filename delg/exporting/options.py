@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from delg.model import Delg
 
 RELEASED_KINDS = ("local", "global", "local_and_global")
-KINDS = (*RELEASED_KINDS, "batch", "onnx")
+SHARED = "safetensors"
+KINDS = (*RELEASED_KINDS, "batch", "onnx", SHARED)
 POOLS = ("None", "average", "sum")
 SCALE_RULES = ("delg", "superglobal")
 KINDS_OF = {  # the kinds that an option applies to
@@ -19,6 +20,8 @@ KINDS_OF = {  # the kinds that an option applies to
     "normalize_global_descriptor": ("global", "batch", "onnx"),
     "iou": ("local", "local_and_global"),
     "scale_rule": RELEASED_KINDS,
+    "report": (SHARED,),
+    "licence": (SHARED,),
 }
 
 
@@ -26,12 +29,13 @@ KINDS_OF = {  # the kinds that an option applies to
 class ExportOptions:
     """The choices of one export; names and defaults are those of the released flags."""
 
-    model: str | None = option(None, "The model folder. Required.")
+    model: str | None = option(None, "The model folder, or published weights. Required.")
     output_dir: str | None = option(None, "Folder of the export; absent or empty. Required.")
     kind: str = option(
         "local_and_global",
         "Signature: local, global and local_and_global are the released ones, for one image and its scales; batch "
-        "takes uint8 or float images of one size; onnx writes model.onnx for float images of one size.",
+        "takes uint8 or float images of one size; onnx writes model.onnx for float images of one size; safetensors "
+        "writes a model folder to be shared, with a model card.",
         choices=KINDS,
     )
     multi_scale_pool_type: str = option(
@@ -56,6 +60,15 @@ class ExportOptions:
         "How scaled sides become whole pixels: delg rounds halves to even (released), superglobal rounds down. "
         "Default: the model's rule. Released kinds only.",
         choices=SCALE_RULES,
+    )
+    report: tuple[str, ...] | None = option(
+        None,
+        "report.json of delg-benchmark for the model card, or several, separated by commas. Kind safetensors only.",
+    )
+    licence: str | None = option(
+        None,
+        "Licence of the model for its card, as the Hub calls it, such as apache-2.0. Default: that of published "
+        "weights. Kind safetensors only.",
     )
 
     def __post_init__(self) -> None:

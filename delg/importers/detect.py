@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from delg.common.errors import InputError
-from delg.saving import CONFIG, WEIGHTS
+from delg.saving import is_model_folder
 
 H5_START = b"\x89HDF"
 
@@ -45,12 +45,12 @@ def detect(path: Path) -> str:
 
 
 def _folder(path: Path) -> str:
-    if list(path.glob("*.safetensors")) and not (path / WEIGHTS).is_file():
+    if is_model_folder(path):
+        raise InputError(f"{path} is a model folder already.")
+    if list(path.glob("*.safetensors")):
         from delg.importers.vit_weights import safetensors_format
 
         return safetensors_format(path)
-    if (path / CONFIG).is_file():
-        raise InputError(f"{path} is a model folder already.")
     if (path / "variables").is_dir() or (path / "saved_model.pb").is_file():
         return "delg_saved_model"
     if list(path.glob("*.index")):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from delg import weights
 from delg.common.errors import InputError
-from delg.common.files import atomic_path, check_writable, read_json, sha256, write_json
+from delg.common.files import atomic_path, check_writable, read_json, sha256
 from delg.common.options import fingerprint
 from delg.importers.detect import detect
 from delg.importers.efficientnet_lite import efficientnet_lite
@@ -58,14 +58,12 @@ def convert(options: ConvertOptions) -> list[str]:
     if _is_there(output, provenance):
         return [f"{output} already holds this conversion."]
     check_writable(output.absolute().parent)
-    from delg.saving import CONFIG, save
+    from delg.saving import save
 
     model = build(source, options.seed)
     count = load_own(source, model) if source.format == "delg_weights" else assign(source, model)
     with atomic_path(output) as temporary:
-        save(model, temporary)
-        document = read_json(temporary / CONFIG)
-        write_json(temporary / CONFIG, document | {"provenance": provenance | {"weights": count}})
+        save(model, temporary, provenance=provenance | {"weights": count})
     return [_summary(source, model, count, output), *source.notes]
 
 
@@ -79,13 +77,36 @@ def build(source: WeightSource, seed: int | None = None) -> "Delg":
 
     from delg.model import Delg
 
-    preset = {} if source.preset == OWN_CONFIGURATION else preset_config(source.preset)
     if seed is not None:
         keras.utils.set_random_seed(seed)
     try:
-        return Delg(**preset | source.overrides)
+        return Delg(**_configuration(source))
     except TypeError as error:
         raise InputError(f"The configuration beside {source.files[0]} does not fit the model: {error}.") from error
+
+
+def _configuration(source: WeightSource) -> dict[str, Any]:
+    """The arguments of the model that a file belongs to."""
+    return ({} if source.preset == OWN_CONFIGURATION else preset_config(source.preset)) | source.overrides
+
+
+def imported_config(path: Path) -> dict[str, Any]:
+    """The arguments of the model that :func:`imported` makes.
+
+    Raises:
+      InputError: as :func:`convert`.
+    """
+    return _configuration(read_source(ConvertOptions(input=str(path))))
+
+
+def provenance_of_file(path: Path) -> dict[str, Any]:
+    """What :func:`convert` would record of a file or folder.
+
+    Raises:
+      InputError: as :func:`convert`.
+    """
+    options = ConvertOptions(input=str(path))
+    return _provenance(read_source(options), options)
 
 
 def imported(path: Path, *, weights: bool = True) -> "Delg":

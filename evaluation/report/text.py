@@ -95,21 +95,40 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = F
 
 def markdown(report: Report) -> str:
     """``report.md``: results, notes, statistics, settings and versions."""
-    lines = [
-        f"# {report.benchmark}",
-        "",
-        *(line for sentence in warnings(report) for line in (f"**{sentence}**", "")),
-        *_table(header(report), [cells(row)[: len(header(report))] for row in report.rows], numbers=True),
-        "",
-    ]
-    cost = " Times are milliseconds per query; sizes are bytes per database image." if report.costed else ""
-    lines += [f"Quality in percent.{cost}", ""]
-    lines += [f"- {note}" for note in notes(report)]
-    for title, table in sections(report):
-        lines += ["", f"## {title}", "", *_table(*table)]
+    lines = [f"# {report.benchmark}", "", *_results(report, "##")]
     lines += ["", "## Settings", "", *_table(["setting", "value"], flat(report.settings))]
     lines += ["", "## Versions", "", *_table(["part", "version"], [[k, v] for k, v in report.versions.items()])]
     return "\n".join(lines) + "\n"
+
+
+def of_card(report: Report) -> str:
+    """The results for the card of a model, in Markdown: the same without the settings but those of the features."""
+    settings = report.settings
+    counts = [
+        f"{settings[name]} {word}"
+        for name, word in (("queries", "queries"), ("database", "images"))
+        if name in settings
+    ]
+    features = {name: settings["features"][name] for name in list(settings.get("features", {}))[:1]}
+    made = [(key, value) for key, value in flat(features) if not key.endswith("source_sha256")]
+    lines = [f"### {report.benchmark}: {', '.join(counts)}", "", *_results(report, "####")]
+    return "\n".join([*lines, "", "#### Features", "", *_table(["setting", "value"], made)])
+
+
+def _results(report: Report, heading: str) -> list[str]:
+    """The table of results, notes and statistics, as lines of Markdown."""
+    cost = " Times are milliseconds per query; sizes are bytes per database image." if report.costed else ""
+    lines = [
+        *(line for sentence in warnings(report) for line in (f"**{sentence}**", "")),
+        *_table(header(report), [cells(row)[: len(header(report))] for row in report.rows], numbers=True),
+        "",
+        f"Quality in percent.{cost}",
+        "",
+        *(f"- {note}" for note in notes(report)),
+    ]
+    for title, table in sections(report):
+        lines += ["", f"{heading} {title}", "", *_table(*table)]
+    return lines
 
 
 def sections(report: Report) -> list[tuple[str, Table]]:

@@ -5,6 +5,7 @@ Each image is decoded once, and all parts describe these pixels.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -87,6 +88,7 @@ class Pair(Composed):
         Raises:
           InputError: an extractor lacks its head, or the two read images in different ways.
         """
+        local = copy(local) if local is global_ else local  # as each part skips the other's head
         parts = {"global": select_heads(global_, ("global",)), "local": select_heads(local, ("local",))}
         super().__init__("pair", parts)
         self.signed, self.local_dtype = local.signed, local.local_dtype

@@ -125,7 +125,7 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: not a model folder, or the seed or an option out of range.
         """
-        from delg.saving import CONFIG, is_published, load, weights_sha256
+        from delg.saving import CONFIG, folder_of, load, weights_sha256
 
         for name, switch in {"local_whitening": local_whitening, "adaptation": adaptation}.items():
             if type(switch) is not bool:
@@ -143,12 +143,11 @@ class DelgExtractor(Extractor):
         if seed is not None:
             return cls(model, config, f"untrained:seed={seed}:{json_sha256(model.get_config())}")
         weights = weights_sha256(folder)
-        if is_published(folder):
-            return cls(model, config, weights)
-        extractor = cls(model, config, weights, folder)
-        if local_whitening:
-            extractor.project(Projections(of_local=whitening.load(folder, weights)))
-        if adaptation and (learned := adapting.load(folder, weights)):
+        place = folder_of(folder)
+        extractor = cls(model, config, weights, None if place is None else str(place))
+        if local_whitening and place is not None:
+            extractor.project(Projections(of_local=whitening.load(place, weights)))
+        if adaptation and place is not None and (learned := adapting.load(place, weights)):
             extractor.adapt(learned)
         return extractor
 

@@ -18,6 +18,7 @@ from extraction.config import OPTIONS
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
 from extraction.extractors.saved_model_runner import is_saved_model
+from extraction.formats.checks import parts_of
 from extraction.pca import NO_PCA, Projections
 from extraction.settings import set_reading
 
@@ -65,6 +66,12 @@ FILES = frozenset({"model", "weights"})
 AUTO = "auto"
 UNTRAINED_GLOBAL, UNTRAINED_LOCAL = "efficientnet_lite2", "rootsift"
 """The extractors of ``auto``."""
+WITHOUT_MODEL = ("histogram", "rootsift", "xfeat")
+"""Extractors that need no folder."""
+OF_MACHINE = ("runtime",)
+"""Options that another machine may choose otherwise."""
+OF_NETWORK = ("runtime", "precision")
+"""Options of how the network of a model is computed."""
 NAMES = frozenset({AUTO, *EXTRACTORS, *PRETRAINED})
 """All words for an extractor, besides folders and plug-ins."""
 
@@ -85,6 +92,35 @@ def resolved(text: str) -> str:
         print(f"{error} --model={AUTO} is {UNTRAINED_LOCAL}.", file=sys.stderr, flush=True)
         return UNTRAINED_LOCAL
     return render("pair", {"global": UNTRAINED_GLOBAL, "local": UNTRAINED_LOCAL})
+
+
+def made_by(settings: Mapping[str, Any]) -> str | None:
+    """The text of the extractor that features were made by, as far as their settings say it.
+
+    Args:
+      settings: of the features.
+
+    Returns:
+      A text for :func:`build_extractor`, with the recorded options; None where a folder is needed that settings do not
+      name, or where nothing is recorded. The settings of the built extractor tell whether the two agree.
+    """
+    kind = settings.get("extractor")
+    parts = {name: made_by(part) for name, part in parts_of(dict(settings)).items()}
+    if None in parts.values():
+        return None
+    if kind == "pair":
+        return render(kind, parts)
+    if kind == "concat":
+        return render(kind, {"parts": list(parts.values()), "weights": settings.get("weights")})
+    names = {entry.sha256: name for name, entry in WEIGHTS.items()}
+    published = names.get(str(settings.get("weights_sha256")))
+    if kind == "delg" and published in PRETRAINED:
+        recorded = {name: settings[name] for name in OPTIONS if name in settings and name not in OF_MACHINE}
+        return render(str(published), recorded)
+    if kind in WITHOUT_MODEL and ("weights_sha256" not in settings or published == kind):
+        parameters = inspect.signature(factory_of(kind, EXTRACTORS, "extractor")).parameters
+        return render(kind, {name: settings[name] for name in parameters if name in settings})
+    return None
 
 
 def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
@@ -115,6 +151,8 @@ def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **o
     of_parts = _options_of_parts(name, arguments)
     arguments = fitting | arguments | {key: value for key, value in given.items() if key not in of_parts}
     written = render(name, arguments)
+    if name in WITHOUT_MODEL and (of_network := [key for key in OF_NETWORK if key in arguments]):
+        raise InputError(f"{name} computes in one way only: {' and '.join(of_network)} are options of model folders.")
     for key, head in PARTS.get(name, {}).items():
         if key in arguments:
             arguments[key] = _parts(arguments[key], head, written, defaults=defaults, **given)

@@ -304,11 +304,20 @@ class StoreSink(FeatureSink):
         """Writes the shards that are missing, and finishes the store.
 
         Raises:
-          InputError: the source holds the signs of local descriptors alone, and their values are to be stored.
+          InputError: the source holds the signs of local descriptors alone, and their values are to be stored; or the
+            signs are to be stored, and no entry of its first image with local features is negative.
         """
         dtype = self._local_dtype or source.local_dtype
         if source.local_dtype == "binary" and dtype != "binary":
             raise InputError(f"{source.folder} holds the signs of local descriptors alone; {dtype} needs their values.")
+        if source.local_dtype != "binary" and dtype == "binary":
+            described = (features for i in range(len(source.names)) if len(features := source.features(i)))
+            first = next(described, None)
+            if first is not None and first.descriptors.min() >= 0:
+                raise InputError(
+                    f"local_dtype binary keeps the signs of local descriptors; those in {source.folder} are never "
+                    "negative."
+                )
         refs, paths = [ImageRef(name, "") for name in source.names], source.record()["paths"]
         writer = StoreWriter(folder, source.settings, refs, local_dtype=dtype, paths=paths)
         for shard in progress_bar(writer.missing(), desc=folder.name, unit="shard"):

@@ -8,14 +8,14 @@ import delg
 from delg.exporting.files import export_model
 from delg.exporting.options import ExportOptions
 from delg.exporting.signatures import released_signature
+from tests.tiny import BACKBONE
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (70, 93, 3), np.uint8)
 SCALES = (1.5, 0.5, 1.0)
 
 
 def tiny(**options):
-    """One unit a stage."""
-    return delg.create("delg_small", backbone="resnet_small(depths=(1,1,1,1), widths=(8,12,16,24))", **options)
+    return delg.create("delg_small", backbone=BACKBONE, **options)
 
 
 def model_with_both_heads():

@@ -1,7 +1,4 @@
-"""Prints hashes of outputs of models, extraction and training steps; run as a program by the tests.
-
-python -m tests.delg.keras_outputs FOLDER [POLICY], POLICY becoming Keras' global dtype policy.
-"""
+"""Hashes of outputs of models, extraction and training steps; ``python -m tests.delg.keras_outputs FOLDER`` prints."""
 
 import hashlib
 import json
@@ -24,7 +21,7 @@ def digest(*values: Any) -> str:
     return hashlib.sha256(b"".join(str(a.dtype).encode() + a.tobytes() for a in arrays)).hexdigest()
 
 
-def of_models(folder: str) -> dict[str, Any]:
+def of_models(folder: Any) -> dict[str, Any]:
     import delg
     from extraction.extractors.delg import DelgExtractor
 
@@ -63,11 +60,14 @@ def of_training() -> dict[str, Any]:
     return found
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        keras.config.set_dtype_policy(sys.argv[2])
+def everything(folder: Any) -> dict[str, Any]:
+    """Hashes by what was computed; the settings of Keras afterwards are those before."""
     config = keras.config
     before = config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name
-    result = of_models(sys.argv[1]) | of_training()
+    result = of_models(folder) | of_training()
     assert before == (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name)
-    print(json.dumps(result))
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(everything(sys.argv[1])))

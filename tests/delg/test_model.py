@@ -9,9 +9,11 @@ from keras import ops
 import delg
 from delg.classifiers.arcface import ArcFace
 from delg.common.errors import InputError
+from delg.common.files import sha256
 from delg.heads.pooling import GeM
 from delg.numerics import l2_normalize
 from delg.presets import PRESETS
+from delg.saving import is_model_folder, provenance_of, weights_sha256
 
 SMALL = {"backbone": "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))", "embedding_dim": 24, "local_dim": 8}
 
@@ -159,26 +161,34 @@ def test_a_folder_of_the_first_version_still_loads(tmp_path):
     np.testing.assert_array_equal(numpy_of(model(x)["attention"]), numpy_of(again(x)["attention"]))
 
 
-def test_save_and_load_give_the_same_outputs(tmp_path):
+@pytest.mark.parametrize("safetensors", [False, True])
+def test_save_and_load_give_the_same_model(tmp_path, safetensors):
     model = tiny()
-    delg.save(model, tmp_path / "m")
-    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["config.json", "model.weights.h5"]
+    delg.save(model, tmp_path / "m", safetensors=not safetensors)
+    delg.save(model, tmp_path / "m", safetensors=safetensors, provenance={"origin": "a test"})
+    file = "model.safetensors" if safetensors else "model.weights.h5"
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["config.json", file]
     x = np.random.default_rng(2).uniform(-1, 1, (1, 33, 47, 3)).astype("float32")
     again = delg.load(tmp_path / "m")
     assert (
         again.get_config() == json.loads(json.dumps(model.get_config())) == json.loads(json.dumps(again.get_config()))
     )
+    for ours, theirs in zip(model.weights, again.weights, strict=True):
+        assert ours.path == theirs.path and numpy_of(ours).tobytes() == numpy_of(theirs).tobytes()
     np.testing.assert_array_equal(numpy_of(model(x)["global_descriptor"]), numpy_of(again(x)["global_descriptor"]))
+    assert is_model_folder(tmp_path / "m") and provenance_of(tmp_path / "m") == {"origin": "a test"}
+    assert weights_sha256(tmp_path / "m") == sha256(tmp_path / "m" / file)
 
 
-def test_load_refuses_what_does_not_fit(tmp_path):
-    with pytest.raises(InputError, match=r"config\.json and model\.weights\.h5"):
+@pytest.mark.parametrize(("safetensors", "said"), [(False, "does not fit"), (True, "3 of another shape")])
+def test_load_refuses_what_does_not_fit(tmp_path, safetensors, said):
+    with pytest.raises(InputError, match=r"config\.json and model\.weights\.h5 or model\.safetensors"):
         delg.load(tmp_path)
-    delg.save(tiny(), tmp_path / "m")
+    delg.save(tiny(), tmp_path / "m", safetensors=safetensors)
     config = json.loads((tmp_path / "m/config.json").read_text())
     config["model"]["embedding_dim"] = 25
     (tmp_path / "m/config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match=said):
         delg.load(tmp_path / "m")
     config["model"]["colour"] = "red"
     (tmp_path / "m/config.json").write_text(json.dumps(config))

@@ -13,6 +13,8 @@ from delg.superglobal import Switches, adapted
 
 SYMMETRIC = {"embedding_dim": 8, "pooling": "gem(p=2.5, learned=True)", "local_head": None}
 
+SMALL = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))"
+
 
 def array(x) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(x))
@@ -21,7 +23,9 @@ def array(x) -> np.ndarray:
 @pytest.fixture(scope="module")
 def small():
     """A small model whose normalisations are not at their start values."""
-    model = delg.create("delg_small", embedding_dim=24, local_dim=8, attention_channels=8, num_classes=3)
+    model = delg.create(
+        "delg_small", backbone=SMALL, embedding_dim=24, local_dim=8, attention_channels=8, num_classes=3
+    )
     rng = np.random.default_rng(0)
     for variable in model.weights:
         if variable.path.endswith(("moving_mean", "beta")):
@@ -144,7 +148,9 @@ def test_no_switch_gives_the_model_itself(small):
 
 @pytest.mark.parametrize("pooling", ["gem(p=3.0)", "gem(p=2.5, learned=True)", "average"])
 def test_each_switch_does_its_own_thing_on_a_small_model(images, pooling):
-    model = delg.create("delg_small", embedding_dim=24, local_dim=8, attention_channels=8, pooling=pooling)
+    model = delg.create(
+        "delg_small", backbone=SMALL, embedding_dim=24, local_dim=8, attention_channels=8, pooling=pooling
+    )
     block4 = array(model.backbone(images)["block4"])
     whitening = lambda x: array(model.embedding_layer(x))  # noqa: E731
     regional = reference_regional(block4, 2.5, 5).astype("float32")
@@ -182,7 +188,7 @@ def test_what_is_built_in_stays_and_is_not_put_in_twice(small):
 
 @pytest.mark.parametrize("pooling", ["regional_gem,gem_plus", " regional_gem( window = 5 ) , gem_plus()"])
 def test_another_spelling_of_what_is_built_in_is_no_change(pooling):
-    built_in = delg.create("delg_small", pooling=pooling)
+    built_in = delg.create("delg_small", backbone=SMALL, pooling=pooling)
     assert adapted(built_in, Switches()) is built_in
     assert adapted(built_in, Switches(gem_plus=True, regional_gem=True)) is built_in
 

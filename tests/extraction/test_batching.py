@@ -18,6 +18,7 @@ from extraction.images import BadImageError, ImageRef, list_images
 from extraction.pipeline import extract
 from extraction.runtimes.table import start
 from tests.extraction.pictures import Counting, write_picture
+from tests.tiny import BACKBONE
 
 SIZES = [(60, 80), (70, 50), (60, 80), (60, 80), (60, 80), (50, 70), (60, 80)]
 BAD = 2
@@ -37,8 +38,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model():
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.create("delg_small", backbone=small, embedding_dim=16, local_dim=8, attention_channels=8)
+    model = delg.create("delg_small", backbone=BACKBONE, embedding_dim=16, local_dim=8, attention_channels=8)
     model.inference_model = cache(model.inference_model)
     return model
 

@@ -63,9 +63,9 @@ def test_the_command(folder):
 
 def test_local_features_of_a_backbone_alone_are_shortened_by_a_learned_pca(folder):
     """Cells of the backbone as local features: ``tokens(score='norm')`` has no weights, the PCA is learned."""
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
+    backbone = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": None, "local_head": "tokens(score='norm')"}
-    model = delg.create("delg_small", backbone=small, extraction={"max_feature_num": 40}, **sizes)
+    model = delg.create("delg_small", backbone=backbone, extraction={"max_feature_num": 40}, **sizes)
     delg.save(model, folder / "tokens")
     plain = DelgExtractor.from_folder(str(folder / "tokens"))
     learn_whitening(plain, list_images(folder / "photos"), folder / "tokens", dim=3)

@@ -13,6 +13,7 @@ from extraction.store.reader import FeatureStore
 from protos.configs import read_delf_config
 from tests import processes
 from tests.extraction.pictures import tree, write_picture
+from tests.tiny import BACKBONE
 
 CONFIG = """
 model_path: "model"
@@ -39,7 +40,7 @@ def test_a_released_configuration_gives_released_files(tmp_path):
     truth = {"imlist": ["a", "b"], "qimlist": ["c"], "gnd": [{"bbx": box, "easy": [0], "hard": [1], "junk": []}]}
     (tmp_path / "gnd.pkl").write_bytes(pickle.dumps(truth))
     (tmp_path / "config.pbtxt").write_text(CONFIG)
-    model = delg.create("delg_small", num_classes=None, seed=0)
+    model = delg.create("delg_small", backbone=BACKBONE, num_classes=None, seed=0)
     delg.save(model, tmp_path / "model")
     flags = {
         "delf_config_path": "config.pbtxt",
@@ -70,8 +71,10 @@ def test_a_released_configuration_gives_released_files(tmp_path):
 @pytest.mark.slow
 def test_one_kind_and_models_that_lack_the_other(tmp_path):
     write_picture(tmp_path / "jpg" / "a.jpg", 96, 120)
-    delg.save(delg.create("delg_small", num_classes=None, seed=0), tmp_path / "both")
-    delg.save(delg.create("delg_small", num_classes=None, seed=0, local_head=None), tmp_path / "global")
+    delg.save(delg.create("delg_small", backbone=BACKBONE, num_classes=None, seed=0), tmp_path / "both")
+    delg.save(
+        delg.create("delg_small", backbone=BACKBONE, num_classes=None, seed=0, local_head=None), tmp_path / "global"
+    )
     text = "delf_local_config { use_pca: false score_threshold: 0 } image_scales: 1.0"
     (tmp_path / "local.pbtxt").write_text(text)
     common = {"images_dir": "jpg", "feature_files": "official"}

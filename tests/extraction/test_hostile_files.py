@@ -22,6 +22,7 @@ from extraction.images import ImageRef, list_images
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import picture, write_picture
 from tests.processes import run
+from tests.tiny import BACKBONE
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -85,9 +86,8 @@ def test_good_ones_are_done_and_each_bad_one_is_named(tmp_path):
 
 
 def test_a_large_image_is_shrunk_as_it_is_decoded_and_gives_the_same_features(tmp_path, monkeypatch):
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
-    model = delg.create("delg_small", backbone=small, **sizes)
+    model = delg.create("delg_small", backbone=BACKBONE, **sizes)
     network = DelgExtractor(model, ExtractionConfig((0.7, 1.0), (1,), max_image_size=100))
     path = str(write_picture(tmp_path / "x.png", 300, 400))
     colours = Histogram(max_image_size=100)

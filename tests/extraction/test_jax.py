@@ -9,6 +9,7 @@ from extraction.images import list_images
 from extraction.pipeline import extract
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import write_picture
+from tests.processes import ON_JAX
 from tests.test_commands import run
 
 
@@ -19,7 +20,7 @@ def test_jax_gives_the_same_features(folder, precision):
     for i in range(4, 9):
         write_picture(folder / "photos" / f"{i}.png", 70, 140, seed=i)
     flags = ["--images_dir=photos", "--model=model", "--output_dir=jax", f"--precision={precision}", "--num_threads=3"]
-    done = run("extract", *flags, cwd=folder, KERAS_BACKEND="jax")
+    done = run("extract", *flags, cwd=folder, **ON_JAX)
     assert done.returncode == 0, done.stderr
     found = FeatureStore.open(folder / "jax")
     one = DelgExtractor.from_folder(str(folder / "model"), precision=precision)

@@ -9,6 +9,7 @@ from extraction.extractors.delg import DelgExtractor, ExtractionConfig
 from extraction.pca import NO_PCA, Pca, Projections, load_pca
 from protos.arrays import write_datum
 from tests.extraction.pictures import Counting, picture
+from tests.tiny import BACKBONE
 
 MEAN = np.array([0.1, 0.2, 0.0], np.float32)
 ROWS = np.array([[0, 1, 0], [2, 0, 0], [0, 0, 1]], np.float32)
@@ -132,7 +133,7 @@ def test_an_extractor_takes_it_or_says_so():
 
 @pytest.mark.slow
 def test_a_model_projects_each_scale_and_its_local_descriptors():
-    model = delg.create("delg_small", num_classes=None, seed=0)
+    model = delg.create("delg_small", backbone=BACKBONE, num_classes=None, seed=0)
     image, random = picture(72, 96), np.random.default_rng(0)
 
     def extractor(*scales):

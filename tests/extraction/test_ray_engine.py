@@ -25,6 +25,7 @@ from tests.test_commands import run
 
 psutil = pytest.importorskip("psutil")
 COMMAND = "import sys; sys.path.remove(''); sys.path.append({home!r}); from delg.commands import run; run('extract')"
+COMPOSED = "pair(global=\"concat(parts=['histogram', 'rootsift'])\", local=\"rootsift\")"
 HOME = str(Path(__file__).resolve().parents[2])
 
 
@@ -57,13 +58,13 @@ def test_a_worker_and_a_node_may_die_and_a_users_own_extraction_is_no_hindrance(
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for i in range(200):
-        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).resize((480, 360)).save(
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).resize((240, 180)).save(
             tmp_path / "photos" / f"{i:03d}.png"
         )
     (tmp_path / "photos" / "bad.png").write_text("no image")
     (tmp_path / "extraction").mkdir()
     (tmp_path / "extraction" / "__init__.py").write_text("raise RuntimeError('the user\\'s own')")
-    flags = ["--images_dir=photos", "--model=rootsift", "--output_dir=store", "--engine=ray", "--num_threads=1"]
+    flags = ["--images_dir=photos", f"--model={COMPOSED}", "--output_dir=store", "--engine=ray", "--num_threads=1"]
     job = subprocess.Popen(
         [sys.executable, "-c", COMMAND.format(home=HOME), *flags, f"--ray_address={made.address}"],
         cwd=tmp_path,
@@ -82,7 +83,7 @@ def test_a_worker_and_a_node_may_die_and_a_users_own_extraction_is_no_hindrance(
     printed, errors = job.communicate(timeout=HANGS)
     assert job.returncode == 0, errors
     assert printed.endswith("store: 200 images, 1 skipped: bad (not an image that Pillow can decode)\n")
-    extract(build_extractor("rootsift"), list_images(tmp_path / "photos"), tmp_path / "alone", progress=False)
+    extract(build_extractor(COMPOSED), list_images(tmp_path / "photos"), tmp_path / "alone", progress=False)
     assert tree(tmp_path / "store") == tree(tmp_path / "alone")
 
 

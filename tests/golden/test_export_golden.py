@@ -13,6 +13,7 @@ from tests.golden.conftest import largest_difference, load_golden, rms
 
 SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0)
 LIMIT = 200
+WITH_STRIDES = pytest.mark.parametrize("released", [True], ids=["strides1"], indirect=True, scope="session")
 CLOSE = 1e-4  # twice the tolerance of a score: such neighbours may be swapped
 
 
@@ -41,6 +42,7 @@ def exported(released, tmp_path_factory):
 
 
 @pytest.mark.slow
+@WITH_STRIDES
 def test_the_export_gives_what_the_released_model_gives(exported, golden, meta, image, measured):
     import tensorflow as tf
 
@@ -72,6 +74,7 @@ def test_the_export_gives_what_the_released_model_gives(exported, golden, meta, 
 
 
 @pytest.mark.slow
+@WITH_STRIDES
 def test_the_pipeline_around_it_gives_what_the_released_extractor_gives(exported, golden, meta, image, measured):
     prefix, folder = exported
     for case, size in (("extractor", -1), ("extractor_max160", meta["max_image_size"])):

@@ -37,7 +37,12 @@ def test_the_resized_image_is_the_released_one(golden, meta, image):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["extractor", "extractor_max160"])
+@pytest.mark.parametrize(
+    ("released", "case"),
+    [(True, "extractor"), (True, "extractor_max160"), (False, "extractor_max160")],
+    indirect=["released"],
+    scope="session",
+)
 def test_features_equal_the_released_extractor(released, golden, meta, image, case, measured):
     prefix, model = released
     names = ("global_descriptor", "locations", "descriptors", "scales", "attention", "threshold")

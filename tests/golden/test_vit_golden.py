@@ -11,10 +11,11 @@ import pytest
 import delg
 from delg.backbones.vit import Rotation
 from delg.importers.job import ConvertOptions, build, read_source
+from delg.importers.safetensors_file import write_safetensors
 from delg.importers.source import WeightSource
 from delg.importers.strict import assign, check, gather, shapes_of
 from delg.importers.vit_weights import our_paths
-from tests.delg.importers.safetensors_writer import write_safetensors, write_shapes
+from tests.delg.importers.safetensors_writer import write_shapes
 from tests.delg.importers.torch_writer import SavedStorage, TorchFile, tensor, zeros
 from tests.golden import rule
 from tests.golden.conftest import SECOND, golden_path, largest_difference, load_golden, rms

@@ -1,6 +1,8 @@
 """The commands delg-match and delg-search, run as a user runs them, on RootSIFT (no TensorFlow)."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +146,17 @@ def test_search_without_reranking_prints_cosines(place):
     scores = [float(line.split()[1]) for line in done.stdout.splitlines()[1:]]
     assert len(scores) == 6
     assert max(scores) <= 1
+
+
+def test_without_a_model_the_query_is_described_as_the_features_were(place):
+    query = ("search", "--query=query.png", "--top_k=3")
+    assert delg(place, *query, "--features_dir=store").stdout == search(place, "--top_k=3").stdout
+    shutil.copytree(place / "store", place / "of_a_model")
+    manifest = place / "of_a_model" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["settings"] |= {"extractor": "delg", "weights_sha256": "0" * 64}
+    manifest.write_text(json.dumps(document))
+    refused(delg(place, *query, "--features_dir=of_a_model"), "--model is required", "of_a_model")
 
 
 def test_search_refuses_in_one_sentence(place):

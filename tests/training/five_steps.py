@@ -1,9 +1,5 @@
-"""Five training steps from given weights, by whichever backend of Keras runs this; also as a program.
+"""Five training steps from given weights, by whichever backend of Keras runs this."""
 
-python -m tests.training.five_steps CHOICE WEIGHTS OUTPUT
-"""
-
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,10 +43,7 @@ def train(choice: str, weights: Path) -> dict[str, np.ndarray]:
         average = MovingAverage(model.trainable_variables, AVERAGE)
     chosen.adapt(model, False)
     step = chosen.TrainStep(model, optimizer, CONFIG, average, strategy=strategy)
-    share = chosen.share_of(strategy, BATCH)
-    own = slice(share.worker * BATCH // share.workers, (share.worker + 1) * BATCH // share.workers)
-    parts = ((images[own], labels[own]) for images, labels in batches())
-    results = [step(*batch, RATE, summarize=True) for batch in chosen.distributed(strategy, parts)]
+    results = [step(*batch, RATE, summarize=True) for batch in chosen.distributed(strategy, batches())]
     numbers = {f"weight {i}": v for i, v in enumerate(model.weights)}
     numbers |= {f"average {i}": v for i, v in enumerate(average.averages)}
     return {
@@ -58,7 +51,3 @@ def train(choice: str, weights: Path) -> dict[str, np.ndarray]:
         "sparsity": np.stack([ops.convert_to_numpy(result.sparsity) for result in results]),
         **{name: np.array(ops.convert_to_numpy(value)) for name, value in numbers.items()},
     }
-
-
-if __name__ == "__main__":
-    np.savez(sys.argv[3], **train(sys.argv[1], Path(sys.argv[2])))

@@ -39,7 +39,7 @@ def losses(logdir: Path) -> list[float]:
     return [found[step] for step in sorted(found)]
 
 
-RUNS = {"float32": None, "float32_own": None, "float64_sampled": 10}  # classes that a step trains
+RUNS = {"float32_own": None, "float64_sampled": 10}  # classes that a step trains
 
 
 def train(strategy, records_dir: str, output: Path, name: str) -> None:

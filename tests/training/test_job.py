@@ -264,16 +264,16 @@ def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path):
     train = (
         "train", f"--train_file_pattern={tmp_path}/records/train*", f"--logdir={tmp_path}/run",
         f"--validation_file_pattern={tmp_path}/records/validation*", "--preset=delg_small", "--image_size=32",
-        "--batch_size=8", "--max_iters=120", "--save_interval=10", "--report_interval=50", "--optimizer=adamw",
+        "--batch_size=8", "--max_iters=20", "--save_interval=4", "--report_interval=10", "--optimizer=adamw",
         "--initial_lr=0.001", "--delg_embedding_layer_dim=32", "--save_seconds=1e6",
     )  # fmt: skip
-    killed = processes.run(*train, killed="step 50/")
+    killed = processes.run(*train, killed="step 10/")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "run" / "model").exists()
     again = finished(*train)
     assert again.returncode == 0, again.stderr
-    assert "continuing from step 40\n" in again.stdout, "a line comes before its step's checkpoint"
-    assert "step 120/120" in again.stdout and "validation at step 120" in again.stdout
+    assert "continuing from step 8\n" in again.stdout, "a line comes before its step's checkpoint"
+    assert "step 20/20" in again.stdout and "validation at step 20" in again.stdout
     model = delg.load(tmp_path / "run" / "model")
     assert (model.num_classes, model.embedding_dim) == (3, 32)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}

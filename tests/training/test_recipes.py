@@ -11,6 +11,7 @@ from keras import ops
 import delg
 import training.configs
 from delg.common.errors import InputError
+from delg.saving import provenance_of, weights_sha256
 from evaluation.data.catalogue import CATALOGUE
 from tests import processes
 from tests.training.tiny import tiny_model
@@ -20,6 +21,7 @@ from training.optimizers import build_optimizer
 from training.options import TrainOptions
 from training.pretrained import load_model
 from training.recipes import read_recipe
+from training.records.recordset import open_records
 from training.schedules import build_schedule
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +69,7 @@ def test_recipes_that_are_refused(tmp_path):
 
 def test_a_training_begins_with_another_model_s_weights_but_its_classifiers(tmp_path, records_dir):
     start = tiny_model(seed=5)
-    delg.save(start, tmp_path / "start")
+    delg.save(start, tmp_path / "start", provenance={"format": "dinov3"})
     options = TrainOptions(
         train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), init_model=str(tmp_path / "start"),
         image_size=32, batch_size=4, max_iters=1, initial_lr=0.0, augment="",
@@ -79,6 +81,11 @@ def test_a_training_begins_with_another_model_s_weights_but_its_classifiers(tmp_
         same = np.array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
         assert same or ours.path.startswith(("classifier/", "att_fc/kernel")), ours.path
     assert "init_model" in (tmp_path / "run" / "settings.json").read_text()
+    provenance = provenance_of(tmp_path / "run" / "model")
+    recorded = provenance["trained"]
+    assert provenance["start"] == {"format": "dinov3"}
+    assert recorded["images"] == open_records(f"{records_dir}/train*").num_images
+    assert recorded["init_model"] == weights_sha256(tmp_path / "start")
 
 
 def test_a_part_of_a_backbone_is_trained_under_a_new_whitening_layer(tmp_path, records_dir):

@@ -12,7 +12,7 @@ from keras import ops
 import delg
 from tests.processes import Started
 
-STEPS, KILLS = 40, 3
+STEPS, KILLS = 24, 2
 
 
 def command(records_dir: Path, logdir: Path, start: Path) -> list[str]:
@@ -42,7 +42,7 @@ def curves(logdir: Path) -> dict[tuple[str, int], set[float]]:
 
 
 @pytest.mark.slow
-def test_killed_at_three_random_steps_the_losses_are_those_of_an_uninterrupted_run(tmp_path, records_dir, tiny_start):
+def test_killed_at_random_steps_the_losses_are_those_of_an_uninterrupted_run(tmp_path, records_dir, tiny_start):
     whole, killed = (command(records_dir, tmp_path / name, tiny_start) for name in ("whole", "killed"))
     uninterrupted = Started(*whole)
     points = sorted(random.Random().sample(range(4, STEPS - 1), KILLS))
@@ -56,7 +56,7 @@ def test_killed_at_three_random_steps_the_losses_are_those_of_an_uninterrupted_r
     expected, got = curves(tmp_path / "whole"), curves(tmp_path / "killed")
     losses = {step for tag, step in expected if tag == "loss/total"}
     assert (
-        losses == set(range(1, STEPS + 1)) and len({min(v) for k, v in expected.items() if k[0] == "loss/total"}) > 30
+        losses == set(range(1, STEPS + 1)) and len({min(v) for k, v in expected.items() if k[0] == "loss/total"}) > 18
     )
     assert got == expected
     ours, theirs = (delg.load(tmp_path / name / "model") for name in ("killed", "whole"))

@@ -3,6 +3,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
+from tests.tiny import BACKBONE
 from tests.training.tiny import SIZE, tiny_model
 from training.assembly import start_weights
 from training.input.augment import Augmentation
@@ -31,7 +32,7 @@ def test_more_and_fewer_axes_than_channels():
 
 
 def test_a_fresh_model_starts_with_descriptors_in_all_directions():
-    model = delg.create("delg_small", backbone="resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))")
+    model = delg.create("delg_small", backbone=BACKBONE)
     images = np.random.default_rng(2).uniform(-1, 1, (32, 48, 48, 3)).astype(np.float32)
 
     def mean_cosine() -> float:
@@ -47,7 +48,7 @@ def test_a_fresh_model_starts_with_descriptors_in_all_directions():
 
 
 def test_the_backbone_s_averages_stay_as_they_were():
-    model = delg.create("delg_small", backbone="resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))")
+    model = delg.create("delg_small", backbone=BACKBONE)
     images = np.random.default_rng(2).uniform(-1, 1, (8, 48, 48, 3)).astype(np.float32)
     before = [np.array(weight) for weight in model.backbone.weights]
     start_from_pca(model, [images, images], seed=0)

@@ -12,6 +12,7 @@ import delg
 from delg.classifiers.table import CLASSIFIERS
 from delg.common.errors import InputError
 from delg.common.spec import build
+from tests.tiny import BACKBONE
 
 CLASSES, DIM, BATCH = 7, 5, 6
 RNG = np.random.default_rng(0)
@@ -134,7 +135,7 @@ def test_they_stay_in_float32_under_mixed_precision():
 
 
 def test_models_keep_the_choice_and_refuse_a_wrong_one(tmp_path):
-    small = {"num_classes": 4, "embedding_dim": 8, "local_dim": 8}
+    small = {"backbone": BACKBONE, "num_classes": 4, "embedding_dim": 8, "local_dim": 8}
     for text in CASES:
         model = delg.create("delg_small", classifier=text, sampled_classifier=text == "adacos", **small)
         delg.save(model, tmp_path / "model")

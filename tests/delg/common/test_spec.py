@@ -23,6 +23,7 @@ def test_anything_but_literals_is_refused(text):
 
 def test_split_minds_brackets_and_quotes():
     assert spec.split("a, b(x=1, y=(2, 3)), c(t='x, y')") == ["a", "b(x=1, y=(2, 3))", "c(t='x, y')"]
+    assert spec.split(r"a(t='it\'s, so'), b(t='\\'), c") == [r"a(t='it\'s, so')", r"b(t='\\')", "c"]
     assert spec.split(" ") == []
     assert spec.split("a|b(x='|')", "|") == ["a", "b(x='|')"]
     assert spec.split(" a || b(x=(1, 2)) |", "|") == ["a", "b(x=(1, 2))"]

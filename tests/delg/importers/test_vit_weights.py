@@ -11,10 +11,10 @@ from delg.common.errors import InputError
 from delg.importers.detect import detect
 from delg.importers.job import convert, read_source
 from delg.importers.options import ConvertOptions
+from delg.importers.safetensors_file import write_safetensors
 from delg.importers.strict import check, gather, shapes_of
 from delg.importers.vit_weights import hub_name, is_for_satellite_images, our_paths
 from delg.presets import PRESETS
-from tests.delg.importers.safetensors_writer import write_safetensors
 
 DINOV2 = "dinov2(size=(12, 2, 3, 16, True), grid=2, registers=1)"
 DINOV3 = "dinov3(size=(12, 1, 1, 24), registers=1)"

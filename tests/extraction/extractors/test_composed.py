@@ -7,13 +7,14 @@ from PIL import Image
 import delg
 from delg.common import spec
 from delg.common.errors import InputError
+from delg.weights.catalogue import WEIGHTS
 from extraction.describing import describe, describe_together
 from extraction.extractors.base import Picture, select_heads
 from extraction.extractors.composed import Concat, Pair
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.histogram import Histogram
 from extraction.extractors.rootsift import RootSift
-from extraction.extractors.table import absolute, build_extractor
+from extraction.extractors.table import absolute, build_extractor, made_by
 from extraction.features import Features
 from extraction.formats.checks import check_settings, differences, differing
 from extraction.images import BadImageError, ImageRef, Reading, list_images
@@ -23,6 +24,7 @@ from extraction.settings import recorded_settings, set_reading
 from extraction.store.reader import FeatureStore
 from tests.extraction.pictures import Counting, picture, write_picture
 from tests.processes import run
+from tests.tiny import BACKBONE
 
 IMAGE = picture(90, 120, seed=3)
 BOTH = 'pair(global="histogram(bins=(4, 2, 2))", local="rootsift(max_feature_num=20)")'
@@ -30,11 +32,10 @@ BOTH = 'pair(global="histogram(bins=(4, 2, 2))", local="rootsift(max_feature_num
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
     scales = {"image_scales": [1.0], "global_scales_ind": [0], "max_image_size": 64}
     place = tmp_path_factory.mktemp("composed") / "model"
-    delg.save(delg.create("delg_small", backbone=small, extraction=scales, **sizes), place)
+    delg.save(delg.create("delg_small", backbone=BACKBONE, extraction=scales, **sizes), place)
     return place
 
 
@@ -64,6 +65,39 @@ def test_a_pair_has_the_global_descriptor_of_one_and_the_local_features_of_the_o
     np.testing.assert_array_equal(found.global_descriptor, of_global.global_descriptor)
     for key in ("keypoints", "descriptors", "scores", "scales"):
         np.testing.assert_array_equal(getattr(found, key), getattr(of_local, key))
+
+
+def test_a_pair_of_one_object_is_that_object():
+    both = RootSift(max_feature_num=20)
+    found, expected = Pair(both, both)(IMAGE, "x"), RootSift(max_feature_num=20)(IMAGE, "x")
+    np.testing.assert_array_equal(found.global_descriptor, expected.global_descriptor)
+    np.testing.assert_array_equal(found.descriptors, expected.descriptors)
+
+
+def published_settings(name, **options):
+    """What features of published weights record of them."""
+    return {"extractor": "delg", "weights_sha256": WEIGHTS[name].sha256, "runtime": "openvino", **options}
+
+
+def test_settings_say_which_extractor_made_them_where_no_folder_is_needed(folder):
+    for text in ("rootsift(max_image_size=99, max_feature_num=20)", "histogram(bins=[4, 2, 2], pyramid=True)", BOTH):
+        extractor = build_extractor(text)
+        again = build_extractor(made_by(extractor.settings))
+        assert again.settings == extractor.settings
+    lite = published_settings("efficientnet_lite2", max_image_size=300)
+    joined = {"extractor": "concat", "weights": [1.0, 2.0], "parts": {"part1": lite, "part2": Histogram().settings}}
+    assert made_by(lite) == "efficientnet_lite2(max_image_size=300)"
+    assert made_by(joined).startswith("concat(parts=['efficientnet_lite2(max_image_size=300)', 'histogram(")
+    assert made_by({"extractor": "xfeat", "weights_sha256": "0" * 64}) is None, "weights of a file"
+    assert made_by({}) is None
+    model = build_extractor(str(folder)).settings
+    assert made_by(model) is None and made_by(joined | {"parts": {"part1": lite, "part2": model}}) is None
+
+
+@pytest.mark.parametrize("text", ["rootsift(runtime='openvino')", "xfeat(precision='bfloat16')"])
+def test_what_is_no_model_has_one_way_of_computing(text):
+    with pytest.raises(InputError, match="model folders"):
+        build_extractor(text)
 
 
 def test_a_head_that_is_not_wanted_costs_nothing():

@@ -19,6 +19,7 @@ from tests.delg.xfeat_file import write_xfeat
 from tests.extraction.pictures import Counting, picture, write_picture
 from tests.extraction.tensorflow_models import write_tf1
 from tests.processes import run
+from tests.tiny import BACKBONE
 
 PLUG_IN = """
 import numpy as np
@@ -49,10 +50,9 @@ def nothing():
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("extractors")
     (folder / "own_extractors.py").write_text(PLUG_IN)
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
     scales = {"image_scales": [0.7, 1.0], "global_scales_ind": [0, 1], "max_feature_num": 50}
-    delg.save(delg.create("delg_small", backbone=small, extraction=scales, **sizes), folder / "model")
+    delg.save(delg.create("delg_small", backbone=BACKBONE, extraction=scales, **sizes), folder / "model")
     write_tf1(folder / "saved")
     write_xfeat(folder / "xfeat.pt")
     sys.path.append(str(folder))

@@ -23,11 +23,12 @@ from tests.published import published
 
 SCALES = (0.5, 1.0, 1.5)
 IMAGE = picture(90, 120, seed=3)
+SMALL = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
 
 
 @pytest.fixture(scope="module")
 def model():
-    model = delg.create("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
+    model = delg.create("delg_small", backbone=SMALL, embedding_dim=16, local_dim=8, attention_channels=8)
     model.inference_model = cache(model.inference_model)  # compiled once for all tests
     return model
 
@@ -172,7 +173,7 @@ def test_the_last_stage_runs_at_the_global_scales_only(model):
 
 
 def test_the_network_is_traced_four_times_at_most():
-    model = delg.create("delg_small", embedding_dim=16, local_head=None)
+    model = delg.create("delg_small", backbone=SMALL, embedding_dim=16, local_head=None)
     model.inference_model = cache(model.inference_model)
     one = extractor(model, (1.0,), (0,))
     for size in ((60, 80), (70, 80), (64, 99), (120, 33), (99, 64), (33, 34)):
@@ -233,8 +234,7 @@ ALL_ON = {"gem_plus": True, "regional_gem": True, "relup": True, "normalize_pool
 
 
 def test_every_switch_changes_the_descriptor_and_is_recorded():
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.create("delg_small", backbone=small, embedding_dim=12, local_head=None)
+    model = delg.create("delg_small", backbone=SMALL, embedding_dim=12, local_head=None)
     model.embedding_layer.bias.assign(np.linspace(-0.2, 0.2, 12))  # so that the length of the pooled vector matters
     model.inference_model = cache(model.inference_model)
     plain = extractor(model, (0.7, 1.0))
@@ -337,8 +337,7 @@ def test_a_preset_without_its_weights_is_the_untrained_network():
 
 
 def test_a_model_without_a_local_head_gives_no_local_features(tmp_path):
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    delg.save(delg.create("superglobal_r50", backbone=small, embedding_dim=12), tmp_path)
+    delg.save(delg.create("superglobal_r50", backbone=SMALL, embedding_dim=12), tmp_path)
     features = build_extractor(str(tmp_path))(IMAGE, "x")
     assert (features.global_descriptor.shape, len(features), features.keypoints.shape) == ((12,), 0, (0, 2))
     refs = list_images(write_picture(tmp_path / "photos" / "a.png").parent)

@@ -11,13 +11,14 @@ from extraction.extractors.delg import DelgExtractor, model_digest
 from extraction.extractors.table import build_extractor
 from extraction.formats.checks import differing
 from tests.extraction.pictures import picture
+from tests.tiny import BACKBONE
 
 IMAGE = picture(90, 120, seed=3)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return delg.create("delg_small", embedding_dim=16, local_dim=8, attention_channels=8)
+    return delg.create("delg_small", backbone=BACKBONE, embedding_dim=16, local_dim=8, attention_channels=8)
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from extraction.extractors.rootsift import RootSift
 from extraction.formats.ames import AmesFile, AmesSink
 from extraction.formats.base import FeatureSource
 from extraction.formats.table import SINKS, convert, recognized
+from extraction.images import list_images
+from extraction.pipeline import extract
 from extraction.store.reader import FeatureStore
 from extraction.store.tools import info, merge, verify
 from extraction.store.writer import StoreWriter
 from tests.delg.importers.torch_writer import TorchFile, tensor
-from tests.extraction.pictures import features, tree
+from tests.extraction.pictures import features, tree, write_picture
 from tests.extraction.store.test_store import build, refs
 from tests.processes import run
 
@@ -125,6 +128,11 @@ def test_files_of_others(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no features of a known format"):
         recognized(tmp_path / "empty")
+    write_picture(tmp_path / "photos" / "a.png", 60, 80)
+    never_negative = extract(RootSift(), list_images(tmp_path / "photos"), tmp_path / "sift", progress=False)
+    with pytest.raises(InputError, match="never negative"):
+        convert(never_negative.folder, tmp_path / "no", "store", local_dtype="binary")
+    assert not (tmp_path / "no").exists()
     binary = build(tmp_path / "binary", [3], local_dtype="binary")
     with pytest.raises(InputError, match="binary"):
         convert(binary.folder, tmp_path / "no", "hloc")

@@ -18,6 +18,7 @@ from extraction.runtimes.table import PRECISIONS, RUNTIMES
 from extraction.verification import Verification, twin_cosines, verify
 from tests.extraction.pictures import picture, write_picture
 from tests.processes import run
+from tests.tiny import BACKBONE
 
 SCALES, CHOSEN = (0.5, 1.0, 1.5), (1,)
 IMAGE = picture(90, 120, seed=3)
@@ -25,8 +26,7 @@ IMAGE = picture(90, 120, seed=3)
 
 @pytest.fixture(scope="module")
 def model():
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.create("delg_small", backbone=small, embedding_dim=16, local_dim=8, attention_channels=8)
+    model = delg.create("delg_small", backbone=BACKBONE, embedding_dim=16, local_dim=8, attention_channels=8)
     model.inference_model = cache(model.inference_model)
     return model
 
@@ -66,9 +66,9 @@ def test_other_runtimes_give_the_same_features(build, runtime):
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_a_transformer_gives_the_same_features_at_any_size(transformer, runtime):
     pytest.importorskip(runtime)
+    extractors = [DelgExtractor(*transformer(name)) for name in (None, runtime)]
     for shape in ((70, 50), (90, 120)):
-        image = picture(*shape, seed=4)
-        expected, features = (DelgExtractor(*transformer(name))(image, "x") for name in (None, runtime))
+        expected, features = (extractor(picture(*shape, seed=4), "x") for extractor in extractors)
         assert len(features) == len(expected) == (shape[0] // 14) * round(shape[1] / 14 - 0.01)
         np.testing.assert_allclose(features.global_descriptor, expected.global_descriptor, atol=1e-5)
         assert twin_cosines(features, expected).min() > 1 - 1e-5
