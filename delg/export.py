@@ -38,7 +38,7 @@ def main() -> None:
             f"The export needs the TensorFlow backend of Keras, not {backend!r}; set KERAS_BACKEND=tensorflow."
         )
     from delg.exporting.files import check_place, export_model
-    from delg.saving import LOCAL_WHITENING, folder_of, load
+    from delg.saving import ADAPTATION, LOCAL_WHITENING, folder_of, load
 
     check_place(options.output_dir, options)
     if options.kind == SHARED:
@@ -52,26 +52,34 @@ def main() -> None:
             f"{LOCAL_WHITENING} of {options.model} is not part of the export: the exported local descriptors are not "
             "whitened."
         )
+    if folder is not None and (folder / ADAPTATION).is_file():
+        print(
+            f"{ADAPTATION} of {options.model} is not part of the export: the exported global descriptors are not "
+            "adapted."
+        )
 
 
 def _share(model: str, output_dir: str, options: ExportOptions) -> None:
-    """Writes the folder to be shared, with the whitening of local descriptors where the model has one."""
+    """Writes the folder to be shared, with the whitening and the adaptation that the model has."""
     from pathlib import Path
 
     from delg.common.files import atomic_path
     from delg.exporting.share import share
     from delg.saving import folder_of, weights_sha256
-    from extraction import whitening
+    from extraction import adaptation, whitening
 
     weights = weights_sha256(model)
     results = "\n\n".join(_results(path, model, weights) for path in options.report or ())
     folder = folder_of(model)
     learned = whitening.load(folder, weights) if folder is not None else None
+    adapted = adaptation.load(folder, weights) if folder is not None else None
     title = Path(output_dir).absolute().name
     with atomic_path(output_dir) as temporary:
         lines = share(model, temporary, title, licence=options.licence, results=results)
         if learned is not None:
             whitening.save(learned, temporary, weights_sha256(temporary))
+        if adapted is not None:
+            adaptation.save(adapted, temporary, weights_sha256(temporary))
         names = ", ".join(sorted(path.name for path in temporary.iterdir()))
     for line in (f"{output_dir}: {names}", *lines):
         print(line)

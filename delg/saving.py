@@ -19,6 +19,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 SHARED_WEIGHTS = "model.safetensors"
 LOCAL_WHITENING = "local_whitening.npz"  # may lie beside them, see extraction.whitening
+ADAPTATION = "adaptation.npz"  # likewise, see extraction.adaptation
 FORMAT, CLASS = 1, "Delg"
 Name = str | os.PathLike[str]  # of a model: a folder, a preset with published weights, or hf://org/name[@revision]
 

@@ -1,19 +1,33 @@
-r"""delg-calibrate: learns from a sample of images what is stored in a model's folder.
+r"""delg-calibrate: learns from photos what is stored in a model's folder.
 
 With --quantile, the score threshold of local features: this share of all cells of the sample has less attention.
 With --local_whitening, a PCA whitening of local descriptors, which every command then applies with this model;
 with --local_dim it also shortens them.
 With --precision=int8, the network in int8 for --runtime=openvino, with the ranges of the sample; a network whose global
 descriptors change too much is refused.
+With --adapt, a linear layer behind the global descriptor, which every command then applies with this model: learned
+from labelled photos, validated on classes held out, and kept only if it gains there.
 
 Example:
   delg-calibrate --model=my_model --images_dir=photos --quantile=0.9
   delg-calibrate --model=my_model --images_dir=photos --local_whitening --num_images=200
   delg-calibrate --model=my_model --images_dir=photos --precision=int8
+  delg-calibrate --model=efficientnet_lite2 --output_dir=my_model --images_dir=photos/train --adapt
 """
 
-from delg.common.options import define_flags, from_flags
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delg.common.options import define_flags, from_flags, refuse
 from extraction.options import CalibrateOptions
+
+if TYPE_CHECKING:
+    from extraction.pca import Floats
+
+SAMPLE = ["quantile", "precision", "local_whitening", "local_dim", "num_images"]
+OF_ADAPT = ["csv_path", "features_dir", "adaptation"]
 
 define_flags(CalibrateOptions)
 
@@ -22,24 +36,45 @@ def main() -> None:
     """Runs the command."""
     from delg.common.errors import InputError
     from delg.common.files import check_writable
+    from delg.presets import PRETRAINED
     from delg.saving import is_model_folder
-    from extraction.images import list_images
+    from delg.weights import HUB
 
     options = from_flags(CalibrateOptions)
-    folder = options.model
-    if not folder or not options.images_dir:
-        raise InputError(f"The flag --{'images_dir' if folder else 'model'} is required.")
-    if [options.quantile is not None, options.precision is not None, options.local_whitening].count(True) != 1:
-        raise InputError("One of --quantile, --local_whitening and --precision=int8 is required.")
+    if not options.model or not (options.images_dir or options.features_dir or options.csv_path):
+        raise InputError(f"The flag --{'images_dir' if options.model else 'model'} is required.")
+    choices = [options.quantile is not None, options.precision is not None, options.local_whitening, options.adapt]
+    if choices.count(True) != 1:
+        raise InputError("One of --quantile, --local_whitening, --precision=int8 and --adapt is required.")
+    if options.adapt:
+        refuse("--adapt", options, SAMPLE)
+    else:
+        refuse("a calibration without --adapt", options, OF_ADAPT)
     if options.local_dim is not None and not options.local_whitening:
         raise InputError("--local_dim needs --local_whitening.")
-    if not is_model_folder(folder):
+    published = options.model in PRETRAINED or options.model.startswith(HUB)
+    if published and not options.output_dir:
+        raise InputError(f"--output_dir is required: the folder of the calibrated model, as {options.model} has none.")
+    if not published and not is_model_folder(options.model):
         raise InputError(
-            f"{folder} is not a model folder. Of a composed extractor calibrate the folders of its parts; "
-            "delg-convert --input=efficientnet_lite2 makes a folder of published weights."
+            f"{options.model} is not a model folder. Of a composed extractor calibrate the folders of its parts."
         )
-    images = list_images(options.images_dir)
-    check_writable(folder)
+    if options.output_dir:
+        place = Path(options.output_dir)
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise InputError(f"The output folder {place} must be absent or empty; a calibration replaces no model.")
+        check_writable(place.absolute().parent)
+    else:
+        check_writable(options.model)
+    print(_adapt(options) if options.adapt else _from_sample(options))
+
+
+def _from_sample(options: CalibrateOptions) -> str:
+    """Calibrates with a sample of images; returns what was learned, in words."""
+    from extraction.images import list_images
+
+    images = list_images(str(options.images_dir))
+    folder = _own_folder(options)
 
     from extraction.calibration import (
         VERIFIED,
@@ -65,4 +100,91 @@ def main() -> None:
         threshold = score_threshold(extractor, sample, options.quantile)
         write_threshold(folder, threshold)
         learned = f"{folder}: score_threshold {threshold:.6g},"
-    print(f"{learned} from a sample of {len(sample)} images")
+    return f"{learned} from a sample of {len(sample)} images"
+
+
+def _adapt(options: CalibrateOptions) -> str:
+    """Learns an adaptation and keeps it if it gains on classes held out; returns the gain, in words.
+
+    Raises:
+      InputError: photos or features cannot be used, or the adaptation gains nothing.
+    """
+    from delg.common.errors import InputError
+    from delg.saving import weights_sha256
+    from evaluation.held_out import gain
+    from extraction import adaptation
+
+    recipes = adaptation.recipes(options.adaptation)
+    descriptors, labels = _labelled_descriptors(options)
+    held_out = gain(descriptors, labels, recipes)
+    if not held_out.change.difference > 0:
+        raise InputError(f"The adaptation is not kept: {held_out}, by {held_out.recipe}.")
+    learned = held_out.recipe(descriptors, labels)
+    folder = _own_folder(options)
+    path = adaptation.save(learned, folder, weights_sha256(folder))
+    return f"{path}: {held_out}, by {held_out.recipe} on {len(labels)} photos"
+
+
+def _own_folder(options: CalibrateOptions) -> str:
+    """The folder of the calibrated model: that of the model, or a new one with the same model in it."""
+    import shutil
+
+    import delg
+    from delg.saving import folder_of, is_model_folder, provenance_of
+
+    model = str(options.model)
+    if not options.output_dir:
+        return model
+    place = folder_of(model)
+    if place is not None and is_model_folder(place):
+        shutil.copytree(place, options.output_dir, dirs_exist_ok=True)
+    else:
+        delg.save(delg.load(model), options.output_dir, provenance=provenance_of(model))
+    return options.output_dir
+
+
+def _labelled_descriptors(options: CalibrateOptions) -> "tuple[Floats, list[str]]":
+    """Global descriptors ``(N, D)`` without adaptation, and the class of each.
+
+    Raises:
+      InputError: photos, labels or features cannot be used.
+    """
+    from tempfile import TemporaryDirectory
+
+    from extraction.extractors.base import select_heads
+    from extraction.extractors.delg import DelgExtractor
+    from extraction.images import ImageRef
+    from extraction.pipeline import extract
+    from training.records.sources import from_csv, from_folders
+
+    if options.features_dir:
+        refuse("--features_dir", options, ["images_dir", "csv_path"])
+        return _of_store(options.features_dir, str(options.model))
+    if options.csv_path:
+        labelled = from_csv(options.csv_path, options.images_dir)
+    else:
+        labelled = from_folders(str(options.images_dir))
+    extractor = select_heads(DelgExtractor.from_folder(str(options.model), adaptation=False), ("global",))
+    with TemporaryDirectory() as place:
+        store = extract(extractor, [ImageRef(photo.id, str(photo.path)) for photo in labelled.photos], place)
+        classes = {photo.id: labelled.class_names[photo.label] for photo in labelled.photos}
+        return np.array(store.global_descriptors, np.float32), [classes[name] for name in store.names]
+
+
+def _of_store(folder: str, model: str) -> "tuple[Floats, list[str]]":
+    """The same of existing features; the class is the first folder of a name.
+
+    Raises:
+      InputError: the features are of another model, adapted already, or without classes.
+    """
+    from delg.common.errors import InputError
+    from delg.saving import weights_sha256
+    from extraction.formats.table import open_features
+
+    store = open_features(folder)
+    if store.settings.get("weights_sha256") != weights_sha256(model) or "adaptation" in store.settings:
+        raise InputError(f"The features in {folder} are not those of {model} without adaptation.")
+    loose = next((name for name in store.names if "/" not in name), None)
+    if loose is not None:
+        raise InputError(f"The features in {folder} expect names CLASS/PHOTO. Received: {loose}")
+    return np.array(store.global_descriptors, np.float32), [name.partition("/")[0] for name in store.names]

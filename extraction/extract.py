@@ -128,7 +128,7 @@ def _recipe(
 
         given |= {"runtime": resolved(None), "precision": "float32"}
     released = options.official or bool(options.delf_config_path)
-    defaults = {"keypoints": "released", "local_whitening": False} if released else {}
+    defaults = {"keypoints": "released", "local_whitening": False, "adaptation": False} if released else {}
     as_stored = released or bool(options.dataset_file_path)
     reading = {
         "exif": options.exif or ("ignore" if as_stored else "apply"),

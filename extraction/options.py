@@ -138,13 +138,33 @@ class ExtractOptions:
 class CalibrateOptions:
     """Options of ``delg-calibrate``."""
 
-    model: str | None = option(None, "A model folder.")
-    images_dir: str | None = option(None, "Folder of the images, searched with its subfolders.")
-    num_images: int = option(32, "Images of the sample, spread over the list.", lower_bound=1)
+    model: str | None = option(None, "A model folder, or published weights such as efficientnet_lite2.")
+    output_dir: str | None = option(
+        None, "New folder of the calibrated model, absent or empty. Default: the folder of --model."
+    )
+    images_dir: str | None = option(
+        None, "Folder of the images, searched with its subfolders; with --adapt a sub-folder for each class."
+    )
+    num_images: int = option(32, "Images of the sample, spread over the list; --adapt takes all images.", lower_bound=1)
     quantile: float | None = option(None, "Share of the cells that the threshold leaves out, 0 to 1.")
     precision: str | None = option(None, "Converts the network to this precision.", choices=(INT8,))
     local_whitening: bool = option(False, "Learn a whitening of local descriptors.")
     local_dim: int | None = option(None, "Values of a whitened descriptor; default: the model's.")
+    adapt: bool = option(False, "Learn a linear layer behind the global descriptor from labelled photos.")
+    csv_path: str | None = option(
+        None, "Labels for --adapt: a CSV with the columns path and label; default: the sub-folders."
+    )
+    features_dir: str | None = option(
+        None,
+        "Features of the labelled photos for --adapt, of this model without adaptation; the first folder of a name is "
+        "the class. Default: they are extracted.",
+    )
+    adaptation: str | None = option(
+        None,
+        "Training of --adapt: softmax(dim=, epochs=, start=, rate=, weight_decay=, scale=, margin=, batch_size=, "
+        'seed=); ILIAS has softmax(start="random", epochs=2, scale=16). Default: the best of several '
+        "on classes held out.",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The whole job on your own photos, one sub-folder per instance: train, extract, retrieve in two stages, report.
+# The whole job on your own photos, one sub-folder per instance: fine-tune, extract, retrieve in two stages, report.
 # Usage: sh scripts/photos.sh TRAIN_DIR DATABASE_DIR [QUERIES_DIR] [OUTPUT_DIR]    (default output: out-photos)
 # Every photo of DATABASE_DIR queries all others; with QUERIES_DIR (may be "") a second report is made of those queries.
-# Interrupted, the same command continues.
+# Interrupted, the same command continues. The start, EfficientNet-Lite2 (25 MB), is fetched once.
 set -eu
 if [ $# -lt 2 ]; then
   echo "usage: sh scripts/photos.sh TRAIN_DIR DATABASE_DIR [QUERIES_DIR] [OUTPUT_DIR]" >&2
@@ -17,16 +17,15 @@ extras=""
 . scripts/environment.sh
 
 delg records --images_dir="$train" --output_dir="$output/records"
-delg train --preset=delg_small --train_file_pattern="$output/records/train*" --logdir="$output/training" \
-  --max_iters=1000 --batch_size=32 --image_size=128 --augment='crop(min_area=0.3), color_jitter' --whitening_init=pca \
-  --optimizer='adamw(weight_decay=0.01)' --initial_lr=0.0015 --schedule='cosine(warmup=50)'
+delg train --config=photos --train_file_pattern="$output/records/train*" --logdir="$output/training"
 
 # Usage: benchmark OUTPUT [FLAG ...]
 benchmark() {
   report=$1
   shift
-  delg benchmark --benchmark=folders --data_dir="$database" --model="$output/training/model" "$@" \
-    --baselines=untrained,rootsift,histogram --rerank='ransac(residual=8.0),superglobal' \
+  delg benchmark --benchmark=folders --data_dir="$database" "$@" \
+    --model="pair(global=\"$output/training/model\", local=\"rootsift\")" \
+    --baselines=auto,rootsift,histogram --rerank='ransac(residual=8.0),superglobal' \
     --features_dir="$output/features" --output_dir="$report"
 }
 if [ -n "$queries" ]; then

@@ -75,6 +75,7 @@ def build_trainer(
         optimizer = build_optimizer(options.optimizer)
         model = _fresh_model(options, records.num_classes, overrides)
     check_model(options, model)
+    freeze(model.backbone, options)
     if global_loss:
         check_global_loss(global_loss, model.embedding_dim)
         _tell_of_pairs(options, records, options.batch_size // parts)
@@ -94,6 +95,27 @@ def _fresh_model(options: TrainOptions, num_classes: int, overrides: dict[str, A
         return create(options.preset, seed=options.seed, **overrides)
     keras.utils.set_random_seed(options.seed)
     return Delg(**model_config(options.init_model) | overrides)
+
+
+def freeze(backbone: Any, options: TrainOptions) -> None:
+    """Marks layers of a backbone that the options leave as they are; their normalisations keep the stored statistics.
+
+    Raises:
+      InputError: the backbone has no layer of the name.
+    """
+    import keras
+
+    names = [layer.name for layer in backbone.layers]
+    if options.train_from is not None and options.train_from not in names:
+        raise InputError(
+            f"--train_from expects a layer of the backbone, from {names[1]} to {names[-1]}. Received: "
+            f"{options.train_from}"
+        )
+    first = names.index(options.train_from) if options.train_from else 0
+    for i, layer in enumerate(backbone.layers):
+        normalization = isinstance(layer, keras.layers.BatchNormalization)
+        if i < first or (normalization and options.freeze_batch_norm):
+            layer.trainable = False
 
 
 def _trainer_config(options: TrainOptions, global_loss: Any, num_classes: int) -> Any:

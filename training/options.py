@@ -18,7 +18,7 @@ class TrainOptions:
 
     config: str | None = option(
         None,
-        "Recipe: delg_r50_gldv2clean, delg_r50_modern, finetune_r50, squeezenet_photos, or a Python file of your own "
+        "Recipe: delg_r50_gldv2clean, delg_r50_modern, finetune_r50, photos, or a Python file of your own "
         "with a dict CONFIG of options. Flags on the command line override the recipe.",
         irrelevant=True,
     )
@@ -90,6 +90,16 @@ class TrainOptions:
         False, "Compute in bfloat16; weights, poolings, classifiers and losses stay float32."
     )
     accumulate: int = option(1, "Compute every batch in so many parts, to need less memory.", lower_bound=1)
+    freeze_batch_norm: bool = option(
+        False,
+        "Leave the batch normalisations of the backbone as they are: stored statistics, no training. For pretrained "
+        "weights on few images.",
+    )
+    train_from: str | None = option(
+        None,
+        "Layer of the backbone, such as block7_expand_conv of efficientnet_lite2: layers before it are not trained, "
+        "which saves time. Default: all are trained.",
+    )
     freeze_backbone_steps: int = option(0, "Train only the heads for so many steps at the start.", lower_bound=0)
     moving_average_decay: float | None = option(
         None,

@@ -10,6 +10,7 @@ from delg.importers.strict import assign
 from delg.saving import load
 
 CLASSIFIERS = ("classifier/", "att_fc/")
+HEADS = ("embedding_layer/", "local_head/")
 
 
 def load_imagenet(model: Any, path: str | os.PathLike[str]) -> None:
@@ -33,15 +34,18 @@ def load_imagenet(model: Any, path: str | os.PathLike[str]) -> None:
 def load_model(model: Any, folder: str | os.PathLike[str]) -> None:
     """Assigns all weights of a saved model but those of its classifiers.
 
+    A whitening layer or a local head that the saved model does not have keeps its first values.
+
     Args:
       model: a :class:`delg.model.Delg` to be trained.
-      folder: a model folder.
+      folder: a model folder, or another model that :func:`delg.load` reads.
 
     Raises:
       InputError: not a model folder, or weights of one model are not in the other, which are named.
     """
     theirs = {v.path: v for v in load(folder).weights if not v.path.startswith(CLASSIFIERS)}
-    ours = {v.path: v for v in model.weights if not v.path.startswith(CLASSIFIERS)}
+    added = tuple(head for head in HEADS if not any(path.startswith(head) for path in theirs))
+    ours = {v.path: v for v in model.weights if not v.path.startswith((*CLASSIFIERS, *added))}
     shapes = [{path: tuple(v.shape) for path, v in side.items()} for side in (theirs, ours)]
     if shapes[0] != shapes[1]:
         apart = sorted({path for path, _ in shapes[0].items() ^ shapes[1].items()})

@@ -15,7 +15,7 @@ from delg.common.extras import needs_extra
 from delg.common.files import json_sha256, sha256
 from delg.weights import HUB, UnavailableError
 
-FILES = ("*.json", "*.safetensors", "*.npz")  # the last beside models of ours; arrays alone are read of them
+FILES = ("*.json", "*.safetensors", "local_whitening.npz", "adaptation.npz")  # the last two of models of ours
 _FORM = re.compile(rf"{HUB}(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from delg.common.spec import plug_ins_in
+from extraction import adaptation as adapting
 from extraction import whitening
+from extraction.adaptation import Adaptation
 from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
@@ -55,6 +57,7 @@ class DelgExtractor(Extractor):
       config: the extraction's hyper-parameters.
       heads: the computed heads; all heads of the model, unless it is set to fewer.
       pca: applied to the global descriptor of each scale and to the local descriptors (see :mod:`extraction.pca`).
+      adaptation: applied to the finished global descriptor (see :mod:`extraction.adaptation`), or None.
       folder: of the model; None for one in memory.
     """
 
@@ -82,6 +85,7 @@ class DelgExtractor(Extractor):
         self._rule = SCALE_RULES[config.scale_rule].in_multiples(config.side_multiple)
         self._join = build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
+        self.adaptation: Adaptation | None = None
         self._runtime_name, self.folder = resolved(config.runtime), folder
         self._runtime: Runtime | None = None
         self._networks: dict[tuple[tuple[str, ...], int], Network] = {}
@@ -99,7 +103,14 @@ class DelgExtractor(Extractor):
             self.settings["int8_sha256"] = int8_digest(self.model, folder)
 
     @classmethod
-    def from_folder(cls, folder: str, seed: int | None = None, local_whitening: bool = True, **options: Any) -> Self:
+    def from_folder(
+        cls,
+        folder: str,
+        seed: int | None = None,
+        local_whitening: bool = True,
+        adaptation: bool = True,
+        **options: Any,
+    ) -> Self:
         """Loads a model.
 
         Args:
@@ -107,6 +118,8 @@ class DelgExtractor(Extractor):
           seed: None for its weights; a number for fresh weights drawn from that seed.
           local_whitening: apply the whitening of local descriptors in the folder, if there is one for its weights; see
             :mod:`extraction.whitening`.
+          adaptation: apply the adaptation of global descriptors in the folder, if there is one for its weights; see
+            :mod:`extraction.adaptation`.
           **options: fields of :class:`ExtractionConfig` that override the model's own.
 
         Raises:
@@ -114,8 +127,9 @@ class DelgExtractor(Extractor):
         """
         from delg.saving import CONFIG, folder_of, load, weights_sha256
 
-        if type(local_whitening) is not bool:
-            raise InputError(f"local_whitening expects True or False. Received: {local_whitening!r}")
+        for name, switch in {"local_whitening": local_whitening, "adaptation": adaptation}.items():
+            if type(switch) is not bool:
+                raise InputError(f"{name} expects True or False. Received: {switch!r}")
         if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
             raise InputError(f"seed expects a whole number from 0 to 4294967295. Received: {seed!r}")
         if seed is not None:
@@ -133,7 +147,38 @@ class DelgExtractor(Extractor):
         extractor = cls(model, config, weights, None if place is None else str(place))
         if local_whitening and place is not None:
             extractor.project(Projections(of_local=whitening.load(place, weights)))
+        if adaptation and place is not None and (learned := adapting.load(place, weights)):
+            extractor.adapt(learned)
         return extractor
+
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Adapts global descriptors from now on, and records that in the settings.
+
+        Raises:
+          InputError: the adaptation is for descriptors of another length.
+        """
+        dim, size = adaptation.weight.shape
+        if size != self.dimensions["global"]:
+            raise InputError(
+                f"The adaptation expects descriptors of {size} values; the model's have {self.dimensions['global']}. "
+                f"For this model {adapting.AGAIN}."
+            )
+        self.adaptation = adaptation
+        self.dimensions = {**self.dimensions, "global": dim}
+        self.settings = self.settings | {"adaptation": adaptation.digest()}
+
+    def project(self, projections: Projections) -> None:
+        """Projects descriptors from now on; see :meth:`extraction.extractors.base.Extractor.project`.
+
+        Raises:
+          InputError: as there, or global descriptors are adapted, which was learned without a PCA.
+        """
+        if projections.of_global is not None and self.adaptation is not None:
+            raise InputError(
+                "The model's adaptation was learned on descriptors without a PCA; "
+                'delg(model="FOLDER", adaptation=False) turns the adaptation off.'
+            )
+        super().project(projections)
 
     def __call__(
         self, image: NDArray[np.uint8], name: str, resize_factor: float = 1.0, size: Size | None = None
@@ -242,6 +287,8 @@ class DelgExtractor(Extractor):
         if outputs.vectors:
             vectors = np.asarray(self.pca.reduce_global(np.stack(outputs.vectors)), np.float64)
             descriptor = unit(self._join(vectors)).astype(np.float32)
+            if self.adaptation is not None:
+                descriptor = self.adaptation(descriptor).astype(np.float32)
         if not outputs.scores:
             return Features(name=name, image_size=source, global_descriptor=descriptor)
         scores = np.concatenate(outputs.scores)

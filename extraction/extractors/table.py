@@ -48,7 +48,7 @@ class _OfModel:
 
 EXTRACTORS: Table = {
     "concat": "extraction.extractors.composed:Concat",
-    "delg": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, local_whitening=True),
+    "delg": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, local_whitening=True, adaptation=True),
     "histogram": "extraction.extractors.histogram:Histogram",
     "pair": "extraction.extractors.composed:Pair",
     "rootsift": "extraction.extractors.rootsift:RootSift",

@@ -144,7 +144,8 @@ def test_onnx_without_the_extra_is_a_sentence(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_the_command(tmp_path):
     delg.save(tiny(embedding_dim=6, local_dim=4, attention_channels=4), tmp_path / "model")
-    (tmp_path / "model" / "local_whitening.npz").write_bytes(b"of this model")
+    for name in ("local_whitening.npz", "adaptation.npz"):
+        (tmp_path / "model" / name).write_bytes(b"of this model")
 
     first = ["--output_dir=out/x", "--kind=global", "--input_scales_list=1,0.5", "--multi_scale_pool_type=sum"]
     done = subprocess.run(
@@ -155,9 +156,9 @@ def test_the_command(tmp_path):
         text=True,
         check=False,
     )
-    signature, note = done.stdout.splitlines()
+    signature, *notes = done.stdout.splitlines()
     assert signature == "out/x: serving_default(input_image uint8 (None, None, 3)) -> global_descriptor", done.stderr
-    assert "local_whitening.npz" in note
+    assert "local_whitening.npz" in notes[0] and "adaptation.npz" in notes[1]
     assert done.stderr == "", "TensorFlow and absl have nothing to say"
     again = processes.run("export", "--model=model", "--output_dir=out/x", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (

@@ -13,7 +13,7 @@ from delg.exporting.options import ExportOptions
 from delg.exporting.share import share
 from delg.saving import weights_sha256
 from evaluation.report.model import Report, Row
-from extraction import whitening
+from extraction import adaptation, whitening
 from extraction.pca import Pca
 from tests import processes
 from tests.delg.exported import tiny
@@ -46,17 +46,19 @@ def test_the_command_writes_weights_whitening_and_card(folder, tmp_path):
     delg.save(delg.load(folder), tmp_path / "model", provenance=TRAINED)
     weights = weights_sha256(tmp_path / "model")
     whitening.save(Pca(np.zeros(4), np.eye(4), np.ones(4)), tmp_path / "model", weights)
+    adaptation.save(adaptation.Adaptation(np.eye(2), np.zeros(2)), tmp_path / "model", weights)
     report_of(tmp_path / "report.json", weights)
     flags = ("--model=model", "--output_dir=place/shared", "--kind=safetensors", "--licence=cc-by-4.0")
     done = processes.run("export", *flags, "--report=report.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shared = tmp_path / "place" / "shared"
     assert sorted(p.name for p in shared.iterdir()) == [
-        "README.md", "config.json", "local_whitening.npz", "model.safetensors",
+        "README.md", "adaptation.npz", "config.json", "local_whitening.npz", "model.safetensors",
     ]  # fmt: skip
     for ours, theirs in zip(delg.load(shared).weights, delg.load(folder).weights, strict=True):
         assert np.array(ours).tobytes() == np.array(theirs).tobytes()
-    assert whitening.load(shared, weights_sha256(shared)) is not None, "of the weights as they lie there"
+    for part in (whitening, adaptation):
+        assert part.load(shared, weights_sha256(shared)) is not None, "of the weights as they lie there"
     card = (shared / "README.md").read_text()
     assert card.startswith("---\nlicense: cc-by-4.0\n") and "# shared" in card
     for fact in (

@@ -1,6 +1,6 @@
 """Recipes: every one of ours is accepted, flags override it, and mistakes are refused; training from other weights."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -88,6 +88,24 @@ def test_a_training_begins_with_another_model_s_weights_but_its_classifiers(tmp_
     assert recorded["init_model"] == weights_sha256(tmp_path / "start")
 
 
+def test_a_part_of_a_backbone_is_trained_under_a_new_whitening_layer(tmp_path, records_dir):
+    start = tiny_model(seed=5, embedding_dim=None, local_head=None)
+    delg.save(start, tmp_path / "start")
+    options = TrainOptions(
+        train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), init_model=str(tmp_path / "start"),
+        image_size=32, batch_size=4, max_iters=2, initial_lr=0.1, augment="", schedule="constant",
+        delg_embedding_layer_dim=4, whitening_init="pca", freeze_batch_norm=True, train_from="conv2",
+    )  # fmt: skip
+    run(options)
+    trained = delg.load(tmp_path / "run" / "model")
+    assert trained.embedding_dim == 4
+    before = {v.path: ops.convert_to_numpy(v) for v in start.backbone.weights}
+    changed = {v.path for v in trained.backbone.weights if not np.array_equal(v, before[v.path])}
+    assert changed == {"conv2/kernel", "conv2/bias", "conv3/kernel", "conv3/bias"}
+    with pytest.raises(InputError, match="--train_from expects a layer of the backbone, from conv1 to relu3"):
+        run(replace(options, train_from="conv9", logdir=str(tmp_path / "other")))
+
+
 def test_weights_that_do_not_fit_are_named(tmp_path, records_dir):
     delg.save(tiny_model(), tmp_path / "start")
     with pytest.raises(
@@ -129,4 +147,4 @@ def test_the_file_that_a_recipe_names_is_in_the_catalogue(name):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     named = [Path(word).name for word in done.stderr.replace(",", " ").split() if word.endswith(".h5")]
     known = [file.name for key in CATALOGUE if f"delg-fetch {key} " in done.stderr for file in CATALOGUE[key]]
-    assert named == known and (known or name == "finetune_r50")
+    assert named == known and (known or name in ("finetune_r50", "photos"))

@@ -1,0 +1,29 @@
+r"""Some hundred photos of your own, on a laptop: EfficientNet-Lite2, the heads first, then its upper half.
+
+delg-train --config=photos --train_file_pattern='records/train*' --logdir=run
+
+--init_model=efficientnet_lite0, or a model folder, takes another start; then give --train_from, too.
+Hardware and hours: no GPU; about 6 minutes on two CPU cores with nothing beside it. Estimated: 40 steps of 32 photos
+of which each takes 0.04 core-seconds, and 260 steps of which each photo takes 0.075, as measured on a busy machine.
+Expected: not measured over whole runs yet, see docs/results/retrieval.md.
+"""
+
+from typing import Any
+
+PRETRAINED = "efficientnet_lite2, which is fetched once, or a model folder, for --init_model"
+CONFIG: dict[str, Any] = {
+    "init_model": "efficientnet_lite2",
+    "delg_embedding_layer_dim": 512,
+    "whitening_init": "pca",
+    "classifier": "adacos",
+    "freeze_batch_norm": True,
+    "train_from": "block7_expand_conv",
+    "freeze_backbone_steps": 40,
+    "image_size": 160,
+    "batch_size": 32,
+    "initial_lr": 0.0005,
+    "max_iters": 300,
+    "optimizer": "adamw(weight_decay=0.01)",
+    "schedule": "cosine(warmup=20)",
+    "augment": "crop(min_area=0.3), color_jitter",
+}
