@@ -164,6 +164,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arcface_scale": 24.0,
         "extraction": SMALL_EXTRACTION,
     },
+    "squeezenet": {
+        "backbone": "squeezenet",
+        "block3_strides": False,
+        "embedding_dim": None,
+        "local_dim": None,
+        "local_head": None,
+        "extraction": {
+            "image_scales": [1.0],
+            "global_scales_ind": [0],
+            "max_image_size": 384,
+            "min_image_size": 384,  # objects are best recognised at one size: small photos are enlarged
+        },
+    },
     "delg_small": {
         "backbone": "resnet_small",
         "block3_strides": False,

@@ -3,7 +3,8 @@ r"""delg-calibrate: learns from photos what is stored in a model's folder.
 With --quantile, the score threshold of local features: this share of all cells of the sample has less attention.
 With --local_whitening, a PCA whitening of local descriptors, which every command then applies with this model;
 with --local_dim it also shortens them.
-With --precision=int8, the network in int8 for --runtime=openvino, with the ranges of the sample.
+With --precision=int8, the network in int8 for --runtime=openvino, with the ranges of the sample; a network whose global
+descriptors change too much is refused.
 With --adapt, a linear layer behind the global descriptor, which every command then applies with this model: learned
 from labelled photos, validated on classes held out, and kept only if it gains there.
 
@@ -75,15 +76,26 @@ def _from_sample(options: CalibrateOptions) -> str:
     images = list_images(str(options.images_dir))
     folder = _own_folder(options)
 
-    from extraction.calibration import learn_whitening, quantise, score_threshold, spread, write_threshold
+    from extraction.calibration import (
+        VERIFIED,
+        learn_whitening,
+        quantise,
+        score_threshold,
+        spread,
+        write_threshold,
+    )
     from extraction.extractors.delg import DelgExtractor
 
-    sample = [images[i] for i in spread(len(images), options.num_images)]
-    extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False)
+    places = spread(len(images), options.num_images)
+    sample = [images[i] for i in places]
+    extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False, adaptation=False)
     if options.local_whitening:
         learned = f"{learn_whitening(extractor, sample, folder, options.local_dim)}:"
     elif options.quantile is None:
-        learned = f"{quantise(extractor, sample, folder)}:"
+        rest = sorted(set(range(len(images))) - set(places)) or places
+        others = [images[rest[i]] for i in spread(len(rest), VERIFIED)]
+        cosine = quantise(extractor, sample, others, folder)
+        learned = f"{folder}: int8, least global cosine to float32 {cosine:.4f},"
     else:
         threshold = score_threshold(extractor, sample, options.quantile)
         write_threshold(folder, threshold)

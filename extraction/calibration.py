@@ -1,6 +1,7 @@
 """Calibration from a sample of images: a score threshold, a whitening, and the ranges of a network in int8."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from delg.common.errors import InputError
 from delg.common.extras import needs_extra
-from delg.common.files import atomic_path, read_json, write_json
+from delg.common.files import read_json, write_json
 from extraction import whitening
 from extraction.config import ExtractionConfig
 from extraction.describing import describe
@@ -18,8 +19,12 @@ from extraction.extractors.delg import DelgExtractor
 from extraction.features import Features, Floats
 from extraction.images import BadImageError, ImageRef, load_image
 from extraction.runtimes.openvino_runtime import INT8_FILE, graph_digest
+from extraction.runtimes.table import INT8
+from extraction.verification import verify
 
 ALL = 10**9  # more cells than an image has
+LEAST_COSINE = 0.995  # of global descriptors in int8 and in float32
+VERIFIED = 8  # images that int8 is compared on
 POOLING = ["MatMul", "Maximum", "Multiply", "Power", "ReduceMean"]  # operations of the global head
 
 
@@ -91,22 +96,27 @@ def _local(extractor: DelgExtractor, config: ExtractionConfig, images: Sequence[
     return (describe(plain, ref, loaded) for ref, loaded in _readable(images))
 
 
-def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str | os.PathLike[str]) -> Path:
+def quantise(
+    extractor: DelgExtractor, images: Sequence[ImageRef], others: Sequence[ImageRef], folder: str | os.PathLike[str]
+) -> float:
     """Quantises the network to int8 by the ranges of its activations on a sample, by NNCF.
 
     Every scale of every image is part of the sample. The graph is written into the folder beside the weights. The
-    heads remain as they are: 8 bits are too few for a power in the pooling and for the attention's small range.
+    heads remain as they are: 8 bits are too few for a power in the pooling and for the attention's small range. A
+    network that int8 changes too much, such as EfficientNet-Lite, is found by comparing descriptors.
 
     Args:
-      extractor: its model and scales.
+      extractor: its model and scales, in float32.
       images: the sample; images that cannot be read are left out.
-      folder: the model's.
+      others: images that int8 is compared on with float32.
+      folder: the model's, for the graph.
 
     Returns:
-      The graph's file.
+      The least cosine of a global descriptor in int8 and in float32.
 
     Raises:
-      InputError: the extra is not installed, or no image can be read.
+      InputError: the extra is not installed, no image can be read, or that cosine is below ``LEAST_COSINE``; nothing is
+        written then.
     """
     from delg.exporting.openvino import openvino, openvino_model
 
@@ -122,10 +132,26 @@ def quantise(extractor: DelgExtractor, images: Sequence[ImageRef], folder: str |
     count = sum(1 for _ in inputs)
     quantised = nncf.quantize(graph, nncf.Dataset(inputs), subset_size=count, ignored_scope=heads)
     quantised.set_rt_info(graph_digest(extractor.model), ["delg", "digest"])
-    path = Path(folder, INT8_FILE)
-    with atomic_path(path.with_suffix(".bin")) as weights, atomic_path(path) as temporary:
-        package.serialize(quantised, os.fspath(temporary), os.fspath(weights))
-    return path
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        package.serialize(quantised, os.fspath(Path(temporary, INT8_FILE)))
+        config = replace(extractor.config, runtime="openvino", precision=INT8)
+        cosine = _least_cosine(DelgExtractor(extractor.model, config, folder=temporary), others)
+        if cosine < LEAST_COSINE:
+            raise InputError(
+                f"int8 is not offered for this model: a global descriptor has a cosine of {cosine:.3f} to that in "
+                f"float32, below {LEAST_COSINE}; nothing is written. --precision=bfloat16 needs no calibration."
+            )
+        for file in (Path(INT8_FILE).with_suffix(".bin"), Path(INT8_FILE)):
+            Path(temporary, file).replace(Path(folder, file))
+    return cosine
+
+
+def _least_cosine(extractor: DelgExtractor, images: Sequence[ImageRef]) -> float:
+    """The least cosine of an image's global descriptor by an extractor and by its model in float32 on Keras."""
+    plain = DelgExtractor(extractor.model, replace(extractor.config, runtime=None, precision="float32"))
+    extractor.heads = plain.heads = ("global",)
+    cosine = verify(extractor, plain, images, len(images)).global_cosine
+    return -1.0 if cosine is None else cosine
 
 
 class _Inputs:

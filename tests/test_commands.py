@@ -20,7 +20,7 @@ from tests.processes import HANGS
 
 ROOT = Path(__file__).parents[1]
 
-SAID = {"convert": "desc_fc", "export": "<local|global|local_and_global|batch|onnx>"}
+SAID = {"convert": "desc_fc", "export": "batch|onnx|safetensors>"}
 
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -101,9 +101,13 @@ def _data(provenance: Mapping[str, Any]) -> Iterator[str]:
     """What is recorded of a training, a conversion, or published weights."""
     trained = provenance.get("trained")
     if isinstance(trained, dict):
-        settings = dict(trained)
-        yield f"Trained on {settings.pop('images')} images of {settings['num_classes']} classes. Settings:"
-        yield _table({name: value for name, value in settings.items() if value is not None})
+        images, classes = trained.get("images"), trained.get("num_classes")
+        yield (
+            f"Trained on {images} images of {classes} classes. Settings:"
+            if images and classes
+            else "Trained. Settings:"
+        )
+        yield _table({name: value for name, value in trained.items() if value is not None and name != "images"})
     if published := provenance.get("published"):
         entry = WEIGHTS.get(published)
         place = f", {entry.distribution} {entry.version} of the package index" if entry else ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from delg.common.errors import InputError
-from delg.saving import is_model_folder
+from delg.saving import CONFIG, is_model_folder
 
 H5_START = b"\x89HDF"
 
@@ -51,6 +51,8 @@ def _folder(path: Path) -> str:
         from delg.importers.vit_weights import safetensors_format
 
         return safetensors_format(path)
+    if (path / CONFIG).is_file():
+        raise InputError(f"{path} is a model folder already.")
     if (path / "variables").is_dir() or (path / "saved_model.pb").is_file():
         return "delg_saved_model"
     if list(path.glob("*.index")):
@@ -74,6 +76,6 @@ def _hdf5(path: Path) -> str:
     layers = layers_of(path)
     if "backbone" in layers:
         return "delg_checkpoint"
-    if {"conv1_conv", "res2a_branch2a"} & set(layers):
+    if {"conv1_conv", "res2a_branch2a", "fire2/squeeze1x1"} & set(layers):
         return "keras_applications"
-    raise InputError(f"{path} is HDF5 but neither the released DELG's, nor a ResNet of keras.applications, nor ours.")
+    raise InputError(f"{path} is HDF5 but neither the released DELG's, nor ImageNet weights of Keras, nor ours.")

@@ -191,6 +191,6 @@ def _is_there(output: Path, provenance: dict[str, Any]) -> bool:
 
 def _summary(source: WeightSource, model: "Delg", count: int, output: Path) -> str:
     total = len(model.weights)
-    fresh = f", {total - count} keep fresh values" if count < total else ""
+    fresh = f"; {total - count} keep fresh values, which mean nothing before a training" if count < total else ""
     names = ", ".join(file.name for file in source.files)
     return f"{names} ({source.format}) -> {output}: {source.preset}, {count} of {total} weights read{fresh}."

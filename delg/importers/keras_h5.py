@@ -21,8 +21,6 @@ TOPS = ("predictions", "probs", "fc1000", "conv10")
 HEADS = ("embedding_layer/", "local_head/", "classifier/", "att_fc/", "pooling/")
 LEAVES = {2: CONVOLUTION, 4: NORMALIZATION}
 NOTES = (
-    "ImageNet weights of the backbone only: the embedding layer and the local head keep fresh values, so the model "
-    "needs training before its descriptors mean anything.",
     "The first convolution is rewritten from BGR pixels less their mean to our input, (RGB - 128) / 128.",
     "keras.applications pads the stem by 3 and the pooling by 1 on every side and uses epsilon 1.001e-5; the released "
     "DELG network pads as TensorFlow's SAME and VALID and uses 1e-3, so the feature maps differ somewhat.",
@@ -85,7 +83,7 @@ def released_weights(path: Path) -> tuple[VariableNames, dict[str, Stored]]:
 
 
 def keras_applications(path: Path, block3_strides: bool | None = None) -> WeightSource:
-    """ImageNet weights of ResNet-50 or ResNet-101, version 1, or of SqueezeNet 1.1, as first values of a backbone.
+    """ImageNet weights of ResNet-50 or ResNet-101, version 1, as first values of a backbone, or of SqueezeNet 1.1.
 
     Both spellings of the layers are read: ``conv2_block1_1_conv``, and ``res2a_branch2a`` of the older file.
 
@@ -111,13 +109,13 @@ def keras_applications(path: Path, block3_strides: bool | None = None) -> Weight
     units = sum(layer.startswith("conv4_block") and layer.endswith("_1_conv") for layer in layers)
     return WeightSource(
         format="keras_applications",
-        preset="delg_squeezenet" if squeezenet else f"delg_{depth_of(units)}",
+        preset="squeezenet" if squeezenet else f"delg_{depth_of(units)}",
         overrides={} if block3_strides is None else {"block3_strides": block3_strides},
         files=(path,),
         stored=stored,
         name=name,
         finish=for_our_input,
-        notes=NOTES[: 2 if squeezenet else None],
+        notes=NOTES[: 1 if squeezenet else None],
     )
 
 

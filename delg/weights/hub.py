@@ -1,7 +1,7 @@
 """Weights on the Hugging Face Hub: ``hf://org/name``, or ``hf://org/name@revision``.
 
-The cache, tokens, proxies and offline mode are those of ``huggingface_hub``. Only safetensors and JSON are fetched,
-nothing that could be run. The licence that a repository names is shown before it is fetched.
+The cache, tokens, proxies and offline mode are those of ``huggingface_hub``. Only safetensors, JSON and NumPy's arrays
+are fetched, nothing that could be run. The licence that a repository names is shown before it is fetched.
 """
 
 import re

@@ -44,6 +44,7 @@ class Histogram(Extractor):
             raise InputError(f"histogram expects bins of three whole numbers from 1 to 180. Received: {bins!r}")
         self.bins, self.pyramid = cells, bool(pyramid)
         self._local = RootSift(max_image_size, max_feature_num)
+        self._local.heads = ("local",)
         self.settings = self._local.settings | {
             "extractor": "histogram",
             "bins": list(cells),

@@ -69,7 +69,7 @@ class RootSift(Extractor):
         return Features(
             name=name,
             image_size=(width, height),
-            global_descriptor=vlad(descriptors, codebook()),
+            global_descriptor=vlad(descriptors, codebook()) if "global" in self.heads else np.zeros(0, np.float32),
             keypoints=to_source(points, base, (width, height)).astype(np.float32),
             descriptors=descriptors,
             scores=scores,

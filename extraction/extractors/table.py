@@ -4,22 +4,23 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 from delg.common.errors import InputError
 from delg.common.spec import Table, call, check_type, factory_of, parse, render
-from delg.presets import PRETRAINED
+from delg.presets import PRETRAINED, preset_config
 from delg.weights import HUB
 from delg.weights.catalogue import WEIGHTS
-from extraction.config import OPTIONS
+from extraction.config import OPTIONS, ExtractionConfig
 from extraction.extractors.base import Extractor, select_heads
 from extraction.extractors.saved_model import OPTIONS as SAVED_MODEL_OPTIONS
 from extraction.extractors.saved_model_runner import is_saved_model
 from extraction.formats.checks import parts_of
 from extraction.pca import NO_PCA, Projections
+from extraction.runtimes.table import fastest
 from extraction.settings import set_reading
 
 
@@ -79,8 +80,8 @@ NAMES = frozenset({AUTO, *EXTRACTORS, *PRETRAINED})
 def resolved(text: str) -> str:
     """The text itself; for ``auto``, that of the best extractor that needs no training and can be had here.
 
-    It is ``pair(global="efficientnet_lite2", local="rootsift")``; where the published weights can neither be fetched
-    nor kept, ``rootsift``, and the error stream says why.
+    It is ``pair(global="efficientnet_lite2", local="rootsift")``, where the network runs on the fastest runtime that is
+    installed; where the published weights can neither be fetched nor kept, ``rootsift``, and the error stream says why.
     """
     if text != AUTO:
         return text
@@ -91,7 +92,9 @@ def resolved(text: str) -> str:
     except weights.UnavailableError as error:
         print(f"{error} --model={AUTO} is {UNTRAINED_LOCAL}.", file=sys.stderr, flush=True)
         return UNTRAINED_LOCAL
-    return render("pair", {"global": UNTRAINED_GLOBAL, "local": UNTRAINED_LOCAL})
+    runtime = fastest()
+    text = render(UNTRAINED_GLOBAL, {"runtime": runtime} if runtime else {})
+    return render("pair", {"global": text, "local": UNTRAINED_LOCAL})
 
 
 def made_by(settings: Mapping[str, Any]) -> str | None:
@@ -115,12 +118,23 @@ def made_by(settings: Mapping[str, Any]) -> str | None:
     names = {entry.sha256: name for name, entry in WEIGHTS.items()}
     published = names.get(str(settings.get("weights_sha256")))
     if kind == "delg" and published in PRETRAINED:
-        recorded = {name: settings[name] for name in OPTIONS if name in settings and name not in OF_MACHINE}
-        return render(str(published), recorded)
+        usual = {field.name: field.default for field in fields(ExtractionConfig)}
+        usual |= preset_config(str(published))["extraction"]
+        return render(str(published), _unusual({name: usual[name] for name in OPTIONS}, settings, OF_MACHINE))
     if kind in WITHOUT_MODEL and ("weights_sha256" not in settings or published == kind):
         parameters = inspect.signature(factory_of(kind, EXTRACTORS, "extractor")).parameters
-        return render(kind, {name: settings[name] for name in parameters if name in settings})
+        return render(kind, _unusual({name: one.default for name, one in parameters.items()}, settings))
     return None
+
+
+def _unusual(usual: Mapping[str, Any], settings: Mapping[str, Any], left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that differ from usual ones, by the names of these; tuples are recorded as lists."""
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in usual.items()}
+    return {
+        name: settings[name]
+        for name, value in listed.items()
+        if name in settings and settings[name] != value and name not in left_out
+    }
 
 
 def build_extractor(text: str, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Extractor:
@@ -169,7 +183,7 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     """
     if text.startswith(HUB):
         return "delg", {"model": text}
-    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
+    if _is_folder(text):
         return "saved_model" if is_saved_model(text) else "delg", {"model": text}
     try:
         name, arguments = parse(text)
@@ -180,6 +194,11 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     if name not in EXTRACTORS and ":" not in name:
         raise InputError(_choices(text))
     return name, arguments
+
+
+def _is_folder(text: str) -> bool:
+    """Whether a text is the folder of a model; names of extractors are none, and long texts no names of files."""
+    return text not in EXTRACTORS and text not in PRETRAINED and os.path.isdir(text)  # noqa: PTH112
 
 
 def _parts(texts: Any, head: str, written: str, *, defaults: Mapping[str, Any] | None, **options: Any) -> Any:
@@ -215,7 +234,7 @@ def _options_of_parts(name: str, arguments: Mapping[str, Any]) -> set[str]:
 
 def absolute(text: str) -> str:
     """The text of an extractor with the absolute paths of files and folders, also in its parts."""
-    if text not in EXTRACTORS and text not in PRETRAINED and Path(text).is_dir():
+    if _is_folder(text):
         return os.path.abspath(text)  # noqa: PTH100
     try:
         name, arguments = parse(text)

@@ -31,7 +31,7 @@ def row(options: Options) -> dict[str, Any]:
     folder = model_folder(options)
     plain = extractor(folder, "openvino", "float32")
     if not Path(folder, INT8_FILE).exists():
-        quantise(plain, photos(options, SAMPLE, first=100), folder)
+        quantise(plain, photos(options, SAMPLE, first=100), photos(options, 1, first=100 + SAMPLE), folder)
     found = measured(options, "extract_int8", "int8", lambda agreement: agreement.global_cosine > 0.99)
     if SHARED.exists():
         found["notes"] |= loss(plain, extractor(folder, "openvino", "int8"))

@@ -5,6 +5,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
+from extraction import calibration
 from extraction.calibration import learn_whitening, quantise, score_threshold, spread, write_threshold
 from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
@@ -30,14 +31,20 @@ def test_the_threshold_leaves_a_share_of_the_cells_out(folder):
 
 
 @pytest.mark.slow
-def test_int8_is_near_float32_and_of_its_model_alone(folder):
+def test_int8_is_near_float32_and_of_its_model_alone(folder, monkeypatch):
     pytest.importorskip("nncf")
     place, images = str(folder / "model"), list_images(folder / "photos")
     options = {"runtime": "openvino", "precision": "int8"}
     with pytest.raises(InputError, match="delg-calibrate --precision=int8"):
         DelgExtractor.from_folder(place, **options)
     plain = DelgExtractor.from_folder(place)
-    quantise(plain, images, place)
+    before = sorted(path.name for path in (folder / "model").iterdir())
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cosine"):
+        patch.setattr(calibration, "LEAST_COSINE", 1.0)
+        quantise(plain, images[:2], images[2:], place)
+    assert sorted(path.name for path in (folder / "model").iterdir()) == before, "a refused graph is not kept"
+    cosine = quantise(plain, images[:2], images[2:], place)
+    assert 0.995 <= cosine < 1 - 1e-7
     found = DelgExtractor.from_folder(place, **options)
     assert len(found.settings["int8_sha256"]) == 64
     difference = verify(found, plain, images, 3)

@@ -78,6 +78,8 @@ def test_without_a_model_features_need_no_training(tmp_path):
     store = FeatureStore.open(tmp_path / "online")
     assert store.global_descriptors.shape == (1, 1280) and store.features(0).descriptors.shape[1] == 128
     assert store.settings["extractor"] == "pair"
+    done = processes.run("search", "--query=photos/a.jpg", "--features_dir=online", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.splitlines()[1].split() == ["1", "1.0000", "a.jpg"], done.stderr
 
 
 def test_mistakes_end_in_one_sentence(tmp_path):

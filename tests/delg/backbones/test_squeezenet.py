@@ -10,6 +10,8 @@ from keras import layers, ops
 import delg
 from delg.backbones.squeezenet import squeezenet
 from delg.common.files import sha256
+from delg.importers.job import convert
+from delg.importers.options import ConvertOptions
 from evaluation.data.catalogue import CATALOGUE
 from training.pretrained import load_imagenet
 
@@ -71,6 +73,19 @@ def test_imagenet_weights_give_the_features_of_the_keras_port():
     ours = array(model.backbone(model.normalize(images))["block4"])
     theirs = reference(WEIGHTS, images)
     assert ours.shape == theirs.shape and theirs.max() > 5
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.max())
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the ImageNet weights are not there")
+def test_converted_weights_describe_photos_without_training(tmp_path):
+    """The pooled features of the Keras port are the descriptor: nothing in the model keeps fresh values."""
+    lines = convert(ConvertOptions(input=str(WEIGHTS), output_dir=str(tmp_path / "squeezenet")))
+    assert "50 of 50 weights read." in lines[0]
+    model = delg.load(tmp_path / "squeezenet")
+    images = np.random.default_rng(0).integers(0, 256, (2, 97, 120, 3)).astype(np.float32)
+    ours = array(model(model.normalize(images))["global_descriptor"])
+    theirs = np.mean(reference(WEIGHTS, images) ** 3, axis=(1, 2)) ** (1 / 3)
+    assert ours.shape == (2, 512)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.max())
 
 

@@ -87,11 +87,17 @@ def test_settings_say_which_extractor_made_them_where_no_folder_is_needed(folder
     lite = published_settings("efficientnet_lite2", max_image_size=300)
     joined = {"extractor": "concat", "weights": [1.0, 2.0], "parts": {"part1": lite, "part2": Histogram().settings}}
     assert made_by(lite) == "efficientnet_lite2(max_image_size=300)"
-    assert made_by(joined).startswith("concat(parts=['efficientnet_lite2(max_image_size=300)', 'histogram(")
+    assert (
+        made_by(joined) == "concat(parts=['efficientnet_lite2(max_image_size=300)', 'histogram'], weights=[1.0, 2.0])"
+    )
     assert made_by({"extractor": "xfeat", "weights_sha256": "0" * 64}) is None, "weights of a file"
     assert made_by({}) is None
     model = build_extractor(str(folder)).settings
     assert made_by(model) is None and made_by(joined | {"parts": {"part1": lite, "part2": model}}) is None
+
+
+def test_a_text_longer_than_a_file_name_is_an_extractor():
+    assert build_extractor(f"rootsift(max_feature_num=0x{'0' * 300}20)").max_feature_num == 32
 
 
 @pytest.mark.parametrize("text", ["rootsift(runtime='openvino')", "xfeat(precision='bfloat16')"])
