@@ -88,7 +88,7 @@ def _from_sample(options: CalibrateOptions) -> str:
 
     places = spread(len(images), options.num_images)
     sample = [images[i] for i in places]
-    extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False)
+    extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False, adaptation=False)
     if options.local_whitening:
         learned = f"{learn_whitening(extractor, sample, folder, options.local_dim)}:"
     elif options.quantile is None:
