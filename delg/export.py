@@ -65,17 +65,19 @@ def _share(model: str, output_dir: str, options: ExportOptions) -> None:
 
     from delg.common.files import atomic_path
     from delg.exporting.share import share
-    from delg.saving import folder_of, weights_sha256
+    from delg.saving import ADAPTATION, LOCAL_WHITENING, folder_of, weights_sha256
     from extraction import adaptation, whitening
 
-    weights = weights_sha256(model)
-    results = "\n\n".join(_results(path, model, weights) for path in options.report or ())
-    folder = folder_of(model)
+    weights, folder = weights_sha256(model), folder_of(model)
     learned = whitening.load(folder, weights) if folder is not None else None
     adapted = adaptation.load(folder, weights) if folder is not None else None
+    digest = adapted.digest() if adapted else None
+    results = "\n\n".join(_results(path, model, weights, digest) for path in options.report or ())
+    beside = {ADAPTATION: f"length and SHA-256 {digest}"} if adapted else {}
+    beside |= {LOCAL_WHITENING: "whitening of local descriptors"} if learned is not None else {}
     title = Path(output_dir).absolute().name
     with atomic_path(output_dir) as temporary:
-        lines = share(model, temporary, title, licence=options.licence, results=results)
+        lines = share(model, temporary, title, licence=options.licence, results=results, beside=beside)
         if learned is not None:
             whitening.save(learned, temporary, weights_sha256(temporary))
         if adapted is not None:
@@ -85,7 +87,7 @@ def _share(model: str, output_dir: str, options: ExportOptions) -> None:
         print(line)
 
 
-def _results(path: str, model: str, weights: str) -> str:
+def _results(path: str, model: str, weights: str, adaptation: str | None) -> str:
     """What a report says, for the card.
 
     Raises:
@@ -97,8 +99,10 @@ def _results(path: str, model: str, weights: str) -> str:
     from evaluation.report.text import of_card
 
     report = Report.from_json(read_json(path))
-    if ("weights_sha256", weights) not in _entries(report.settings):
-        raise InputError(f"The report {path} measures other weights than those of {model}.")
+    entries = list(_entries(report.settings))
+    adaptations = {value for name, value in entries if name == "adaptation"} or {None}
+    if ("weights_sha256", weights) not in entries or adaptation not in adaptations:
+        raise InputError(f"The report {path} measures other weights, or another adaptation, than those of {model}.")
     return of_card(report)
 
 

@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"Expected one name among {listed}, or {weights.HUB}org/name. Received: {received}")
     if arguments[0] not in names:
         place = "the cache of the Hub" if of_hub else weights.home()
-        refuse(f"{arguments[0]}, which is kept in {place}", options, ["output_dir", "mirror"])
+        refuse(f"{arguments[0]}, which is kept in {place}", options, ["output_dir", "mirror", "convert"])
         print(f"{weights.path(arguments[0], offline=options.offline)}{'' if of_hub else ': its hash is right.'}")
         return
     require(options, ["output_dir"])

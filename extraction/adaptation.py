@@ -6,6 +6,7 @@ Source: ILIAS, arXiv 2502.11748, and its released code, whose recipe for a milli
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,10 +117,13 @@ class Softmax:
         return Adaptation(weights.weight, weights.bias)
 
     def __post_init__(self) -> None:
-        ranges = {"dim": 1, "epochs": 0, "rate": 0.0, "weight_decay": 0.0, "scale": 0.0, "margin": 0.0, "batch_size": 1}
-        for name, least in ranges.items():
-            if not getattr(self, name) >= least:
-                raise InputError(f"{name} expects {least} or more. Received: {getattr(self, name)!r}")
+        for name, least in {"dim": 1, "epochs": 0, "batch_size": 1, "seed": 0}.items():
+            if type(value := getattr(self, name)) is not int or value < least:
+                raise InputError(f"{name} expects a whole number of {least} or more. Received: {value!r}")
+        for name, open_end in {"rate": True, "scale": True, "weight_decay": False, "margin": False}.items():
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value < math.inf or (open_end and value == 0):
+                raise InputError(f"{name} expects a number {'above' if open_end else 'from'} 0. Received: {value!r}")
         if self.start not in STARTS:
             raise InputError(f"Unknown start {self.start!r}; the choices are {', '.join(STARTS)}.")
 

@@ -35,7 +35,7 @@ define_flags(CalibrateOptions)
 def main() -> None:
     """Runs the command."""
     from delg.common.errors import InputError
-    from delg.common.files import check_writable
+    from delg.common.files import atomic_path, check_writable
     from delg.presets import PRETRAINED
     from delg.saving import is_model_folder
     from delg.weights import HUB
@@ -64,17 +64,25 @@ def main() -> None:
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise InputError(f"The output folder {place} must be absent or empty; a calibration replaces no model.")
         check_writable(place.absolute().parent)
+        with atomic_path(place) as temporary:  # a calibration that fails leaves no folder
+            _copy_model(options.model, temporary)
+            learned = _calibrate(options, temporary)
     else:
         check_writable(options.model)
-    print(_adapt(options) if options.adapt else _from_sample(options))
+        learned = _calibrate(options, Path(options.model))
+    print(f"{options.output_dir or options.model}: {learned}")
 
 
-def _from_sample(options: CalibrateOptions) -> str:
-    """Calibrates with a sample of images; returns what was learned, in words."""
+def _calibrate(options: CalibrateOptions, folder: Path) -> str:
+    """Calibrates the model in a folder; returns what was learned, in words."""
+    return _adapt(options, folder) if options.adapt else _from_sample(options, folder)
+
+
+def _from_sample(options: CalibrateOptions, folder: Path) -> str:
+    """Calibrates with a sample of images."""
     from extraction.images import list_images
 
     images = list_images(str(options.images_dir))
-    folder = _own_folder(options)
 
     from extraction.calibration import (
         VERIFIED,
@@ -88,23 +96,23 @@ def _from_sample(options: CalibrateOptions) -> str:
 
     places = spread(len(images), options.num_images)
     sample = [images[i] for i in places]
-    extractor = DelgExtractor.from_folder(folder, precision="float32", local_whitening=False, adaptation=False)
+    extractor = DelgExtractor.from_folder(str(folder), precision="float32", local_whitening=False, adaptation=False)
     if options.local_whitening:
-        learned = f"{learn_whitening(extractor, sample, folder, options.local_dim)}:"
+        learned = f"{learn_whitening(extractor, sample, folder, options.local_dim).name}:"
     elif options.quantile is None:
         rest = sorted(set(range(len(images))) - set(places)) or places
         others = [images[rest[i]] for i in spread(len(rest), VERIFIED)]
         cosine = quantise(extractor, sample, others, folder)
-        learned = f"{folder}: int8, least global cosine to float32 {cosine:.4f},"
+        learned = f"int8, least global cosine to float32 {cosine:.4f},"
     else:
         threshold = score_threshold(extractor, sample, options.quantile)
         write_threshold(folder, threshold)
-        learned = f"{folder}: score_threshold {threshold:.6g},"
+        learned = f"score_threshold {threshold:.6g},"
     return f"{learned} from a sample of {len(sample)} images"
 
 
-def _adapt(options: CalibrateOptions) -> str:
-    """Learns an adaptation and keeps it if it gains on classes held out; returns the gain, in words.
+def _adapt(options: CalibrateOptions, folder: Path) -> str:
+    """Learns an adaptation and keeps it if it gains on classes held out.
 
     Raises:
       InputError: photos or features cannot be used, or the adaptation gains nothing.
@@ -120,27 +128,22 @@ def _adapt(options: CalibrateOptions) -> str:
     if not held_out.change.difference > 0:
         raise InputError(f"The adaptation is not kept: {held_out}, by {held_out.recipe}.")
     learned = held_out.recipe(descriptors, labels)
-    folder = _own_folder(options)
     path = adaptation.save(learned, folder, weights_sha256(folder))
-    return f"{path}: {held_out}, by {held_out.recipe} on {len(labels)} photos"
+    return f"{path.name}, {held_out}, by {held_out.recipe} on {len(labels)} photos"
 
 
-def _own_folder(options: CalibrateOptions) -> str:
-    """The folder of the calibrated model: that of the model, or a new one with the same model in it."""
+def _copy_model(model: str, folder: Path) -> None:
+    """Makes a folder with the same model in it."""
     import shutil
 
     import delg
     from delg.saving import folder_of, is_model_folder, provenance_of
 
-    model = str(options.model)
-    if not options.output_dir:
-        return model
     place = folder_of(model)
     if place is not None and is_model_folder(place):
-        shutil.copytree(place, options.output_dir, dirs_exist_ok=True)
+        shutil.copytree(place, folder)
     else:
-        delg.save(delg.load(model), options.output_dir, provenance=provenance_of(model))
-    return options.output_dir
+        delg.save(delg.load(model), folder, provenance=provenance_of(model))
 
 
 def _labelled_descriptors(options: CalibrateOptions) -> "tuple[Floats, list[str]]":
@@ -178,12 +181,17 @@ def _of_store(folder: str, model: str) -> "tuple[Floats, list[str]]":
       InputError: the features are of another model, adapted already, or without classes.
     """
     from delg.common.errors import InputError
-    from delg.saving import weights_sha256
+    from extraction.extractors.delg import DelgExtractor
+    from extraction.formats.checks import check_settings, parts_of
     from extraction.formats.table import open_features
 
     store = open_features(folder)
-    if store.settings.get("weights_sha256") != weights_sha256(model) or "adaptation" in store.settings:
-        raise InputError(f"The features in {folder} are not those of {model} without adaptation.")
+    expected, given = DelgExtractor.from_folder(model, adaptation=False).settings, dict(store.settings)
+    if part := parts_of(given).get("global"):  # of a pair, the part that is adapted, and how images were read
+        given = {key: value for key, value in given.items() if key in expected} | part
+    local = {"local_dtype", "local_whitening", "max_feature_num", "score_threshold", "iou", "keypoints"}
+    left, right = ({key: value for key, value in one.items() if key not in local} for one in (given, expected))
+    check_settings(left, right, f"The features in {folder} and those of {model} without adaptation")
     loose = next((name for name in store.names if "/" not in name), None)
     if loose is not None:
         raise InputError(f"The features in {folder} expect names CLASS/PHOTO. Received: {loose}")

@@ -12,6 +12,11 @@ train=$(realpath "$1")
 database=$(realpath "$2")
 queries=${3:+$(realpath "$3")}
 output=$(realpath -m "${4:-out-photos}")
+case $output in *[\"\\]*)
+  echo "OUTPUT_DIR holds a quote or a backslash" >&2
+  exit 2
+  ;;
+esac
 cd "$(dirname "$0")/.."
 extras=""
 . scripts/environment.sh

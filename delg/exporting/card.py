@@ -70,7 +70,7 @@ def model_card(
       results: Markdown with what was measured; empty for nothing.
     """
     settings = {name: value for name, value in config.items() if name not in LEFT_OUT and value is not None}
-    extraction = config.get("extraction") or {}
+    extraction, title = config.get("extraction") or {}, re.sub(r"[^\w.-]+", "-", title)
     parts = [
         "\n".join(_front_matter(licence)),
         f"# {title}",

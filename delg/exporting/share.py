@@ -1,6 +1,7 @@
 """A folder to be shared: configuration, safetensors, and the card of the model."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,13 @@ from delg.saving import SHARED_WEIGHTS, Name, load, provenance_of, save, weights
 
 
 def share(
-    name: Name, folder: str | os.PathLike[str], title: str, *, licence: str | None = None, results: str = ""
+    name: Name,
+    folder: str | os.PathLike[str],
+    title: str,
+    *,
+    licence: str | None = None,
+    results: str = "",
+    beside: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Writes a model with its card to an empty or absent folder, and reads the weights again.
 
@@ -22,6 +29,7 @@ def share(
       title: name of the model on its card.
       licence: the Hub's identifier, see :func:`delg.exporting.card.licence_of`.
       results: Markdown with what was measured.
+      beside: what lies beside the weights and is applied with them, for the card; by file.
 
     Returns:
       Sentences for the user.
@@ -40,7 +48,7 @@ def share(
         "values": model.count_params(),
         "made of weights with the SHA-256": weights_sha256(name),
         f"SHA-256 of {SHARED_WEIGHTS}": weights_sha256(folder),
-    }
+    } | dict(beside or {})
     card = model_card(title, model.get_config(), provenance, hashes, licence=licence, results=results)
     write_text(Path(folder) / FILE, card)
     if licence:

@@ -53,7 +53,9 @@ EXTRACTORS: Table = {
     "pair": "extraction.extractors.composed:Pair",
     "rootsift": "extraction.extractors.rootsift:RootSift",
     "saved_model": _OfModel("extraction.extractors.saved_model:SavedModelExtractor", SAVED_MODEL_OPTIONS),
-    "untrained": _OfModel("extraction.extractors.delg:from_folder", OPTIONS, seed=0, local_whitening=True),
+    "untrained": _OfModel(
+        "extraction.extractors.delg:from_folder", OPTIONS, seed=0, local_whitening=True, adaptation=True
+    ),
     "xfeat": "extraction.extractors.xfeat:XFeat",
 }
 PARTS = {"concat": {"parts": "global"}, "pair": {"global_": "global", "local": "local"}}

@@ -28,13 +28,14 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-def report_of(place: Path, weights: str) -> Path:
+def report_of(place: Path, weights: str, **more: str) -> Path:
     """A report of features of some weights, as one part of a composed extractor."""
+    part = {"weights_sha256": weights} | more
     settings = {
         "queries": 12,
         "database": 90,
         "junk": "keep",
-        "features": {"global": {"extractor": "pair", "parts": {"global": {"weights_sha256": weights}}}},
+        "features": {"global": {"extractor": "pair", "parts": {"global": part}}},
     }
     rows = [Row("global", {"medium": {"mAP": 43.21, "mP@1": 50.0}})]
     report = Report("roxford5k", rows, settings, {}, {"names": ["q"], "ap": {"global": {"medium": [43.21]}}})
@@ -46,8 +47,9 @@ def test_the_command_writes_weights_whitening_and_card(folder, tmp_path):
     delg.save(delg.load(folder), tmp_path / "model", provenance=TRAINED)
     weights = weights_sha256(tmp_path / "model")
     whitening.save(Pca(np.zeros(4), np.eye(4), np.ones(4)), tmp_path / "model", weights)
-    adaptation.save(adaptation.Adaptation(np.eye(2), np.zeros(2)), tmp_path / "model", weights)
-    report_of(tmp_path / "report.json", weights)
+    adapted = adaptation.Adaptation(np.eye(2), np.zeros(2))
+    adaptation.save(adapted, tmp_path / "model", weights)
+    report_of(tmp_path / "report.json", weights, adaptation=adapted.digest())
     flags = ("--model=model", "--output_dir=place/shared", "--kind=safetensors", "--licence=cc-by-4.0")
     done = processes.run("export", *flags, "--report=report.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -66,13 +68,15 @@ def test_the_command_writes_weights_whitening_and_card(folder, tmp_path):
         "| max_iters | 40 |",
         "12 queries, 90 images",
         "| global | 43.21 | 50.00 |",
+        adapted.digest(),
     ):
         assert fact in card
     assert weights in card and weights_sha256(shared) in card
     assert "init_model" not in card, "a setting without a value is no fact"
-    other = report_of(tmp_path / "other.json", "0" * 64)
-    done = processes.run("export", *flags[:1], "--output_dir=x", *flags[2:], f"--report={other}", cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "other.json" in done.stderr
+    for name, other in (("weights", "0" * 64), ("unadapted", weights)):
+        report = report_of(tmp_path / f"{name}.json", other)
+        done = processes.run("export", *flags[:1], "--output_dir=x", *flags[2:], f"--report={report}", cwd=tmp_path)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and f"{name}.json" in done.stderr
     assert not (tmp_path / "x").exists()
 
 

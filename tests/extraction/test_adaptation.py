@@ -1,5 +1,7 @@
 """Adaptation of global descriptors: what is learned, and that it stays with the weights it was learned with."""
 
+from contextlib import chdir
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,11 @@ from extraction.adaptation import Adaptation, Softmax, normalized
 from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.table import build_extractor
 from extraction.formats.checks import differing
+from extraction.images import list_images
 from extraction.pca import Pca, Projections
-from tests.extraction.pictures import picture
+from extraction.pipeline import extract
+from tests import processes
+from tests.extraction.pictures import picture, write_picture
 
 
 def labelled(classes=12, photos=8, size=24, noise=1.0, seed=0):
@@ -101,3 +106,28 @@ def test_the_extractor_of_an_adapted_folder_adapts(folder):
     adaptation.save(other, model, before.settings["weights_sha256"])
     with pytest.raises(InputError, match="expects descriptors of 7 values"):
         build_extractor(model)
+
+
+def test_features_of_other_settings_are_refused(folder):
+    for i in range(12):
+        write_picture(folder / "labelled" / f"class{i % 4}" / f"{i}.png", 60, 80, seed=i)
+    images = list_images(folder / "labelled")
+    for name, text in {
+        "pair": 'pair(global="model", local="rootsift")',
+        "small": "delg(model='model', image_scales=[0.5], global_scales_ind=[0])",
+    }.items():
+        with chdir(folder):
+            extract(build_extractor(text), images, folder / name, progress=False)
+    learn = ["calibrate", "--model=model", "--adapt", '--adaptation=softmax(start="random", epochs=0, dim=3)']
+    done = processes.run(*learn, "--features_dir=small", cwd=folder)
+    assert done.returncode == 1 and "image_scales" in done.stderr, done.stderr
+    done = processes.run(*learn, "--features_dir=pair", "--output_dir=new", cwd=folder)
+    assert "different settings" not in done.stderr and "on classes held out" in done.stdout + done.stderr, done.stderr
+    assert (folder / "new").exists() == (done.returncode == 0)
+    assert not (folder / "model" / "adaptation.npz").exists()
+
+
+@pytest.mark.parametrize("arguments", ["dim=8.5", "dim=True", "epochs=1.5", "seed=-1", "rate='a'", "scale=0"])
+def test_values_of_a_recipe_that_are_refused(arguments):
+    with pytest.raises(InputError, match=arguments.partition("=")[0]):
+        adaptation.recipes(f"softmax({arguments})")

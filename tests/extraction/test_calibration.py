@@ -64,8 +64,13 @@ def test_the_command(folder):
     done = processes.run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
     assert (done.returncode, done.stderr) == (
         1,
-        "delg-calibrate: One of --quantile, --local_whitening and --precision=int8 is required.\n",
+        "delg-calibrate: One of --quantile, --local_whitening, --precision=int8 and --adapt is required.\n",
     )
+    done = processes.run(
+        "calibrate", "--model=model", "--images_dir=photos", "--quantile=2", "--output_dir=new", cwd=folder
+    )
+    assert done.returncode == 1 and "0 to 1" in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["model", "photos"], "a failure leaves no folder"
 
 
 def test_local_features_of_a_backbone_alone_are_shortened_by_a_learned_pca(folder):

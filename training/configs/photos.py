@@ -2,10 +2,10 @@ r"""Some hundred photos of your own, on a laptop: EfficientNet-Lite2, the heads 
 
 delg-train --config=photos --train_file_pattern='records/train*' --logdir=run
 
---init_model=efficientnet_lite0, or a model folder, takes another start; then give --train_from, too.
-Hardware and hours: no GPU; about 6 minutes on two CPU cores with nothing beside it. Estimated: 40 steps of 32 photos
-of which each takes 0.04 core-seconds, and 260 steps of which each photo takes 0.075, as measured on a busy machine.
-Expected: not measured over whole runs yet, see docs/results/retrieval.md.
+--init_model=efficientnet_lite0, or a model folder, takes another start; then give --train_from, too, and of a folder
+whose whitening is to stay --whitening_init=random and --delg_embedding_layer_dim with its length.
+Hardware and hours: no GPU; 14 core-minutes, 8 min 22 s on two CPU cores that other work shared.
+Expected: see docs/results/retrieval.md, Fine-tuned.
 """
 
 from typing import Any
