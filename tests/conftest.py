@@ -1,6 +1,12 @@
-"""Options of the test command."""
+"""Options of the test command, and the path of the processes that tests start."""
+
+import os
+from pathlib import Path
 
 import pytest
+
+# Models of tests name backbones of tests, which a command in another folder has to find, too.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.getenv("PYTHONPATH")]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

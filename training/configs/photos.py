@@ -4,7 +4,7 @@ delg-train --config=photos --train_file_pattern='records/train*' --logdir=run
 
 --init_model=efficientnet_lite0, or a model folder, takes another start; then give --train_from, too, and of a folder
 whose whitening is to stay --whitening_init=random and --delg_embedding_layer_dim with its length.
-Hardware and hours: no GPU; 14 core-minutes, 8 min 22 s on two CPU cores that other work shared.
+Hardware and hours: no GPU; 14 core-minutes, 8 to 10 minutes on two CPU cores that other work shared.
 Expected: see docs/results/retrieval.md, Fine-tuned.
 """
 
