@@ -88,8 +88,6 @@ def find(
     if reranker is not None:
         if store is None:
             raise InputError("A reranker expects the feature store that the index was made from.")
-        if reranker.uses_local and not (len(query) and store.local_bytes):
-            raise InputError("The reranker matches local features; those of the query or of the database are absent.")
         ranking = reranker(source, store, ranking)
     best = ranking.top(top_k)
     rows = [int(row) for row in best.row(0)]

@@ -8,6 +8,7 @@ from delg.common.errors import InputError
 from delg.saving import weights_sha256
 from evaluation.held_out import average_precisions, gain
 from extraction.adaptation import Softmax
+from extraction.extractors.delg import DelgExtractor
 from extraction.extractors.table import build_extractor
 from extraction.features import Features
 from extraction.formats.base import FeatureSource
@@ -17,16 +18,16 @@ from tests.extraction.test_adaptation import labelled
 
 
 class Labelled(FeatureSource):
-    """Features of 20 classes as a model of some weights might give them."""
+    """Features of 20 classes as the model in the folder might give them."""
 
-    def __init__(self, folder, weights):
+    def __init__(self, model, **changes):
         self.rows, labels = labelled(classes=20)
         names = [f"class{label}/{i}" for i, label in enumerate(labels)]
-        super().__init__(folder, names, {"extractor": "delg", "weights_sha256": weights})
+        super().__init__(model, names, DelgExtractor.from_folder(str(model)).settings | changes)
 
     @classmethod
-    def open(cls, path, names=None, weights=""):
-        return cls(path, weights)
+    def open(cls, path, names=None, **changes):
+        return cls(path, **changes)
 
     def read(self, i):
         return Features(self.names[i], (8, 8), self.rows[i])
@@ -66,8 +67,8 @@ def test_classes_are_needed():
 
 def test_the_command_keeps_a_gain_and_refuses_a_loss(tmp_path):
     weights = tiny_folder(tmp_path / "model", embedding_dim=24)
-    source = f'tests.evaluation.test_held_out:Labelled(path="x", weights="{weights}")'
-    given = ("--model=model", "--adapt", f"--features_dir={source}")
+    source = 'tests.evaluation.test_held_out:Labelled(path="model"{})'
+    given = ("--model=model", "--adapt", "--features_dir=" + source.format(""))
     loss = processes.run("calibrate", *given, "--adaptation=softmax(dim=2, epochs=0)", cwd=tmp_path)
     assert loss.returncode == 1 and "not kept" in loss.stderr and "change -" in loss.stderr, loss.stdout
     assert not (tmp_path / "model" / "adaptation.npz").exists()
@@ -81,7 +82,7 @@ def test_the_command_keeps_a_gain_and_refuses_a_loss(tmp_path):
     for flags, part in {
         given: "absent or empty",
         (*given, "--local_dim=3"): "--local_dim",
-        (*given[:2], f'--features_dir={source[:-3]}0")'): "not those of model",
+        (*given[:2], "--features_dir=" + source.format(', weights_sha256="0"')): "weights_sha256",
         ("--model=efficientnet_lite2", "--adapt", "--images_dir=x"): "--output_dir",
         (given[0], "--images_dir=x", "--quantile=0.5", better): "--adaptation",
     }.items():
