@@ -47,16 +47,10 @@ def main() -> None:
     for line in export_model(load(options.model), options, options.output_dir):
         print(line)
     folder = folder_of(options.model)
-    if folder is not None and (folder / LOCAL_WHITENING).is_file():
-        print(
-            f"{LOCAL_WHITENING} of {options.model} is not part of the export: the exported local descriptors are not "
-            "whitened."
-        )
-    if folder is not None and (folder / ADAPTATION).is_file():
-        print(
-            f"{ADAPTATION} of {options.model} is not part of the export: the exported global descriptors are not "
-            "adapted."
-        )
+    left_out = {LOCAL_WHITENING: "local descriptors are not whitened", ADAPTATION: "global descriptors are not adapted"}
+    for file, what in left_out.items():
+        if folder is not None and (folder / file).is_file():
+            print(f"{file} of {options.model} is not part of the export: the exported {what}.")
 
 
 def _share(model: str, output_dir: str, options: ExportOptions) -> None:

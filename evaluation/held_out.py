@@ -15,6 +15,7 @@ from delg.common.errors import InputError
 from evaluation.metrics.ranking import oxford_ap
 from evaluation.statistics.bootstrap import PairedChange, compare, within
 from extraction.adaptation import Softmax
+from extraction.calibration import spread
 from extraction.pca import Floats
 
 FOLDS, LEAST_CLASSES = 5, 4
@@ -72,7 +73,7 @@ def gain(descriptors: Floats, labels: ArrayLike, recipes: Sequence[Softmax]) -> 
     before, after, groups = [], [], []  # of each fold: (Q,), (recipes, Q), (Q,)
     for fold in range(folds):
         held = np.isin(targets, order[fold::folds])
-        queries = _spread(int(held.sum()))
+        queries = np.array(spread(int(held.sum()), QUERIES))
         x, y = descriptors[held], targets[held]
         before.append(average_precisions(x, y, queries))
         learned = (recipe(descriptors[~held], targets[~held]) for recipe in recipes)
@@ -100,8 +101,3 @@ def average_precisions(descriptors: Floats, labels: NDArray[np.int64], queries: 
         ranks = np.flatnonzero(labels[order[order != row]] == labels[row])
         values[place] = 100 * oxford_ap(ranks)
     return values
-
-
-def _spread(count: int) -> NDArray[np.int64]:
-    """Rows of the queries among ``count`` photos."""
-    return np.unique(np.linspace(0, count - 1, min(count, QUERIES)).astype(np.int64))

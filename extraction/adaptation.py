@@ -11,15 +11,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from delg.common.errors import InputError
-from delg.common.files import atomic_path
 from delg.common.spec import Table, build, render
 from delg.saving import ADAPTATION
+from extraction.learned import load_learned, save_learned
 from extraction.pca import Floats
 
 EPS = 1e-12  # least norm
@@ -263,10 +262,7 @@ class Adam:
 
 def save(adaptation: Adaptation, folder: str | os.PathLike[str], weights: str) -> Path:
     """Writes an adaptation into a model's folder, with the SHA-256 of the weights it belongs to; returns its file."""
-    path = Path(folder, ADAPTATION)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, weight=adaptation.weight, bias=adaptation.bias, weights_sha256=np.array(weights))
-    return path
+    return save_learned(Path(folder, ADAPTATION), vars(adaptation), weights)
 
 
 def load(folder: str | os.PathLike[str], weights: str) -> Adaptation | None:
@@ -279,14 +275,4 @@ def load(folder: str | os.PathLike[str], weights: str) -> Adaptation | None:
     Raises:
       InputError: the file is damaged, or was learned with other weights.
     """
-    path = Path(folder, ADAPTATION)
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            recorded, adaptation = str(arrays["weights_sha256"]), Adaptation(*(arrays[name] for name in ARRAYS))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, InputError) as error:
-        raise InputError(f"The adaptation {path} is damaged; {AGAIN}.") from error
-    if recorded != weights:
-        raise InputError(f"The adaptation {path} was learned with other weights; {AGAIN}.")
-    return adaptation
+    return load_learned(Path(folder, ADAPTATION), ARRAYS, weights, Adaptation, what="adaptation", again=AGAIN)

@@ -98,7 +98,7 @@ def _from_sample(options: CalibrateOptions, folder: Path) -> str:
     sample = [images[i] for i in places]
     extractor = DelgExtractor.from_folder(str(folder), precision="float32", local_whitening=False, adaptation=False)
     if options.local_whitening:
-        learned = f"{learn_whitening(extractor, sample, folder, options.local_dim).name}:"
+        learned = f"{learn_whitening(extractor, sample, folder, options.local_dim).name},"
     elif options.quantile is None:
         rest = sorted(set(range(len(images))) - set(places)) or places
         others = [images[rest[i]] for i in spread(len(rest), VERIFIED)]

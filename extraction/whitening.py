@@ -8,14 +8,13 @@ autoencoder's code; so their signs carry more information.
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from delg.common.errors import InputError
-from delg.common.files import atomic_path
 from delg.saving import LOCAL_WHITENING
 from extraction.features import Floats
+from extraction.learned import load_learned, save_learned
 from extraction.pca import Pca
 from extraction.scale_pooling import unit
 
@@ -58,11 +57,8 @@ def learn(descriptors: Iterable[Floats], dim: int | None = None) -> Pca:
 
 def save(whitening: Pca, folder: str | os.PathLike[str], weights: str) -> Path:
     """Writes a whitening into a model's folder, with the SHA-256 of the weights it belongs to; returns its file."""
-    path = Path(folder, LOCAL_WHITENING)
-    mean, projection, variances = (np.asarray(getattr(whitening, name), np.float32) for name in ARRAYS)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, mean=mean, projection=projection, variances=variances, weights_sha256=np.array(weights))
-    return path
+    arrays = {name: np.asarray(getattr(whitening, name), np.float32) for name in ARRAYS}
+    return save_learned(Path(folder, LOCAL_WHITENING), arrays, weights)
 
 
 def load(folder: str | os.PathLike[str], weights: str) -> Pca | None:
@@ -75,15 +71,5 @@ def load(folder: str | os.PathLike[str], weights: str) -> Pca | None:
     Raises:
       InputError: the file is damaged, or was learned with other weights.
     """
-    path = Path(folder, LOCAL_WHITENING)
-    if not path.is_file():
-        return None
     again = "run delg-calibrate --local_whitening again, or remove the file"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            recorded, whitening = str(arrays["weights_sha256"]), Pca(*(arrays[name] for name in ARRAYS))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, InputError) as error:
-        raise InputError(f"The whitening {path} is damaged; {again}.") from error
-    if recorded != weights:
-        raise InputError(f"The whitening {path} was learned with other weights; {again}.")
-    return whitening
+    return load_learned(Path(folder, LOCAL_WHITENING), ARRAYS, weights, Pca, what="whitening", again=again)
