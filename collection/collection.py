@@ -27,7 +27,7 @@ from delg.common.progress import progress_bar
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSink
 from extraction.formats.table import SINKS, write_features
-from extraction.images import BadImageError, Crop
+from extraction.images import BadImageError, Crop, ImageRef
 from matching.lookup import check_crop
 from matching.ranking import Ranking
 from matching.rerankers.base import GeometricReranker, Reranker
@@ -74,9 +74,9 @@ class Collection:
 
         Args:
           folder: of the photos, with all its sub-folders.
-          model: a model folder or an extractor, see :func:`extraction.extractors.table.build_extractor`. None for the
-            one that the photos were described by, at the first time ``auto``.
-          state: folder of what is computed; None for ``.delg`` in the folder of the photos.
+          model: a model folder or an extractor, see :func:`extraction.extractors.table.build_extractor`. None is the
+            recorded one; ``auto`` where nothing is recorded yet.
+          state: the folder for what is computed; None is ``.delg`` in the folder of the photos.
 
         Raises:
           InputError: there is no such folder, or the state cannot be made or read.
@@ -106,6 +106,21 @@ class Collection:
     def close(self) -> None:
         """Closes the files; a further use opens them again."""
         self._state.close()
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change the collection."""
+        return self._state.writable
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the descriptions lie."""
+        return self._state.folder
+
+    @property
+    def model(self) -> str:
+        """The text of the extractor; ``auto`` before the first photo is described, where no other one is given."""
+        return self._describer.model
 
     @property
     def paths(self) -> list[str]:
@@ -286,7 +301,8 @@ class Collection:
             raise InputError(f"The collection of {self.folder} holds no photo yet; delg sync describes its photos.")
         with self._file(image) as file:
             name = str(image) if isinstance(image, str | os.PathLike) else "query"
-            return self._answer(name, self._query(file, box), k, rerank, verify)
+            query = ImageRef(Path(name).stem, str(file), box)
+            return self._answer(name, (query, self._query(file, box)), k, rerank, verify)
 
     def search_many(self, images: Iterable[Image], k: int = 10, **options: Any) -> Iterator[Results]:
         """Answers of :meth:`search` for several queries, in their order, computed ahead in threads."""
@@ -305,6 +321,27 @@ class Collection:
         inliers = _verifier(1).inliers(query, photo)
         pairs = np.concatenate([query.keypoints[inliers.pairs[:, 0]], photo.keypoints[inliers.pairs[:, 1]]], axis=1)
         return Match(similarity, pairs, transform=_square(inliers.transform))
+
+    @contextmanager
+    def inliers_of(self, answer: Results) -> Iterator[Callable[[int], tuple[Features, Rows]]]:
+        """A function for the page of an answer.
+
+        Yields:
+          By the place of a photo in the answer its features, and ``(M, 2)`` its inliers with the query, rows of local
+          features.
+        """
+        assert answer.described is not None
+        query = answer.described[1]
+        with self._state.reading() as transaction:
+            snapshot = self._refreshed(transaction)
+            place_of = {path: place for place, path in enumerate(snapshot.paths)}
+            source = SnapshotSource(self.folder, snapshot, transaction)
+
+            def inliers(place: int) -> tuple[Features, Rows]:
+                features = source.features(place_of[answer[place].path])
+                return features, _verifier(1).inliers(query, features).pairs
+
+            yield inliers
 
     def export(self, output: str | os.PathLike[str], to: str = "store") -> None:
         """Writes the features of all photos in another format, see :data:`extraction.formats.table.SINKS`.
@@ -391,7 +428,10 @@ class Collection:
                     return transaction.features(row, file.stem, self._describer.encoding)
         return self._describer.query(file, crop)
 
-    def _answer(self, name: str, query: Features, k: int, rerank: str | None, verify: int) -> Results:
+    def _answer(
+        self, name: str, described: tuple[ImageRef, Features], k: int, rerank: str | None, verify: int
+    ) -> Results:
+        _, query = described
         with self._state.reading() as transaction:
             snapshot = self._refreshed(transaction)
             reranker = _reranker(rerank, verify)
@@ -421,7 +461,7 @@ class Collection:
                     transform=None if found is None else _square(found.transform),
                 )
             )
-        return Results(name, tuple(results), len(snapshot))
+        return Results(name, tuple(results), len(snapshot), described=described)
 
     def _nearest(self, snapshot: Snapshot, query: Features, count: int) -> tuple[Rows, Floats]:
         """The most similar photos whose files are still there, and their similarities."""

@@ -52,6 +52,11 @@ class Describer:
             return self._built
 
     @property
+    def model(self) -> str:
+        """The text of the extractor."""
+        return str(self._model or self.facts.get("model") or AUTO)
+
+    @property
     def encoding(self) -> Encoding:
         """Of the local features in the state."""
         return encoding(self.facts["local_dtype"])
@@ -108,7 +113,7 @@ class Describer:
 
         silence_tensorflow()
         recorded = self.facts.get("settings")
-        text = self._model or self.facts.get("model") or AUTO
+        text = self.model
         extractor = build_extractor(text)
         lines = [] if recorded is None else differences(extractor.settings, recorded)
         if lines and text == AUTO and (usual := made_by(recorded or {})):

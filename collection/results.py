@@ -9,6 +9,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from extraction.features import Features
+from extraction.images import ImageRef
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -98,6 +101,7 @@ class Results(Sequence[Result]):
       probability: that the best photo shows what the query shows; None where that is not known.
       verdict: ``same``, ``unsure``, or ``not in the collection``; empty where no photo was verified.
       note: what the user should know about the answer; empty if nothing.
+      described: the query as an image and its features; None for an answer from elsewhere.
     """
 
     query: str
@@ -106,6 +110,7 @@ class Results(Sequence[Result]):
     probability: float | None = None
     verdict: str = ""
     note: str = ""
+    described: tuple[ImageRef, Features] | None = None
 
     @overload
     def __getitem__(self, place: int) -> Result: ...
@@ -125,7 +130,8 @@ class Results(Sequence[Result]):
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as JSON values."""
-        return {**vars(self), "results": [result.as_dict() for result in self.results]}
+        values = {name: value for name, value in vars(self).items() if name != "described"}
+        return {**values, "results": [result.as_dict() for result in self.results]}
 
     @property
     def headline(self) -> str:
@@ -137,13 +143,21 @@ class Results(Sequence[Result]):
 
     def __str__(self) -> str:
         """A table of the photos."""
+        return self.table()
+
+    def table(self, *, files: bool = False) -> str:
+        """A table of the photos, by path, or by file."""
         lines = [f"{self.query}: {self.headline}", *([self.note] if self.note else [])]
-        lines.append("rank  similarity  inliers  probability  photo")
+        lines.append("rank  similarity  inliers  probability  verdict  photo")
         for one in self:
             inliers = "" if one.inliers is None else one.inliers
             probability = "" if one.probability is None else f"{one.probability:.3f}"
-            verdict = f"  ({one.verdict})" if one.verdict == "same" else ""
-            lines.append(f"{one.rank:4d}  {one.similarity:10.4f}  {inliers:>7}  {probability:>11}  {one.path}{verdict}")
+            verdict = one.verdict if len(one.verdict) <= 7 else "no"
+            photo = one.file if files else one.path
+            changed = "  (changed since it was described)" if one.changed else ""
+            lines.append(
+                f"{one.rank:4d}  {one.similarity:10.4f}  {inliers:>7}  {probability:>11}  {verdict:7}  {photo}{changed}"
+            )
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -153,7 +167,6 @@ class Results(Sequence[Result]):
     def _repr_html_(self) -> str:
         """The answer with pictures, for a notebook."""
         from evaluation.report.thumbs import thumbnail
-        from extraction.images import ImageRef
 
         tiles = []
         for one in self:

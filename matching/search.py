@@ -1,5 +1,6 @@
-r"""Finds the database images most similar to a query image, with a feature store or an index; needs no labels.
+r"""Finds the photos of a folder that show what a photo shows; or searches a feature store or an index.
 
+delg search photos query.jpg
 delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --top_k=10 --rerank=superglobal
 delg-search --query=query.jpg --model=MODEL_DIR --index=INDEX_DIR --search_options='nprobe=64'
 delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --rerank=ransac --images_dir=photos \
@@ -9,7 +10,7 @@ delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --reran
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from delg.common.options import define_flags, fingerprint, from_flags, require
+from delg.common.options import define_flags, fingerprint, from_flags, refuse, require
 from matching.options import SearchOptions
 
 if TYPE_CHECKING:
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     from matching.lookup import Result
     from matching.rerankers.base import Reranker
 
+POSITIONAL = "[FOLDER PHOTO...]"
+
 define_flags(SearchOptions)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Describes the query, searches, reranks, prints rank, score and path (or name), and writes the page.
+
+    Args:
+      arguments: a folder of photos and queries; none for a feature store or an index.
 
     Raises:
       InputError: a flag is missing or does not fit, or the store was made with other settings.
@@ -43,6 +49,14 @@ def main() -> None:
     from matching.rerankers.table import build_reranker
 
     options = from_flags(SearchOptions)
+    if arguments:
+        from collection.asking import answer
+
+        answer(arguments, options)
+        return
+    refuse("--features_dir and --index", options, ["collection", "verify", "format"])
+    if options.rerank == "none":
+        options = replace(options, rerank=None)
     require(options, ("query", *(() if options.index else ("features_dir",))))
     if options.rerank and not options.features_dir:
         raise InputError(f"--rerank={options.rerank} reads features of the database: expected --features_dir, too.")

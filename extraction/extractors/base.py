@@ -190,6 +190,10 @@ class Wrapper(Extractor):
         """Receives the number of threads that are going to call the extractor at once."""
         self.extractor.share_cores(threads)
 
+    def parts_of_heads(self) -> Mapping[str, Extractor]:
+        """Empty: this extractor may change what both heads give."""
+        return {}
+
     def makers(self) -> tuple[Any, ...]:
         """Both extractors."""
         return (self, *self.extractor.makers())

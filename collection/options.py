@@ -1,0 +1,17 @@
+"""Options of the commands of a collection."""
+
+from dataclasses import dataclass
+
+from delg.common.options import option
+
+
+@dataclass(frozen=True)
+class SyncOptions:
+    """Options of delg-sync."""
+
+    collection: str | None = option(None, "Where the descriptions lie. Default: .delg in the folder.")
+    model: str | None = option(
+        None, "A model folder, or an extractor. Default: auto; later the one that the collection records."
+    )
+    dry_run: bool = option(False, "Show what has changed, and change nothing.")
+    export: str | None = option(None, "Afterwards write all features into this folder as a feature store.")
