@@ -1,6 +1,7 @@
 """What a calibration is learned from: the user's own photos, with labels or without."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
