@@ -25,6 +25,7 @@ setup(
     package_data={
         "evaluation": ["report/*.html", "report/*.css", "report/*.js"],
         "delg": ["py.typed"],
+        "matching": ["verdict/*.json"],
         "protos": ["*.proto", "*.pyi"],
     },
     install_requires=[

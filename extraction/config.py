@@ -20,6 +20,8 @@ CHOICES: dict[str, Iterable[str]] = {
     "crop_rule": CROP_RULES,
     "interpolation": INTERPOLATIONS,
 }
+MATCHING: Mapping[str, Any] = {"mutual": True, "residual_share": 0.02, "one_per_place": True}
+"""Arguments of ``ransac`` that suit local features of a model: 20 of the released 1,024 pixels, in any photo."""
 SWITCHES = ("gem_plus", "regional_gem", "relup", "stage1_inner_leak", "normalize_pooled")
 
 

@@ -24,8 +24,12 @@ def common_settings(extractor: str, **others: Any) -> dict[str, Any]:
 
 
 def recorded_settings(extractor: Extractor) -> dict[str, Any]:
-    """The settings of an extractor, and ``source_sha256`` of the code that describes and writes, plug-ins included."""
-    return extractor.settings | {"source_sha256": source_sha256(*extractor.makers(), *WRITERS)}
+    """The settings of an extractor, its ``matching`` where it declares one, and ``source_sha256``.
+
+    The latter is of the code that describes and writes, plug-ins included.
+    """
+    matching = {"matching": dict(extractor.matching)} if extractor.matching and "local" in extractor.heads else {}
+    return extractor.settings | matching | {"source_sha256": source_sha256(*extractor.makers(), *WRITERS)}
 
 
 def set_reading(extractor: Extractor, **choices: str | None) -> Extractor:

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     from extraction.settings import set_reading
     from extraction.store.encoding import as_stored
     from matching.lookup import check_crop, find
-    from matching.rerankers.table import build_reranker
+    from matching.rerankers.table import build_reranker, suited
 
     options = from_flags(SearchOptions)
     if arguments:
@@ -62,8 +62,10 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError(f"--rerank={options.rerank} reads features of the database: expected --features_dir, too.")
     _check_output(options)
     ref = ImageRef(Path(str(options.query)).stem, str(options.query), check_crop(options.crop))
-    reranker = build_reranker(options.rerank, own_photos=True) if options.rerank else None
+    reranker = build_reranker(options.rerank) if options.rerank else None
     store, index = _database(options)
+    if reranker is not None:
+        reranker = build_reranker(suited(str(options.rerank), _settings(store, index)))
     if reranker is not None and reranker.uses_local and store is not None and not store.local_bytes:
         raise InputError(f"--rerank={options.rerank} matches local features; {options.features_dir} holds none.")
     options = replace(options, model=options.model or _recorded(options, _settings(store, index)))

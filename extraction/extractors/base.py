@@ -47,6 +47,8 @@ class Extractor(ABC):
       signed: whether entries of local descriptors have both signs, so that their signs can be stored alone.
       local_dtype: how a store holds local descriptors unless the user says otherwise, one of
         :data:`extraction.store.encoding.LOCAL_DTYPES`.
+      matching: arguments of the reranker ``ransac`` that suit the local features, as JSON values; a store records them,
+        and rerankers of the user's own photos take them. Empty for the released values.
       batched: whether :meth:`together` is faster than one picture after the other, so that it pays to gather images
         of one size.
     """
@@ -57,6 +59,7 @@ class Extractor(ABC):
     dimensions: Mapping[str, int] = {}
     signed: bool = True
     local_dtype: str = "float32"
+    matching: Mapping[str, Any] = {}
     batched: bool = False
 
     @abstractmethod
@@ -147,7 +150,7 @@ class Wrapper(Extractor):
         """
         self.extractor = extractor
         self.settings = extractor.settings | settings
-        self.signed, self.local_dtype = extractor.signed, extractor.local_dtype
+        self.signed, self.local_dtype, self.matching = extractor.signed, extractor.local_dtype, extractor.matching
         self.batched, self.dimensions = extractor.batched, extractor.dimensions
 
     def changed(self, features: Features) -> Features:

@@ -91,7 +91,7 @@ class Pair(Composed):
         local = copy(local) if local is global_ else local  # as each part skips the other's head
         parts = {"global": select_heads(global_, ("global",)), "local": select_heads(local, ("local",))}
         super().__init__("pair", parts)
-        self.signed, self.local_dtype = local.signed, local.local_dtype
+        self.signed, self.local_dtype, self.matching = local.signed, local.local_dtype, local.matching
         self.dimensions = {head: part.dimensions[head] for head, part in parts.items() if head in part.dimensions}
 
     def parts_of_heads(self) -> Mapping[str, Extractor]:

@@ -18,7 +18,7 @@ from delg.common.spec import plug_ins_in
 from extraction import adaptation as adapting
 from extraction import whitening
 from extraction.adaptation import Adaptation
-from extraction.config import OPTIONS, SWITCHES, ExtractionConfig, fitted
+from extraction.config import MATCHING, OPTIONS, SWITCHES, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor, Picture
 from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
@@ -62,6 +62,7 @@ class DelgExtractor(Extractor):
     """
 
     batched = True
+    matching = MATCHING
 
     def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory", folder: str | None = None):
         """Takes the model; its networks are built when they are first used.

@@ -5,6 +5,7 @@ implementation); Arandjelovic and Zisserman, "Three things everyone should know 
 (RootSIFT) and "All about VLAD", CVPR 2013 (aggregation).
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,7 @@ class RootSift(Extractor):
 
     signed = False  # no entry of a local descriptor is negative
     local_dtype = "uint8"  # SIFT itself has no more than 256 values
+    matching: Mapping[str, Any] = {"mutual": True, "residual_share": 0.015, "one_per_place": True}
 
     def __init__(self, max_image_size: int = 1024, max_feature_num: int = 1000):
         """Sets the limits.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.files import read_json
 from delg.presets import RELEASED_EXTRACTION
-from extraction.config import ExtractionConfig, fitted
+from extraction.config import MATCHING, ExtractionConfig, fitted
 from extraction.extractors.base import Extractor
 from extraction.extractors.saved_model_runner import LOCAL, Arrays, Runner, digest, load_runner
 from extraction.features import Features
@@ -54,6 +54,8 @@ class SavedModelExtractor(Extractor):
       config: the options; options without an input of the model have no effect.
       pca: applied to the global descriptor of each scale and to the local descriptors.
     """
+
+    matching = MATCHING
 
     def __init__(self, model: str, **options: Any) -> None:
         """Loads the model.

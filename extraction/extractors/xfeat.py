@@ -5,7 +5,7 @@ the released code (verlab/accelerated_features): one scale, non-maximum suppress
 by bicubic interpolation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -39,6 +39,7 @@ class XFeat(Extractor):
 
     heads = ("local",)
     batched = True
+    matching: Mapping[str, Any] = {"mutual": True, "residual_share": 0.015, "one_per_place": True}
 
     def __init__(self, weights: str = "xfeat", max_image_size: int = 1024, max_feature_num: int = 1000):
         """Loads the network.

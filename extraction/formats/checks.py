@@ -12,7 +12,7 @@ from extraction.features import Features
 ARRAYS = ("global_descriptor", "keypoints", "descriptors", "scores", "scales")
 UNKNOWN = "unknown"  # start of the setting "extractor" of features that other programs made
 # settings that may differ between queries and database
-MAY_DIFFER = frozenset({"crop", "crop_border", "runtime", "truncated", "use_local_features"})
+MAY_DIFFER = frozenset({"crop", "crop_border", "matching", "runtime", "truncated", "use_local_features"})
 VERSIONS = ("package_version", "source_sha256", "opencv", "decoder")  # may differ, too; of the decoder not its name
 WHEN_ABSENT = {"use_global_features": True}
 
@@ -60,6 +60,20 @@ def check_coordinates(settings: dict[str, Any]) -> None:
 def is_unknown(settings: Mapping[str, Any]) -> bool:
     """Whether features do not record how they were made."""
     return str(settings.get("extractor", UNKNOWN)).startswith(UNKNOWN)
+
+
+def matching_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the reranker ``ransac`` that suit local features, as their extractor declares them.
+
+    Args:
+      settings: of features.
+
+    Returns:
+      See :class:`extraction.extractors.base.Extractor`; none of features that do not record any, for which the released
+      values stand.
+    """
+    matching = settings.get("matching")
+    return dict(matching) if isinstance(matching, Mapping) else {}
 
 
 def recorded(document: Any, place: Path, kind: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Ransac(GeometricReranker):
         *,
         matching_threshold: float = MATCHING_THRESHOLD,
         residual: float = RESIDUAL,
+        residual_share: float | None = None,
         ratio: float | None = None,
         model: str = "affine",
         trials: int = TRIALS,
@@ -74,6 +75,8 @@ class Ransac(GeometricReranker):
           top_k: how many candidates of each query are reranked.
           matching_threshold: see :func:`matching.local.matching.match`, as for all down to ``one_per_place``.
           residual: pixels in the query image.
+          residual_share: the residual as a share of the query image's longer side instead, 0 to 1, so that small and
+            large photos are treated alike; None for ``residual``.
           ratio: of nearest to second nearest distance, or None.
           model: affine, homography or similarity.
           trials: most samples drawn for a pair.
@@ -103,10 +106,14 @@ class Ransac(GeometricReranker):
         matching.check_nearest(matching_threshold, ratio)
         geometry.check(model, residual, trials, seed)
         self.threads = available(threads)
+        if residual_share is not None:
+            number("ransac: residual_share", residual_share, above=True, most=1)
+        self.model = model
+        self._residual, self._residual_share = residual, residual_share
         self._released = released
         self._weight = fused_weight if score == "fused" else None
         self._nearest: dict[str, Any] = {"matching_threshold": matching_threshold, "ratio": ratio}
-        self._geometry: dict[str, Any] = {"residual": residual, "trials": trials, "seed": seed}
+        self._geometry: dict[str, Any] = {"trials": trials, "seed": seed}
         if not released:
             self._nearest["mutual"] = mutual
             self._geometry |= {"model": model, "plausible_only": plausible_only, "one_per_place": one_per_place}
@@ -114,18 +121,24 @@ class Ransac(GeometricReranker):
         self._bounds: dict[tuple[int, int], int] = {}
         self._sources: tuple[FeatureSource, FeatureSource] | None = None
 
+    def residual(self, query: Features) -> float:
+        """Largest error of an inlier, in pixels of a query image."""
+        longest = max(query.image_size)  # 0 where a file format does not record the size
+        return self._residual_share * longest if self._residual_share and longest else self._residual
+
     def inliers(self, query: Features, index: Features) -> Inliers:
         """Matches two images with this reranker's parameters.
 
         Raises:
           InputError: the features cannot be compared.
         """
+        options = self._nearest | self._geometry | {"residual": self.residual(query)}
         with single_threaded():  # as in a call: sums in another order may end in another count
             if self._released:
                 from matching.local import released as reference  # imports SciPy
 
-                return reference.match(query, index, **self._nearest, **self._geometry)
-            return matching.match(query, index, **self._nearest, **self._geometry)
+                return reference.match(query, index, **options)
+            return matching.match(query, index, **options)
 
     def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterator[Scores]:
         """Scores of the candidates by their numbers of inliers.
@@ -172,9 +185,10 @@ class Ransac(GeometricReranker):
         """
         return matching.points(query, index, matching.tentative(query, index, **self._nearest))
 
-    def agreeing(self, source: Floats, target: Floats) -> int:
-        """How many of these points agree on one transform: the number of inliers."""
-        return int(geometry.fit(source, target, min_matches=MIN_MATCHES, **self._geometry).inliers.sum())
+    def agreeing(self, query: Features, points: Points) -> int:
+        """How many of these points, those of a query second, agree on one transform: the number of inliers."""
+        options = self._geometry | {"residual": self.residual(query), "min_matches": MIN_MATCHES}
+        return int(geometry.fit(*points, **options).inliers.sum())
 
 
 class _Pairs:
@@ -230,4 +244,4 @@ class _Pairs:
         points = self._points.pop(row, None)
         if points is None:
             return len(self._reranker.inliers(query, self._database.features(row)))
-        return self._reranker.agreeing(*points)
+        return self._reranker.agreeing(query, points)

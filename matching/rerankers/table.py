@@ -1,14 +1,17 @@
 """The rerankers by name, and how one, or a chain of them, is built from text."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from delg.common import spec
 from delg.common.errors import InputError
+from extraction.formats.checks import matching_of
 from matching.rerankers.base import Reranker
 
 RERANKERS: dict[str, str] = {
     "alpha_dba": "matching.rerankers.alpha_dba:AlphaDBA",
     "alpha_qe": "matching.rerankers.alpha_qe:AlphaQE",
+    "auto": "matching.rerankers.auto:Auto",
     "diffusion": "matching.rerankers.diffusion:Diffusion",
     "k_reciprocal": "matching.rerankers.k_reciprocal:KReciprocal",
     "ransac": "matching.rerankers.ransac:Ransac",
@@ -31,25 +34,46 @@ def links(text: str) -> list[tuple[str, dict[str, Any]]]:
     return [spec.parse(part) for part in parts]
 
 
-def build_reranker(text: str, *, own_photos: bool = False) -> Reranker:
+def suited(text: str, settings: Mapping[str, Any]) -> str:
+    """The text of a reranker of the user's own photos, with the arguments of ``ransac`` that suit their features.
+
+    Published protocols leave their texts as they are, and so keep the released values. Arguments of the text take
+    precedence. Inliers that share a place count once, since repeated places prove little; the released rule counts
+    each.
+
+    Args:
+      text: the reranker, or the chain.
+      settings: of the features, see :func:`extraction.formats.checks.matching_of`.
+
+    Raises:
+      InputError: the text is not of that form.
+    """
+    matching = {"one_per_place": True} | matching_of(settings)
+    rendered = []
+    for name, given in links(text):
+        arguments = given
+        if name == "ransac" and not given.get("released"):
+            left_out = "residual_share" if "residual" in given else None
+            arguments = {key: value for key, value in matching.items() if key != left_out} | given
+        elif name == "auto":
+            arguments = {"matching": matching} | given
+        rendered.append(spec.render(name, arguments))
+    return " | ".join(rendered)
+
+
+def build_reranker(text: str) -> Reranker:
     """Builds a reranker from ``name(argument=value)``, such as ``superglobal(k=9, beta=0.15)``.
 
     ``superglobal | ransac(top_k=50)`` builds a chain: each link reranks the ranking of the link before. A name of the
     form ``module:Class`` is that of a :class:`Reranker` outside of the package.
 
     Args:
-      text: the reranker, or the chain.
-      own_photos: whether ``ransac`` counts inliers that share a place once (``one_per_place=True``) where the text says
-        nothing else, since repeated places prove little; the released rule, of all benchmarks, counts each.
+      text: the reranker, or the chain; of the user's own photos see :func:`suited`.
 
     Raises:
       InputError: a name is unknown, or an argument does not fit.
     """
-    built = []
-    for name, arguments in links(text):
-        once = own_photos and name == "ransac" and not arguments.get("released")
-        link = spec.render(name, ({"one_per_place": True} if once else {}) | arguments)
-        built.append(spec.build(link, RERANKERS, "reranker", base=Reranker))
+    built = [spec.build(spec.render(*link), RERANKERS, "reranker", base=Reranker) for link in links(text)]
     if len(built) == 1:
         return built[0]
     from matching.rerankers.chain import chain

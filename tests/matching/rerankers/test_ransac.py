@@ -228,7 +228,7 @@ def test_points_are_those_of_the_matching(sources):
         for row in range(len(database)):
             pair = queries.features(0), database.features(row)
             found, points = reranker.inliers(*pair), reranker.points(*pair)
-            assert (len(points[0]), reranker.agreeing(*points)) == (found.tentative, len(found))
+            assert (len(points[0]), reranker.agreeing(pair[0], points)) == (found.tentative, len(found))
             counts.append(len(found))
         assert max(counts) > 20
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from delg.common.errors import InputError
 from delg.common.spec import factory_of
 from matching.rerankers.base import GeometricReranker
 from matching.rerankers.ransac import Ransac
-from matching.rerankers.table import RERANKERS, build_reranker, links
+from matching.rerankers.table import RERANKERS, build_reranker, links, suited
 from matching.source import MemorySource
 from tests.matching.helpers import global_source, local, ranking, scene, unit
 
@@ -24,6 +25,7 @@ COMMANDS = set(MODULES.values())
 HEAD_OF_FIVE = {
     "alpha_dba": "alpha_dba(top_k=5, n=2)",
     "alpha_qe": "alpha_qe(top_k=5, n=2)",
+    "auto": "auto(top_k=5)",
     "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
     "k_reciprocal": "k_reciprocal(top_k=5, k1=2, k2=2)",
     "ransac": "ransac(top_k=5)",
@@ -34,7 +36,7 @@ PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
 OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
 TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
 TEXTS += ["ransac(top_k=5, score='fused', fused_weight=1)"]
-BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith("ransac")]
+BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(("ransac", "auto"))]
 
 
 @pytest.fixture(autouse=True)
@@ -289,15 +291,40 @@ def test_built_from_text_with_the_released_defaults():
     assert build_reranker("ransac(top_k=7, model='homography')").top_k == 7
 
 
-def test_for_own_photos_a_place_counts_once_unless_the_text_says_otherwise():
-    def once(text, **options):
-        built = build_reranker(text, **options)
-        return [link.arguments.get("one_per_place") for link in (built.links if "|" in text else [built])]
+def test_own_photos_are_matched_as_their_features_record():
+    def ransac(text, settings):
+        built = build_reranker(suited(text, settings))
+        return built.links[-1].arguments if "|" in text else built.arguments
 
-    assert once("ransac") == once("ransac(one_per_place=False)", own_photos=True) == [False]
-    assert once("ransac(released=True)", own_photos=True) == [False]
-    assert once("ransac(top_k=3)", own_photos=True) == once("ransac(one_per_place=True)") == [True]
-    assert once("superglobal | ransac", own_photos=True) == [None, True]
+    recorded = {"matching": {"mutual": True, "residual_share": 0.01}}
+    suiting = {"mutual": True, "residual_share": 0.01, "one_per_place": True, "top_k": 7}
+    assert suiting.items() <= ransac("ransac(top_k=7)", recorded).items()
+    assert suiting.items() <= ransac("superglobal | ransac(top_k=7)", recorded).items()
+    given = ransac("ransac(residual=8, mutual=False, one_per_place=False)", recorded)
+    assert (given["residual"], given["residual_share"], given["mutual"], given["one_per_place"]) == (
+        8,
+        None,
+        False,
+        False,
+    )
+    released = build_reranker("ransac").arguments
+    assert ransac("ransac", {}) == released | {"one_per_place": True}
+    assert ransac("ransac(released=True)", recorded) == released | {"released": True}
+
+
+def test_a_share_of_the_photo_is_the_residual_of_its_size():
+    keypoints, descriptors = scene(n=20)
+    errors = np.where(np.arange(20) % 2, 6.0, 0.0)[:, None]
+    index = local(keypoints, descriptors)
+    small = local(keypoints + errors, descriptors)
+    large = replace(small, image_size=(4000, 3000))
+    reranker = Ransac(residual_share=0.002)
+    assert len(Ransac(residual=8).inliers(large, index)) == len(reranker.inliers(large, index)) == 20
+    assert len(Ransac(residual=2).inliers(small, index)) == len(reranker.inliers(small, index)) < 20
+    unknown = replace(small, image_size=(0, 0))
+    assert reranker.residual(unknown) == 20, "where the size is not recorded, the released residual"
+    with pytest.raises(InputError, match="residual_share"):
+        Ransac(residual_share=1.5)
 
 
 def test_unknown_names_and_arguments_answer_with_the_choices():

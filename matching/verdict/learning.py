@@ -1,0 +1,186 @@
+"""What a calibration is learned from: the user's own photos, with labels or without."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from delg.common.errors import InputError
+from extraction.features import Features
+from extraction.formats.base import FeatureSource
+from matching.indexes.exact import search
+from matching.verdict.calibration import Calibration, Judged
+from matching.verdict.verification import TOP_K, Verifier
+
+Image = NDArray[np.uint8]
+Describe = Callable[[Image, str], Features]
+
+MOST = 300  # photos that are queried with
+BY_CHANCE = 4.0  # surprise from which two photos share something, so that they are no example of different things
+LEAST = 32  # pixels of a side of a copy
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` rows, spread over all."""
+    return [int(row) for row in np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))]
+
+
+def with_labels(
+    database: FeatureSource,
+    labels: Sequence[Hashable],
+    calibration: Calibration,
+    *,
+    rows: Iterable[int] | None = None,
+    top_k: int = TOP_K,
+    threads: int | None = None,
+) -> Iterator[Judged]:
+    """Photos of the collection as queries: against all others, and against those of other labels.
+
+    Args:
+      database: the features of the collection.
+      labels: of its photos; photos of one label show the same thing.
+      calibration: its ``matching`` is used, and its ``heads``; its weights are not.
+      rows: of the photos that are queries; None for up to 300, spread over all.
+      top_k: number of verified candidates.
+      threads: see :class:`matching.verdict.verification.Verifier`.
+
+    Raises:
+      InputError: there is not a label for each photo, or the features cannot be compared.
+    """
+    if len(labels) != len(database):
+        raise InputError(f"Expected a label for each of {len(database)} photos. Received: {len(labels)}")
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    classes = np.array([places[label] for label in labels])
+    verifier = Verifier(database, calibration, top_k=top_k, threads=threads)
+    for row in spread(len(database), MOST) if rows is None else rows:
+        query, order = database.features(row), _order(database, row)
+        others = order[order != row]
+        yield from judged_both_ways(verifier, query, others, classes[others] == classes[row])
+
+
+def judged_both_ways(
+    verifier: Verifier, query: Features, rows: NDArray[np.int64], same: NDArray[np.bool_]
+) -> Iterator[Judged]:
+    """A query with its true photos in the database, where it has any, and without them.
+
+    Args:
+      verifier: of the database.
+      query: its features.
+      rows: of the database, best first.
+      same: which of them show the same thing.
+
+    Yields:
+      The candidates with the true photos, if one of the first ones is true; then the candidates without true photos.
+    """
+    first, absent = rows[: verifier.top_k], rows[~same][: verifier.top_k]
+    verified = dict(zip(first.tolist(), verifier(query, first).candidates))
+    missing = np.array([row for row in absent if row not in verified], np.int64)
+    verified |= zip(missing.tolist(), verifier(query, missing).candidates)
+    true = dict(zip(rows.tolist(), same.tolist()))
+    for places in ([first] if any(true[row] for row in first.tolist()) else []) + [absent]:
+        evidence = tuple(verified[row].evidence for row in places.tolist())
+        if evidence:
+            yield Judged(evidence, tuple(bool(true[row]) for row in places.tolist()))
+
+
+def without_labels(
+    photos: Iterable[tuple[int, Image]],
+    describe: Describe,
+    database: FeatureSource,
+    calibration: Calibration,
+    *,
+    top_k: int = TOP_K,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Iterator[Judged]:
+    """Changed copies of the user's photos as queries: against the whole collection, and without the original.
+
+    A copy is warped, cropped, lit anew, blurred and compressed. Other photos count as different things, except those
+    that may show the same: those whose agreement chance does not explain, and those that are as similar to the original
+    as its copy is. They are left out.
+
+    Args:
+      photos: rows of the database and their pixels, ``(H, W, 3)`` uint8 RGB.
+      describe: gives the features of pixels, by the extractor that made the database.
+      database: the features of the collection.
+      calibration: see :func:`with_labels`.
+      top_k: number of verified candidates.
+      seed: of the changes.
+      threads: see :class:`matching.verdict.verification.Verifier`.
+
+    Raises:
+      InputError: the features cannot be compared.
+    """
+    verifier = Verifier(database, calibration, top_k=top_k, threads=threads)
+    for row, image in photos:
+        query = describe(changed(image, np.random.default_rng([seed, row])), database.names[row])
+        order = _order(database, row, query)
+        near: set[int] = set()
+        if query.global_descriptor.size:
+            original = database.global_descriptors[row]
+            similar = database.global_descriptors @ original
+            near = set(np.flatnonzero(similar >= float(original @ query.global_descriptor)).tolist()) - {row}
+        others = np.array([other for other in order.tolist() if other != row and other not in near], np.int64)
+        absent = verifier(query, others).candidates
+        fair = tuple(candidate.evidence for candidate in absent if candidate.evidence.surprise < BY_CHANCE)
+        if not fair:
+            continue
+        yield Judged(fair, (False,) * len(fair))
+        if row in order[:top_k]:
+            (own,) = verifier(query, np.array([row], np.int64)).candidates
+            yield Judged((own.evidence, *fair[: top_k - 1]), (True, *(False for _ in fair[: top_k - 1])))
+
+
+def learned(
+    judged: Iterable[Judged], database: FeatureSource, start: Calibration, extractor: str, source: str
+) -> Calibration:
+    """A calibration from judged queries of a database, which matches as ``start`` does.
+
+    Raises:
+      InputError: there are too few examples.
+    """
+    return Calibration.learn(
+        list(judged), extractor=extractor, images=len(database), source=source, matching=start.matching
+    )
+
+
+def _order(database: FeatureSource, row: int, query: Features | None = None) -> NDArray[np.int64]:
+    """Rows by similarity to a photo or to another query, best first; as they are without global descriptors."""
+    descriptors = database.global_descriptors
+    if not descriptors.shape[1]:
+        return np.arange(len(database))
+    wanted = descriptors[row] if query is None else query.global_descriptor
+    return search(np.asarray(wanted, np.float32)[None], descriptors, len(database)).row(0)
+
+
+def changed(image: Image, rng: np.random.Generator) -> Image:
+    """A copy as another photo of the same thing might be: from another side, nearer, in other light, less sharp.
+
+    Args:
+      image: ``(H, W, 3)`` uint8 RGB.
+      rng: decides by how much.
+
+    Returns:
+      ``(h, w, 3)`` uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    share = rng.uniform(0.4, 1.0)  # of the sides
+    zoom = rng.uniform(0.4, 1.0)  # of the resolution
+    out = max(round(width * share * zoom), LEAST), max(round(height * share * zoom), LEAST)
+    left, top = rng.uniform(0, 1 - share, 2) * (width, height)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width * share, height * share) + (left, top)
+    centre, angle = corners.mean(0), np.deg2rad(rng.normal(0, 8))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = (corners - centre) @ turn.T + centre
+    corners += rng.normal(0, 0.08 * share, (4, 2)) * (width, height)
+    target = np.array([[0, 0], [out[0], 0], [out[0], out[1]], [0, out[1]]], np.float32)
+    warp = cv2.getPerspectiveTransform(corners.astype(np.float32), target)
+    copy = cv2.warpPerspective(image, warp, out, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+    light = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.4)) * 255 * rng.uniform(0.7, 1.2) + rng.normal(0, 12)
+    copy = cv2.LUT(copy, np.clip(np.rint(light), 0, 255).astype(np.uint8))
+    copy = cv2.GaussianBlur(copy, (0, 0), sigmaX=rng.uniform(0.2, 1.6))
+    _, encoded = cv2.imencode(".jpg", copy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 91))])
+    decoded: Any = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)

@@ -1,0 +1,325 @@
+"""Verdicts on real photos and procedural landmarks: false and true matches, by calibrations that saw other classes.
+
+python -m scripts.studies.verdicts collect EVIDENCE.json --set=places --features=STORE
+python -m scripts.studies.verdicts copies COPIES.json --set=places --features=STORE --images=FOLDER --model=rootsift
+python -m scripts.studies.verdicts ship CALIBRATIONS.json EVIDENCE.json...
+python -m scripts.studies.verdicts measure RESULTS.md EVIDENCE.json... COPIES.json...
+
+STORE holds features of a folder of photos with ``grocery/train``, ``grocery/test``, ``grocery/iconic`` and ``places``,
+or of a folder of ``delg-landmarks``. A query is asked with its true photos in the collection, and with all removed.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extraction.formats.base import FeatureSource
+from extraction.formats.checks import matching_of
+from extraction.formats.table import open_features
+from matching.indexes.exact import search
+from matching.verdict.calibration import ABSENT, GENERIC, SAME, Calibration, Judged, extractor_of
+from matching.verdict.evidence import Evidence
+from matching.verdict.fitting import clopper_pearson
+from matching.verdict.learning import spread, without_labels
+from matching.verdict.verification import Verifier
+
+Document = dict[str, Any]
+VERIFIED = 20
+COLLECTED = 40  # candidates without a true photo, of which half of the classes leave half
+PACKAGES = 62  # queries among the test photos, besides the iconic ones
+COPIES = 150  # photos whose changed copies are queries
+BRANDS = "brands"  # packages, where other packages of a brand are no candidates
+SETS = ("packages", BRANDS, "places", "landmarks")
+HEADS = (("global", "local"), ("local",), ("global",))
+BINS = 10
+
+
+def rows_of(name: str, names: Sequence[str]) -> tuple[list[int], list[int], list[str], list[str]]:
+    """Rows of the queries and of the database of a set; the label and the brand of every image."""
+    path = [image.split("/") for image in names]
+    if name == "landmarks":
+        labels = [one[-1] if "distractor" in one[-1] else one[-1].split("_")[0] for one in path]
+        drawn = [i for i, one in enumerate(path) if one[0] != "train"]
+        queries = [i for i in drawn if path[i][-1].endswith("_query")]
+        return queries, sorted({*drawn} - {*queries}), labels, labels
+    labels = [one[1] if one[0] == "places" else one[-1].rpartition("_")[0] or one[-1] for one in path]
+    places = [i for i, one in enumerate(path) if one[0] == "places"]
+    train, test, iconic = ([i for i, one in enumerate(path) if one[1] == part] for part in ("train", "test", "iconic"))
+    if name == "places":
+        return places, places + test, labels, labels
+    queries = np.random.default_rng(0).permutation(test)[:PACKAGES].tolist()
+    brands = [label.split("-")[0] for label in labels]
+    return iconic + sorted(queries), train, labels, brands if name == BRANDS else labels
+
+
+class Rows(FeatureSource):
+    """Some images of a source, with other settings of the matching where given."""
+
+    checked = False
+
+    def __init__(self, source: FeatureSource, rows: list[int], settings: Document):
+        super().__init__(source.folder, [source.names[row] for row in rows], settings)
+        self.global_descriptors = np.ascontiguousarray(source.global_descriptors[rows])
+        self.local_dtype, self.local_bytes = source.local_dtype, source.local_bytes
+        self._source, self._rows_of = source, rows
+
+    def read(self, i: int) -> Any:
+        """All features of image ``i``."""
+        return self._source.features(self._rows_of[i])
+
+
+def unfitted(settings: Document) -> Calibration:
+    """A calibration that says how to match, and nothing else."""
+    return Calibration("", ("global", "local"), {}, 0.0, (0.0,), (), VERIFIED, 1, "", matching_of(settings))
+
+
+def opened(options: argparse.Namespace) -> tuple[FeatureSource, Document]:
+    """The store, and its settings with the matching that was asked for."""
+    source = open_features(options.features)
+    return source, source.settings | ({"matching": json.loads(options.matching)} if options.matching else {})
+
+
+def document(options: argparse.Namespace, settings: Document, images: int, queries: list[Document]) -> Document:
+    """What a file of evidence holds."""
+    head = {"part": options.part, "set": options.set, "extractor": extractor_of(settings), "images": images}
+    return head | {"matching": matching_of(settings), "queries": queries}
+
+
+def collect(options: argparse.Namespace) -> None:
+    """Verifies the candidates of every query of a set, with true photos and without."""
+    source, settings = opened(options)
+    queries, rows, labels, brands = rows_of(options.set, source.names)
+    database = Rows(source, rows, settings)
+    verifier = Verifier(database, unfitted(settings), top_k=VERIFIED + COLLECTED)
+    label, brand = (np.array([of[row] for row in rows]) for of in (labels, brands))
+    images, asked = np.array(rows), []
+    for q in queries:
+        query = source.features(q)
+        order = search(query.global_descriptor[None], database.global_descriptors, len(rows)).row(0)
+        order = order[images[order] != q]
+        order = order[(label[order] == labels[q]) | (brand[order] != brands[q])]
+        same = label[order] == labels[q]
+        first = order[:VERIFIED]
+        others = [row for row in order[~same][:COLLECTED] if row not in first]
+        answer = verifier(query, np.array([*first, *others], np.int64))
+        candidates = [
+            {"label": str(label[one.row]), "first": place < len(first), **asdict(one.evidence)}
+            for place, one in enumerate(answer.candidates)
+        ]
+        asked.append({"label": labels[q], "has": bool(same.any()), "candidates": candidates})
+    Path(options.output).write_text(json.dumps(document(options, settings, len(rows), asked)), encoding="utf-8")
+
+
+def copies(options: argparse.Namespace) -> None:
+    """Verifies changed copies of photos of the database that are no queries, without their labels."""
+    from extraction.describing import describe
+    from extraction.extractors.table import build_extractor
+    from extraction.images import ImageRef, load_image
+    from extraction.store.encoding import as_stored
+
+    source, settings = opened(options)
+    queries, rows, *_ = rows_of(options.set, source.names)
+    database, extractor = Rows(source, rows, settings), build_extractor(options.model)
+    free = [place for place, row in enumerate(rows) if row not in {*queries}]
+    picked = [free[place] for place in spread(len(free), COPIES)]
+
+    def pixels(place: int) -> Any:
+        path = next(Path(options.images).glob(f"{source.names[rows[place]]}.*"))
+        return load_image(ImageRef(database.names[place], str(path)))[0]
+
+    def described(image: Any, name: str) -> Any:
+        return as_stored(
+            describe(extractor, ImageRef(name, ""), (image, image.shape[1::-1], (0, 0))), source.local_dtype
+        )
+
+    photos = ((place, pixels(place)) for place in picked)
+    found = without_labels(photos, described, database, unfitted(settings), top_k=VERIFIED)
+    asked = [{"same": one.same, "candidates": [asdict(evidence) for evidence in one.evidence]} for one in found]
+    Path(options.output).write_text(json.dumps(document(options, settings, len(rows), asked)), encoding="utf-8")
+
+
+def seen(candidate: Document, heads: tuple[str, ...]) -> Evidence:
+    """The evidence that these heads give."""
+    values = {field.name: candidate[field.name] for field in fields(Evidence)}
+    if "local" not in heads:
+        values = {name: values[name] for name in ("similarity", "gap")}
+    return Evidence(**values | ({} if "global" in heads else {"similarity": None, "gap": None}))
+
+
+def with_and_without(asked: Document, heads: tuple[str, ...], classes: set[str] | None = None) -> tuple[Judged, Judged]:
+    """A query with its true photos in the collection, and without; of the candidates those of some classes."""
+    fair = [one for one in asked["candidates"] if classes is None or one["label"] in classes]
+    lists = [one for one in fair if one["first"]], [one for one in fair if one["label"] != asked["label"]]
+    with_, without = (
+        Judged(
+            tuple(seen(one, heads) for one in candidates[:VERIFIED]),
+            tuple(one["label"] == asked["label"] for one in candidates[:VERIFIED]),
+        )
+        for candidates in lists
+    )
+    return with_, without
+
+
+def examples(part: Document, heads: tuple[str, ...], classes: set[str] | None = None) -> Iterator[Judged]:
+    """What a calibration learns from a file of evidence; of queries and candidates those of some classes."""
+    for asked in part["queries"]:
+        if part["part"] == "copies":
+            yield Judged(tuple(seen(one, heads) for one in asked["candidates"]), tuple(asked["same"]))
+        elif classes is None or asked["label"] in classes:
+            with_, without = with_and_without(asked, heads, classes)
+            yield from (one for one in (with_, without) if one is without or any(one.same))
+
+
+def learned(parts: Sequence[Document], heads: tuple[str, ...], extractor: str, classes: Any = None) -> Calibration:
+    """A calibration from files of evidence."""
+    found = [one for part in parts for one in examples(part, heads, classes) if one.evidence]
+    images = int(np.median([part["images"] for part in parts]))
+    return Calibration.learn(found, extractor=extractor, images=images, source="", matching=parts[0]["matching"])
+
+
+def ship(options: argparse.Namespace) -> None:
+    """Writes the calibrations of the package: for each extractor, and for any, by both heads and by one."""
+    parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
+    kinds = list(dict.fromkeys(part["extractor"] for part in parts))
+    shipped = []
+    for extractor in (*kinds, GENERIC):
+        own = [part for part in parts if extractor in (GENERIC, part["extractor"])]
+        sets = " and ".join(dict.fromkeys(part["set"] for part in own))
+        for heads in HEADS:
+            one = learned(own, heads, extractor)
+            shipped.append(asdict(replace(one, source=f"photos of {sets}, with labels", matching={})))
+    Path(options.output).write_text(json.dumps(shipped, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(calibration: Calibration, part: Document, heads: tuple[str, ...], classes: Any, rate: float) -> Document:
+    """Counts over the queries of some classes."""
+    count = dict.fromkeys(("absent", "false", "absent_no", "present", "true", "wrong", "present_no"), 0)
+    odds: list[float] = []
+    right: list[bool] = []
+    for asked in part["queries"]:
+        if classes is not None and asked["label"] not in classes:
+            continue
+        for present, one in zip((True, False), with_and_without(asked, heads)):
+            if not one.evidence or (present and not asked["has"]):
+                continue
+            values = [calibration.log_odds(evidence) for evidence in one.evidence]
+            best = int(np.argmax(values))
+            verdict = calibration.verdict(one.evidence[best], rate, len(values), part["images"])
+            odds.append(verdict.probability)
+            right.append(one.same[best])
+            count["present" if present else "absent"] += 1
+            count["present_no" if present else "absent_no"] += verdict.label == ABSENT
+            if verdict.label == SAME:
+                count[("true" if one.same[best] else "wrong") if present else "false"] += 1
+    return count | {"probability": odds, "right": right}
+
+
+def reliability_error(probability: Any, right: Any) -> float:
+    """Expected calibration error over bins of equal width."""
+    probability, right = np.array(probability), np.array(right, float)
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    return float(sum(abs(probability[bins == b].sum() - right[bins == b].sum()) for b in range(BINS)) / len(right))
+
+
+def folds(part: Document) -> list[set[str]]:
+    """Two halves of the classes that queries are of, with half of the others each."""
+    labels = list(dict.fromkeys(asked["label"] for asked in part["queries"]))
+    others = sorted({one["label"] for asked in part["queries"] for one in asked["candidates"]} - {*labels})
+    return [{*labels[::2], *others[::2]}, {*labels[1::2], *others[1::2]}]
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Writes a table: each set by calibrations of other sets, of changed copies, and of other classes."""
+    parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
+    lines = [
+        "| extractor | photos | learned from | rate | false | true | wrong | absent: no | present: no | error |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for part in (one for one in parts if one["part"] == "collect"):
+        own = [one for one in parts if one["extractor"] == part["extractor"] and one is not part]
+        elsewhere = [
+            one
+            for one in own
+            if one["part"] == "collect"
+            and {one["set"], part["set"]} - {"packages"}
+            and one["set"] != "packages"
+            and {one["set"], part["set"]} != {"packages", BRANDS}
+        ]
+        of_copies = [one for one in own if one["part"] == "copies" and one["set"] == part["set"]]
+        for heads in HEADS:
+            ways = []
+            if elsewhere:
+                ways.append(("other sets", [(learned(elsewhere, heads, part["extractor"]), None)]))
+            if of_copies:
+                ways.append(("copies", [(learned(of_copies, heads, part["extractor"]), None)]))
+            halves = folds(part)
+            ways.append(
+                (
+                    "labels",
+                    [
+                        (learned([part], heads, part["extractor"], learn), test)
+                        for learn, test in (halves, halves[::-1])
+                    ],
+                )
+            )
+            for way, pairs in ways:
+                for rate in (0.01, 0.05):
+                    counts = [measured(one, part, heads, classes, rate) for one, classes in pairs]
+                    total = {key: sum((count[key] for count in counts[1:]), counts[0][key]) for key in counts[0]}
+                    lines.append(row(part, heads, way, rate, total))
+    text = "\n".join(lines) + "\n"
+    Path(options.output).write_text(text, encoding="utf-8")
+    print(text)
+
+
+def row(part: Document, heads: tuple[str, ...], way: str, rate: float, total: Document) -> str:
+    """A line of the table."""
+    low, high = clopper_pearson(total["false"], total["absent"])
+    share = {
+        key: f"{100 * total[key] / max(total[of], 1):.1f}"
+        for key, of in (
+            ("false", "absent"),
+            ("true", "present"),
+            ("wrong", "present"),
+            ("absent_no", "absent"),
+            ("present_no", "present"),
+        )
+    }
+    error = reliability_error(total["probability"], total["right"])
+    cells = [
+        f"{part['extractor']}, {' and '.join(heads)}",
+        part["set"],
+        way,
+        f"{100 * rate:g} %",
+        f"{share['false']} ({100 * low:.1f} to {100 * high:.1f})",
+        share["true"],
+        share["wrong"],
+        share["absent_no"],
+        share["present_no"],
+        f"{error:.3f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Runs one of the parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["collect", "copies", "ship", "measure"])
+    parser.add_argument("output")
+    parser.add_argument("evidence", nargs="*")
+    parser.add_argument("--set", choices=SETS)
+    parser.add_argument("--features")
+    parser.add_argument("--images")
+    parser.add_argument("--model", default="auto")
+    parser.add_argument("--matching", help="JSON; of a store that records none")
+    options = parser.parse_args()
+    {"collect": collect, "copies": copies, "ship": ship, "measure": measure}[options.part](options)
+
+
+if __name__ == "__main__":
+    main()
