@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from collection.describing import THREADS, Describer
+from collection.describing import AUTO, THREADS, Describer
 from collection.files import REMOVED, Scan, file_of, is_as_recorded, read, scan
 from collection.results import Changes, Match, Result, Results
 from collection.snapshot import Snapshot, SnapshotSource
@@ -30,14 +31,16 @@ from extraction.formats.table import SINKS, write_features
 from extraction.images import BadImageError, Crop, ImageRef
 from matching.lookup import check_crop
 from matching.ranking import Ranking
-from matching.rerankers.base import GeometricReranker, Reranker
-from matching.rerankers.ransac import Ransac
-from matching.rerankers.table import build_reranker
+from matching.rerankers.table import build_reranker, suited
 from matching.source import MemorySource
+from matching.verdict import Calibration, Verifier
+from matching.verdict.calibration import FALSE_MATCH_RATE
+from matching.verdict.verification import TOP_K
 
 Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 """A photo: a file, the bytes of a file, or ``(H, W, 3)`` uint8 RGB."""
 HIDDEN = ".delg"
+CALIBRATION = "verdict.json"  # learned from these photos, beside the state
 Rows = NDArray[np.int64]
 
 
@@ -277,8 +280,9 @@ class Collection:
         k: int = 10,
         *,
         crop: Sequence[float] | None = None,
-        rerank: str | None = "auto",
-        verify: int = 20,
+        rerank: str | None = AUTO,
+        verify: int = TOP_K,
+        false_match_rate: float = FALSE_MATCH_RATE,
     ) -> Results:
         """The photos that show what a query shows, best first.
 
@@ -289,6 +293,7 @@ class Collection:
           rerank: ``auto`` compares local features of the first candidates; None for global descriptors alone; or a
             reranker, see :mod:`matching.rerankers.table`.
           verify: number of candidates of ``auto``.
+          false_match_rate: share of the queries that show nothing of the collection which ``auto`` may answer ``same``.
 
         Raises:
           InputError: the query cannot be used, an argument is out of range, or the collection holds no photo.
@@ -302,25 +307,32 @@ class Collection:
         with self._file(image) as file:
             name = str(image) if isinstance(image, str | os.PathLike) else "query"
             query = ImageRef(Path(name).stem, str(file), box)
-            return self._answer(name, (query, self._query(file, box)), k, rerank, verify)
+            asked = _Asked(k, rerank, verify, false_match_rate)
+            return self._answer(name, (query, self._query(file, box)), asked)
 
     def search_many(self, images: Iterable[Image], k: int = 10, **options: Any) -> Iterator[Results]:
         """Answers of :meth:`search` for several queries, in their order, computed ahead in threads."""
         with ThreadPoolExecutor(THREADS) as pool:
             yield from pool.map(lambda image: self.search(image, k, **options), images)
 
-    def match(self, first: Image, second: Image) -> Match:
+    def match(self, first: Image, second: Image, *, false_match_rate: float = FALSE_MATCH_RATE) -> Match:
         """Compares two photos, which need not be in the collection.
+
+        Args:
+          first: a photo.
+          second: another one.
+          false_match_rate: see :meth:`search`.
 
         Raises:
           InputError: a photo cannot be used.
         """
         with self._file(first) as one, self._file(second) as other:
             query, photo = self._query(one, None), self._query(other, None)
-        similarity = float(query.global_descriptor @ photo.global_descriptor) if query.global_descriptor.size else None
-        inliers = _verifier(1).inliers(query, photo)
-        pairs = np.concatenate([query.keypoints[inliers.pairs[:, 0]], photo.keypoints[inliers.pairs[:, 1]]], axis=1)
-        return Match(similarity, pairs, transform=_square(inliers.transform))
+        with self._verifying() as (_, verifier):
+            found = verifier.pair(query, photo, false_match_rate)
+        pairs = found.inliers.pairs
+        points = np.concatenate([query.keypoints[pairs[:, 0]], photo.keypoints[pairs[:, 1]]], axis=1)
+        return Match(found.similarity, points, found.probability, found.verdict.label, _square(found.transform))
 
     @contextmanager
     def inliers_of(self, answer: Results) -> Iterator[Callable[[int], tuple[Features, Rows]]]:
@@ -332,14 +344,11 @@ class Collection:
         """
         assert answer.described is not None
         query = answer.described[1]
-        with self._state.reading() as transaction:
-            snapshot = self._refreshed(transaction)
-            place_of = {path: place for place, path in enumerate(snapshot.paths)}
-            source = SnapshotSource(self.folder, snapshot, transaction)
+        with self._verifying() as (source, verifier):
 
             def inliers(place: int) -> tuple[Features, Rows]:
-                features = source.features(place_of[answer[place].path])
-                return features, _verifier(1).inliers(query, features).pairs
+                features = source.features(source.index_of(answer[place].path))
+                return features, verifier.pair(query, features).inliers.pairs
 
             yield inliers
 
@@ -428,47 +437,72 @@ class Collection:
                     return transaction.features(row, file.stem, self._describer.encoding)
         return self._describer.query(file, crop)
 
-    def _answer(
-        self, name: str, described: tuple[ImageRef, Features], k: int, rerank: str | None, verify: int
-    ) -> Results:
-        _, query = described
+    def _answer(self, name: str, described: tuple[ImageRef, Features], asked: "_Asked") -> Results:
+        (_, query), k = described, asked.k
+        verified = asked.rerank == AUTO
+        settings = self._describer.facts.get("settings", {})
+        reranker = build_reranker(suited(asked.rerank, settings)) if asked.rerank and not verified else None
+        top_k = asked.verify if verified else reranker.top_k if reranker else 0
         with self._state.reading() as transaction:
             snapshot = self._refreshed(transaction)
-            reranker = _reranker(rerank, verify)
-            places, similarities = self._nearest(snapshot, query, max(k, reranker.top_k if reranker else 0))
+            places, similarities = self._nearest(snapshot, query, max(k, top_k))
             source = SnapshotSource(self.folder, snapshot, transaction)
-            order, inliers = places, {}
+            if verified or (reranker and reranker.uses_local):
+                source.extra = self._local_features_of(snapshot, transaction, places[:top_k])
+            order, verdict, candidates = places, None, {}
             if reranker is not None:
-                if reranker.uses_local:
-                    source.extra = self._local_features_of(snapshot, transaction, places[: reranker.top_k])
                 ranking = Ranking(places[None], similarities[None])
                 order = reranker(MemorySource([query]), source, ranking).row(0)
-                if isinstance(reranker, GeometricReranker):
-                    verified = order[: min(k, reranker.top_k)].tolist()
-                    inliers = {place: reranker.inliers(query, source.features(place)) for place in verified}
+            elif verified:
+                verifier = Verifier(source, self._calibration(snapshot), top_k=top_k)
+                answer = verifier(query, places, similarities, asked.false_match_rate)
+                order = np.concatenate([places[: len(answer.candidates)][answer.order], places[top_k:]])
+                verdict, candidates = answer.verdict, {one.row: one for one in answer.candidates}
         before = {place: (rank, s) for rank, (place, s) in enumerate(zip(places.tolist(), similarities.tolist()), 1)}
         results = []
         for rank, place in enumerate(order[:k].tolist(), 1):
-            path, found = snapshot.paths[place], inliers.get(place)
-            results.append(
-                Result(
-                    path,
-                    file_of(self.folder, path),
-                    similarity=before[place][1],
-                    rank=rank,
-                    before=before[place][0],
-                    inliers=None if found is None else len(found),
-                    transform=None if found is None else _square(found.transform),
+            path, candidate = snapshot.paths[place], candidates.get(place)
+            file = file_of(self.folder, path)
+            result = Result(path, file, before[place][1], rank, before[place][0])
+            if candidate is not None:
+                result = replace(
+                    result,
+                    inliers=len(candidate.inliers),
+                    probability=candidate.probability,
+                    verdict=candidate.verdict.label,
+                    transform=_square(candidate.transform),
                 )
-            )
-        return Results(name, tuple(results), len(snapshot), described=described)
+            results.append(result)
+        return Results(
+            name,
+            tuple(results),
+            len(snapshot),
+            probability=verdict.probability if verdict else None,
+            verdict=verdict.label if verdict else "",
+            described=described,
+        )
+
+    @contextmanager
+    def _verifying(self) -> Iterator[tuple[SnapshotSource, Verifier]]:
+        """The photos as features, and what compares two of them."""
+        with self._state.reading() as transaction:
+            snapshot = self._refreshed(transaction)
+            source = SnapshotSource(self.folder, snapshot, transaction)
+            yield source, Verifier(source, self._calibration(snapshot), threads=1)
+
+    def _calibration(self, snapshot: Snapshot) -> Calibration:
+        """From evidence to probabilities: the collection's own, or that of the package."""
+        own = self.state_folder / CALIBRATION
+        if own.is_file():
+            return Calibration.load(own)
+        return Calibration.of(snapshot.facts["settings"], snapshot.facts["heads"])
 
     def _nearest(self, snapshot: Snapshot, query: Features, count: int) -> tuple[Rows, Floats]:
         """The most similar photos whose files are still there, and their similarities."""
-        if query.global_descriptor.size != snapshot.dimension:
+        if query.global_descriptor.size != snapshot.vectors.shape[1]:
             raise InputError(
                 f"The query's global descriptor has {query.global_descriptor.size} values, those of the collection "
-                f"{snapshot.dimension}."
+                f"{snapshot.vectors.shape[1]}."
             )
         wanted = count
         while True:
@@ -565,16 +599,14 @@ class Collection:
         return photo
 
 
-def _reranker(text: str | None, verify: int) -> Reranker | None:
-    """The second stage."""
-    if text == "auto":
-        return _verifier(verify)
-    return build_reranker(text, own_photos=True) if text else None
+@dataclass(frozen=True)
+class _Asked:
+    """The arguments of :meth:`Collection.search` besides the query."""
 
-
-def _verifier(count: int) -> GeometricReranker:
-    """The second stage of ``auto``."""
-    return Ransac(count, residual=8.0, mutual=True, score="fused", fused_weight=0.05, one_per_place=True)
+    k: int
+    rerank: str | None
+    verify: int
+    false_match_rate: float
 
 
 def _square(transform: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
