@@ -33,13 +33,14 @@ from matching.lookup import check_crop
 from matching.ranking import Ranking
 from matching.rerankers.table import build_reranker, suited
 from matching.source import MemorySource
-from matching.verdict import Calibration, Verifier
+from matching.verdict import ABSENT, Calibration, Verifier
 from matching.verdict.calibration import FALSE_MATCH_RATE
 from matching.verdict.verification import TOP_K
 
 Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 """A photo: a file, the bytes of a file, or ``(H, W, 3)`` uint8 RGB."""
 HIDDEN = ".delg"
+DIFFERENT = "different"
 CALIBRATION = "verdict.json"  # learned from these photos, beside the state
 Rows = NDArray[np.int64]
 
@@ -332,7 +333,9 @@ class Collection:
             found = verifier.pair(query, photo, false_match_rate)
         pairs = found.inliers.pairs
         points = np.concatenate([query.keypoints[pairs[:, 0]], photo.keypoints[pairs[:, 1]]], axis=1)
-        return Match(found.similarity, points, found.probability, found.verdict.label, _square(found.transform))
+        return Match(
+            found.similarity, points, found.probability, _of_pair(found.verdict.label), _square(found.transform)
+        )
 
     @contextmanager
     def inliers_of(self, answer: Results) -> Iterator[Callable[[int], tuple[Features, Rows]]]:
@@ -469,7 +472,7 @@ class Collection:
                     result,
                     inliers=len(candidate.inliers),
                     probability=candidate.probability,
-                    verdict=candidate.verdict.label,
+                    verdict=_of_pair(candidate.verdict.label),
                     transform=_square(candidate.transform),
                 )
             results.append(result)
@@ -607,6 +610,11 @@ class _Asked:
     rerank: str | None
     verify: int
     false_match_rate: float
+
+
+def _of_pair(label: str) -> str:
+    """A verdict on two photos."""
+    return DIFFERENT if label == ABSENT else label
 
 
 def _square(transform: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -28,5 +28,7 @@ def result_page(collection: Collection, answer: Results) -> str:
             searched=f"{answer.photos} photos of {collection.folder}",
             reranked=verified,
             verify=verify if verified else None,
-            settings={"folder": collection.folder, "model": collection.model, "answer": answer.headline},
+            settings={"folder": collection.folder, "model": collection.model},
+            verdict=answer.headline.capitalize() if answer.verdict else "",
+            notes=[f"{one.verdict}, probability {one.probability:.3f}" if one.verdict else "" for one in answer],
         )

@@ -60,8 +60,8 @@ class Result:
       before: its rank by similarity alone.
       inliers: number of local matches that agree on one transform; None where they were not compared.
       probability: that the photo shows what the query shows, see :mod:`matching.verdict`; None where that is not known.
-      verdict: ``same``, ``unsure``, or ``not in the collection``; empty where the photo was not verified.
-      transform: ``(3, 3)`` float64, from pixels of the query to pixels of the photo; None without inliers.
+      verdict: ``same``, ``unsure``, or ``different``; empty where the photo was not verified.
+      transform: ``(3, 3)`` float64, from pixels of the photo to pixels of the query; None without inliers.
       changed: whether the file has changed since it was described.
     """
 
@@ -148,15 +148,14 @@ class Results(Sequence[Result]):
     def table(self, *, files: bool = False) -> str:
         """A table of the photos, by path, or by file."""
         lines = [f"{self.query}: {self.headline}", *([self.note] if self.note else [])]
-        lines.append("rank  similarity  inliers  probability  verdict  photo")
+        lines.append("rank  similarity  inliers  probability  verdict    photo")
         for one in self:
             inliers = "" if one.inliers is None else one.inliers
             probability = "" if one.probability is None else f"{one.probability:.3f}"
-            verdict = one.verdict if len(one.verdict) <= 7 else "no"
             photo = one.file if files else one.path
             changed = "  (changed since it was described)" if one.changed else ""
             lines.append(
-                f"{one.rank:4d}  {one.similarity:10.4f}  {inliers:>7}  {probability:>11}  {verdict:7}  {photo}{changed}"
+                f"{one.rank:4d}  {one.similarity:10.4f}  {inliers:>7}  {probability:>11}  {one.verdict:9}  {photo}{changed}"
             )
         return "\n".join(lines)
 
@@ -188,8 +187,8 @@ class Match:
       similarity: cosine of the global descriptors; None where there are none.
       pairs: ``(N, 4)`` float32, pixels ``(x, y)`` of each inlier in the first and in the second photo.
       probability: that both show the same; None where that is not known.
-      verdict: ``same``, ``unsure``, or ``not in the collection``; empty where that is not known.
-      transform: ``(3, 3)`` float64 from pixels of the first photo to those of the second; None without inliers.
+      verdict: ``same``, ``unsure``, or ``different``.
+      transform: ``(3, 3)`` float64 from pixels of the second photo to those of the first; None without inliers.
     """
 
     similarity: float | None
