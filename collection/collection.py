@@ -461,12 +461,13 @@ class Collection:
                 answer = verifier(query, places, similarities, asked.false_match_rate)
                 order = np.concatenate([places[: len(answer.candidates)][answer.order], places[top_k:]])
                 verdict, candidates = answer.verdict, {one.row: one for one in answer.candidates}
+            changed = [self._has_changed(transaction, snapshot.paths[place]) for place in order[:k]]
         before = {place: (rank, s) for rank, (place, s) in enumerate(zip(places.tolist(), similarities.tolist()), 1)}
         results = []
         for rank, place in enumerate(order[:k].tolist(), 1):
             path, candidate = snapshot.paths[place], candidates.get(place)
             file = file_of(self.folder, path)
-            result = Result(path, file, before[place][1], rank, before[place][0])
+            result = Result(path, file, before[place][1], rank, before[place][0], changed=changed[rank - 1])
             if candidate is not None:
                 result = replace(
                     result,
@@ -518,6 +519,14 @@ class Collection:
     def _present(self, path: str) -> bool:
         """Whether the file of a photo is there; True where the whole folder is away, as an unmounted disk is."""
         return file_of(self.folder, path).exists() or not self.folder.is_dir()
+
+    def _has_changed(self, transaction: Transaction, path: str) -> bool:
+        """Whether a file has another size or time than when it was described; False where it is gone."""
+        photo, file = transaction.photo(path), file_of(self.folder, path)
+        if photo is None or not file.exists():
+            return False
+        now = file.stat()
+        return (now.st_size, now.st_mtime_ns) != (photo.size, photo.mtime_ns)
 
     def _local_features_of(self, snapshot: Snapshot, transaction: Transaction, places: Rows) -> dict[int, Features]:
         """Local features of candidates that the state lacks, by description; written where nobody else writes."""

@@ -154,9 +154,8 @@ class Results(Sequence[Result]):
             probability = "" if one.probability is None else f"{one.probability:.3f}"
             photo = one.file if files else one.path
             changed = "  (changed since it was described)" if one.changed else ""
-            lines.append(
-                f"{one.rank:4d}  {one.similarity:10.4f}  {inliers:>7}  {probability:>11}  {one.verdict:9}  {photo}{changed}"
-            )
+            numbers = f"{one.rank:4d}  {one.similarity:10.4f}  {inliers:>7}  {probability:>11}"
+            lines.append(f"{numbers}  {one.verdict:9}  {photo}{changed}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -88,6 +88,14 @@ def test_a_deleted_file_leaves_every_answer_before_the_next_sync(photos):
     assert list(collection.pending().removed) == ["1.png"]
 
 
+def test_an_answer_says_which_photo_has_changed_since_it_was_described(photos):
+    collection = fresh(photos, None)
+    write_picture(photos / "1.png", 100, 100, 60)
+    assert [one.path for one in collection.search("2.png", k=8) if one.changed] == ["1.png"]
+    collection.sync()
+    assert not [one for one in collection.search("2.png", k=8) if one.changed]
+
+
 def test_a_broken_photo_leaves_the_answers_and_comes_back_when_it_is_mended(photos):
     collection = fresh(photos, None)
     (photos / "1.png").write_bytes(b"broken")
