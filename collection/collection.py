@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from collection.describing import AUTO, THREADS, Describer
 from collection.files import REMOVED, Scan, file_of, is_as_recorded, read, scan
+from collection.neighbours import EXACT, built, check_kind, is_stale, kind_of, removed
 from collection.results import Changes, Match, Result, Results
 from collection.snapshot import Snapshot, SnapshotSource
 from collection.state import Photo, State, Transaction
@@ -145,7 +146,7 @@ class Collection:
 
     # Changes
 
-    def sync(self, *, local: bool = True, progress: bool = False) -> Changes:
+    def sync(self, *, local: bool = True, index: str | None = None, progress: bool = False) -> Changes:
         """Brings the collection in step with its folder: describes new and changed photos, forgets removed ones.
 
         A photo that was renamed, moved or copied is not described again. Searches see the changes all at once, at the
@@ -154,6 +155,8 @@ class Collection:
         Args:
           local: describe local features of all photos now. False leaves them to the searches where that costs nothing
             more: a search then describes its candidates.
+          index: how photos are found by similarity: ``exact``, a kind of :data:`matching.indexes.table.INDEXES`, or the
+            address of Milvus. None for the recorded choice, or ``exact`` up to 100,000 photos and ``ivf_sq`` above.
           progress: show a progress line on the error stream.
 
         Returns:
@@ -162,6 +165,7 @@ class Collection:
         Raises:
           InputError: the folder or the state cannot be used, or the extractor cannot be built.
         """
+        check_kind(index)
         with self._state.alone():
             with self._state.reading() as transaction:
                 recorded = transaction.photos()
@@ -175,9 +179,31 @@ class Collection:
                 updates = {**found.unchanged, **ready}
                 transaction.put(photo for path, photo in updates.items() if before.get(path) != photo)
                 transaction.forget()
+            self._index(index)
             if local:
                 self.complete(progress=progress)
             return _changes(found, reasons, described)
+
+    def _index(self, kind: str | None) -> None:
+        """Builds the index of a large collection anew where that is needed.
+
+        The index before remains until the next call, for searches that have just begun.
+        """
+        snapshot = self._current()
+        facts, neighbours = snapshot.facts, snapshot.neighbours
+        chosen = kind or facts.get("index_kind")
+        text, before = kind_of(chosen, len(snapshot)), facts.get("index")
+        record = before
+        if text == EXACT or not len(snapshot):
+            record = None
+        elif neighbours is None or text != neighbours.record["kind"] or is_stale(snapshot.descriptions, neighbours):
+            record = built(self.state_folder, snapshot.changes, text, snapshot.descriptions, snapshot.vectors)
+        for old in facts.get("old_indexes", []):
+            removed(self.state_folder, old)
+        now = {"index": record, "index_kind": chosen, "old_indexes": [before] if before and record != before else []}
+        if any(facts.get(name) != value for name, value in now.items()):
+            with self._state.writing() as transaction:
+                transaction.set_facts({**now, "changes": transaction.changes() + 1})
 
     def complete(self, *, progress: bool = False) -> int:
         """Describes the local features that are missing; see ``local`` of :meth:`sync`.
@@ -426,7 +452,7 @@ class Collection:
     def _refreshed(self, transaction: Transaction) -> Snapshot:
         """The snapshot of the state that a transaction sees."""
         with self._refreshing:
-            snapshot = self._snapshot.updated(transaction)
+            snapshot = self._snapshot.updated(self.state_folder, transaction)
             if snapshot.changes >= self._snapshot.changes:
                 self._snapshot = snapshot
             return snapshot

@@ -13,5 +13,10 @@ class SyncOptions:
     model: str | None = option(
         None, "A model folder, or an extractor. Default: auto; later the one that the collection records."
     )
+    index: str | None = option(
+        None,
+        "How photos are found by similarity: exact, ivf_sq, hnsw and other kinds of delg-index, or the address of "
+        "Milvus, http://host:19530#name. Default: the recorded choice; at first exact, ivf_sq above 100,000 photos.",
+    )
     dry_run: bool = option(False, "Show what has changed, and change nothing.")
     export: str | None = option(None, "Afterwards write all features into this folder as a feature store.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collection.neighbours import Neighbours, places_of
 from collection.state import Transaction
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSource
@@ -24,11 +25,19 @@ class Snapshot:
       paths: of the photos, sorted.
       descriptions: ``(N,)`` int64, the description of each photo.
       vectors: ``(N, D)`` float32, the global descriptor of each photo.
+      neighbours: the index, which gives candidates; None where all photos are compared.
     """
 
-    def __init__(self, changes: int, facts: dict[str, Any], photos: Sequence[tuple[str, int]], vectors: Floats):
+    def __init__(
+        self,
+        changes: int,
+        facts: dict[str, Any],
+        photos: Sequence[tuple[str, int]],
+        vectors: Floats,
+        neighbours: Neighbours | None = None,
+    ):
         """Takes the photos of a state: paths and descriptions."""
-        self.changes, self.facts, self.vectors = changes, facts, vectors
+        self.changes, self.facts, self.vectors, self.neighbours = changes, facts, vectors, neighbours
         self.paths = [path for path, _ in photos]
         self.descriptions = np.array([description for _, description in photos], np.int64)
 
@@ -41,10 +50,17 @@ class Snapshot:
         """Number of photos."""
         return len(self.paths)
 
-    def updated(self, transaction: Transaction) -> "Snapshot":
+    def updated(self, folder: Path, transaction: Transaction) -> "Snapshot":
         """The snapshot of the state that a transaction sees; this one, if nothing has changed.
 
         Only descriptors that are new are read.
+
+        Args:
+          folder: of the state.
+          transaction: of the state.
+
+        Raises:
+          InputError: see :class:`collection.neighbours.Neighbours`.
         """
         changes = transaction.changes()
         if changes == self.changes:
@@ -56,7 +72,13 @@ class Snapshot:
         vectors = np.concatenate([self.vectors, transaction.vectors(new)]) if len(self) and new else self.vectors
         vectors = vectors if len(self) else transaction.vectors(new)
         places = np.array([place_of[description] for _, description in photos], np.int64)
-        return Snapshot(changes, transaction.facts(), photos, vectors[places] if len(photos) else vectors[:0])
+        facts, neighbours = transaction.facts(), self.neighbours
+        record = facts.get("index")
+        if record is None:
+            neighbours = None
+        elif neighbours is None or neighbours.record != record:
+            neighbours = Neighbours(folder, record)
+        return Snapshot(changes, facts, photos, vectors[places] if len(photos) else vectors[:0], neighbours)
 
     def nearest(self, query: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
         """The most similar photos.
@@ -68,13 +90,36 @@ class Snapshot:
         Returns:
           Their places in :attr:`paths` and their cosine similarities, best first; of equal ones the path decides.
         """
-        similarities = self.vectors @ query
-        places = np.arange(len(similarities))
+        places = np.arange(len(self)) if self.neighbours is None else self._candidates(query, count)
+        similarities = (self.vectors if self.neighbours is None else self.vectors[places]) @ query
         if count < len(similarities):
             least = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
-            places = np.flatnonzero(similarities >= least)
-        order = places[np.argsort(-similarities[places], kind="stable")][:count]
-        return order, similarities[order]
+            best = np.flatnonzero(similarities >= least)
+            places, similarities = places[best], similarities[best]
+        order = np.argsort(-similarities, kind="stable")[:count]
+        return places[order], similarities[order]
+
+    @cached_property
+    def _by_description(self) -> NDArray[np.int64]:
+        """Places of photos, sorted by description."""
+        return np.argsort(self.descriptions, kind="stable")
+
+    @cached_property
+    def _newer(self) -> NDArray[np.int64]:
+        """Places of photos that the index does not hold."""
+        assert self.neighbours is not None
+        return np.flatnonzero(~np.isin(self.descriptions, self.neighbours.descriptions))
+
+    def _candidates(self, query: Floats, count: int) -> NDArray[np.int64]:
+        """Places of photos that may be among the most similar ones, sorted."""
+        assert self.neighbours is not None
+        asked = 2 * count
+        while True:
+            descriptions = self.neighbours.candidates(query, asked)
+            places = places_of(self.descriptions, descriptions, self._by_description)
+            if len(places) + len(self._newer) >= count or len(descriptions) < asked:
+                return np.union1d(places, self._newer)
+            asked *= 2
 
 
 class SnapshotSource(FeatureSource):

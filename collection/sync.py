@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
             lines = [f"{kind}: {path}" for kind, paths in kinds.items() for path in paths]
             print("\n".join([*lines, *(f"renamed: {old} -> {new}" for old, new in changes.renamed.items())]))
         else:
-            changes = collection.sync(progress=True)
+            changes = collection.sync(index=options.index, progress=True)
             for path, reason in changes.failed.items():
                 print(f"failed: {path}: {reason}")
         print(f"{arguments[0]}: {changes}; {len(collection)} photos, {len(collection.failed)} unusable files")
