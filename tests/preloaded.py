@@ -7,7 +7,7 @@ import os
 
 from delg.quiet import silence_tensorflow
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has initialised a GPU cannot be forked
 silence_tensorflow()
 
