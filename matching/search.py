@@ -7,6 +7,7 @@ delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --reran
   --output=results.html
 """
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,22 @@ define_flags(SearchOptions)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Describes the query, searches, reranks, prints rank, score and path (or name), and writes the page.
+    """Runs the command.
 
     Args:
       arguments: a folder of photos and queries; none for a feature store or an index.
+    """
+    options = from_flags(SearchOptions)
+    if arguments:
+        from collection.asking import answer
+
+        answer(arguments, options)
+    else:
+        _search_features(options)
+
+
+def _search_features(options: SearchOptions) -> None:
+    """Describes the query, searches, reranks, prints rank, score and path (or name), and writes the page.
 
     Raises:
       InputError: a flag is missing or does not fit, or the store was made with other settings.
@@ -48,12 +61,6 @@ def main(arguments: Sequence[str]) -> None:
     from matching.lookup import check_crop, find
     from matching.rerankers.table import build_reranker, suited
 
-    options = from_flags(SearchOptions)
-    if arguments:
-        from collection.asking import answer
-
-        answer(arguments, options)
-        return
     refuse("--features_dir and --index", options, ["collection", "verify", "format"])
     if options.rerank == "none":
         options = replace(options, rerank=None)
@@ -173,11 +180,16 @@ def _database(options: SearchOptions) -> "tuple[FeatureSource | None, Searchable
     from delg.common import spec
     from delg.common.errors import InputError
     from extraction.formats.table import open_features
+    from extraction.images import list_images
+    from extraction.store.tools import behind
     from matching.indexes.table import open_index
 
     if options.search_options and not options.index:
         raise InputError("--search_options needs --index.")
     store = open_features(options.features_dir) if options.features_dir else None
+    if store is not None and options.images_dir and (lines := behind(store, list_images(options.images_dir))):
+        place = options.images_dir
+        print(f"{options.features_dir} differs from {place}: {lines}; delg search {place} follows it.", file=sys.stderr)
     if not options.index:
         return store, None
     try:
