@@ -25,9 +25,10 @@ def test_links_and_named_files_exist(page):
         place = page.parent / target if target else page
         assert place.exists(), target
         assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
-    for name in re.findall(r"`((?:tests|scripts|docs|delg|extraction|matching|training|evaluation)/[\w/.]+)`", text):
+    packages = "delg|collection|extraction|matching|training|evaluation"
+    for name in re.findall(rf"`((?:tests|scripts|docs|{packages})/[\w/.]+)`", text):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"`((?:delg|extraction|matching|training|evaluation|protos)\.[a-z_0-9.]+)`", text):
+    for name in re.findall(rf"`((?:{packages}|protos)\.[a-z_0-9.]+)`", text):
         place = ROOT / name.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists(), name
 
@@ -43,7 +44,7 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and lines[0].endswith(" b.png")
+    assert len(lines) == 4 and lines[0].startswith("same ") and lines[1].startswith("b.png ")
 
 
 def test_the_walks_name_what_is_there():
