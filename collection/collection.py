@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from collection.calibrating import calibrated, labels_of
 from collection.describing import AUTO, THREADS, Describer
 from collection.files import REMOVED, Scan, file_of, is_as_recorded, read, scan
 from collection.neighbours import EXACT, built, check_kind, is_stale, kind_of, removed
@@ -222,6 +223,32 @@ class Collection:
                     self._write_local(batch)
                     done += len(batch)
         return done
+
+    def calibrate(self, labels: str | Mapping[str, str] = "copies", *, progress: bool = False) -> Calibration:
+        """Learns from these photos how evidence becomes a probability, for all later searches.
+
+        Args:
+          labels: ``copies`` learns from changed copies of the photos, without labels; ``folders`` from photos of one
+            sub-folder, which show the same thing; or the label by path.
+          progress: show a progress line on the error stream.
+
+        Returns:
+          The calibration, which lies beside the state as ``verdict.json``.
+
+        Raises:
+          InputError: there are too few photos, or too few with a label that another one has.
+        """
+        self._state.check_writable()
+        self.complete(progress=progress)
+        with self._state.reading() as transaction:
+            snapshot = self._refreshed(transaction)
+            source = SnapshotSource(self.folder, snapshot, transaction)
+            files = [file_of(self.folder, path) for path in snapshot.paths]
+            start = Calibration.of(snapshot.facts["settings"], snapshot.facts["heads"])
+            wanted = labels_of(snapshot.paths, labels)
+            calibration = calibrated(source, files, self._describer, start, wanted, progress=progress)
+        calibration.save(self.state_folder / CALIBRATION)
+        return calibration
 
     def add(self, image: Image, path: str | None = None) -> str:
         """Adds one photo: writes its file into the folder, unless it lies there already, and describes it.

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from delg.common.options import option
 
+LABELS = ("copies", "folders")
+
 
 @dataclass(frozen=True)
 class SyncOptions:
@@ -19,4 +21,10 @@ class SyncOptions:
         "Milvus, http://host:19530#name. Default: the recorded choice; at first exact, ivf_sq above 100,000 photos.",
     )
     dry_run: bool = option(False, "Show what has changed, and change nothing.")
+    calibrate: str | None = option(
+        None,
+        "Afterwards learn from the photos how evidence becomes a verdict: from changed copies of them, or from folders "
+        "with photos of the same thing.",
+        choices=LABELS,
+    )
     export: str | None = option(None, "Afterwards write all features into this folder as a feature store.")

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str]) -> None:
             for path, reason in changes.failed.items():
                 print(f"failed: {path}: {reason}")
         print(f"{arguments[0]}: {changes}; {len(collection)} photos, {len(collection.failed)} unusable files")
+        if options.calibrate:
+            print(f"calibration: {collection.calibrate(options.calibrate, progress=True).source}")
         if options.export:
             collection.export(options.export)
             print(f"features: {options.export}")
