@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> None:
 
     from delg.common.errors import InputError
     from delg.common.files import check_writable
+    from delg.common.spec import render
     from extraction.describing import describe
     from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> None:
     from extraction.store.encoding import as_stored
     from matching.lookup import check_crop
     from matching.rerankers.ransac import Ransac
+    from matching.rerankers.table import links, suited
 
     if len(arguments) != 2:
         raise InputError(f"Expected two image files ({POSITIONAL}). Received: {len(arguments)}")
@@ -51,19 +53,17 @@ def main(arguments: list[str]) -> None:
         if Path(options.output).suffix.lower() not in SUFFIXES:
             raise InputError(f"--output expects a file ending in {' '.join(SUFFIXES)}. Received: {options.output!r}")
         check_writable(Path(options.output).parent)
-    matcher = Ransac(
-        matching_threshold=options.matching_threshold,
-        residual=options.residual,
-        ratio=options.ratio,
-        mutual=options.mutual,
-        model=options.geometry,
-        one_per_place=options.one_per_place,
-    )
+    given = {name: getattr(options, name) for name in ("matching_threshold", "residual", "ratio", "mutual")}
+    given = {name: value for name, value in given.items() if value is not None}
+    given |= {"model": options.geometry, "one_per_place": options.one_per_place}
+    Ransac(**given)  # a wrong flag ends the command before an image is read
     crop = check_crop(options.crop)
     images = [_load(path, options.exif) for path in arguments]
     extractor = set_reading(build_extractor(options.model), exif=options.exif)
     local_dtype = "binary" if options.binary else "float32"
     check_local_dtype(extractor, local_dtype)
+    [(_, settings)] = links(suited(render("ransac", given), {"matching": extractor.matching}))
+    matcher = Ransac(**settings)
     cropped = (replace(images[0][0], crop=crop), None)
     try:
         query, index = (describe(extractor, *image) for image in (cropped if crop else images[0], images[1]))

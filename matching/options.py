@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from delg.common.options import EXIF, option
-from matching.local import MATCHING_THRESHOLD, MODELS, RESIDUAL
+from matching.local import MODELS
+
+SUITED = "Default: what suits the extractor."
 
 FORMATS = ("table", "json", "csv")
 
@@ -31,15 +33,19 @@ class MatchOptions:
         None, "Picture of the two images with a line for each inlier (.jpg, .jpeg, .png or .webp)."
     )
     geometry: str = option("affine", "The transform that inliers agree on.", choices=MODELS)
-    matching_threshold: float = option(MATCHING_THRESHOLD, "Largest distance of two descriptors.", lower_bound=0.0)
+    matching_threshold: float | None = option(None, f"Largest distance of two descriptors. {SUITED}", lower_bound=0.0)
     ratio: float | None = option(
-        None, "Largest ratio of the distances of the nearest and the second nearest descriptor."
+        None, f"Largest ratio of the distances of the nearest and the second nearest descriptor. {SUITED}"
     )
-    mutual: bool = option(False, "Keep only pairs of descriptors that are nearest neighbours both ways.")
+    mutual: bool | None = option(
+        None, f"Keep only pairs of descriptors that are nearest neighbours both ways. {SUITED}"
+    )
     one_per_place: bool = option(
         True, "Count inliers that share a place (a twentieth of --residual) in either image once."
     )
-    residual: float = option(RESIDUAL, "Largest error of an inlier, in pixels of the first image.", lower_bound=0.0)
+    residual: float | None = option(
+        None, f"Largest error of an inlier, in pixels of the first image. {SUITED}", lower_bound=0.0
+    )
     binary: bool = option(False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
     crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the first image in pixels.")
     exif: str = option("apply", "Whether images are turned as their orientation tag says.", choices=EXIF)

@@ -14,6 +14,7 @@ from evaluation.predictions.files import Predictions
 from evaluation.run.baselines import Baselines
 from evaluation.run.result_cache import ResultCache
 from extraction.extractors.base import Extractor
+from matching.rerankers.table import suited
 
 PREDICTIONS = "predictions"  # folder of submission files and of --predictions
 
@@ -58,8 +59,12 @@ class Extracted(Plan):
     caches: tuple[ResultCache, ...] = ()
 
     def reranker_texts(self, method: str = FIRST_STAGE) -> dict[str, str]:
-        """The rerankers of a method, by row suffix."""
-        return self.baselines.rerankers(method, self.rerankers)
+        """The rerankers of a method, by row suffix; of the user's own photos as their features are matched best."""
+        texts = self.baselines.rerankers(method, self.rerankers)
+        if not self.benchmark.own_photos:
+            return texts
+        settings = next((one.database.settings for one in self.methods if one.name == method), {})
+        return {name: suited(text, settings) for name, text in texts.items()}
 
     def finished_row(self, cache: ResultCache, row: str) -> RowResult | None:
         """A row of an earlier run, if the row's files are on disk too."""

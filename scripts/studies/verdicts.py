@@ -5,8 +5,9 @@ python -m scripts.studies.verdicts copies COPIES.json --set=places --features=ST
 python -m scripts.studies.verdicts ship CALIBRATIONS.json EVIDENCE.json...
 python -m scripts.studies.verdicts measure RESULTS.md EVIDENCE.json... COPIES.json...
 
-STORE holds features of a folder of photos with ``grocery/train``, ``grocery/test``, ``grocery/iconic`` and ``places``,
-or of a folder of ``delg-landmarks``. A query is asked with its true photos in the collection, and with all removed.
+STORE, or several joined by commas, hold features of a folder of photos with ``grocery/train``, ``grocery/test``,
+``grocery/iconic`` and ``places``, and of a folder of ``delg-landmarks``. A query is asked with its true photos in the
+collection, and with all of them removed.
 """
 
 import argparse
@@ -33,44 +34,57 @@ VERIFIED = 20
 COLLECTED = 40  # candidates without a true photo, of which half of the classes leave half
 PACKAGES = 62  # queries among the test photos, besides the iconic ones
 COPIES = 150  # photos whose changed copies are queries
-BRANDS = "brands"  # packages, where other packages of a brand are no candidates
-SETS = ("packages", BRANDS, "places", "landmarks")
+MIXED = "mixed"  # packages in a collection of places and landmarks, so that without true photos nothing is alike
+SETS = ("packages", MIXED, "places", "landmarks")
 HEADS = (("global", "local"), ("local",), ("global",))
 BINS = 10
 
 
-def rows_of(name: str, names: Sequence[str]) -> tuple[list[int], list[int], list[str], list[str]]:
-    """Rows of the queries and of the database of a set; the label and the brand of every image."""
+def rows_of(name: str, names: Sequence[str]) -> tuple[list[int], list[int], list[str]]:
+    """Rows of the queries and of the database of a set; the label of every image."""
     path = [image.split("/") for image in names]
-    if name == "landmarks":
-        labels = [one[-1] if "distractor" in one[-1] else one[-1].split("_")[0] for one in path]
-        drawn = [i for i, one in enumerate(path) if one[0] != "train"]
-        queries = [i for i in drawn if path[i][-1].endswith("_query")]
-        return queries, sorted({*drawn} - {*queries}), labels, labels
-    labels = [one[1] if one[0] == "places" else one[-1].rpartition("_")[0] or one[-1] for one in path]
+    labels = [
+        one[1]
+        if one[0] == "places"
+        else one[-1]
+        if one[0] in ("jpg", "train") and "distractor" in one[-1]
+        else one[-1].split("_")[0]
+        if one[0] in ("jpg", "train")
+        else one[-1].rpartition("_")[0] or one[-1]
+        for one in path
+    ]
+    drawn = [i for i, one in enumerate(path) if one[0] == "jpg" and not one[-1].endswith("_query")]
     places = [i for i, one in enumerate(path) if one[0] == "places"]
-    train, test, iconic = ([i for i, one in enumerate(path) if one[1] == part] for part in ("train", "test", "iconic"))
-    if name == "places":
-        return places, places + test, labels, labels
+    train, test, iconic = (
+        [i for i, one in enumerate(path) if one[:2] == ["grocery", part]] for part in ("train", "test", "iconic")
+    )
     queries = np.random.default_rng(0).permutation(test)[:PACKAGES].tolist()
-    brands = [label.split("-")[0] for label in labels]
-    return iconic + sorted(queries), train, labels, brands if name == BRANDS else labels
+    return {
+        "landmarks": ([i for i, one in enumerate(path) if one[-1].endswith("_query")], drawn),
+        "places": (places, places + test),
+        "packages": (iconic + sorted(queries), train),
+        MIXED: (iconic + sorted(queries), train + places + drawn),
+    }[name] + (labels,)
 
 
 class Rows(FeatureSource):
-    """Some images of a source, with other settings of the matching where given."""
+    """Some images of sources one after the other; of all where no rows are given."""
 
     checked = False
 
-    def __init__(self, source: FeatureSource, rows: list[int], settings: Document):
-        super().__init__(source.folder, [source.names[row] for row in rows], settings)
-        self.global_descriptors = np.ascontiguousarray(source.global_descriptors[rows])
-        self.local_dtype, self.local_bytes = source.local_dtype, source.local_bytes
-        self._source, self._rows_of = source, rows
+    def __init__(self, sources: Sequence[FeatureSource], settings: Document, rows: Sequence[int] | None = None):
+        names = [name for source in sources for name in source.names]
+        rows = range(len(names)) if rows is None else rows
+        super().__init__(sources[0].folder, [names[row] for row in rows], settings)
+        self.global_descriptors = np.concatenate([source.global_descriptors for source in sources])[rows]
+        self.local_dtype, self.local_bytes = sources[0].local_dtype, sources[0].local_bytes
+        places = [(source, row) for source in sources for row in range(len(source))]
+        self._places = [places[row] for row in rows]
 
     def read(self, i: int) -> Any:
         """All features of image ``i``."""
-        return self._source.features(self._rows_of[i])
+        source, row = self._places[i]
+        return source.features(row)
 
 
 def unfitted(settings: Document) -> Calibration:
@@ -78,10 +92,11 @@ def unfitted(settings: Document) -> Calibration:
     return Calibration("", ("global", "local"), {}, 0.0, (0.0,), (), VERIFIED, 1, "", matching_of(settings))
 
 
-def opened(options: argparse.Namespace) -> tuple[FeatureSource, Document]:
-    """The store, and its settings with the matching that was asked for."""
-    source = open_features(options.features)
-    return source, source.settings | ({"matching": json.loads(options.matching)} if options.matching else {})
+def opened(options: argparse.Namespace) -> Rows:
+    """The stores as one source, with the matching that was asked for."""
+    sources = [open_features(place) for place in options.features.split(",")]
+    matching = {"matching": json.loads(options.matching)} if options.matching else {}
+    return Rows(sources, sources[0].settings | matching)
 
 
 def document(options: argparse.Namespace, settings: Document, images: int, queries: list[Document]) -> Document:
@@ -92,17 +107,19 @@ def document(options: argparse.Namespace, settings: Document, images: int, queri
 
 def collect(options: argparse.Namespace) -> None:
     """Verifies the candidates of every query of a set, with true photos and without."""
-    source, settings = opened(options)
-    queries, rows, labels, brands = rows_of(options.set, source.names)
-    database = Rows(source, rows, settings)
-    verifier = Verifier(database, unfitted(settings), top_k=VERIFIED + COLLECTED)
-    label, brand = (np.array([of[row] for row in rows]) for of in (labels, brands))
+    source = opened(options)
+    queries, rows, labels = rows_of(options.set, source.names)
+    database = Rows([source], source.settings, rows)
+    verifier = Verifier(database, unfitted(source.settings), top_k=VERIFIED + COLLECTED)
+    label = np.array([labels[row] for row in rows])
+    package = np.array([database.names[row].startswith("grocery/") for row in range(len(rows))])
     images, asked = np.array(rows), []
     for q in queries:
         query = source.features(q)
         order = search(query.global_descriptor[None], database.global_descriptors, len(rows)).row(0)
         order = order[images[order] != q]
-        order = order[(label[order] == labels[q]) | (brand[order] != brands[q])]
+        if options.set == MIXED:  # other packages are alike
+            order = order[(label[order] == labels[q]) | ~package[order]]
         same = label[order] == labels[q]
         first = order[:VERIFIED]
         others = [row for row in order[~same][:COLLECTED] if row not in first]
@@ -112,7 +129,7 @@ def collect(options: argparse.Namespace) -> None:
             for place, one in enumerate(answer.candidates)
         ]
         asked.append({"label": labels[q], "has": bool(same.any()), "candidates": candidates})
-    Path(options.output).write_text(json.dumps(document(options, settings, len(rows), asked)), encoding="utf-8")
+    Path(options.output).write_text(json.dumps(document(options, source.settings, len(rows), asked)), encoding="utf-8")
 
 
 def copies(options: argparse.Namespace) -> None:
@@ -122,9 +139,9 @@ def copies(options: argparse.Namespace) -> None:
     from extraction.images import ImageRef, load_image
     from extraction.store.encoding import as_stored
 
-    source, settings = opened(options)
-    queries, rows, *_ = rows_of(options.set, source.names)
-    database, extractor = Rows(source, rows, settings), build_extractor(options.model)
+    source = opened(options)
+    queries, rows, _ = rows_of(options.set, source.names)
+    database, extractor = Rows([source], source.settings, rows), build_extractor(options.model)
     free = [place for place, row in enumerate(rows) if row not in {*queries}]
     picked = [free[place] for place in spread(len(free), COPIES)]
 
@@ -138,9 +155,9 @@ def copies(options: argparse.Namespace) -> None:
         )
 
     photos = ((place, pixels(place)) for place in picked)
-    found = without_labels(photos, described, database, unfitted(settings), top_k=VERIFIED)
+    found = without_labels(photos, described, database, unfitted(source.settings), top_k=VERIFIED)
     asked = [{"same": one.same, "candidates": [asdict(evidence) for evidence in one.evidence]} for one in found]
-    Path(options.output).write_text(json.dumps(document(options, settings, len(rows), asked)), encoding="utf-8")
+    Path(options.output).write_text(json.dumps(document(options, source.settings, len(rows), asked)), encoding="utf-8")
 
 
 def seen(candidate: Document, heads: tuple[str, ...]) -> Evidence:
@@ -175,11 +192,12 @@ def examples(part: Document, heads: tuple[str, ...], classes: set[str] | None = 
             yield from (one for one in (with_, without) if one is without or any(one.same))
 
 
-def learned(parts: Sequence[Document], heads: tuple[str, ...], extractor: str, classes: Any = None) -> Calibration:
-    """A calibration from files of evidence."""
-    found = [one for part in parts for one in examples(part, heads, classes) if one.evidence]
-    images = int(np.median([part["images"] for part in parts]))
-    return Calibration.learn(found, extractor=extractor, images=images, source="", matching=parts[0]["matching"])
+def learned(parts: Sequence[tuple[Document, Any]], heads: tuple[str, ...], extractor: str) -> Calibration:
+    """A calibration from files of evidence, of each the classes beside it, or all."""
+    seen_by = [one for part, classes in parts for one in examples(part, heads, classes) if one.evidence]
+    images = int(np.median([part["images"] for part, _ in parts]))
+    matching = parts[0][0]["matching"]
+    return Calibration.learn(seen_by, extractor=extractor, images=images, source="", matching=matching)
 
 
 def ship(options: argparse.Namespace) -> None:
@@ -191,7 +209,7 @@ def ship(options: argparse.Namespace) -> None:
         own = [part for part in parts if extractor in (GENERIC, part["extractor"])]
         sets = " and ".join(dict.fromkeys(part["set"] for part in own))
         for heads in HEADS:
-            one = learned(own, heads, extractor)
+            one = learned([(part, None) for part in own], heads, extractor)
             shipped.append(asdict(replace(one, source=f"photos of {sets}, with labels", matching={})))
     Path(options.output).write_text(json.dumps(shipped, indent=1) + "\n", encoding="utf-8")
 
@@ -227,47 +245,49 @@ def reliability_error(probability: Any, right: Any) -> float:
 
 
 def folds(part: Document) -> list[set[str]]:
-    """Two halves of the classes that queries are of, with half of the others each."""
+    """Two halves of the classes that queries are of, packages by brand, with half of the other classes each."""
     labels = list(dict.fromkeys(asked["label"] for asked in part["queries"]))
+    packages = part["set"] in ("packages", MIXED)
+    groups = list(dict.fromkeys(label.split("-")[0] if packages else label for label in labels))
+    first = [label for label in labels if groups.index(label.split("-")[0] if packages else label) % 2 == 0]
     others = sorted({one["label"] for asked in part["queries"] for one in asked["candidates"]} - {*labels})
-    return [{*labels[::2], *others[::2]}, {*labels[1::2], *others[1::2]}]
+    return [{*first, *others[::2]}, {*labels} - {*first} | {*others[1::2]}]
+
+
+def ways_of(part: Document, parts: Sequence[Document], heads: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """The ways to a calibration for a set, each with the calibrations and the classes that each is measured on."""
+    own = [one for one in parts if one["extractor"] == part["extractor"]]
+    collected = [one for one in own if one["part"] == "collect" and (one["set"] != "packages" or one is part)]
+    kinds = {"packages", MIXED}
+    elsewhere = [one for one in collected if one is not part and not {one["set"], part["set"]} <= kinds]
+    halves = folds(part)
+    all_sets = [one for one in collected if one["set"] != "packages"]
+    for name, sets in (("all sets", all_sets), ("this set", [part])):
+        of_sets = [(one, halves if one is part else folds(one)) for one in sets]
+        yield (
+            f"{name}, other classes",
+            [
+                (learned([(one, of_one[half]) for one, of_one in of_sets], heads, part["extractor"]), halves[1 - half])
+                for half in (0, 1)
+            ],
+        )
+    if elsewhere:
+        yield "other sets", [(learned([(one, None) for one in elsewhere], heads, part["extractor"]), None)]
+    copied = [(one, None) for one in own if one["part"] == "copies" and one["set"] == part["set"]]
+    if copied:
+        yield "copies", [(learned(copied, heads, part["extractor"]), None)]
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Writes a table: each set by calibrations of other sets, of changed copies, and of other classes."""
+    """Writes a table: each set by calibrations of other classes and sets, and of changed copies."""
     parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
     lines = [
         "| extractor | photos | learned from | rate | false | true | wrong | absent: no | present: no | error |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for part in (one for one in parts if one["part"] == "collect"):
-        own = [one for one in parts if one["extractor"] == part["extractor"] and one is not part]
-        elsewhere = [
-            one
-            for one in own
-            if one["part"] == "collect"
-            and {one["set"], part["set"]} - {"packages"}
-            and one["set"] != "packages"
-            and {one["set"], part["set"]} != {"packages", BRANDS}
-        ]
-        of_copies = [one for one in own if one["part"] == "copies" and one["set"] == part["set"]]
         for heads in HEADS:
-            ways = []
-            if elsewhere:
-                ways.append(("other sets", [(learned(elsewhere, heads, part["extractor"]), None)]))
-            if of_copies:
-                ways.append(("copies", [(learned(of_copies, heads, part["extractor"]), None)]))
-            halves = folds(part)
-            ways.append(
-                (
-                    "labels",
-                    [
-                        (learned([part], heads, part["extractor"], learn), test)
-                        for learn, test in (halves, halves[::-1])
-                    ],
-                )
-            )
-            for way, pairs in ways:
+            for way, pairs in ways_of(part, parts, heads):
                 for rate in (0.01, 0.05):
                     counts = [measured(one, part, heads, classes, rate) for one, classes in pairs]
                     total = {key: sum((count[key] for count in counts[1:]), counts[0][key]) for key in counts[0]}
