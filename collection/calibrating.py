@@ -15,7 +15,7 @@ from extraction.features import Features
 from extraction.images import BadImageError, ImageRef, Reading, load_image
 from matching.verdict import Calibration
 from matching.verdict.calibration import extractor_of
-from matching.verdict.learning import MOST, learned, spread, with_labels, without_labels
+from matching.verdict.learning import MOST, spread, with_labels, without_labels
 
 LEAST = 20  # photos
 
@@ -77,7 +77,13 @@ def calibrated(
         else:
             judged = list(with_labels(source, labels, start, rows=bar))
     text = "changed copies of the collection's photos" if labels is None else "labels of the collection's photos"
-    return learned(judged, source, start, extractor_of(source.settings), f"{text}: {len(rows)} queries")
+    return Calibration.learn(
+        judged,
+        extractor=extractor_of(source.settings),
+        images=len(source),
+        source=f"{text}: {len(rows)} queries",
+        matching=start.matching,
+    )
 
 
 def _pixels(
