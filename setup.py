@@ -62,7 +62,9 @@ setup(
             "types-tqdm",
         ],
     },
-    entry_points={"console_scripts": [f"delg-{name} = delg.commands:main" for name in MODULES]},
+    entry_points={
+        "console_scripts": [f"{name} = delg.commands:main" for name in ("delg", *(f"delg-{name}" for name in MODULES))]
+    },
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

@@ -4,6 +4,7 @@ from typing import Any
 
 _EXPORTS = {
     "__version__": "delg.common.distribution",
+    "Collection": "collection.collection",
     "Delg": "delg.model",
     "load": "delg.saving",
     "save": "delg.saving",
@@ -21,3 +22,8 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'delg' has no attribute {name!r}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion in a notebook."""
+    return sorted({*globals(), *_EXPORTS, "weights"})

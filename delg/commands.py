@@ -1,4 +1,4 @@
-"""Entry point of the installed commands: checks the environment first, then hands over to the command's module.
+"""Entry point of ``delg`` and ``delg-NAME``: checks the environment first, then hands over to the command's module.
 
 A command's module defines its flags at import and ``main() -> None``. It is imported here, after the check that the
 packages are not shadowed by folders of the same name that the user has on ``sys.path``.
@@ -18,23 +18,49 @@ from typing import TextIO
 from delg.common.distribution import KERAS_BACKENDS
 from delg.common.sources import PACKAGES
 
-MODULES = {
-    "landmarks": "evaluation.make_landmarks",
-    "records": "training.make_records",
-    "train": "training.train",
-    "extract": "extraction.extract",
-    "index": "matching.build_index",
-    "match": "matching.match",
-    "search": "matching.search",
-    "benchmark": "evaluation.benchmark",
-    "compare": "evaluation.compare",
-    "fetch": "evaluation.fetch",
-    "convert": "delg.convert",
-    "export": "delg.export",
-    "calibrate": "extraction.calibrate",
-    "features": "extraction.features_command",
+GROUPS = {
+    "Your photos": {
+        "search": ("matching.search", "finds the photos of a folder, a store or an index that show what a photo shows"),
+        "sync": ("collection.sync", "describes the new and changed photos of a folder, forgets removed ones"),
+        "match": ("matching.match", "compares two photos and draws the matches that agree"),
+    },
+    "Features and indexes": {
+        "extract": ("extraction.extract", "describes photos into a feature store"),
+        "features": ("extraction.features_command", "inspects, checks, merges and converts features"),
+        "index": ("matching.build_index", "builds an index: exact, FAISS or Milvus"),
+    },
+    "Models": {
+        "records": ("training.make_records", "converts labelled photos to TFRecord files"),
+        "train": ("training.train", "trains or fine-tunes a model"),
+        "calibrate": ("extraction.calibrate", "adapts descriptors; learns a whitening, a threshold, ranges of int8"),
+        "convert": ("delg.convert", "converts published weights to a model folder"),
+        "export": ("delg.export", "exports a model as a SavedModel, as ONNX, or to be shared"),
+    },
+    "Benchmarks": {
+        "benchmark": ("evaluation.benchmark", "evaluates on ROxford, RParis, GLDv2, places, or your photos"),
+        "compare": ("evaluation.compare", "compares two reports query by query"),
+        "fetch": ("evaluation.fetch", "downloads published weights, ground truth and photos"),
+        "landmarks": ("evaluation.make_landmarks", "draws a set of landmarks with ground truth"),
+    },
 }
-RESUMING = ("landmarks", "records", "train", "extract", "index", "benchmark", "fetch", "features")
+"""The commands by subject: module and summary."""
+MODULES = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}
+COMPLETION = """\
+# Completion of the delg commands for bash and zsh: eval "$(delg completion)"
+[ -n "$ZSH_VERSION" ] && autoload -U +X bashcompinit && bashcompinit
+_delg() {
+  local word=${COMP_WORDS[COMP_CWORD]} words="COMMANDS"
+  if [ "$COMP_CWORD" -gt 1 ]; then
+    case $word in
+      -*) words=$(delg "${COMP_WORDS[1]}" -h 2>/dev/null | sed -n -E 's/^ +--(\\[no\\])?([a-z0-9_]+).*/--\\2/p') ;;
+      *) COMPREPLY=($(compgen -f -- "$word")); return ;;
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}
+complete -o filenames -F _delg delg
+"""
+RESUMING = ("landmarks", "records", "train", "extract", "index", "benchmark", "fetch", "features", "sync", "search")
 
 
 def shadowed_package() -> str | None:
@@ -76,12 +102,40 @@ def _configured_backend() -> str | None:
 
 
 def main() -> None:
-    """Runs the command that the started script is named after: ``delg-train`` runs ``train``."""
+    """Runs the command that the started script is named after: ``delg-train``, or ``delg train``, runs ``train``."""
     name = Path(sys.argv[0]).stem.removesuffix("-script")  # the latter on Windows
     command = name.removeprefix("delg-")
-    if command not in MODULES:
+    if command in MODULES:
+        run(command)
+    if name.startswith("delg-"):
         sys.exit(f"{name}: expected the name delg-COMMAND, with a command among {', '.join(MODULES)}.")
-    run(command)
+    dispatch()
+
+
+def dispatch() -> None:
+    """Runs the command that is the first argument, or prints help, the version, or the completion of a shell."""
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command in MODULES:
+        run(sys.argv.pop(1))
+    with ending_with_its_reader():
+        if command in ("-h", "--help", "help"):
+            print(_help())
+        elif command == "--version":
+            from delg.common.distribution import NAME, __version__
+
+            print(f"{NAME} {__version__}")
+        elif command == "completion":
+            print(COMPLETION.replace("COMMANDS", " ".join([*MODULES, "completion"])), end="")
+        else:
+            sys.exit(f"delg: expected a command, one of {', '.join(MODULES)}; delg -h explains them.")
+
+
+def _help() -> str:
+    """The commands by subject."""
+    lines = ["delg COMMAND ...; delg COMMAND -h lists the flags of a command."]
+    for title, group in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:10} {summary}" for name, (_, summary) in group.items())]
+    return "\n".join([*lines, "", '  completion prints the completion for bash and zsh: eval "$(delg completion)"'])
 
 
 def run(command: str) -> None:

@@ -60,4 +60,5 @@ class QuietTensorFlow(MetaPathFinder):
 def silence_tensorflow() -> None:
     """Makes the next import of TensorFlow quiet; nothing is imported now."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.meta_path.insert(0, QuietTensorFlow())
+    if "tensorflow" not in sys.modules and not any(isinstance(one, QuietTensorFlow) for one in sys.meta_path):
+        sys.meta_path.insert(0, QuietTensorFlow())

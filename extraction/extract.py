@@ -10,6 +10,7 @@ Example:
     --image_set=query --feature_files=official --output_dir=query_features
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from os import PathLike
@@ -43,6 +44,7 @@ def main() -> None:
     from delg.common.files import check_writable
     from extraction.extractors.table import AUTO, resolved
     from extraction.formats.official_config import NO_REQUEST, read_request
+    from extraction.store.tools import behind
 
     options = from_flags(ExtractOptions)
     request = read_request(options.delf_config_path) if options.delf_config_path else NO_REQUEST
@@ -67,6 +69,9 @@ def main() -> None:
         print(f"{output_dir}: share {options.shard_index} of {options.num_shards} is done; others are not.")
     else:
         print(summary(store.folder, len(store), store.skipped))
+        if options.images_dir and (lines := behind(store, images)):
+            place = f"{store.folder} differs from {options.images_dir}"
+            print(f"{place}: {lines}; delg sync FOLDER --export=DIR makes features that follow it.", file=sys.stderr)
 
 
 def _run(

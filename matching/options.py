@@ -7,6 +7,8 @@ from matching.local import MODELS
 
 SUITED = "Default: what suits the extractor."
 
+FORMATS = ("table", "json", "csv")
+
 
 @dataclass(frozen=True)
 class IndexOptions:
@@ -53,11 +55,17 @@ class MatchOptions:
 class SearchOptions:
     """Options of delg-search."""
 
-    query: str | None = option(None, "The query image.")
+    collection: str | None = option(
+        None, "Of a folder of photos: where its descriptions lie. Default: .delg in the folder.", irrelevant=True
+    )
+    sync: bool = option(True, "Of a folder of photos: describe new and changed photos first.", irrelevant=True)
+    verify: int = option(20, "Of a folder of photos: candidates whose local features are compared.", lower_bound=1)
+    format: str = option("table", "How results are printed.", choices=FORMATS, irrelevant=True)
+    query: str | None = option(None, "The query image, with --features_dir or --index.")
     model: str | None = option(
         None,
-        "The model folder, or extractor, that the features were made with. Default: what the features record, where "
-        "they need no folder.",
+        "The model folder, or extractor. Of a folder of photos: by default auto; later the recorded one. Otherwise: by "
+        "default what the features record, where they need no folder.",
     )
     features_dir: str | None = option(None, "The database: a feature store made by delg-extract.")
     index: str | None = option(
@@ -67,7 +75,9 @@ class SearchOptions:
     search_options: str | None = option(None, "Settings of the search with --index, such as 'nprobe=64, rescore=2000'.")
     top_k: int = option(10, "Number of images to print.", lower_bound=1, irrelevant=True)
     rerank: str | None = option(
-        None, "Second stage, such as ransac, 'ransac(top_k=200)', superglobal or module:Class of your own."
+        None,
+        "Second stage, such as ransac, 'ransac(top_k=200)', superglobal or module:Class of your own; or none. Default: "
+        "auto for a folder of photos, otherwise none.",
     )
     images_dir: str | None = option(None, "Folder of the database's photos, for --output: that of delg-extract.")
     output: str | None = option(

@@ -1,15 +1,17 @@
-r"""Finds the database images most similar to a query image, with a feature store or an index; needs no labels.
+r"""Finds the photos of a folder that show what a photo shows; or searches a feature store or an index.
 
+delg search photos query.jpg
 delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --top_k=10 --rerank=superglobal
 delg-search --query=query.jpg --model=MODEL_DIR --index=INDEX_DIR --search_options='nprobe=64'
 delg-search --query=query.jpg --model=MODEL_DIR --features_dir=STORE_DIR --rerank=ransac --images_dir=photos \
   --output=results.html
 """
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from delg.common.options import define_flags, fingerprint, from_flags, require
+from delg.common.options import define_flags, fingerprint, from_flags, refuse, require
 from matching.options import SearchOptions
 
 if TYPE_CHECKING:
@@ -20,10 +22,27 @@ if TYPE_CHECKING:
     from matching.lookup import Result
     from matching.rerankers.base import Reranker
 
+POSITIONAL = "[FOLDER PHOTO...]"
+
 define_flags(SearchOptions)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command.
+
+    Args:
+      arguments: a folder of photos and queries; none for a feature store or an index.
+    """
+    options = from_flags(SearchOptions)
+    if arguments:
+        from collection.asking import answer
+
+        answer(arguments, options)
+    else:
+        _search_features(options)
+
+
+def _search_features(options: SearchOptions) -> None:
     """Describes the query, searches, reranks, prints rank, score and path (or name), and writes the page.
 
     Raises:
@@ -42,7 +61,9 @@ def main() -> None:
     from matching.lookup import check_crop, find
     from matching.rerankers.table import build_reranker, suited
 
-    options = from_flags(SearchOptions)
+    refuse("--features_dir and --index", options, ["collection", "verify", "format"])
+    if options.rerank == "none":
+        options = replace(options, rerank=None)
     require(options, ("query", *(() if options.index else ("features_dir",))))
     if options.rerank and not options.features_dir:
         raise InputError(f"--rerank={options.rerank} reads features of the database: expected --features_dir, too.")
@@ -159,11 +180,16 @@ def _database(options: SearchOptions) -> "tuple[FeatureSource | None, Searchable
     from delg.common import spec
     from delg.common.errors import InputError
     from extraction.formats.table import open_features
+    from extraction.images import list_images
+    from extraction.store.tools import behind
     from matching.indexes.table import open_index
 
     if options.search_options and not options.index:
         raise InputError("--search_options needs --index.")
     store = open_features(options.features_dir) if options.features_dir else None
+    if store is not None and options.images_dir and (lines := behind(store, list_images(options.images_dir))):
+        place = options.images_dir
+        print(f"{options.features_dir} differs from {place}: {lines}; delg search {place} follows it.", file=sys.stderr)
     if not options.index:
         return store, None
     try:

@@ -5,4 +5,5 @@ cd "$(dirname "$0")/.."
 extras="[bench,dev,hub,jax,milvus,onnx,openvino,ray]"
 . scripts/environment.sh
 export TF_CPP_MIN_LOG_LEVEL=2
+unset PYTHONDONTWRITEBYTECODE # with which each process that a test starts would compile the sources again
 exec "$PYTHON" -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder "$@"

@@ -1,10 +1,13 @@
-"""What the process that commands are forked of has imported; started by :mod:`tests.processes`."""
+"""What the process that commands are forked of has imported; started by :mod:`tests.processes`.
+
+Of ours that is what most commands import; the modules of the commands themselves define flags and stay out.
+"""
 
 import os
 
 from delg.quiet import silence_tensorflow
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has initialised a GPU cannot be forked
 silence_tensorflow()
 
@@ -16,3 +19,9 @@ import PIL.Image  # noqa: E402, F401
 import scipy.io  # noqa: E402
 import scipy.sparse  # noqa: E402, F401
 import tensorflow  # noqa: E402, F401
+
+import delg.saving  # noqa: E402, F401
+import evaluation.run.pipeline  # noqa: E402, F401
+import extraction.extractors.delg  # noqa: E402, F401
+import matching.rerankers.ransac  # noqa: E402, F401
+import training.trainer  # noqa: E402, F401

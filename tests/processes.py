@@ -1,8 +1,6 @@
 """Processes that tests start: commands that need no import of TensorFlow each, kills at an event, and free ports.
 
 A kill after a time comes at another moment on a busy machine, and a short patience makes a test fail there.
-As a program, ``python -m tests.processes TEXT COMMAND --flag=value`` is ``python -m delg COMMAND --flag=value`` with
-:func:`killed_at` in it.
 """
 
 import multiprocessing
@@ -20,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+BACKEND = os.environ.get("KERAS_BACKEND") or "tensorflow"  # of Keras, in this process and its forks
 HANGS = 1200  # seconds after which a process or a wait is taken for stuck
 PORTS = range(15_000, 32_000)  # below those that Linux gives to connections
+QUICKLY = "backend_optimization_level=0", "llvm_disable_expensive_passes=true", "cpu_use_fusion_emitters=false"
 ON_JAX = {  # variables of a process; what it compiles, it compiles quickly rather than well
     "KERAS_BACKEND": "jax",
     "CUDA_VISIBLE_DEVICES": "",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "XLA_FLAGS": " ".join(f"--xla_{flag}" for flag in QUICKLY),
 }
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.preloaded"])
@@ -55,8 +55,8 @@ class Started:
         **environment: str,
     ) -> None:
         variables = os.environ | environment
-        if variables.get("KERAS_BACKEND", "tensorflow") not in ("", "tensorflow"):
-            raise ValueError("Forks are of a process with the TensorFlow backend.")
+        if (variables.get("KERAS_BACKEND") or "tensorflow") != BACKEND:
+            raise ValueError(f"Forks are of a process with {BACKEND} as the backend of Keras.")
         self._arguments, self._folder = arguments, tempfile.TemporaryDirectory()
         self._outputs = [str(Path(self._folder.name) / name) for name in ("stdout", "stderr")]
         given = module, arguments, str(cwd or Path.cwd()), dict(variables), self._outputs, killed
@@ -129,14 +129,5 @@ def _command(
     sys.path.insert(0, cwd)
     if killed is not None:
         killed_at(killed)
-    _program(module, arguments)
-
-
-def _program(module: str, arguments: Sequence[str]) -> None:
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    killed_at(sys.argv[1])
-    _program("delg", sys.argv[2:])

@@ -16,6 +16,7 @@ MAY_IMPORT = {  # besides delg.common, which every package may import
     "extraction": {"delg", "protos"},
     "matching": {"extraction.features", "extraction.formats", "extraction.store", "protos"},
     "evaluation": {"matching", "extraction", "protos"},
+    "collection": {"delg.quiet", "matching", "extraction", "evaluation.report"},
 }
 NUMPY_ONLY = ("extraction/features.py", "extraction/store/reader.py", "extraction/images.py")
 LONGER = ("extraction/extract.py", "evaluation/benchmark.py")  # commands with many flags

@@ -1,11 +1,14 @@
 """The pages that a reader opens: links and named files exist, no gap is left, and the README's Python runs."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.extraction.pictures import write_picture
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -25,9 +28,10 @@ def test_links_and_named_files_exist(page):
         place = page.parent / target if target else page
         assert place.exists(), target
         assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
-    for name in re.findall(r"`((?:tests|scripts|docs|delg|extraction|matching|training|evaluation)/[\w/.]+)`", text):
+    packages = "delg|collection|extraction|matching|training|evaluation"
+    for name in re.findall(rf"`((?:tests|scripts|docs|{packages})/[\w/.]+)`", text):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"`((?:delg|extraction|matching|training|evaluation|protos)\.[a-z_0-9.]+)`", text):
+    for name in re.findall(rf"`((?:{packages}|protos)\.[a-z_0-9.]+)`", text):
         place = ROOT / name.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").exists() or place.parent.with_suffix(".py").exists(), name
 
@@ -43,7 +47,23 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and lines[0].endswith(" b.png")
+    assert len(lines) == 4 and lines[0].startswith("same ") and lines[1].startswith("b.png ")
+
+
+def test_the_notebook(tmp_path, monkeypatch):
+    """Its cells in their order, with an extractor that is quicker to start."""
+    for seed in range(24):
+        write_picture(tmp_path / "photos" / f"{seed}.png", 150, 200, seed)
+    Image.open(tmp_path / "photos" / "7.png").save(tmp_path / "query.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, object] = {}
+    for cell in json.loads((ROOT / "docs" / "collection.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            code = "".join(cell["source"]).replace('open("photos")', 'open("photos", "rootsift")')
+            exec(compile(code, "collection.ipynb", "exec"), values)
+    assert values["answer"][0].path == "7.png"
+    assert values["match"].inliers > 20
+    assert (tmp_path / "features" / "manifest.json").is_file()
 
 
 def test_the_walks_name_what_is_there():

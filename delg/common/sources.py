@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("delg", "evaluation", "extraction", "matching", "protos", "training")
+PACKAGES = ("collection", "delg", "evaluation", "extraction", "matching", "protos", "training")
 LIBRARIES = tuple({Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 FETCHING = "delg.weights"
 CODE = (".py", ".pyc", ".pyi", *EXTENSION_SUFFIXES)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class ResultTile:
       src: picture of the image; None when it cannot be shown.
       inliers: number of matches that agree on one transform; None where local features are not compared.
       matches: picture of the inlier matches; None without picture.
+      note: a further line of text; empty for none.
     """
 
     rank: int
@@ -45,6 +46,7 @@ class ResultTile:
     src: str | None
     inliers: int | None = None
     matches: str | None = None
+    note: str = ""
 
     @property
     def move(self) -> str:
@@ -75,6 +77,8 @@ def render_search(
     verify: Verify | None,
     settings: Mapping[str, object],
     reading: Reading = OWN,
+    verdict: str = "",
+    notes: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -88,12 +92,15 @@ def render_search(
         None where local features are not compared.
       settings: settings of the search by name.
       reading: how images were read for the features.
+      verdict: on the query, in words; empty for none.
+      notes: a line of text for each result; empty for none.
 
     Returns:
       An HTML document.
     """
     ref = query[0]
     tiles = [_tile(query, result, rank, images_dir, verify, reading=reading) for rank, result in enumerate(results, 1)]
+    tiles = [replace(tile, note=note) for tile, note in zip(tiles, notes or [""] * len(tiles), strict=True)]
     return page(
         "results.html",
         query=ref.name,
@@ -102,6 +109,7 @@ def render_search(
         searched=searched,
         reranked=reranked,
         verified=verify is not None,
+        verdict=verdict,
         tiles=tiles,
         absent=sum(tile.src is None for tile in tiles),
         images_dir=os.fspath(images_dir),

@@ -103,6 +103,13 @@ class Extractor(ABC):
         """What the features' source hash covers, see :func:`extraction.settings.recorded_settings`."""
         return (self,)
 
+    def parts_of_heads(self) -> Mapping[str, "Extractor"]:
+        """By head, extractors that together do the work of this one, so that one head may be described later.
+
+        Empty, as by default, where the heads share work.
+        """
+        return {}
+
     def project(self, projections: Projections) -> None:
         """Projects descriptors from now on, and records that in the settings.
 
@@ -185,6 +192,10 @@ class Wrapper(Extractor):
     def share_cores(self, threads: int) -> None:
         """Receives the number of threads that are going to call the extractor at once."""
         self.extractor.share_cores(threads)
+
+    def parts_of_heads(self) -> Mapping[str, Extractor]:
+        """Empty: this extractor may change what both heads give."""
+        return {}
 
     def makers(self) -> tuple[Any, ...]:
         """Both extractors."""

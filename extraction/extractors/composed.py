@@ -94,6 +94,10 @@ class Pair(Composed):
         self.signed, self.local_dtype, self.matching = local.signed, local.local_dtype, local.matching
         self.dimensions = {head: part.dimensions[head] for head, part in parts.items() if head in part.dimensions}
 
+    def parts_of_heads(self) -> Mapping[str, Extractor]:
+        """The parts."""
+        return self.parts
+
     def together(self, pictures: Sequence[Picture]) -> list[Features]:
         """Describes pictures, by the part of each head that is wanted."""
         described = {head: _described(self.parts[head], pictures) for head in self.heads}

@@ -87,20 +87,25 @@ def convert(text: str | os.PathLike[str], output_dir: str | os.PathLike[str], to
     Raises:
       InputError: the features cannot be read, cannot be written in this format, or are damaged; names the image.
     """
-    place = Path(output_dir)
     sink: FeatureSink = build(to, SINKS, "feature format", base=FeatureSink, **options)
     with np.errstate(over="ignore"):  # values beyond float32 are reported as not finite
         source = open_features(text)
+    write_features(source, output_dir, sink)
+    return len(source)
+
+
+def write_features(source: FeatureSource, output_dir: str | os.PathLike[str], sink: FeatureSink) -> None:
+    """Writes open features in another format, see :func:`convert`."""
+    place = Path(output_dir)
     source.checked = True
     source.check_names()
     check_coordinates(source.settings)
     for note in source.notes:
         print(note, file=sys.stderr)
     if source.local_dtype == "binary" and not sink.binary:
-        raise InputError(f"{text} holds binary local descriptors; of the formats only a feature store does.")
+        raise InputError(f"{source.folder} holds binary local descriptors; of the formats only a feature store does.")
     if not sink.continues:
         if place.is_dir() and any(place.iterdir()):
             raise InputError(f"The output folder {place} must be absent or empty; a conversion replaces nothing.")
         check_writable(place)
     sink.write(source, place)
-    return len(source)

@@ -15,10 +15,7 @@ POLICIES = dict(zip(PRECISIONS, ("float32", "mixed_bfloat16")))
 
 
 class KerasRuntime(Runtime):
-    """Compiles one function for each set of heads.
-
-    On TensorFlow it is traced four times at most: for the first size, other heights, other widths, and more images.
-    """
+    """Compiles one function for each set of heads, on TensorFlow for images of any number and size."""
 
     def __init__(self, model: "Delg", precision: str, folder: str | None = None):
         """Takes the model, which is copied for another precision than its own."""
@@ -30,15 +27,28 @@ class KerasRuntime(Runtime):
 
 
 def compiled(inner: keras.Model) -> Network:
-    """A Keras model as a function; without XLA in TensorFlow, which would compile for every size."""
+    """A Keras model as a function."""
     if keras.backend.backend() == "jax":
         return _on_jax(inner)
-    if keras.backend.backend() == "tensorflow":
-        inner.jit_compile = False
+    if keras.backend.backend() == "tensorflow" and inner.predict_function is None:
+        _trace_once(inner)
     inner.make_predict_function()
     return lambda images: {
         name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
     }
+
+
+def _trace_once(inner: keras.Model) -> None:
+    """Gives the model a function for ``predict_on_batch`` that is traced once.
+
+    Keras' own is traced for the first size, other heights, other widths and more images, and with XLA compiled for
+    each size.
+    """
+    import tensorflow as tf
+
+    spec = tf.TensorSpec(inner.inputs[0].shape, tf.float32)
+    outputs = tf.function(lambda images: inner(images, training=False), input_signature=[spec], autograph=False)
+    inner.predict_function = lambda batches: outputs(next(iter(batches))[0])
 
 
 def _on_jax(inner: keras.Model) -> Network:

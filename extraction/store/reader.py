@@ -22,6 +22,7 @@ With ``local_dtype`` binary, the local features are encoded as in :class:`extrac
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -140,6 +141,10 @@ class FeatureStore(FeatureSource):
         """Path of image ``i`` below the folder that the names start in; empty where the store does not record it."""
         number, row = self._place(i)
         return self._shard(number).paths[row]
+
+    def names_of_shards(self) -> list[list[str]]:
+        """Names of the images of each shard."""
+        return [self.names[start:end] for start, end in pairwise(self._starts.tolist())]
 
     def _place(self, i: int) -> tuple[int, int]:
         """The shard of an image, and its row there."""

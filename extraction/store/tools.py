@@ -12,7 +12,9 @@ from delg.common.errors import InputError
 from delg.common.files import check_writable, read_json, sha256, write_json
 from delg.common.npy import map_array
 from delg.common.progress import progress_bar
+from extraction.formats.base import FeatureSource
 from extraction.formats.checks import differing
+from extraction.images import ImageRef
 from extraction.store.image_lists import image_lists
 from extraction.store.reader import GLOBAL, INDEX, MANIFEST, PLAN, FeatureStore, shard_name
 from extraction.store.writer import StoreWriter
@@ -31,6 +33,28 @@ def info(store: FeatureStore) -> str:
         *(f"skipped: {entry['name']} ({entry['reason']})" for entry in store.skipped),
     ]
     return "\n".join(lines)
+
+
+def behind(store: FeatureSource, images: Sequence[ImageRef]) -> str:
+    """How features differ from the images that they are of, as ``2 new, 1 removed, 1 changed``; empty where they agree.
+
+    An image counts as changed where its file is newer than its features; only a feature store tells.
+
+    Args:
+      store: the features.
+      images: the list as it is now.
+    """
+    known = {*store.names, *(entry["name"] for entry in store.skipped)}
+    listed = {ref.name: ref.path for ref in images}
+    changed = 0
+    if isinstance(store, FeatureStore):
+        for number, names in enumerate(store.names_of_shards()):
+            written = (store.folder / shard_name(number) / INDEX).stat().st_mtime
+            files = [Path(listed[name]) for name in names if name in listed]
+            changed += sum(file.stat().st_mtime > written for file in files if file.exists())
+    removed = sum(name not in listed for name in store.names)
+    counts = {"new": len(listed.keys() - known), "removed": removed, "changed": changed}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def verify(store: FeatureStore) -> None:

@@ -188,6 +188,20 @@ def open_collection(location: str, **changes: Any) -> MilvusIndex:
     return MilvusIndex(client, location, collection, manifest, options)
 
 
+def drop(location: str) -> None:
+    """Removes an index from Milvus.
+
+    Raises:
+      InputError: Milvus cannot be reached.
+    """
+    client, collection = _connect(location, make=False)
+    with _one_sentence(location):
+        for name in (collection, _manifest_of(collection)):
+            if client.has_collection(name):
+                client.drop_collection(name)
+    client.close()
+
+
 def _connect(location: str, make: bool) -> tuple[Any, str]:
     """A client, and the name of the collection."""
     try:

@@ -1,17 +1,23 @@
-"""Hashes of outputs of models, extraction and training steps; ``python -m tests.delg.keras_outputs FOLDER`` prints."""
+"""Hashes of outputs of models, extraction and training steps.
+
+``python -m tests.delg.keras_outputs FOLDER COMMAND --flag=value`` prints the hashes and runs the command.
+"""
 
 import hashlib
 import json
+import runpy
 import sys
 from typing import Any
 
 import keras
 import numpy as np
 
+from tests.tiny import BACKBONE
+
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 SMALL = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
 MODELS: dict[str, dict[str, Any]] = {
-    "delg_small": {"backbone": SMALL, "pooling": "average"},
+    "delg_small": {"backbone": BACKBONE, "pooling": "average"},
     "superglobal_r50": {"backbone": SMALL, "local_head": "delg_pytorch", "pooling": "regional_gem, gem(learned=True)"},
 }
 
@@ -70,4 +76,5 @@ def everything(folder: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(everything(sys.argv[1])))
+    print(json.dumps(everything(sys.argv.pop(1))))
+    runpy.run_module("delg", run_name="__main__", alter_sys=True)

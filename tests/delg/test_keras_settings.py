@@ -23,11 +23,25 @@ ROOT = Path(__file__).parents[2]
 FILE = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Variables of a process that meets such a ``keras.json``."""
-    folder.mkdir()
-    (folder / "keras.json").write_text(json.dumps(FILE))
-    return {**os.environ, "KERAS_HOME": str(folder)}
+EXTRACT = ["extract", "--images_dir=photos", "--model=model", "--verify=1", "--precision=bfloat16"]
+
+
+@pytest.fixture(scope="module")
+def unusual(tmp_path_factory):
+    """The folder and the lines of a process that meets such a ``keras.json``."""
+    folder = tmp_path_factory.mktemp("unusual")
+    for name in ("home", "photos"):
+        (folder / name).mkdir()
+    (folder / "home" / "keras.json").write_text(json.dumps(FILE))
+    keras.utils.save_img(folder / "photos" / "a.png", keras_outputs.IMAGE, scale=False)
+    delg.save(model_with_both_heads(), folder / "model")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.delg.keras_outputs", str(folder), *EXTRACT, "--output_dir=other"],
+        cwd=folder, check=False, capture_output=True, text=True,
+        env={**os.environ, "KERAS_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout.splitlines()
 
 
 @pytest.fixture
@@ -50,40 +64,26 @@ def outputs(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_models_features_and_training_steps_have_the_same_bits_whatever_the_file_says(outputs, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.delg.keras_outputs", str(tmp_path)], cwd=ROOT, check=False,
-        env=environment(tmp_path / "home"), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == outputs
+def test_models_features_and_training_steps_have_the_same_bits_whatever_the_file_says(outputs, unusual):
+    assert json.loads(unusual[1][0]) == outputs
 
 
 def test_models_features_and_training_steps_have_the_same_bits_whatever_is_set(outputs, tmp_path, globally_changed):
     assert keras_outputs.everything(tmp_path) == outputs
 
 
-def test_a_command_writes_the_same_features(tmp_path):
+def test_a_command_writes_the_same_features(unusual):
     """Of an image, and what ``--verify`` prints."""
-    from PIL import Image
-
-    (tmp_path / "photos").mkdir()
-    Image.fromarray(keras_outputs.IMAGE).save(tmp_path / "photos" / "a.png")
-    delg.save(model_with_both_heads(), tmp_path / "model")
-    arguments = ["extract", "--images_dir=photos", "--model=model", "--verify=1", "--precision=bfloat16"]
-    plain = processes.run(*arguments, "--output_dir=plain", cwd=tmp_path)
-    other = subprocess.run(
-        [sys.executable, "-m", "delg", *arguments, "--output_dir=other"], cwd=tmp_path, check=False,
-        env=environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert plain.returncode == other.returncode == 0, (plain.stderr, other.stderr)
+    folder, lines = unusual
+    plain = processes.run(*EXTRACT, "--output_dir=plain", cwd=folder)
+    assert plain.returncode == 0, plain.stderr
     verified = plain.stdout.splitlines()[0]
     assert "against float32" in verified and "1.000000" not in verified, "bfloat16 is not compared with itself"
-    assert other.stdout.splitlines()[0] == verified
-    arrays = sorted(path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.npy"))
+    assert lines[1] == verified
+    arrays = sorted(path.relative_to(folder / "plain") for path in (folder / "plain").rglob("*.npy"))
     assert arrays
     for name in arrays:
-        np.testing.assert_array_equal(np.load(tmp_path / "other" / name), np.load(tmp_path / "plain" / name))
+        np.testing.assert_array_equal(np.load(folder / "other" / name), np.load(folder / "plain" / name))
 
 
 def test_the_settings_of_the_program_are_as_before(tmp_path):

@@ -1,5 +1,7 @@
 """Images that are added later, and several jobs that fill one store."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from delg.common.files import read_json, write_json
 from extraction.images import list_images
 from extraction.pipeline import begin, extract, extract_share, write_shards
 from extraction.store.reader import FeatureStore
+from extraction.store.tools import behind
 from tests.extraction.pictures import Counting, tree, write_picture
 from tests.processes import Started, run
 
@@ -109,3 +112,15 @@ def test_a_damaged_plan_is_a_sentence(tmp_path, contents):
     for append in (False, True):
         with pytest.raises(InputError, match="not the plan of a feature store"):
             extract(Counting(), images, tmp_path / "store", progress=False, append=append)
+
+
+def test_features_that_a_folder_has_left_behind_are_counted(tmp_path):
+    for seed in range(4):
+        write_picture(tmp_path / "photos" / f"{seed}.png", seed=seed)
+    store = extract(Counting(), list_images(tmp_path / "photos"), tmp_path / "store", progress=False)
+    assert behind(store, list_images(tmp_path / "photos")) == ""
+    (tmp_path / "photos" / "0.png").rename(tmp_path / "photos" / "renamed.png")
+    written = (tmp_path / "photos" / "1.png").stat().st_mtime
+    os.utime(tmp_path / "photos" / "1.png", (written + 100, written + 100))
+    store = extract(Counting(), list_images(tmp_path / "photos"), tmp_path / "store", progress=False, append=True)
+    assert behind(store, list_images(tmp_path / "photos")) == "1 removed, 1 changed"

@@ -58,7 +58,7 @@ def test_a_worker_and_a_node_may_die_and_a_users_own_extraction_is_no_hindrance(
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for i in range(200):
-        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).resize((240, 180)).save(
+        Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).resize((120, 90)).save(
             tmp_path / "photos" / f"{i:03d}.png"
         )
     (tmp_path / "photos" / "bad.png").write_text("no image")

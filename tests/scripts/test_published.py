@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from evaluation.run.published_protocol import OPTIONS, protocol_of
 from evaluation.run.published_values import MODELS, rerankers_of
 from extraction.store.reader import FeatureStore
 from scripts import published
+from tests import processes
 from tests.evaluation.data.test_fetch import archive, server  # noqa: F401
 from tests.extraction.tensorflow_models import write_tf1
 
@@ -58,6 +60,27 @@ def run(tmp_path, *arguments):
     return subprocess.run(given, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.fixture
+def run_here(tmp_path, monkeypatch, capsys):
+    """The command in this process; the commands that it starts are forks, which save their imports."""
+
+    def start(command, check):
+        done = processes.run(*command[3:])  # after python -m delg
+        sys.stdout.write(done.stdout)
+        sys.stderr.write(done.stderr)
+        return done
+
+    def run_here(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(published, "subprocess", SimpleNamespace(run=start))
+        monkeypatch.setattr("sys.argv", ["published", *arguments])
+        capsys.readouterr()
+        published.main()
+        return capsys.readouterr().out
+
+    return run_here
+
+
 def of_the_protocol(report, model):
     """Checks that the features are of the protocol that --published asks for; returns their settings."""
     settings = report["settings"]
@@ -73,7 +96,7 @@ def of_the_protocol(report, model):
 
 
 @pytest.mark.slow
-def test_a_released_model_gets_its_table(server, tmp_path):  # noqa: F811
+def test_a_released_model_gets_its_table(server, tmp_path, run_here):  # noqa: F811
     write_json(
         tmp_path / "own.json", {"roxford5k": serve(server, tmp_path / "x", "roxford5k", "oxbuild_images-v1.tgz")}
     )
@@ -96,10 +119,10 @@ def test_a_released_model_gets_its_table(server, tmp_path):  # noqa: F811
     assert found.keys() == {(row, part) for row in ("global", "global+ransac") for part in ("medium", "hard")}
     assert found["global+ransac", "hard"]["published"] == 53.72
     asked = len(server.asked)
-    again = run(tmp_path, *command, "--offline")
-    assert again.returncode == 0 and len(server.asked) == asked, again.stdout + again.stderr
-    assert "is already complete" in again.stdout
-    assert [line for line in again.stdout.splitlines() if line.startswith("delg-")] == [
+    again = run_here(*command, "--offline")
+    assert len(server.asked) == asked, again
+    assert "is already complete" in again
+    assert [line for line in again.splitlines() if line.startswith("delg-")] == [
         f"{line} --offline" if line.startswith("delg-fetch") else line
         for line in done.stdout.splitlines()
         if line.startswith("delg-")
@@ -107,7 +130,7 @@ def test_a_released_model_gets_its_table(server, tmp_path):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_converted_weights_get_their_table(server, tmp_path):  # noqa: F811
+def test_converted_weights_get_their_table(server, tmp_path, run_here):  # noqa: F811
     model, archives = "delg_r101_gldv2clean", ("paris_1-v1.tgz", "paris_2-v1.tgz")
     truth, names = serve(server, tmp_path / "x", "rparis6k", *archives), ("config.json", "model.weights.h5")
     entries = [{"name": name, "urls": [f"{server.url}/{name}"]} for name in names]
@@ -116,8 +139,7 @@ def test_converted_weights_get_their_table(server, tmp_path):  # noqa: F811
     made = delg.create("delg_small", seed=3, extraction=RELEASED_EXTRACTION, **tiny)
     delg.save(made, tmp_path / "made")
     server.files |= {name: (tmp_path / "made" / name).read_bytes() for name in names}
-    done = run(tmp_path, "rparis6k", model, "--catalogue", "own.json")
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_here("rparis6k", model, "--catalogue", "own.json")
     report = read_json(tmp_path / "out-published" / f"{model}-rparis6k" / "report.json")
     assert of_the_protocol(report, model)["extractor"] == "delg"
     assert [row["method"] for row in report["rows"] if row["method"].startswith("global")] == ["global"]

@@ -1,6 +1,10 @@
 """Training on JAX, on two devices that are parts of the processor; run by test_jax.py with KERAS_BACKEND=jax."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -9,7 +13,9 @@ import pytest
 from keras import ops
 
 from delg.common.errors import InputError
+from tests.processes import ROOT, Started, free_ports
 from tests.training import five_steps
+from tests.training.test_jax import command
 from tests.training.tiny import SIZE, tiny_model
 from training.averaging import MovingAverage
 from training.backends.jax_distribution import Devices, build_strategy, share_of
@@ -46,6 +52,28 @@ def trainer(logdir: Path, max_iters: int, strategy: Devices | None = None, **ove
 
 def batches(start: int):
     return list(five_steps.batches())[start:]
+
+
+def test_the_command_by_itself():
+    done = subprocess.run(
+        [sys.executable, "-m", "delg", *command(WORK, "alone")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_command_killed_and_continued():
+    done = Started(*command(WORK, "killed"), killed="step 5/").finished()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    done = Started(*command(WORK, "killed")).finished()
+    assert done.returncode == 0 and "continuing from step 4\n" in done.stdout, done.stderr
+
+
+def test_the_command_on_two_machines():
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    tasks = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
+    workers = [Started(*command(WORK, "machines"), TF_CONFIG=task) for task in tasks]
+    for done in [worker.finished() for worker in workers]:
+        assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_one_device_and_two_train_alike():

@@ -42,8 +42,8 @@ def losses(logdir: Path) -> list[float]:
 RUNS = {"float32_own": None, "float64_sampled": 10}  # classes that a step trains
 
 
-def train(strategy, records_dir: str, output: Path, name: str) -> None:
-    """Trains and writes ``{name}.npz`` with the losses and the weights.
+def train(strategy, records_dir: str, output: Path, name: str) -> Trainer:
+    """Trains and writes ``{name}.npz`` with the losses and the weights; returns what trained.
 
     With ``own`` in its name every replica has the batch statistics of its own half; one device then takes the halves
     one after the other.
@@ -66,8 +66,10 @@ def train(strategy, records_dir: str, output: Path, name: str) -> None:
     )
     schedule = build_schedule("linear", 0.005, STEPS)
     trainer = Trainer(model, optimizer, schedule, settings, output / name, strategy=strategy)
+    step = trainer.train_step
     moving = first_half_statistics(trainer) if own and share.replicas == 1 else {}
     trainer.fit(lambda step: training_batches(records, config, step, cache, share))
+    trainer.train_step = step
     if trainer.is_chief:
         for path, value in moving.items():
             next(v for v in model.weights if v.path == path).assign(value)
@@ -76,6 +78,7 @@ def train(strategy, records_dir: str, output: Path, name: str) -> None:
             weights |= {f"average {i}": np.array(ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
         assert all(value.dtype == floatx for value in weights.values())
         np.savez(output / f"{name}.npz", losses=losses(output / name), **weights)
+    return trainer
 
 
 def first_half_statistics(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -104,17 +107,14 @@ def _many_classes(dtype: str) -> "delg.Delg":
     return delg.create("delg_small", num_classes=20, seed=0, **OVERRIDES | chosen)
 
 
-def stop(strategy, output: Path) -> None:
+def stop(trainer: Trainer, output: Path) -> None:
     """Trains on images of which the last replica's alone are not finite; writes what each process says to it."""
-    share = share_of(strategy, BATCH)
+    share = share_of(trainer.strategy, BATCH)
     shape = (share.replicas // share.workers, BATCH // share.replicas)
     images = np.random.default_rng(0).uniform(0, 255, (*shape, SIZE, SIZE, 3)).astype(np.float32)
     if share.worker == share.workers - 1:
         images[-1] = np.nan
     parts = tf.data.Dataset.from_tensor_slices((images, np.zeros(shape, np.int64)))
-    with strategy.scope():
-        model, optimizer = tiny_model(), build_optimizer("sgd")
-    trainer = Trainer(model, optimizer, float, TrainerConfig(1, step_config(BATCH)), output / "stop", strategy=strategy)
     try:
         trainer.fit(lambda start: parts)
     except NotFiniteError as error:
@@ -135,9 +135,8 @@ def whiten(strategy, records_dir: str, output: Path) -> None:
 def main() -> None:
     choice, records_dir, output = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     strategy = build_strategy(choice)
-    for name in RUNS:
-        train(strategy, records_dir, output, name)
-    stop(strategy, output)
+    trainers = [train(strategy, records_dir, output, name) for name in RUNS]
+    stop(trainers[0], output)
     whiten(strategy, records_dir, output)
 
 

@@ -135,13 +135,13 @@ def test_a_run_without_an_average_cannot_go_on_with_one(tmp_path):
         trainer(tmp_path, 3, AverageConfig()).restore()
 
 
-def test_the_model_that_is_written_is_the_average(tmp_path, records_dir, monkeypatch):
+def test_the_model_that_is_written_is_the_average(tmp_path, records_dir, tiny_start, monkeypatch):
     kept = []
     build = Trainer.__post_init__
     monkeypatch.setattr(Trainer, "__post_init__", lambda self: (kept.append(self), build(self))[1])
     options = TrainOptions(
-        train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), preset="delg_small", image_size=32,
-        batch_size=8, max_iters=3, moving_average_decay=0.9, delg_embedding_layer_dim=16, initial_lr=0.05,
+        train_file_pattern=f"{records_dir}/train*", logdir=str(tmp_path / "run"), init_model=str(tiny_start),
+        image_size=32, batch_size=8, max_iters=3, moving_average_decay=0.9, initial_lr=0.05,
         global_loss="contrastive(margin=0.5)", clip_norm=1.0,
     )  # fmt: skip
     run(options)

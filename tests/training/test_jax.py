@@ -1,8 +1,9 @@
-"""Training on JAX: as on TensorFlow, on one device and on two, killed and continued, and what it refuses."""
+"""Training on JAX: as on TensorFlow, on one device and on two, killed and continued, and what it refuses.
 
-import json
+One process on JAX runs ``jax_cases.py`` and, as its forks, the commands; the tests here judge what it leaves.
+"""
+
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from keras import ops
 import delg
 from delg.common.errors import InputError
 from tests import processes
-from tests.processes import ROOT, free_ports
+from tests.processes import ROOT
 from tests.training import five_steps
 from tests.training.test_resume import curves
 from training.job import run, settings_of
@@ -22,13 +23,6 @@ from training.options import TrainOptions
 from training.records.recordset import open_records
 
 pytest.importorskip("jax")
-
-
-@pytest.fixture(scope="module")
-def jax_environment(tmp_path_factory) -> dict[str, str]:
-    """For processes that run on JAX. What one has compiled, the others need not."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled"))}
-    return processes.ON_JAX | cache | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
 def ran(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,29 +36,28 @@ def ran(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def two_workers(arguments: list[list[str]], environment: dict[str, str]) -> list[subprocess.Popen]:
-    """Two processes of one training, started with the arguments of each."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+def command(work: Path, run: str) -> list[str]:
+    """A training that goes to the folder of a run."""
     return [
-        subprocess.Popen(
-            [sys.executable, *each],
-            env=os.environ
-            | environment
-            | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})},
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for index, each in enumerate(arguments)
+        "train", f"--train_file_pattern={work}/records/train*", f"--logdir={work / run}",
+        f"--validation_file_pattern={work}/records/validation*", f"--init_model={work}/start", "--image_size=32",
+        "--batch_size=8", "--max_iters=6", "--report_interval=1", "--save_interval=2", "--save_seconds=1e6",
+        "--initial_lr=0.005", "--whitening_init=pca", "--moving_average_decay=0.5",
+        "--optimizer=sgd(momentum=0.9)", "--augment=crop, flip", "--deterministic",
     ]  # fmt: skip
 
 
-def finish(workers: list[subprocess.Popen]) -> None:
-    try:
-        for worker in workers:
-            out, _ = worker.communicate(timeout=processes.HANGS)
-            assert worker.returncode == 0, out[-3000:]
-    finally:
-        for worker in workers:
-            worker.kill()
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory, records_dir, tiny_start) -> Path:
+    """The folder of the cases, with what they leave; what one of their processes compiles, the others need not."""
+    work = tmp_path_factory.mktemp("cases")
+    (work / "records").symlink_to(records_dir)
+    (work / "start").symlink_to(tiny_start)
+    five_steps.made()[0].save_weights(work / "start.weights.h5")
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(work / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    done = ran("-m", "pytest", "tests/training/jax_cases.py", JAX_CASES=str(work), **processes.ON_JAX, **cache)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return work
 
 
 def differences(a: Path, b: Path) -> dict[str, float]:
@@ -76,63 +69,32 @@ def differences(a: Path, b: Path) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_one_device_two_devices_and_tensorflow_train_alike(tmp_path, jax_environment):
-    weights = tmp_path / "start.weights.h5"
-    five_steps.made()[0].save_weights(weights)
-    done = ran("-m", "pytest", "-q", "tests/training/jax_cases.py", JAX_CASES=str(tmp_path), **jax_environment)
-    assert done.returncode == 0, done.stdout[-5000:]  # there: one device and two
-    np.savez(tmp_path / "tensorflow.npz", **five_steps.train("none", weights))
-    apart = differences(tmp_path / "jax.npz", tmp_path / "tensorflow.npz")
+def test_one_device_two_devices_and_tensorflow_train_alike(cases):
+    np.savez(cases / "tensorflow.npz", **five_steps.train("none", cases / "start.weights.h5"))
+    apart = differences(cases / "jax.npz", cases / "tensorflow.npz")  # among the cases: one device and two
     assert max(apart.values()) < 1e-5, apart
     print(f"metrics differ by {apart.pop('metrics'):.2g}, weights by {max(apart.values()):.2g}")
 
 
-@pytest.fixture(scope="module")
-def arguments(records_dir, tiny_start):
-    """Of ``python`` for a training that goes to a folder."""
-    return lambda logdir: [
-        "-m", "delg", "train", f"--train_file_pattern={records_dir}/train*", f"--logdir={logdir}",
-        f"--validation_file_pattern={records_dir}/validation*", f"--init_model={tiny_start}", "--image_size=32",
-        "--batch_size=8", "--max_iters=6", "--report_interval=1", "--save_interval=2", "--save_seconds=1e6",
-        "--initial_lr=0.005", "--whitening_init=pca", "--moving_average_decay=0.5",
-        "--optimizer=sgd(momentum=0.9)", "--augment=crop, flip", "--deterministic",
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def alone(arguments, tmp_path_factory, jax_environment) -> Path:
-    """A training by one process that nothing disturbs."""
-    logdir = tmp_path_factory.mktemp("alone") / "run"
-    done = ran(*arguments(logdir), **jax_environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len({tuple(values) for key, values in curves(logdir).items() if key[0] == "loss/total"}) == 6
-    return logdir
-
-
 @pytest.mark.slow
-def test_the_command_on_two_machines_gives_what_it_gives_on_one(tmp_path, arguments, alone, jax_environment):
-    finish(two_workers([arguments(tmp_path)] * 2, jax_environment))
-    expected, got = curves(alone), curves(tmp_path)
+def test_the_command_on_two_machines_gives_what_it_gives_on_one(cases):
+    expected, got = curves(cases / "alone"), curves(cases / "machines")
+    assert len({tuple(values) for key, values in expected.items() if key[0] == "loss/total"}) == 6
     assert set(got) == set(expected)
     for key, (value,) in expected.items():
         assert list(got[key]) == [pytest.approx(value, rel=1e-4)], key
-    ours, theirs = (delg.load(folder / "model") for folder in (tmp_path, alone))
+    ours, theirs = (delg.load(cases / run / "model") for run in ("machines", "alone"))  # on TensorFlow
     for a, b in zip(ours.weights, theirs.weights):
         np.testing.assert_allclose(np.array(a), np.array(b), rtol=1e-3, atol=1e-5, err_msg=a.path)
 
 
 @pytest.mark.slow
-def test_killed_and_continued_it_is_the_uninterrupted_run(tmp_path, arguments, alone, jax_environment):
-    killed = arguments(tmp_path)[2:]
-    done = ran("-m", "tests.processes", "step 5/", *killed, **jax_environment)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    done = ran("-m", "delg", *killed, **jax_environment)
-    assert done.returncode == 0 and "continuing from step 4\n" in done.stdout, done.stderr
-    assert curves(tmp_path) == curves(alone)
-    ours, theirs = (delg.load(folder / "model") for folder in (tmp_path, alone))  # on TensorFlow
+def test_killed_and_continued_it_is_the_uninterrupted_run(cases):
+    assert curves(cases / "killed") == curves(cases / "alone")
+    ours, theirs = (delg.load(cases / run / "model") for run in ("killed", "alone"))
     for a, b in zip(ours.weights, theirs.weights):
         assert np.array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b)), a.path
-    other = processes.run(*killed)
+    other = processes.run(*command(cases, "killed"))
     assert other.returncode == 1 and "backend: 'jax' there" in other.stderr
 
 

@@ -201,7 +201,7 @@ def test_the_code_of_plug_ins_and_of_the_training_step_counts(tmp_path, records,
         assert part in files
 
 
-def test_a_run_that_goes_on_with_other_devices_says_so(tmp_path, records_dir, capsys, monkeypatch):
+def test_a_run_that_goes_on_with_other_devices_says_so(tmp_path, records_dir, tiny_start, capsys, monkeypatch):
     assert last_replicas(tmp_path) is None
     start_run(tmp_path, {"seed": 0}, 4)
     (tmp_path / "done.json").write_text("{}")
@@ -209,7 +209,9 @@ def test_a_run_that_goes_on_with_other_devices_says_so(tmp_path, records_dir, ca
     assert last_replicas(tmp_path) == 4
 
     monkeypatch.setattr(Trainer, "fit", lambda self, batches, validation, start: self.checkpoints.save(start + 1))
-    given = options(records_dir, tmp_path / "run", max_iters=2, delg_embedding_layer_dim=8)
+    given = options(
+        records_dir, tmp_path / "run", max_iters=2, preset=TrainOptions().preset, init_model=str(tiny_start)
+    )
     run(given)
     (tmp_path / "run" / "done.json").unlink()
     settings = tmp_path / "run" / "settings.json"
@@ -253,7 +255,7 @@ def test_images_must_not_be_smaller_than_the_model_s_least(records_dir):
 
 
 @pytest.mark.slow
-def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path):
+def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path, tiny_start):
     write_folders(tmp_path / "photos", 3, 6)
     made = finished(
         "records", f"--train_directory={tmp_path}/photos", f"--output_directory={tmp_path}/records",
@@ -263,9 +265,9 @@ def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path):
     assert "15 training and 3 validation images, 3 classes" in made.stdout
     train = (
         "train", f"--train_file_pattern={tmp_path}/records/train*", f"--logdir={tmp_path}/run",
-        f"--validation_file_pattern={tmp_path}/records/validation*", "--preset=delg_small", "--image_size=32",
-        "--batch_size=8", "--max_iters=20", "--save_interval=4", "--report_interval=10", "--optimizer=adamw",
-        "--initial_lr=0.001", "--delg_embedding_layer_dim=32", "--save_seconds=1e6",
+        f"--validation_file_pattern={tmp_path}/records/validation*", f"--init_model={tiny_start}",
+        "--image_size=32", "--batch_size=8", "--max_iters=20", "--save_interval=4", "--report_interval=10",
+        "--optimizer=adamw", "--initial_lr=0.001", "--save_seconds=1e6",
     )  # fmt: skip
     killed = processes.run(*train, killed="step 10/")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -275,7 +277,7 @@ def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path):
     assert "continuing from step 8\n" in again.stdout, "a line comes before its step's checkpoint"
     assert "step 20/20" in again.stdout and "validation at step 20" in again.stdout
     model = delg.load(tmp_path / "run" / "model")
-    assert (model.num_classes, model.embedding_dim) == (3, 32)
+    assert (model.num_classes, model.embedding_dim) == (3, 16)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     third = processes.run(*train)
     assert third.returncode == 0 and "already complete" in third.stdout

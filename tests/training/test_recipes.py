@@ -1,5 +1,6 @@
 """Recipes: every one of ours is accepted, flags override it, and mistakes are refused; training from other weights."""
 
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 from pkgutil import iter_modules
@@ -48,9 +49,11 @@ def test_the_command_takes_a_recipe_and_flags_override_it(tmp_path, records_dir)
     recipe = tmp_path / "mine.py"
     recipe.write_text("CONFIG = {'preset': 'delg_small', 'image_size': 32, 'max_iters': 2, 'batch_size': 4}\n")
     given = f"--config={recipe}", f"--train_file_pattern={records_dir}/train*", f"--logdir={tmp_path}/run"
-    done = processes.run("train", *given, "--max_iters=3")
+    done = processes.run("train", *given, "--max_iters=3", "--delg_embedding_layer_dim=32")
     assert done.returncode == 0, done.stderr
-    assert "step 3/3" in done.stdout and delg.load(tmp_path / "run" / "model").config["backbone"] == "resnet_small"
+    model = delg.load(tmp_path / "run" / "model")
+    assert "step 3/3" in done.stdout and "random of seed 0" in done.stdout
+    assert (model.config["backbone"], model.embedding_dim) == ("resnet_small", 32)
     recipe.write_text("CONFIG = {'batch_size': 0}\n")
     done = processes.run("train", f"--config={recipe}", "--train_file_pattern=x", "--logdir=y")
     assert done.returncode != 0 and "batch_size=0" in done.stderr and "Traceback" not in done.stderr
@@ -131,8 +134,8 @@ def test_a_recipe_without_its_pretrained_weights_is_refused(tmp_path, records_di
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert "--imagenet_checkpoint" in done.stderr and "the shelf has them" in done.stderr
     assert not (tmp_path / "run").exists()
-    done = processes.run("train", *data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=")
-    assert done.returncode == 0 and "random of seed 0" in done.stdout, done.stderr
+    done = processes.run("train", *data, f"--logdir={tmp_path}/run", "--imagenet_checkpoint=", killed="32 images")
+    assert done.returncode == -signal.SIGKILL and "random of seed 0" in done.stdout, done.stderr
     delg.save(tiny_model(), tmp_path / "start")
     done = processes.run("train", *data, f"--logdir={tmp_path}/other", f"--init_model={tmp_path}/start")
     assert done.returncode == 0 and f"those of {tmp_path}/start" in done.stdout, done.stderr

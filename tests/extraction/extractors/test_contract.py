@@ -145,7 +145,8 @@ def test_a_wrapper_forwards_every_member():
     outer = Wrapper(inner, more=1)
     members = {name for name, _ in inspect.getmembers(Extractor) if not name.startswith("_")}
     values = {"signed", "local_dtype", "batched", "heads", "pca", "dimensions"}
-    assert members == values | {"base_size", "together", "share_cores", "makers", "project"}, "a new one: forward it"
+    methods = {"base_size", "together", "share_cores", "makers", "project", "parts_of_heads"}
+    assert members == values | methods, "a new one: forward it"
     assert all(getattr(outer, name) == getattr(inner, name) for name in values)
     assert outer.base_size((8, 9), 0.5) == (4, 4) and outer.makers() == (outer, inner)
     outer.share_cores(3)

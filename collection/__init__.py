@@ -1,0 +1,1 @@
+"""A collection of photos: described once, kept in step with its folder, searched with a verdict."""

@@ -1,0 +1,135 @@
+"""How a collection describes photos: with one extractor, which is built when the first photo needs it."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from delg.common.errors import InputError
+from extraction.features import Features
+from extraction.formats.checks import differences
+from extraction.images import BadImageError, Crop, ImageRef
+from extraction.store.encoding import Encoding, as_stored, encoding
+
+if TYPE_CHECKING:
+    from extraction.extractors.base import Extractor
+
+AUTO = "auto"
+FACTS = ("model", "settings", "local_dtype", "heads")
+BATCH = 16  # photos whose descriptions are written together
+THREADS = 2
+
+
+class Describer:
+    """Describes photos and queries of one collection.
+
+    Attributes:
+      facts: what the state records: ``model``, ``settings`` and ``local_dtype``; empty before the first description.
+    """
+
+    def __init__(self, model: str | None, facts: Mapping[str, Any]):
+        """Takes the text of an extractor, see :func:`extraction.extractors.table.build_extractor`.
+
+        Args:
+          model: None for the recorded one, or ``auto`` where nothing is recorded.
+          facts: what the state records.
+        """
+        self._model, self.facts = model, {key: facts[key] for key in FACTS if key in facts}
+        self._built: Extractor | None = None
+        self._building = Lock()
+
+    @property
+    def extractor(self) -> "Extractor":
+        """The extractor.
+
+        Raises:
+          InputError: it cannot be built, or describes photos otherwise than the state records.
+        """
+        with self._building:
+            if self._built is None:
+                self._built = self._build()
+            return self._built
+
+    @property
+    def model(self) -> str:
+        """The text of the extractor."""
+        return str(self._model or self.facts.get("model") or AUTO)
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of the local features in the state."""
+        return encoding(self.facts["local_dtype"])
+
+    def separate(self) -> bool:
+        """Whether global descriptors can be computed first and local features later, at no more cost."""
+        return bool(self.extractor.parts_of_heads())
+
+    def describe(
+        self, photos: Mapping[str, Path], head: str | None, advance: Callable[[int], None]
+    ) -> Iterator[list[tuple[str, Features | BadImageError]]]:
+        """Describes files.
+
+        Args:
+          photos: the files by name.
+          head: ``"global"`` or ``"local"`` for one head where :meth:`separate`; None for both.
+          advance: called with the number of photos that are done.
+
+        Yields:
+          Names, and features or why there are none, of :data:`BATCH` photos at a time.
+        """
+        from extraction.batching import in_order
+
+        parts = self.extractor.parts_of_heads()
+        extractor = parts[head] if head and parts else self.extractor
+        refs = [ImageRef(name, str(file)) for name, file in photos.items()]
+        lists = [refs[start : start + BATCH] for start in range(0, len(refs), BATCH)]
+        done = in_order(extractor, lists, THREADS, BATCH, lambda described: advance(len(described)))
+        for of_list, described in zip(lists, done, strict=True):
+            yield [(ref.name, one) for ref, one in zip(of_list, described, strict=True)]
+
+    def query(self, file: Path, crop: Crop | None) -> Features:
+        """The features of a query, comparable with those of the state.
+
+        Raises:
+          InputError: the file is no image that can be described, or the crop lies outside of it.
+        """
+        from extraction.describing import describe
+
+        try:
+            features = describe(self.extractor, ImageRef(file.stem, str(file), crop))
+        except BadImageError as error:
+            raise InputError(f"The query {file} cannot be used: {error}.") from error
+        return self.as_read(features)
+
+    def as_read(self, features: Features) -> Features:
+        """Features that can be compared with those that the state gives back."""
+        return as_stored(features, self.facts["local_dtype"])
+
+    def _build(self) -> "Extractor":
+        from delg.quiet import silence_tensorflow
+        from extraction.extractors.table import build_extractor, made_by
+        from extraction.settings import recorded_settings
+
+        silence_tensorflow()
+        recorded = self.facts.get("settings")
+        text = self.model
+        extractor = build_extractor(text)
+        lines = [] if recorded is None else differences(extractor.settings, recorded)
+        if lines and text == AUTO and (usual := made_by(recorded or {})):
+            extractor = build_extractor(usual)
+            lines = differences(extractor.settings, recorded or {})
+        if lines:
+            raise InputError(
+                f"The collection was described by {self.facts.get('model')}, and {text} describes photos otherwise: "
+                f"{'; '.join(lines)}. Leave the model out, or choose another place with --collection."
+            )
+        if recorded is None:
+            place = Path(text)
+            self.facts = {
+                "model": str(place.resolve()) if place.is_dir() else text,
+                "settings": json.loads(json.dumps(recorded_settings(extractor))),
+                "local_dtype": extractor.local_dtype,
+                "heads": list(extractor.heads),
+            }
+        return extractor
