@@ -158,7 +158,7 @@ class Pictures:
                 draw_box(image, [side * factor for side in crop])
             images.append(np.array(image))
             points.append(ends * factor)
-        return jpeg(Image.fromarray(draw_matches(*images, *points)))
+        return jpeg(Image.fromarray(draw_matches(images[0], images[1], points[0], points[1])))
 
     def check(self, file: Path) -> str:
         """Checks the head of a file.

@@ -12,12 +12,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from collection.serve.limits import App, Message, Receive, Send, refusal, refuse
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN = frozenset({"/", "/page.css", "/page.js", "/icon.svg", "/health", "/openapi.json", "/session"})  # hold no secret
+OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json", "/session"})  # hold no secret
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "delg_session"
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
