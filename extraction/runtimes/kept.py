@@ -19,7 +19,7 @@ from delg.common.errors import InputError
 from delg.common.files import atomic_path, json_sha256, read_json, sha256, write_json
 from delg.common.sources import source_sha256
 from delg.common.spec import plug_ins_in
-from delg.exporting.openvino import openvino
+from delg.exporting.openvino import openvino, openvino_model
 from delg.weights import home
 
 if TYPE_CHECKING:
@@ -111,19 +111,13 @@ def keep(key: str, model: "Delg") -> bool:
     Returns:
       Whether the graph agrees with the model and could be written.
     """
-    import tensorflow as tf
-
     place, package = _place(key), openvino()
-    network = model.inference_model(HEADS)
-    spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    function = tf.function(
-        lambda images: network(model.normalize(images), training=False), input_signature=[spec], autograph=False
-    )
-    graph = package.convert_model(function.get_concrete_function())
+    graph = openvino_model(model, HEADS, from_pixels=True)
     side = max(SIDE, *model.min_sides.values())
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3)).astype(np.float32)
     ours = package.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image])["global_descriptor"][0]
-    theirs = np.asarray(network(model.normalize(image), training=False)["global_descriptor"])[0]
+    theirs = model.inference_model(HEADS)(model.normalize(image), training=False)["global_descriptor"]
+    theirs = np.asarray(theirs, np.float32)[0]
     if not ours @ theirs >= LEAST_COSINE * np.linalg.norm(ours) * np.linalg.norm(theirs):
         return False
     facts = {
