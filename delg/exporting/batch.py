@@ -38,10 +38,10 @@ def batch_function(model: "Delg", heads: tuple[str, ...], normalize: bool = Fals
     return describe
 
 
-def traced(model: "Delg", heads: tuple[str, ...]) -> Any:
+def traced(model: "Delg", heads: tuple[str, ...], *, from_pixels: bool = False) -> Any:
     """A ``tf.function`` of normalised images ``(B, H, W, 3)`` float32, of any size, as other runtimes convert it.
 
-    Its outputs are those of :meth:`delg.model.Delg.inference_model`.
+    Its outputs are those of :meth:`delg.model.Delg.inference_model`. With ``from_pixels`` images are RGB values 0..255.
 
     Raises:
       InputError: Keras does not run on TensorFlow.
@@ -56,7 +56,12 @@ def traced(model: "Delg", heads: tuple[str, ...]) -> Any:
 
     network = model.inference_model(heads)
     spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    return tf.function(lambda images: network(images, training=False), input_signature=[spec], autograph=False)
+    normalize = model.normalize if from_pixels else lambda images: images
+
+    def outputs(images: Tensor) -> Outputs:
+        return dict(network(normalize(images), training=False))
+
+    return tf.function(outputs, input_signature=[spec], autograph=False)
 
 
 def batch_signatures(model: "Delg", heads: tuple[str, ...], normalize: bool = False) -> dict[str, Callable]:

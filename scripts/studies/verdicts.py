@@ -3,7 +3,8 @@
 python -m scripts.studies.verdicts collect EVIDENCE.json --set=places --features=STORE
 python -m scripts.studies.verdicts copies COPIES.json --set=places --features=STORE --images=FOLDER --model=rootsift
 python -m scripts.studies.verdicts ship CALIBRATIONS.json EVIDENCE.json...
-python -m scripts.studies.verdicts measure RESULTS.md EVIDENCE.json... COPIES.json...
+python -m scripts.studies.verdicts measure TABLE.md EVIDENCE.json... COPIES.json...
+python -m scripts.studies.verdicts order TABLE.md EVIDENCE.json...
 
 STORE, or several joined by commas, hold features of a folder of photos with ``grocery/train``, ``grocery/test``,
 ``grocery/iconic`` and ``places``, and of a folder of ``delg-landmarks``. A query is asked with its true photos in the
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.metrics.ranking import oxford_ap
 from extraction.formats.base import FeatureSource
 from extraction.formats.checks import matching_of
 from extraction.formats.table import open_features
@@ -128,7 +130,8 @@ def collect(options: argparse.Namespace) -> None:
             {"label": str(label[one.row]), "first": place < len(first), **asdict(one.evidence)}
             for place, one in enumerate(answer.candidates)
         ]
-        asked.append({"label": labels[q], "has": bool(same.any()), "candidates": candidates})
+        ranks = np.flatnonzero(same).tolist()
+        asked.append({"label": labels[q], "has": bool(ranks), "ranks": ranks, "candidates": candidates})
     Path(options.output).write_text(json.dumps(document(options, source.settings, len(rows), asked)), encoding="utf-8")
 
 
@@ -297,6 +300,34 @@ def measure(options: argparse.Namespace) -> None:
     print(text)
 
 
+def order(options: argparse.Namespace) -> None:
+    """Writes a table: mAP and R@1 of the first stage, and with its first 20 sorted by inliers and by evidence."""
+    parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
+    lines = ["| extractor | photos | first stage | by inliers | by evidence |", "|---|---|---|---|---|"]
+    for part in (one for one in parts if one["part"] == "collect"):
+        heads = HEADS[0]
+        found: dict[str, list[tuple[float, bool]]] = {"first": [], "inliers": [], "evidence": []}
+        way, pairs = next(iter(ways_of(part, parts, heads)))
+        for calibration, classes in pairs:
+            for asked in (one for one in part["queries"] if one["label"] in classes and one["has"]):
+                first = [one for one in asked["candidates"] if one["first"]]
+                true = np.array([one["label"] == asked["label"] for one in first])
+                scores = {
+                    "first": np.zeros(len(first)),
+                    "inliers": np.array([one["inliers"] for one in first]),
+                    "evidence": np.array([calibration.log_odds(seen(one, heads)) for one in first]),
+                }
+                behind = [rank for rank in asked["ranks"] if rank >= len(first)]
+                for name, values in scores.items():
+                    ahead = np.flatnonzero(true[np.argsort(-values, kind="stable")]).tolist()
+                    found[name].append((oxford_ap([*ahead, *behind]), ahead[:1] == [0]))
+        cells = [f"{100 * ap:.1f} / {100 * hit:.1f}" for ap, hit in (np.mean(values, 0) for values in found.values())]
+        lines.append(f"| {part['extractor']} | {part['set']} | {' | '.join(cells)} |")
+    text = "\n".join([*lines, "", f"Evidence as learned from {way}.", ""])
+    Path(options.output).write_text(text, encoding="utf-8")
+    print(text)
+
+
 def row(part: Document, heads: tuple[str, ...], way: str, rate: float, total: Document) -> str:
     """A line of the table."""
     low, high = clopper_pearson(total["false"], total["absent"])
@@ -326,10 +357,13 @@ def row(part: Document, heads: tuple[str, ...], way: str, rate: float, total: Do
     return f"| {' | '.join(cells)} |"
 
 
+PARTS = {"collect": collect, "copies": copies, "ship": ship, "measure": measure, "order": order}
+
+
 def main() -> None:
     """Runs one of the parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["collect", "copies", "ship", "measure"])
+    parser.add_argument("part", choices=[*PARTS])
     parser.add_argument("output")
     parser.add_argument("evidence", nargs="*")
     parser.add_argument("--set", choices=SETS)
@@ -338,7 +372,7 @@ def main() -> None:
     parser.add_argument("--model", default="auto")
     parser.add_argument("--matching", help="JSON; of a store that records none")
     options = parser.parse_args()
-    {"collect": collect, "copies": copies, "ship": ship, "measure": measure}[options.part](options)
+    PARTS[options.part](options)
 
 
 if __name__ == "__main__":
