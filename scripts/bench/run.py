@@ -30,6 +30,7 @@ SUBJECTS = {
     "extraction": ("extract_float32", "extract_bfloat16", "extract_int8", "extract_memory", "extract_store"),
     "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
     "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+    "serve": ("serve_search",),
     "training": ("train_step_r50", "input_pipeline", "sampled_head"),
 }
 PACKAGES = (
