@@ -52,16 +52,23 @@ def traced(model: "Delg", heads: tuple[str, ...], *, from_pixels: bool = False) 
         raise InputError(
             f"A model is converted by TensorFlow; set KERAS_BACKEND=tensorflow, not {keras.backend.backend()}."
         )
+    return traced_network(model.inference_model(heads), model.normalize if from_pixels else None)
+
+
+def traced_network(network: Any, normalize: Callable[[Tensor], Tensor] | None = None) -> Any:
+    """A ``tf.function`` of images of any number and size, traced once.
+
+    Args:
+      network: a Keras model of images ``(B, H, W, C)`` float32.
+      normalize: what the images pass before the network; None for nothing.
+    """
     import tensorflow as tf
 
-    network = model.inference_model(heads)
-    spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    normalize = model.normalize if from_pixels else lambda images: images
-
     def outputs(images: Tensor) -> Outputs:
-        return dict(network(normalize(images), training=False))
+        return dict(network(images if normalize is None else normalize(images), training=False))
 
-    return tf.function(outputs, input_signature=[spec], autograph=False)
+    shape = [None, None, None, network.inputs[0].shape[-1]]
+    return tf.function(outputs, input_signature=[tf.TensorSpec(shape, tf.float32, name="images")], autograph=False)
 
 
 def batch_signatures(model: "Delg", heads: tuple[str, ...], normalize: bool = False) -> dict[str, Callable]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
-from math import exp, log1p, log2, tanh
+from math import exp, log1p, log2, log10, tanh
 from pathlib import Path
 from typing import Any
 
@@ -250,39 +250,65 @@ class Calibration:
         more = max(1.0, (verified or 0) / self.verified) * max(1.0, (images or 0) / self.images) ** 0.5
         return max(threshold(np.array(self.absent), false_match_rate / more), 0.0)
 
-    def verdict(
+    def rule(
         self,
-        evidence: Evidence | None,
         false_match_rate: float = FALSE_MATCH_RATE,
         verified: int | None = None,
         images: int | None = None,
-    ) -> Verdict:
-        """The verdict on a candidate; the verdict on a query is that of its best candidate.
-
-        Args:
-          evidence: of the candidate; None where a query has none.
-          false_match_rate: see :meth:`threshold`, as for the others.
-          verified: number of candidates of a query.
-          images: of the collection.
-
-        Returns:
-          ``same`` from the threshold on and from a probability of one half, ``not in the collection`` below a
-          probability of 0.2, ``unsure`` between.
+    ) -> "Rule":
+        """The rule of verdicts at a rate of false matches, see :meth:`threshold` for the arguments.
 
         Raises:
           InputError: the rate is out of range.
         """
         limit = self.threshold(false_match_rate, verified, images)
-        return verdict_of(None if evidence is None else self.log_odds(evidence), limit, false_match_rate)
+        return Rule(limit, log10(max(verified or self.verified, 1) / false_match_rate), false_match_rate)
+
+    def verdict(
+        self,
+        evidence: Evidence,
+        false_match_rate: float = FALSE_MATCH_RATE,
+        verified: int | None = None,
+        images: int | None = None,
+    ) -> Verdict:
+        """The verdict on a candidate, see :class:`Rule`; :meth:`threshold` for the arguments.
+
+        Raises:
+          InputError: the rate is out of range.
+        """
+        return self.rule(false_match_rate, verified, images).verdict(evidence, self.log_odds(evidence))
 
 
-def verdict_of(odds: float | None, limit: float, false_match_rate: float) -> Verdict:
-    """The verdict on log-odds with the threshold for ``same``; see :meth:`Calibration.verdict`."""
-    if odds is None:
-        return Verdict(ABSENT, 0.0, false_match_rate)
-    probability = probability_of(odds)
-    label = SAME if odds >= limit else ABSENT if probability < DOUBT else UNSURE
-    return Verdict(label, probability, false_match_rate)
+@dataclass(frozen=True)
+class Rule:
+    """When a candidate is called ``same``, ``not in the collection``, or ``unsure``.
+
+    ``same`` needs log-odds from the threshold on and a probability of one half. Where local features were compared,
+    they must also agree so well that of all candidates of a query as many agree by chance as the rate of false matches
+    allows: photos of one kind, such as two churches, are similar without any being the other. ``not in the collection``
+    is said below a probability of 0.2.
+
+    Attributes:
+      log_odds: the threshold.
+      surprise: least surprise, see :class:`matching.verdict.evidence.Evidence`.
+      false_match_rate: that the rule is made for.
+    """
+
+    log_odds: float
+    surprise: float
+    false_match_rate: float
+
+    def verdict(self, evidence: Evidence, odds: float) -> Verdict:
+        """The verdict on a candidate by its evidence and log-odds."""
+        agrees = evidence.tentative is None or evidence.surprise >= self.surprise
+        probability = probability_of(odds)
+        label = SAME if odds >= self.log_odds and agrees else ABSENT if probability < DOUBT else UNSURE
+        return Verdict(label, probability, self.false_match_rate)
+
+    def of_query(self, verdicts: Sequence[Verdict]) -> Verdict:
+        """The verdict on a query: the most probable ``same`` of its candidates, or else the most probable verdict."""
+        nothing = Verdict(ABSENT, 0.0, self.false_match_rate)
+        return max(verdicts, key=lambda one: (one.label == SAME, one.probability), default=nothing)
 
 
 def probability_of(odds: float) -> float:

@@ -15,7 +15,7 @@ from matching.local.matching import Inliers
 from matching.local.transforms import Matrix
 from matching.source import check_dimensions
 from matching.threads import available, single_threaded
-from matching.verdict.calibration import FALSE_MATCH_RATE, LOCAL, Calibration, Verdict, verdict_of
+from matching.verdict.calibration import FALSE_MATCH_RATE, LOCAL, Calibration, Verdict
 from matching.verdict.evidence import Background, Evidence, evidence_of
 
 TOP_K = 20
@@ -62,7 +62,7 @@ class Answer:
 
     Attributes:
       candidates: the first ones of the ranking, in its order.
-      verdict: on the query: that of its best candidate; ``not in the collection`` without candidates.
+      verdict: on the query, see :meth:`matching.verdict.calibration.Rule.of_query`.
     """
 
     candidates: tuple[Candidate, ...]
@@ -123,7 +123,7 @@ class Verifier:
           InputError: the features cannot be compared, or the rate is out of range.
         """
         rows = np.asarray(rows[: self.top_k], np.int64)
-        limit = self.calibration.threshold(false_match_rate, len(rows), len(self.database))
+        rule = self.calibration.rule(false_match_rate, len(rows), len(self.database))
         with single_threaded():
             if similarities is None and self._compares(query):
                 similarities = self.database.global_descriptors[rows] @ query.global_descriptor
@@ -135,12 +135,11 @@ class Verifier:
                 with ThreadPoolExecutor(min(self.threads, len(rows)), thread_name_prefix="verdict") as pool:
                     verified = list(pool.map(work, rows, given))
         candidates = tuple(
-            Candidate(int(row), evidence, odds, verdict_of(odds, limit, false_match_rate), inliers)
+            Candidate(int(row), evidence, odds, rule.verdict(evidence, odds), inliers)
             for row, (evidence, inliers) in zip(rows, verified)
             for odds in [self.calibration.log_odds(evidence)]
         )
-        best = max((candidate.log_odds for candidate in candidates), default=None)
-        return Answer(candidates, verdict_of(best, limit, false_match_rate))
+        return Answer(candidates, rule.of_query([candidate.verdict for candidate in candidates]))
 
     def pair(self, query: Features, index: Features, false_match_rate: float = FALSE_MATCH_RATE) -> Candidate:
         """Verifies two images alone, with the database as the background of similarities.
@@ -148,12 +147,12 @@ class Verifier:
         Raises:
           InputError: the features cannot be compared, or the rate is out of range.
         """
-        limit = self.calibration.threshold(false_match_rate)
+        rule = self.calibration.rule(false_match_rate)
         similarity = float(query.global_descriptor @ index.global_descriptor) if query.global_descriptor.size else None
         with single_threaded():
             evidence, inliers = self._evidence(query, index, similarity)
         odds = self.calibration.log_odds(evidence)
-        return Candidate(-1, evidence, odds, verdict_of(odds, limit, false_match_rate), inliers)
+        return Candidate(-1, evidence, odds, rule.verdict(evidence, odds), inliers)
 
     def _compares(self, query: Features) -> bool:
         """Whether both sides have global descriptors, which then must have one length."""

@@ -213,8 +213,20 @@ def ship(options: argparse.Namespace) -> None:
         sets = " and ".join(dict.fromkeys(part["set"] for part in own))
         for heads in HEADS:
             one = learned([(part, None) for part in own], heads, extractor)
-            shipped.append(asdict(replace(one, source=f"photos of {sets}, with labels", matching={})))
-    Path(options.output).write_text(json.dumps(shipped, indent=1) + "\n", encoding="utf-8")
+            one = replace(one, absent=hardest(one, own, heads), source=f"photos of {sets}, with labels", matching={})
+            shipped.append(asdict(one))
+    text = ",\n".join(json.dumps(one) for one in shipped)
+    Path(options.output).write_text(f"[\n{text}\n]\n", encoding="utf-8")
+
+
+def hardest(calibration: Calibration, parts: Sequence[Document], heads: tuple[str, ...]) -> tuple[float, ...]:
+    """The largest log-odds of queries without a true photo, of the set of photos where they are largest."""
+    of_sets = []
+    for part in parts:
+        lists = [with_and_without(asked, heads)[1].evidence for asked in part["queries"]]
+        of_sets.append([max(map(calibration.log_odds, evidence)) for evidence in lists if evidence])
+    values = max(of_sets, key=lambda one: float(np.quantile(one, 0.95)))
+    return tuple(sorted((round(value, 3) for value in values), reverse=True))
 
 
 def measured(calibration: Calibration, part: Document, heads: tuple[str, ...], classes: Any, rate: float) -> Document:
@@ -228,9 +240,10 @@ def measured(calibration: Calibration, part: Document, heads: tuple[str, ...], c
         for present, one in zip((True, False), with_and_without(asked, heads)):
             if not one.evidence or (present and not asked["has"]):
                 continue
-            values = [calibration.log_odds(evidence) for evidence in one.evidence]
-            best = int(np.argmax(values))
-            verdict = calibration.verdict(one.evidence[best], rate, len(values), part["images"])
+            rule = calibration.rule(rate, len(one.evidence), part["images"])
+            verdicts = [rule.verdict(evidence, calibration.log_odds(evidence)) for evidence in one.evidence]
+            verdict = rule.of_query(verdicts)
+            best = verdicts.index(verdict)
             odds.append(verdict.probability)
             right.append(one.same[best])
             count["present" if present else "absent"] += 1
@@ -285,16 +298,24 @@ def measure(options: argparse.Namespace) -> None:
     """Writes a table: each set by calibrations of other classes and sets, and of changed copies."""
     parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
     lines = [
-        "| extractor | photos | learned from | rate | false | true | wrong | absent: no | present: no | error |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| features | photos | learned from | false, true at 1 % | false, true at 5 % | wrong | no | error |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for part in (one for one in parts if one["part"] == "collect"):
-        for heads in HEADS:
+    collected = [one for one in parts if one["part"] == "collect"]
+    for heads in HEADS:
+        pooled: dict[tuple[str, str], list[list[Document]]] = {}
+        for part in collected:
             for way, pairs in ways_of(part, parts, heads):
-                for rate in (0.01, 0.05):
-                    counts = [measured(one, part, heads, classes, rate) for one, classes in pairs]
-                    total = {key: sum((count[key] for count in counts[1:]), counts[0][key]) for key in counts[0]}
-                    lines.append(row(part, heads, way, rate, total))
+                totals = [
+                    summed([measured(one, part, heads, classes, rate) for one, classes in pairs])
+                    for rate in (0.01, 0.05)
+                ]
+                lines.append(row(part, heads, way, totals))
+                if part["set"] != "packages":
+                    pooled.setdefault((part["extractor"], way), []).append(totals)
+        for (extractor, way), of_sets in pooled.items():
+            together = [summed([totals[i] for totals in of_sets]) for i in (0, 1)]
+            lines.append(row({"extractor": extractor, "set": "without packages"}, heads, way, together))
     text = "\n".join(lines) + "\n"
     Path(options.output).write_text(text, encoding="utf-8")
     print(text)
@@ -328,32 +349,22 @@ def order(options: argparse.Namespace) -> None:
     print(text)
 
 
-def row(part: Document, heads: tuple[str, ...], way: str, rate: float, total: Document) -> str:
-    """A line of the table."""
-    low, high = clopper_pearson(total["false"], total["absent"])
-    share = {
-        key: f"{100 * total[key] / max(total[of], 1):.1f}"
-        for key, of in (
-            ("false", "absent"),
-            ("true", "present"),
-            ("wrong", "present"),
-            ("absent_no", "absent"),
-            ("present_no", "present"),
-        )
-    }
-    error = reliability_error(total["probability"], total["right"])
-    cells = [
-        f"{part['extractor']}, {' and '.join(heads)}",
-        part["set"],
-        way,
-        f"{100 * rate:g} %",
-        f"{share['false']} ({100 * low:.1f} to {100 * high:.1f})",
-        share["true"],
-        share["wrong"],
-        share["absent_no"],
-        share["present_no"],
-        f"{error:.3f}",
-    ]
+def summed(counts: Sequence[Document]) -> Document:
+    """Counts of several measurements together."""
+    return {key: sum((count[key] for count in counts[1:]), counts[0][key]) for key in counts[0]}
+
+
+def row(part: Document, heads: tuple[str, ...], way: str, totals: Sequence[Document]) -> str:
+    """A line of the table, in percent of the queries without a true photo (false, no) and with (true, wrong, no)."""
+    cells = [f"{part['extractor']}, {' and '.join(heads)}", part["set"], way]
+    for total in totals:
+        low, high = clopper_pearson(total["false"], total["absent"])
+        false, true = (100 * total[key] / total[of] for key, of in (("false", "absent"), ("true", "present")))
+        cells.append(f"{false:.1f} ({100 * low:.1f} to {100 * high:.1f}), {true:.1f}")
+    total = totals[0]
+    cells.append(f"{100 * total['wrong'] / total['present']:.1f}")
+    cells.append(" / ".join(f"{100 * total[f'{kind}_no'] / total[kind]:.1f}" for kind in ("absent", "present")))
+    cells.append(f"{reliability_error(total['probability'], total['right']):.3f}")
     return f"| {' | '.join(cells)} |"
 
 

@@ -68,9 +68,26 @@ def test_a_stricter_rate_more_candidates_and_more_images_ask_for_more(calibratio
             calibration.threshold(wrong)
 
 
-def test_a_verdict_of_no_candidate(calibration):
-    verdict = calibration.verdict(None)
-    assert (verdict.label, verdict.probability) == (ABSENT, 0)
+def test_a_query_is_answered_by_its_best_candidate(calibration):
+    rule = calibration.rule()
+    assert (rule.of_query([]).label, rule.of_query([]).probability) == (ABSENT, 0)
+    evidence = [
+        Evidence(0.4, 0.0, 100, 5, 0.0),
+        Evidence(0.7, 5.0, 100, 40, 30.0, 0.5),
+        Evidence(0.6, 3.0, 100, 9, 2.0),
+    ]
+    verdicts = [calibration.verdict(one) for one in evidence]
+    assert rule.of_query(verdicts) == verdicts[1] and verdicts[1].label == SAME
+
+
+def test_similar_photos_whose_local_features_agree_by_chance_are_not_called_the_same():
+    calibration = Calibration("x", ("global", "local"), {"gap": 20.0}, -8.0, (0.1,) * 400, (), 20, 1000, "a test")
+    alike = Evidence(0.9, 15.0, 100, 8, 2.0, 0.1)
+    assert calibration.log_odds(alike) > calibration.threshold(0.01)
+    assert calibration.verdict(alike).label == UNSURE
+    assert calibration.verdict(replace(alike, surprise=4.0)).label == SAME
+    assert calibration.verdict(replace(alike, surprise=4.0), verified=2000).label == UNSURE
+    assert calibration.verdict(replace(alike, tentative=None)).label == SAME, "nothing local was compared"
 
 
 def test_between_same_and_absent_is_unsure(calibration):
