@@ -2,12 +2,14 @@
 
 import http.client
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import types
 from pathlib import Path
 
+import pytest
 import uvicorn
 
 from collection.serve.server import listen
@@ -17,6 +19,7 @@ from tests.extraction.pictures import write_picture
 PAGE = (Path(__file__).parents[3] / "docs" / "serve.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_commands_and_the_lines_of_python(service, photos, tmp_path, monkeypatch, capsys):
     write_picture(tmp_path / "query.jpg", 120, 160, 3)
     write_picture(tmp_path / "new.jpg", 120, 160, 30)
