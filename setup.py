@@ -24,6 +24,7 @@ setup(
     packages=find_packages(include=[pattern for package in PACKAGES for pattern in (package, f"{package}.*")]),
     package_data={
         "evaluation": ["report/*.html", "report/*.css", "report/*.js"],
+        "collection": ["serve/page/*"],
         "delg": ["py.typed"],
         "matching": ["verdict/*.json"],
         "protos": ["*.proto", "*.pyi"],
@@ -51,10 +52,12 @@ setup(
         "hub": ["huggingface_hub>=0.30"],
         "jax": ["jax>=0.7"],
         "ray": ["ray>=2.40"],
+        "serve": ["fastapi>=0.115", "python-multipart>=0.0.20", "uvicorn>=0.34"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         "dev": [
             "milvus>=2.3; sys_platform == 'linux' and platform_machine == 'x86_64'",  # a server, for the tests
             "mypy>=1.15",
+            "playwright>=1.50",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "ruff>=0.12",

@@ -1,5 +1,6 @@
 """A living collection: open a folder of photos, keep it in step, ask, get an answer."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -206,8 +207,12 @@ class Collection:
             with self._state.writing() as transaction:
                 transaction.set_facts({**now, "changes": transaction.changes() + 1})
 
-    def complete(self, *, progress: bool = False) -> int:
+    def complete(self, *, limit: int | None = None, progress: bool = False) -> int:
         """Describes the local features that are missing; see ``local`` of :meth:`sync`.
+
+        Args:
+          limit: describe no more photos than that, so that other changes need not wait; None for all.
+          progress: show a progress line on the error stream.
 
         Returns:
           The number of photos that were described.
@@ -217,7 +222,7 @@ class Collection:
             with self._state.reading() as transaction:
                 snapshot, missing = self._refreshed(transaction), set(transaction.without_local())
                 places = [place for place, row in enumerate(snapshot.descriptions) if int(row) in missing]
-                files = self._unchanged_files(snapshot, transaction, places)
+                files = dict(itertools.islice(self._unchanged_files(snapshot, transaction, places).items(), limit))
             with _bar(len(files), progress, "local features") as advance:
                 for batch in self._local_features(files, advance):
                     self._write_local(batch)
@@ -369,19 +374,28 @@ class Collection:
         with ThreadPoolExecutor(THREADS) as pool:
             yield from pool.map(lambda image: self.search(image, k, **options), images)
 
-    def match(self, first: Image, second: Image, *, false_match_rate: float = FALSE_MATCH_RATE) -> Match:
+    def match(
+        self,
+        first: Image,
+        second: Image,
+        *,
+        crop: Sequence[float] | None = None,
+        false_match_rate: float = FALSE_MATCH_RATE,
+    ) -> Match:
         """Compares two photos, which need not be in the collection.
 
         Args:
           first: a photo.
           second: another one.
+          crop: ``(x1, y1, x2, y2)`` in pixels of the first photo; None for the whole.
           false_match_rate: see :meth:`search`.
 
         Raises:
           InputError: a photo cannot be used.
         """
+        box = check_crop(crop)
         with self._file(first) as one, self._file(second) as other:
-            query, photo = self._query(one, None), self._query(other, None)
+            query, photo = self._query(one, box), self._query(other, None)
         with self._verifying() as (_, verifier):
             found = verifier.pair(query, photo, false_match_rate)
         pairs = found.inliers.pairs

@@ -28,3 +28,28 @@ class SyncOptions:
         choices=LABELS,
     )
     export: str | None = option(None, "Afterwards write all features into this folder as a feature store.")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Options of delg-serve."""
+
+    collection: str | None = option(None, "Where the descriptions lie. Default: .delg in the folder.")
+    model: str | None = option(
+        None, "A model folder, or an extractor. Default: auto; later the one that the collection records."
+    )
+    host: str = option("127.0.0.1", "Address to listen at; another one than that of this machine alone needs a token.")
+    port: int = option(8000, "Port to listen at; 0 for a free one.", lower_bound=0, upper_bound=65535)
+    token: str | None = option(
+        None, "What clients have to send as Authorization: Bearer TOKEN. Default: the variable DELG_TOKEN."
+    )
+    names: tuple[str, ...] | None = option(
+        None, "Host names under which clients reach the service besides its address, as behind a proxy; needs a token."
+    )
+    sync_every: float = option(60.0, "Seconds between two looks into the folder; 0 for none.", lower_bound=0.0)
+    max_megabytes: int = option(32, "Largest request.", lower_bound=1)
+    max_megapixels: int = option(100, "Largest photo that is taken or shown, in million pixels.", lower_bound=1)
+    queue: int = option(
+        64, "Requests at a time, half of them from one address; further ones are refused.", lower_bound=2
+    )
+    seconds: float = option(60.0, "Longest time of a request.", lower_bound=1.0)

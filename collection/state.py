@@ -14,8 +14,8 @@ after (SQLite's write-ahead log).
 """
 
 import fcntl
-import io
 import json
+import math
 import os
 import sqlite3
 import threading
@@ -189,17 +189,20 @@ class Transaction:
 
 
 def encoded(features: Features, encoding: Encoding) -> bytes:
-    """Local features of one photo as the bytes of a ``.npz`` file."""
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = encoding.encode([features])
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    """Local features of one photo: a line of JSON with name, dtype and shape of each array, then their bytes."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in encoding.encode([features]).items()}
+    head = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    return b"".join([json.dumps(head).encode(), b"\n", *(array.tobytes() for array in arrays.values())])
 
 
 def decoded(data: bytes, encoding: Encoding) -> dict[str, NDArray[Any]]:
     """The arrays of :class:`Features` from what :func:`encoded` gives."""
-    with np.load(io.BytesIO(data)) as file:
-        arrays = {name: file[name] for name in file.files}
+    place = data.index(b"\n") + 1
+    arrays = {}
+    for name, dtype, shape in json.loads(data[:place]):
+        count = math.prod(shape)
+        arrays[name] = np.frombuffer(data, dtype, count, place).reshape(shape)
+        place += arrays[name].nbytes
     return encoding.decode(arrays, slice(None), 0)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 _EXPORTS = {
     "__version__": "delg.common.distribution",
+    "Client": "collection.client",
     "Collection": "collection.collection",
     "Delg": "delg.model",
     "load": "delg.saving",

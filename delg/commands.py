@@ -22,6 +22,7 @@ GROUPS = {
     "Your photos": {
         "search": ("matching.search", "finds the photos of a folder, a store or an index that show what a photo shows"),
         "sync": ("collection.sync", "describes the new and changed photos of a folder, forgets removed ones"),
+        "serve": ("collection.serve_command", "answers searches of a folder from a page and over HTTP"),
         "match": ("matching.match", "compares two photos and draws the matches that agree"),
     },
     "Features and indexes": {

@@ -105,15 +105,10 @@ def model_config(model: Name) -> dict[str, Any]:
         return imported_config(place)
     if not is_model_folder(place):
         raise InputError(f"{place} is not a model folder: expected {CONFIG} and {WEIGHTS} or {SHARED_WEIGHTS} in it.")
-    from delg.model import Delg
-
     document = _document(place)
     config = document.get("model")
     if not isinstance(config, dict) or document.get("format") != FORMAT:
         raise InputError(f"{place / CONFIG} is not a model configuration of format {FORMAT}.")
-    unknown = sorted(set(config) - set(inspect.signature(Delg).parameters))
-    if unknown:
-        raise InputError(f"{place / CONFIG} holds unknown settings: {', '.join(unknown)}.")
     return config
 
 
@@ -172,7 +167,11 @@ def load(model: Name, *, weights: bool = True) -> "Delg":
         return imported(place, weights=weights)
     from delg.model import Delg
 
-    made = Delg(**model_config(model))
+    config = model_config(model)
+    unknown = sorted(set(config) - set(inspect.signature(Delg).parameters))
+    if unknown:
+        raise InputError(f"{place / CONFIG} holds unknown settings: {', '.join(unknown)}.")
+    made = Delg(**config)
     file = _weights_in(place)
     if weights and file.name == SHARED_WEIGHTS:
         from delg.importers.own_weights import read_shared

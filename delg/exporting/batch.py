@@ -38,10 +38,10 @@ def batch_function(model: "Delg", heads: tuple[str, ...], normalize: bool = Fals
     return describe
 
 
-def traced(model: "Delg", heads: tuple[str, ...]) -> Any:
+def traced(model: "Delg", heads: tuple[str, ...], *, from_pixels: bool = False) -> Any:
     """A ``tf.function`` of normalised images ``(B, H, W, 3)`` float32, of any size, as other runtimes convert it.
 
-    Its outputs are those of :meth:`delg.model.Delg.inference_model`.
+    Its outputs are those of :meth:`delg.model.Delg.inference_model`. With ``from_pixels`` images are RGB values 0..255.
 
     Raises:
       InputError: Keras does not run on TensorFlow.
@@ -52,11 +52,23 @@ def traced(model: "Delg", heads: tuple[str, ...]) -> Any:
         raise InputError(
             f"A model is converted by TensorFlow; set KERAS_BACKEND=tensorflow, not {keras.backend.backend()}."
         )
+    return traced_network(model.inference_model(heads), model.normalize if from_pixels else None)
+
+
+def traced_network(network: Any, normalize: Callable[[Tensor], Tensor] | None = None) -> Any:
+    """A ``tf.function`` of images of any number and size, traced once.
+
+    Args:
+      network: a Keras model of images ``(B, H, W, C)`` float32.
+      normalize: what the images pass before the network; None for nothing.
+    """
     import tensorflow as tf
 
-    network = model.inference_model(heads)
-    spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    return tf.function(lambda images: network(images, training=False), input_signature=[spec], autograph=False)
+    def outputs(images: Tensor) -> Outputs:
+        return dict(network(images if normalize is None else normalize(images), training=False))
+
+    shape = [None, None, None, network.inputs[0].shape[-1]]
+    return tf.function(outputs, input_signature=[tf.TensorSpec(shape, tf.float32, name="images")], autograph=False)
 
 
 def batch_signatures(model: "Delg", heads: tuple[str, ...], normalize: bool = False) -> dict[str, Callable]:

@@ -23,12 +23,13 @@ def openvino() -> ModuleType:
     return openvino
 
 
-def openvino_model(model: "Delg", heads: tuple[str, ...]) -> Any:
+def openvino_model(model: "Delg", heads: tuple[str, ...], *, from_pixels: bool = False) -> Any:
     """Converts the network.
 
     Args:
       model: see :class:`delg.model.Delg`.
       heads: what is computed.
+      from_pixels: whether images are RGB values 0..255, and not normalised.
 
     Returns:
       An ``openvino.Model`` from normalised images ``(B, h, w, 3)`` float32, of any size, to the outputs of
@@ -38,4 +39,4 @@ def openvino_model(model: "Delg", heads: tuple[str, ...]) -> Any:
       InputError: OpenVINO is not installed, or Keras does not run on TensorFlow.
     """
     package = openvino()
-    return package.convert_model(traced(model, heads).get_concrete_function())
+    return package.convert_model(traced(model, heads, from_pixels=from_pixels).get_concrete_function())

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,8 @@ from extraction.extractors.select import at_cells, suppressed, top_by_score
 from extraction.features import Features, Floats
 from extraction.pca import NO_PCA, Projections
 from extraction.resize import INTERPOLATIONS, limited_size, resize, to_source
+from extraction.runtimes import kept
+from extraction.runtimes.kept import KeptModel
 from extraction.runtimes.openvino_runtime import int8_digest
 from extraction.runtimes.table import CLASSES, SHARING, Network, Runtime, resolved, start
 from extraction.scale_pooling import build_scale_pooling, unit
@@ -64,11 +65,17 @@ class DelgExtractor(Extractor):
     batched = True
     matching = MATCHING
 
-    def __init__(self, model: "Delg", config: ExtractionConfig, weights: str = "in memory", folder: str | None = None):
+    def __init__(
+        self,
+        model: "Delg | KeptModel",
+        config: ExtractionConfig,
+        weights: str = "in memory",
+        folder: str | None = None,
+    ):
         """Takes the model; its networks are built when they are first used.
 
         Args:
-          model: see :class:`delg.model.Delg`.
+          model: see :class:`delg.model.Delg`; or its kept graph, which has the switches of the configuration.
           config: the extraction's hyper-parameters.
           weights: identity of the weights, recorded as ``weights_sha256``.
           folder: the model's folder, which may hold a calibration for int8.
@@ -76,13 +83,10 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: the model's backbone lacks a switch, or Keras runs on another backend than the runtime needs.
         """
-        from delg.superglobal import Switches, adapted, in_policy
-
         self.config = config
         self.heads = tuple(model.min_sides)
-        switched = adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES}))
-        self.model = in_policy(switched, "float32")  # the runtime converts it to other precisions
-        self.dimensions = {"global": self.model.embedding_dim, "local": self.model.local_dim or 0}
+        self._model = model if isinstance(model, KeptModel) else _switched(model, config)
+        self.dimensions = {"global": self._model.embedding_dim, "local": self._model.local_dim or 0}
         self._rule = SCALE_RULES[config.scale_rule].in_multiples(config.side_multiple)
         self._join = build_scale_pooling(config.scale_pooling)
         self.pca: Projections = NO_PCA
@@ -102,6 +106,11 @@ class DelgExtractor(Extractor):
         )
         if config.precision == "int8":
             self.settings["int8_sha256"] = int8_digest(self.model, folder)
+
+    @property
+    def model(self) -> "Delg":
+        """The model with the switches of the configuration."""
+        return self._model.full if isinstance(self._model, KeptModel) else self._model
 
     @classmethod
     def from_folder(
@@ -126,21 +135,27 @@ class DelgExtractor(Extractor):
         Raises:
           InputError: not a model folder, or the seed or an option out of range.
         """
-        from delg.saving import CONFIG, folder_of, load, weights_sha256
+        from delg.saving import CONFIG, folder_of, load, model_config, weights_sha256
 
         for name, switch in {"local_whitening": local_whitening, "adaptation": adaptation}.items():
             if type(switch) is not bool:
                 raise InputError(f"{name} expects True or False. Received: {switch!r}")
         if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
             raise InputError(f"seed expects a whole number from 0 to 4294967295. Received: {seed!r}")
-        if seed is not None:
-            keras.utils.set_random_seed(seed)
-        model = load(folder, weights=seed is None)
-        unknown = sorted(set(model.extraction) - set(OPTIONS))
+        own = model_config(folder)
+        recorded = own.get("extraction") or {}
+        unknown = sorted(set(recorded) - set(OPTIONS))
         if unknown:
             raise InputError(f"{folder}/{CONFIG} holds unknown settings of extraction: {', '.join(unknown)}.")
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
-        config = ExtractionConfig(**fitted(defaults | model.extraction, options))
+        config = ExtractionConfig(**fitted(defaults | recorded, options))
+        model = _kept(folder, own, config) if seed is None else None
+        if model is None:
+            if seed is not None:
+                import keras
+
+                keras.utils.set_random_seed(seed)
+            model = load(folder, weights=seed is None)
         if seed is not None:
             return cls(model, config, f"untrained:seed={seed}:{json_sha256(model.get_config())}")
         weights = weights_sha256(folder)
@@ -197,7 +212,7 @@ class DelgExtractor(Extractor):
         base, _, passes = plans[0]
         for one in passes:
             inputs = [scaled(one.scale, one.size) for _, scaled, _ in plans]
-            outputs = self.network(one.heads)(inputs[0] if len(inputs) == 1 else keras.ops.concatenate(inputs))
+            outputs = self.network(one.heads)(_joined(inputs))
             for i, (of_picture, source) in enumerate(zip(outputs_of, sources)):
                 own = {name: values[i] for name, values in outputs.items()}
                 if "global" in one.heads:
@@ -222,17 +237,17 @@ class DelgExtractor(Extractor):
     ) -> tuple[Size, Pyramid, list[Pass]]:
         """The size at scale 1, the image at any scale, and the runs of the network."""
         config, base = self.config, self.base_size(size or (image.shape[1], image.shape[0]), resize_factor)
-        sides = {head: side for head, side in self.model.min_sides.items() if head in self.heads}
+        sides = {head: side for head, side in self._model.min_sides.items() if head in self.heads}
         longest = config.max_image_size * resize_factor
         passes = plan_passes(config.image_scales, config.global_scales_ind, base, sides, self._rule, longest=longest)
-        side = self.model.trunk.image_side
+        side = self._model.trunk.image_side
         if side and any(one.size != (side, side) for one in passes):
             raise InputError(
                 f"The model's backbone accepts images of {side} x {side} pixels only; give --image_scales=1.0, "
                 f"--max_image_size={side}, --min_image_size={side} and --use_square_images."
             )
         resized = resize(image, base, config.interpolation)
-        return base, Pyramid(resized, self._rule, config.antialias, self.model.normalize), passes
+        return base, Pyramid(resized, self._rule, config.antialias, self._model.normalize), passes
 
     def network_inputs(self, image: NDArray[np.uint8]) -> list[Floats]:
         """The network's inputs for an image: ``(1, h, w, 3)`` float32 for each of its runs."""
@@ -247,7 +262,7 @@ class DelgExtractor(Extractor):
         """
         with self._building:
             if self._runtime is None:
-                self._runtime = start(self.model, self._runtime_name, self.config.precision, self.folder)
+                self._runtime = start(self._model, self._runtime_name, self.config.precision, self.folder)
             key = heads, self._at_once
             if key not in self._networks:
                 self._networks[key] = self._runtime.network(*key)
@@ -256,7 +271,7 @@ class DelgExtractor(Extractor):
     def makers(self) -> tuple[Any, ...]:
         """The extractor, the module of its runtime, and what the model names as ``module:Class``."""
         runtime = str(CLASSES[self._runtime_name]).partition(":")[0]
-        return (self, runtime, *plug_ins_in(*self.model.config.values()))
+        return (self, runtime, *plug_ins_in(*self._model.config.values()))
 
     def share_cores(self, threads: int) -> None:
         """Receives the number of threads that are going to describe images at once."""
@@ -279,7 +294,7 @@ class DelgExtractor(Extractor):
             ys, xs = self.model.keypoint_grid(one.size[1], one.size[0])
             grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
             return to_source(grid, one.size, frame)
-        ys, xs = (self.model.local_stride * np.arange(n, dtype=np.float64) / one.scale for n in cells)
+        ys, xs = (self._model.local_stride * np.arange(n, dtype=np.float64) / one.scale for n in cells)
         grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
         return grid * np.asarray(frame, np.float64) / np.asarray(base, np.float64)
 
@@ -317,8 +332,48 @@ class DelgExtractor(Extractor):
             np.concatenate(outputs.scales),
             iou=config.iou,
             max_feature_num=config.max_feature_num,
-            receptive_field=self.model.trunk.receptive_field,
+            receptive_field=self._model.trunk.receptive_field,
         )
+
+
+def _switched(model: "Delg", config: ExtractionConfig) -> "Delg":
+    """The model with the switches of the configuration, in float32: the runtime converts it to other precisions."""
+    from delg.superglobal import Switches, adapted, in_policy
+
+    return in_policy(adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES})), "float32")
+
+
+def _kept(folder: str, own: dict[str, Any], config: ExtractionConfig) -> KeptModel | None:
+    """The kept graph of a model, made now where it is absent; None for a model or a runtime that keeps none.
+
+    Args:
+      folder: or another text for :func:`delg.saving.load`.
+      own: arguments of the model.
+      config: the extraction's hyper-parameters.
+    """
+    from delg.saving import load, weights_sha256
+
+    if (config.runtime, config.precision) != ("openvino", "float32") or not SCALE_RULES[config.scale_rule].on_pixels:
+        return None
+    key = kept.key_of(weights_sha256(folder), own, {name: getattr(config, name) for name in SWITCHES})
+
+    def restore() -> "Delg":
+        return _switched(load(folder), config)
+
+    if key is None:
+        return None
+    return kept.opened(key, restore) or (kept.opened(key, restore) if kept.keep(key, restore()) else None)
+
+
+def _joined(inputs: Sequence[Any]) -> Any:
+    """Images of one size as a batch."""
+    if len(inputs) == 1:
+        return inputs[0]
+    if isinstance(inputs[0], np.ndarray):
+        return np.concatenate(inputs)
+    from keras import ops
+
+    return ops.concatenate(inputs)
 
 
 from_folder = DelgExtractor.from_folder

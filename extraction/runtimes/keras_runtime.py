@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from delg.exporting.batch import traced_network
 from delg.superglobal import in_policy
 from extraction.runtimes.table import PRECISIONS, Network, Runtime
 
@@ -27,28 +28,15 @@ class KerasRuntime(Runtime):
 
 
 def compiled(inner: keras.Model) -> Network:
-    """A Keras model as a function."""
+    """A Keras model as a function; on TensorFlow traced once, and so without XLA, which compiles for each size."""
     if keras.backend.backend() == "jax":
         return _on_jax(inner)
-    if keras.backend.backend() == "tensorflow" and inner.predict_function is None:
-        _trace_once(inner)
-    inner.make_predict_function()
-    return lambda images: {
-        name: np.asarray(value, np.float32) for name, value in inner.predict_on_batch(images).items()
-    }
-
-
-def _trace_once(inner: keras.Model) -> None:
-    """Gives the model a function for ``predict_on_batch`` that is traced once.
-
-    Keras' own is traced for the first size, other heights, other widths and more images, and with XLA compiled for
-    each size.
-    """
-    import tensorflow as tf
-
-    spec = tf.TensorSpec(inner.inputs[0].shape, tf.float32)
-    outputs = tf.function(lambda images: inner(images, training=False), input_signature=[spec], autograph=False)
-    inner.predict_function = lambda batches: outputs(next(iter(batches))[0])
+    if keras.backend.backend() == "tensorflow":
+        function = traced_network(inner)
+    else:
+        inner.make_predict_function()
+        function = inner.predict_on_batch
+    return lambda images: {name: np.asarray(value, np.float32) for name, value in function(images).items()}
 
 
 def _on_jax(inner: keras.Model) -> Network:

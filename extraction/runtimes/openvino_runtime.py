@@ -10,6 +10,7 @@ import numpy as np
 from delg.common.errors import InputError
 from delg.common.files import sha256
 from delg.exporting.openvino import openvino, openvino_model
+from extraction.runtimes.kept import KeptModel
 from extraction.runtimes.table import INT8, Network, Runtime
 from extraction.settings import model_digest
 
@@ -30,14 +31,16 @@ INT8_FILE = "openvino_int8.xml"  # in the model's folder
 class OpenVinoRuntime(Runtime):
     """Compiles a part of one graph for each set of heads; all parts share the weights."""
 
-    def __init__(self, model: "Delg", precision: str, folder: str | None = None):
-        """Converts the model, or reads its calibrated graph in int8 from the folder.
+    def __init__(self, model: "Delg | KeptModel", precision: str, folder: str | None = None):
+        """Converts the model, or reads its kept graph, or its calibrated graph in int8 from the folder.
 
         Raises:
           InputError: the processor lacks the precision, or there is no calibration of this model.
         """
         self._core = openvino().Core()
-        if precision == INT8:
+        if isinstance(model, KeptModel):
+            self._graph = self._core.read_model(model.graph)
+        elif precision == INT8:
             int8_digest(model, folder)
             self._graph = self._core.read_model(Path(folder or "", INT8_FILE))
         else:

@@ -1,8 +1,11 @@
 """The runtimes of a model's network by name, and their precisions: the Keras backend, OpenVINO or ONNX Runtime."""
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from delg.common.spec import Table, factory_of
 
 if TYPE_CHECKING:
     from delg.model import Delg
+    from extraction.runtimes.kept import KeptModel
 
 Network = Callable[[Any], dict[str, NDArray[np.float32]]]
 """Normalised images ``(B, h, w, 3)`` float32 to the float32 outputs of :meth:`delg.model.Delg.inference_model`."""
@@ -37,7 +41,7 @@ class Runtime(ABC):
     """A model prepared for one runtime and precision."""
 
     @abstractmethod
-    def __init__(self, model: "Delg", precision: str, folder: str | None):
+    def __init__(self, model: "Delg | KeptModel", precision: str, folder: str | None):
         """Takes the arguments of :func:`start`."""
 
     @abstractmethod
@@ -75,12 +79,14 @@ def resolved(runtime: str | None) -> str:
     Raises:
       InputError: another Keras backend is in use than the runtime needs.
     """
+    if runtime is not None and runtime not in KERAS_BACKENDS:
+        return runtime
     import keras
 
     backend = keras.backend.backend()
     if runtime is None:
         return backend
-    if runtime in KERAS_BACKENDS and runtime != backend:
+    if runtime != backend:
         raise InputError(f"The runtime {runtime} needs KERAS_BACKEND={runtime}; Keras runs on {backend}.")
     return runtime
 
@@ -90,14 +96,23 @@ def fastest() -> str | None:
 
     OpenVINO where it is installed, unless TensorFlow has a GPU or Keras runs on another backend; None for Keras' own.
     """
+    if find_spec("openvino") is None:
+        return None
+    if "keras" not in sys.modules and os.environ.get("KERAS_BACKEND") == KERAS_BACKENDS[0] and not _nvidia():
+        return "openvino"  # without an import of TensorFlow
     import keras
 
-    if keras.backend.backend() != KERAS_BACKENDS[0] or find_spec("openvino") is None:
+    if keras.backend.backend() != KERAS_BACKENDS[0]:
         return None
     return None if keras.distribution.list_devices("gpu") else "openvino"
 
 
-def start(model: "Delg", runtime: str, precision: str, folder: str | None = None) -> Runtime:
+def _nvidia() -> bool:
+    """Whether there may be a GPU that TensorFlow can use."""
+    return sys.platform != "linux" or any(Path("/dev").glob("nvidia*")) or Path("/dev/kfd").exists()
+
+
+def start(model: "Delg | KeptModel", runtime: str, precision: str, folder: str | None = None) -> Runtime:
     """Prepares a model for a runtime.
 
     Args:

@@ -26,6 +26,7 @@ def test_a_calibration_without_labels_tells_copies_from_other_photos(collection)
     found = reopened.search(picture(120, 160, 25)[8:-8, 8:-8])
     absent = reopened.search(picture(120, 160, 1000))
     assert (found.verdict, found[0].path, found[0].verdict) == ("same", "25.png", "same")
+    assert absent.verdict != "same"
     assert found.probability > 0.99 > absent.probability
 
 

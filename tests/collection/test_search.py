@@ -69,6 +69,9 @@ def test_two_photos_are_matched(collection, photos):
     assert same.inliers > 20
     assert same.transform == pytest.approx(np.eye(3), abs=0.05)
     assert collection.match("3.png", "4.png").inliers < 10
+    left = collection.match("3.png", "3.png", crop=(0, 0, 80, 120))
+    assert 5 < left.inliers < same.inliers
+    assert left.pairs[:, 0].max() < 80
 
 
 @pytest.mark.parametrize("query", [b"no image", b"", "absent.png", np.zeros((4, 4)), np.zeros((0, 4, 3), np.uint8)])

@@ -138,8 +138,9 @@ def test_local_features_may_be_left_to_the_searches(photos, tmp_path):
     assert first == answers(fresh(photos, tmp_path / "early"), [query])
     assert late.complete() == 0
     write_picture(photos / "new.png", 120, 160, 77)
+    write_picture(photos / "newer.png", 120, 160, 78)
     late.sync(local=False)
-    assert late.complete() == 1
+    assert [late.complete(limit=1), late.complete(limit=5), late.complete()] == [1, 1, 0]
 
 
 def test_photos_are_added_removed_and_renamed(photos, tmp_path):

@@ -14,8 +14,9 @@ from delg.heads.pooling import GeM
 from delg.numerics import l2_normalize
 from delg.presets import PRESETS
 from delg.saving import is_model_folder, provenance_of, weights_sha256
+from tests.tiny import BACKBONE
 
-SMALL = {"backbone": "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))", "embedding_dim": 24, "local_dim": 8}
+SMALL = {"backbone": BACKBONE, "embedding_dim": 24, "local_dim": 8}
 
 
 def tiny(**overrides) -> "delg.Delg":
@@ -115,7 +116,7 @@ def test_inference_model_equals_the_model_and_needs_only_its_heads():
         for name, value in outputs.items():
             np.testing.assert_allclose(value, numpy_of(whole[name]), rtol=1e-4, atol=1e-5)
     local_layers = {layer.name for layer in model.inference_model(("local",)).layers}
-    assert not any(name.startswith("res5") for name in local_layers)
+    assert not any(name.startswith("conv3") for name in local_layers)
     with pytest.raises(ValueError, match="heads"):
         model.inference_model(("glocal",))
 
@@ -123,7 +124,7 @@ def test_inference_model_equals_the_model_and_needs_only_its_heads():
 def test_without_autoencoder_the_map_is_the_descriptor():
     model = tiny(local_dim=None)
     out = model(np.ones((1, 32, 32, 3), "float32"))
-    assert out["local_descriptors"].shape[-1] == model.local_dim == 16
+    assert out["local_descriptors"].shape[-1] == model.local_dim == 24
     assert "reconstruction" not in out
 
 

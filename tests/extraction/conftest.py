@@ -1,5 +1,7 @@
 """What tests of this room share."""
 
+import shutil
+
 import pytest
 
 import delg
@@ -9,11 +11,17 @@ from tests.tiny import BACKBONE
 SCALES = {"image_scales": [0.7, 1.0], "global_scales_ind": [1], "max_feature_num": 200}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    sizes = {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
-    delg.save(delg.create("delg_small", backbone=BACKBONE, extraction=SCALES, **sizes), tmp_path / "model")
+@pytest.fixture(scope="session")
+def folder_made_once(tmp_path_factory):
+    place, sizes = tmp_path_factory.mktemp("user"), {"embedding_dim": 16, "local_dim": 8, "attention_channels": 8}
+    delg.save(delg.create("delg_small", backbone=BACKBONE, extraction=SCALES, **sizes), place / "model")
     for i in range(3):
-        write_picture(tmp_path / "photos" / f"{i}.png", 90, 120, seed=i)
-    (tmp_path / "photos" / "bad.png").write_text("no image")
-    return tmp_path
+        write_picture(place / "photos" / f"{i}.png", 90, 120, seed=i)
+    (place / "photos" / "bad.png").write_text("no image")
+    return place
+
+
+@pytest.fixture
+def folder(folder_made_once, tmp_path):
+    """A user's folder: an untrained model, three photos and a broken one."""
+    return shutil.copytree(folder_made_once, tmp_path, dirs_exist_ok=True)

@@ -7,6 +7,7 @@ hold a part of each. A test goes over the fields that it finds, and takes images
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -137,9 +138,16 @@ def fill_by_rule(model: keras.Model, salt: str = "") -> None:
         variable.assign(rule.weight(official_name(variable.path), tuple(variable.shape), salt))
 
 
+@cache
+def released_model(strides: bool, salt: str) -> "delg.Delg":
+    """The R50 model with the rule's weights, made and traced once for all files; no test changes the model."""
+    model = delg.create("delg_r50", num_classes=10, block3_strides=strides)
+    fill_by_rule(model, salt)
+    model.inference_model = cache(model.inference_model)
+    return model
+
+
 @pytest.fixture(scope="session", params=[True, False], ids=["strides1", "strides0"])
 def released(request: pytest.FixtureRequest, salt: str) -> tuple[str, "delg.Delg"]:
-    """The prefix of the golden fields and the R50 model with the rule's weights."""
-    model = delg.create("delg_r50", num_classes=10, block3_strides=request.param)
-    fill_by_rule(model, salt)
-    return f"strides{int(request.param)}", model
+    """The prefix of the golden fields and their model."""
+    return f"strides{int(request.param)}", released_model(request.param, salt)

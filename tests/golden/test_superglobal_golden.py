@@ -65,6 +65,7 @@ def model(salt):
     for variable in made.weights:
         drawn = rule.weight(torch_name(variable.path), torch_shape(tuple(variable.shape)), salt)
         variable.assign(drawn.transpose(2, 3, 1, 0) if drawn.ndim == 4 else drawn.T)
+    made.inference_model = cache(made.inference_model)
     return made
 
 

@@ -1,6 +1,7 @@
 """A tiny set of records shared by the tests: 8 classes of 4 training and 1 validation image."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start")
     delg.save(tiny_model(), folder)
     return folder
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Nothing is traced, which for a few steps takes most of the time; other tests trace what these run."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

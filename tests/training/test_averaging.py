@@ -83,14 +83,6 @@ def averaged(made: Trainer) -> list[np.ndarray]:
         return weights(made.model)
 
 
-@pytest.fixture
-def eager():
-    """Nothing is traced, which for a few steps takes most of the time."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 def test_the_first_step_counts_as_step_zero(tmp_path, batches, eager):
     made = trainer(tmp_path, 3, AverageConfig(0.5, start_step=1))
     step = TrainStep(made.model, made.optimizer, step_config(BATCH), made.average)

@@ -13,6 +13,7 @@ from training.computation import METRICS, compute
 from training.optimizers import build_optimizer
 from training.sampled import SampledHead
 
+pytestmark = pytest.mark.usefixtures("eager")
 RULE = "sgd(momentum=0.9, weight_decay=0.01)"
 
 

@@ -52,6 +52,7 @@ def test_without_the_stop_the_local_losses_train_the_backbone():
         tiny_model(local_head="delg(stop_gradient=1)")
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_batch_in_parts_gives_the_gradients_of_the_whole():
     """Both halves are the same images, so that the batch statistics are those of the whole."""
     images, labels = tf.concat([IMAGES, IMAGES], 0), tf.concat([LABELS, LABELS], 0)
@@ -65,6 +66,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole():
         np.testing.assert_allclose(numbers(a), numbers(b), atol=2e-6, err_msg=a.path)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_frozen_backbone_keeps_weights_and_statistics_while_the_heads_learn():
     model = tiny_model()
     step = made(model, "sgd(momentum=0.9, weight_decay=0.1)", batch_size=4)
@@ -90,6 +92,7 @@ def test_the_loop_thaws_the_backbone_after_its_steps(tmp_path, batches):  # noqa
     assert not np.array_equal(seen[2], numbers(kernel))
 
 
+@pytest.mark.usefixtures("eager")
 def test_mixed_precision_keeps_weights_and_losses_in_float32():
     exact, mixed = tiny_model(), tiny_model(dtype=policy(True))
     assert mixed.backbone.get_layer("conv1").compute_dtype == "bfloat16"

@@ -277,7 +277,13 @@ def build_augmentation(text: str) -> Augmentation:
     crops = [part for part in parts if isinstance(part, Crop)]
     if len(crops) > 1:
         raise InputError(f"Expected at most one crop among the augmentations. Received: {text!r}")
-    return Augmentation(crops[0] if crops else None, tuple(part for part in parts if not isinstance(part, Crop)))
+    steps = (part for part in parts if not isinstance(part, Crop))
+    return Augmentation(crops[0] if crops else None, tuple(map(_traceable, steps)))
+
+
+def _traceable(step: Step) -> Step:
+    """A step from outside as a ``tf.function``, which converts branches on tensors that are written as ``if``."""
+    return step if step.__module__ == __name__ else tf.function(step)
 
 
 def _uniform(seed: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from training.input.augment import Augmentation
 
+as_written = tf.autograph.experimental.do_not_convert
+"""Has tf.data trace a function of ours, whose branches are all of ``tf.cond``, without rewriting its source first."""
+
 
 @dataclass(frozen=True)
 class InputConfig:

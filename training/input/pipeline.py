@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from delg.common.errors import InputError
 from training.input.augment import Crop
-from training.input.config import WHOLE, InputConfig, Share, dataset_options, threads
+from training.input.config import WHOLE, InputConfig, Share, as_written, dataset_options, threads
 from training.input.stream import READ_BYTES, stream
 from training.records.examples import parse_example
 from training.records.recordset import RecordSet
@@ -93,13 +93,13 @@ def training_batches(
         positions = tf.data.Dataset.counter(start, dtype=tf.int64)
         dataset = tf.data.Dataset.zip(positions, dataset)
         if share.workers > 1:
-            dataset = dataset.filter(lambda position, _: _is_own(position, config.batch_size, share))
+            dataset = dataset.filter(as_written(lambda position, _: _is_own(position, config.batch_size, share)))
     else:
         dataset = tf.data.Dataset.counter(start, dtype=tf.int64)
         if share.workers > 1:
-            dataset = dataset.filter(lambda position: _is_own(position, config.batch_size, share))
+            dataset = dataset.filter(as_written(lambda position: _is_own(position, config.batch_size, share)))
     prepare = _prepare_record(records.num_classes, config) if cache is None else _prepare_cached(cache, config)
-    dataset = dataset.map(prepare, num_parallel_calls=threads(config), deterministic=True)
+    dataset = dataset.map(as_written(prepare), num_parallel_calls=threads(config), deterministic=True)
     dataset = dataset.batch(config.batch_size // share.replicas, drop_remainder=True)
     return dataset.prefetch(PREFETCH).with_options(dataset_options(config))
 
@@ -113,7 +113,7 @@ def validation_batches(records: RecordSet, config: InputConfig, max_batches: int
         return image, _checked_label(example.label, records.num_classes)
 
     dataset = tf.data.TFRecordDataset(list(records.files), buffer_size=READ_BYTES)
-    dataset = dataset.map(prepare, num_parallel_calls=threads(config), deterministic=True)
+    dataset = dataset.map(as_written(prepare), num_parallel_calls=threads(config), deterministic=True)
     return dataset.batch(config.batch_size).take(max_batches).prefetch(PREFETCH).with_options(dataset_options(config))
 
 
@@ -129,7 +129,7 @@ def load_cache(records: RecordSet, config: InputConfig) -> Cache:
         return _decode(example.encoded), _checked_label(example.label, records.num_classes)
 
     dataset = tf.data.TFRecordDataset(list(records.files), buffer_size=READ_BYTES).map(
-        decode, num_parallel_calls=threads(config)
+        as_written(decode), num_parallel_calls=threads(config)
     )
     pixels = np.empty(records.decoded_bytes, np.uint8)
     offsets, sizes, labels, end = [], [], [], 0

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from training.input.config import as_written
 from training.records.recordset import RecordSet
 
 Tensor = Any
@@ -42,7 +43,8 @@ def stream(records: RecordSet, seed: int, shuffle_buffer: int, position: int = 0
     start = _find(records, seed, position)
     numbers = tf.data.Dataset.counter(start.group, dtype=tf.int64)
     buffer = min(shuffle_buffer, max(records.num_images, 1))
-    return numbers.flat_map(lambda number: _group(records, seed, buffer, number, groups)).skip(start.within)
+    groups_of_records = numbers.flat_map(as_written(lambda number: _group(records, seed, buffer, number, groups)))
+    return groups_of_records.skip(start.within)
 
 
 def _group(records: RecordSet, seed: int, buffer: int, number: Tensor, groups: int) -> tf.data.Dataset:
@@ -52,7 +54,7 @@ def _group(records: RecordSet, seed: int, buffer: int, number: Tensor, groups: i
     files = tf.data.Dataset.from_tensor_slices(tf.gather(tf.constant(list(records.files)), order))
     cycle = min(GROUP, len(records.files))
     dataset = files.interleave(
-        lambda file: tf.data.TFRecordDataset(file, buffer_size=READ_BYTES),
+        as_written(lambda file: tf.data.TFRecordDataset(file, buffer_size=READ_BYTES)),
         cycle_length=cycle,
         num_parallel_calls=min(2, cycle),
         deterministic=True,

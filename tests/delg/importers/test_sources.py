@@ -15,6 +15,7 @@ from delg.importers.tensorflow_weights import source_of
 from delg.importers.torch_weights import cvnet, delg_pytorch, prefix_of, superglobal, torch_format
 from tests.delg.importers.keys import deeper, load_keys, torch_keys, torch_r101
 from tests.delg.importers.torch_writer import SavedStorage, TorchFile, zeros
+from tests.tiny import BACKBONE
 
 RELEASED = load_keys("keys_delg")
 NOTHING = SavedStorage(np.zeros(4_718_592, "f4"))
@@ -208,7 +209,7 @@ def test_values_that_are_no_weights(array, message):
 
 
 def test_a_model_is_unchanged_by_a_file_that_does_not_fit():
-    model = delg.create("delg_small")
+    model = delg.create("delg_small", backbone=BACKBONE)
     before = [np.array(variable) for variable in model.weights]
     arrays = {variable.path: np.full(variable.shape, 2.0) for variable in model.weights}
     last = model.weights[-1].path

@@ -144,7 +144,7 @@ def test_a_wrapper_forwards_every_member():
     inner.dimensions = {"global": 3}
     outer = Wrapper(inner, more=1)
     members = {name for name, _ in inspect.getmembers(Extractor) if not name.startswith("_")}
-    values = {"signed", "local_dtype", "batched", "heads", "pca", "dimensions"}
+    values = {"signed", "local_dtype", "matching", "batched", "heads", "pca", "dimensions"}
     methods = {"base_size", "together", "share_cores", "makers", "project", "parts_of_heads"}
     assert members == values | methods, "a new one: forward it"
     assert all(getattr(outer, name) == getattr(inner, name) for name in values)

@@ -129,6 +129,7 @@ def made(model, **settings) -> TrainStep:
     return TrainStep(model, optimizer, step_config(4, **settings))
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_first_tensor_that_is_not_finite_is_named():
     model = tiny_model()
     step = made(model)
@@ -145,6 +146,7 @@ def test_the_first_tensor_that_is_not_finite_is_named():
     assert step.first_not_finite(IMAGES, LABELS).startswith("the gradient of ")
 
 
+@pytest.mark.usefixtures("eager")
 def test_of_a_frozen_backbone_the_moving_statistics_are_weights():
     model = tiny_model()
     step, moving = made(model), model.backbone.get_layer("bn_conv1").moving_variance
@@ -155,6 +157,7 @@ def test_of_a_frozen_backbone_the_moving_statistics_are_weights():
     assert step.first_not_finite(IMAGES, LABELS) == "the gradient norm", "the batch's own statistics are fine"
 
 
+@pytest.mark.usefixtures("eager")
 def test_every_part_of_a_batch_is_looked_at():
     step = made(tiny_model(), accumulate=2)
     assert step.first_not_finite(IMAGES, LABELS) == "the gradient norm"
@@ -162,6 +165,7 @@ def test_every_part_of_a_batch_is_looked_at():
     assert step.first_not_finite(last, LABELS) == "the images"
 
 
+@pytest.mark.usefixtures("eager")
 def test_validation_counts_what_is_right_without_margin_or_batch_statistics():
     model = tiny_model(arcface_margin=1.0)
     step = compile_validation_step(model, SIZE)
@@ -173,6 +177,7 @@ def test_validation_counts_what_is_right_without_margin_or_batch_statistics():
     assert numbers(step(IMAGES, (answers[0] + 1) % 8))[0].tolist() == [0.0, 4.0]
 
 
+@pytest.mark.usefixtures("eager")
 def test_without_a_classifier_the_nearest_neighbour_is_asked():
     model, loss = tiny_model(), build_global_loss("contrastive")
     step = compile_validation_step(model, SIZE, loss)
@@ -196,6 +201,7 @@ def test_another_loss_takes_the_place_of_arcface():
         assert numbers(gradient).any() == (variable.path != "classifier/cosine_weights") or "bias" in variable.path
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_model_without_a_local_head_trains():
     model, optimizer = tiny_model(local_head=None, local_dim=None), build_optimizer("sgd")
     optimizer.build(model.trainable_variables)

@@ -19,6 +19,7 @@ from training.input.augment import (
     random_erasing,
     rotate,
 )
+from training.input.config import as_written
 
 IMAGE = tf.constant(picture(1, 0, (32, 32)), tf.float32)
 
@@ -190,3 +191,21 @@ def test_chains_by_name():
 def test_chains_that_are_refused(text, message):
     with pytest.raises(InputError, match=message):
         build_augmentation(text)
+
+
+def lifted(by: float):
+    """A user's own step, with a branch on a tensor."""
+
+    def step(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if tf.reduce_max(image) < 1e3:
+            image += by
+        return image
+
+    return step
+
+
+def test_a_step_of_the_user_s_own_may_branch_on_tensors():
+    augmentation = build_augmentation(f"{__name__}:lifted(by=2.0), color_jitter")
+    dataset = tf.data.Dataset.from_tensors(IMAGE).map(as_written(lambda image: augmentation.apply(image, seed(0))))
+    expected = build_augmentation("flip(p=0), color_jitter").apply(IMAGE + 2.0, seed(0))
+    np.testing.assert_allclose(next(iter(dataset)), expected, atol=1e-3)

@@ -1,0 +1,1 @@
+"""The service: a collection over HTTP, with a page."""

@@ -1,0 +1,86 @@
+"""Kept graphs: a later process describes photos without Keras, and gives the same features."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import delg
+from extraction.extractors.delg import DelgExtractor
+from extraction.runtimes import kept
+from extraction.runtimes.kept import KeptModel
+from tests.extraction.pictures import picture
+from tests.tiny import BACKBONE
+
+pytest.importorskip("openvino")
+OPTIONS = {"runtime": "openvino", "scale_rule": "long_side", "max_image_size": 96, "image_scales": (0.5, 1.0)}
+OPTIONS |= {"global_scales_ind": (0, 1)}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    return made(tmp_path, monkeypatch, BACKBONE)
+
+
+def made(tmp_path, monkeypatch, backbone):
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
+    delg.save(delg.Delg(backbone=backbone, local_head=None, embedding_dim=16, local_dim=None), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def described(extractor):
+    return extractor(picture(90, 120, 3), "a").global_descriptor
+
+
+def test_a_kept_graph_gives_the_features_of_the_network(folder):
+    first = DelgExtractor.from_folder(str(folder), **OPTIONS)
+    again = DelgExtractor.from_folder(str(folder), **OPTIONS)
+    plain = DelgExtractor.from_folder(str(folder), **OPTIONS | {"runtime": None})
+    assert isinstance(again._model, KeptModel)
+    assert np.array_equal(described(first), described(again))
+    assert described(again) @ described(plain) > 1 - 1e-6
+    assert again.settings | {"runtime": ""} == plain.settings | {"runtime": ""}
+    assert again.model.get_config() == plain.model.get_config()
+
+
+def test_a_process_with_a_kept_graph_imports_no_keras(tmp_path, monkeypatch):
+    folder = made(tmp_path, monkeypatch, "squeezenet")
+    DelgExtractor.from_folder(str(folder), **OPTIONS)
+    code = (
+        "import sys, numpy as np; from extraction.extractors.table import build_extractor;"
+        f"e = build_extractor({str(folder)!r}, **{OPTIONS!r}); e(np.zeros((90, 120, 3), np.uint8), 'a');"
+        "print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_other_weights_switches_and_damage_are_seen(folder):
+    DelgExtractor.from_folder(str(folder), **OPTIONS)
+    graphs = kept._place("x").parent
+    assert len(list(graphs.iterdir())) == 1
+    DelgExtractor.from_folder(str(folder), **OPTIONS, gem_plus=True)
+    assert len(list(graphs.iterdir())) == 2
+    whole = described(DelgExtractor.from_folder(str(folder), **OPTIONS))
+    for file in graphs.glob("*/graph.bin"):
+        file.write_bytes(bytes(len(file.read_bytes())))
+    assert np.array_equal(described(DelgExtractor.from_folder(str(folder), **OPTIONS)), whole)
+    model = delg.load(folder)
+    model.weights[0].assign(model.weights[0] * 2)
+    delg.save(model, folder)
+    DelgExtractor.from_folder(str(folder), **OPTIONS)
+    assert len(list(graphs.iterdir())) == 3
+
+
+def test_where_nothing_can_be_kept_the_network_is_converted(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "file"))
+    extractor = DelgExtractor.from_folder(str(folder), **OPTIONS)
+    assert not isinstance(extractor._model, KeptModel)
+    assert described(extractor).shape == (16,)
+
+
+def test_a_model_with_a_local_head_is_not_kept():
+    assert kept.key_of("sha", {"backbone": "resnet(depth=50)"}, {}) is None
+    assert kept.key_of("sha", {"backbone": "resnet(depth=50)", "local_head": None}, {}) is not None
