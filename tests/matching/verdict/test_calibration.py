@@ -52,6 +52,8 @@ def test_queries_without_a_true_photo_are_rarely_called_the_same(calibration):
         odds.append((verdict.probability, any(one.same)))
     assert labels[False].count(SAME) <= 0.05 * 200
     assert labels[True].count(SAME) >= 0.9 * 200
+    assert calibration.true_match_rate(0.05) == pytest.approx(labels[True].count(SAME) / 200, abs=0.07)
+    assert calibration.true_match_rate(0.0001) < calibration.true_match_rate(0.05)
     assert labels[False].count(ABSENT) >= 0.5 * 200 > 20 >= labels[True].count(ABSENT)
     probability, right = np.array(odds).T
     assert abs(probability.mean() - right.mean()) < 0.05
@@ -141,6 +143,8 @@ def test_the_shipped_calibrations_and_the_generic_one():
     assert (other.extractor, other.heads, other.matching) == (GENERIC, ("local",), {})
     with pytest.raises(InputError, match="global descriptors, local features, or both"):
         Calibration.of({}, [])
+    with pytest.raises(InputError, match="colour"):
+        Calibration.of({"extractor": "x", "matching": {"colour": 1}}).matcher()
 
 
 def test_extractors_are_named_by_kind_and_weights():
