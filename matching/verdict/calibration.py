@@ -60,11 +60,11 @@ class Judged:
 
     Attributes:
       evidence: of each candidate.
-      same: whether each shows the same thing; None where that is not known, and the candidate is left out.
+      same: whether each shows the same thing.
     """
 
     evidence: tuple[Evidence, ...]
-    same: tuple[bool | None, ...]
+    same: tuple[bool, ...]
 
 
 def terms_of(evidence: Evidence) -> list[float]:
@@ -178,7 +178,6 @@ class Calibration:
             (i, terms_of(evidence), same, evidence)
             for i, one in enumerate(judged)
             for evidence, same in zip(one.evidence, one.same, strict=True)
-            if same is not None
         ]
         if not rows:
             raise InputError("A calibration expects examples of the same thing and of different things.")
