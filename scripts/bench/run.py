@@ -34,6 +34,7 @@ SUBJECTS = {
     ),
     "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
     "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+    "serve": ("serve_search",),
     "training": ("train_step_r50", "input_pipeline", "sampled_head"),
 }
 PACKAGES = (
