@@ -13,7 +13,6 @@ from extraction.verification import verify
 from tests import processes
 from tests.extraction.pictures import picture
 from tests.test_commands import run
-from tests.tiny import BACKBONE
 
 
 def test_the_threshold_leaves_a_share_of_the_cells_out(folder):
@@ -76,14 +75,15 @@ def test_the_command(folder):
 
 def test_local_features_of_a_backbone_alone_are_shortened_by_a_learned_pca(folder):
     """Cells of the backbone as local features: ``tokens(score='norm')`` has no weights, the PCA is learned."""
+    backbone = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
     sizes = {"embedding_dim": 16, "local_dim": None, "local_head": "tokens(score='norm')"}
-    model = delg.create("delg_small", backbone=BACKBONE, extraction={"max_feature_num": 40}, **sizes)
+    model = delg.create("delg_small", backbone=backbone, extraction={"max_feature_num": 40}, **sizes)
     delg.save(model, folder / "tokens")
     plain = DelgExtractor.from_folder(str(folder / "tokens"))
     learn_whitening(plain, list_images(folder / "photos"), folder / "tokens", dim=3)
     image = picture(90, 120, seed=1)
     before, after = plain(image, "x"), DelgExtractor.from_folder(str(folder / "tokens"))(image, "x")
-    assert before.descriptors.shape == (40, 24) and after.descriptors.shape == (40, 3)
+    assert before.descriptors.shape == (40, 8) and after.descriptors.shape == (40, 3)
     np.testing.assert_array_equal(after.keypoints, before.keypoints)
     np.testing.assert_allclose(np.linalg.norm(after.descriptors, axis=1), 1, atol=1e-5)
     assert np.all(np.diff(after.scores) <= 0) and np.isfinite(after.scores).all()
