@@ -208,12 +208,9 @@ function verdictOf(answer) {
   return [box];
 }
 
-function factsOf(result) {
-  const facts = [`similarity ${result.similarity.toFixed(3)}`];
-  if (result.inliers !== null) facts.push(`${result.inliers} inliers`);
-  if (result.probability !== null) facts.push(percent(result.probability));
-  return facts.join(" · ");
-}
+const sure = (result) => (result.probability === null ? [] : [percent(result.probability)]);
+const numbers = (result) =>
+  [`similarity ${result.similarity.toFixed(3)}`, ...(result.inliers === null ? [] : [`${result.inliers} inliers`])];
 
 function tile(path, index, open) {
   const item = element("li", undefined, "tile");
@@ -238,8 +235,8 @@ function tile(path, index, open) {
 function resultTile(result, index) {
   const item = tile(result.path, index, () => view(index));
   if (result.verdict) item.classList.add(result.verdict === "same" ? "same" : result.verdict === "unsure" ? "unsure" : "different");
-  if (result.verdict) item.lastElementChild.append(element("p", result.verdict, "label"));
-  item.lastElementChild.append(element("p", factsOf(result), "facts"));
+  if (result.verdict) item.lastElementChild.append(element("p", [result.verdict, ...sure(result)].join(" · "), "label"));
+  item.lastElementChild.append(element("p", [...(result.verdict ? [] : sure(result)), ...numbers(result)].join(" · "), "facts"));
   if (result.changed) item.lastElementChild.append(element("p", "changed since it was described", "facts"));
   return item;
 }
@@ -262,7 +259,7 @@ async function view(index) {
   const result = state.results[index];
   if (!result) return;
   state.shown = index;
-  openViewer(result.path, `${index + 1} of ${state.results.length} · ${factsOf(result)}`, true);
+  openViewer(result.path, [`${index + 1} of ${state.results.length}`, ...(result.verdict ? [result.verdict] : []), ...sure(result), ...numbers(result)].join(" · "), true);
   await picture(async () => {
     const form = questionForm();
     form.append("photo", result.path);
