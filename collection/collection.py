@@ -197,8 +197,9 @@ class Collection:
             with self._state.writing() as transaction:
                 self._record(transaction)
                 transaction.remove([*found.removed, *found.renamed.values()])
-                updates = {**found.unchanged, **ready}
-                transaction.put(photo for path, photo in updates.items() if before.get(path) != photo)
+                times = [photo for path, photo in found.unchanged.items() if before.get(path, photo) != photo]
+                transaction.put(times, same=True)
+                transaction.put([*ready.values(), *(found.unchanged[path] for path in found.renamed)])
                 transaction.forget()
             self._index(index)
             if local:
@@ -319,16 +320,22 @@ class Collection:
             new = not target.exists()
             if not new and not target.samefile(source):
                 raise InputError(f"The collection has a file {path!r} already.")
-            if new:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_path(target) as place:
-                    shutil.copyfile(source, place)
-            photo = read(target, path)
-            ready, reasons, _ = self._described({path: photo} if photo else {}, {path: target}, local=True)
-            if path in reasons or path not in ready:
+            made = [place for place in target.parents if not place.exists()]
+            try:
+                if new:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_path(target) as place:
+                        shutil.copyfile(source, place)
+                photo = read(target, path)
+                ready, reasons, _ = self._described({path: photo} if photo else {}, {path: target}, local=True)
+                if path in reasons or path not in ready:
+                    raise InputError(f"{path} cannot be used: {reasons.get(path, 'it has changed meanwhile')}.")
+            except BaseException:
                 if new:
                     target.unlink(missing_ok=True)
-                raise InputError(f"{path} cannot be used: {reasons.get(path, 'it has changed meanwhile')}.")
+                    for place in made:
+                        place.rmdir()
+                raise
             with self._state.writing() as transaction:
                 self._record(transaction)
                 transaction.put([ready[path]])
@@ -709,6 +716,8 @@ class Collection:
           InputError: it is no file, or the array is no image.
         """
         if isinstance(image, str | os.PathLike):
+            if "\0" in os.fspath(image):
+                raise InputError(f"Expected the path of a file. Received: {image!r}")
             with _one_sentence(image):
                 file, inside = Path(image), file_of(self.folder, os.fspath(image))
                 found = inside if not file.exists() and inside.exists() else file

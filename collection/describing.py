@@ -52,6 +52,8 @@ class Describer:
             if self._built is not None:
                 self._check(self._built, recorded)
             self.facts = recorded
+        if self.differs:
+            self.check()
 
     @property
     def differs(self) -> bool:

@@ -109,18 +109,18 @@ class Transaction:
         row = self._run("SELECT value FROM facts WHERE name = 'changes'").fetchone()
         return int(row[0]) if row else 0
 
-    def put(self, photos: Iterable[Photo]) -> None:
-        """Adds files, or replaces those of the same path."""
-        self._change("REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", list(photos))
+    def put(self, photos: Iterable[Photo], *, same: bool = False) -> None:
+        """Adds files, or replaces those of the same path; ``same`` says that only times of files are new."""
+        self._change("REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", list(photos), same=same)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Removes files; their descriptions stay until :meth:`forget`."""
         self._change("DELETE FROM photos WHERE path = ?", [(path,) for path in paths])
 
-    def _change(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if rows:
+    def _change(self, statement: str, rows: Sequence[tuple[Any, ...]], *, same: bool = False) -> None:
+        if rows and not same:
             self.set_facts({"changes": self.changes() + 1})
-            self._run_many(statement, rows)
+        self._run_many(statement, rows)
 
     def forget(self) -> int:
         """Removes the descriptions that no photo has, and returns their number."""
