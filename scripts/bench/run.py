@@ -21,13 +21,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from delg.common.errors import InputError
 from delg.common.files import write_json
 from evaluation.run.versions import packages
 from scripts.bench.measure import Options
 
 SIZES = (10_000, 100_000, 1_000_000)
 SUBJECTS = {
-    "extraction": ("extract_float32", "extract_bfloat16", "extract_int8", "extract_memory", "extract_store"),
+    "extraction": (
+        *("extract_lite2", "extract_float32", "extract_bfloat16", "extract_int8"),
+        *("extract_memory", "extract_store"),
+    ),
     "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
     "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
     "serve": ("serve_search",),
@@ -126,7 +130,11 @@ def main() -> None:
     rows = []
     for name in chosen:
         print(f"{name} ...", flush=True)
-        rows.append(in_new_process(name, options))
+        try:
+            rows.append(in_new_process(name, options))
+        except InputError as error:  # such as a processor without bfloat16
+            print(f"{name} is left out: {error}", flush=True)
+            continue
         merge(options.folder / f"{arguments.subject}.json", rows[-1], names)
     print(table(rows))
     print(f"written: {options.folder / arguments.subject}.json")

@@ -212,21 +212,27 @@ def ship(options: argparse.Namespace) -> None:
         own = [part for part in parts if extractor in (GENERIC, part["extractor"])]
         sets = " and ".join(dict.fromkeys(part["set"] for part in own))
         for heads in HEADS:
-            one = learned([(part, None) for part in own], heads, extractor)
-            one = replace(one, absent=hardest(one, own, heads), source=f"photos of {sets}, with labels", matching={})
+            one = cautious([(part, None) for part in own], heads, extractor)
+            one = replace(one, source=f"photos of {sets}, with labels", matching={})
             shipped.append(asdict(one))
     text = ",\n".join(json.dumps(one) for one in shipped)
     Path(options.output).write_text(f"[\n{text}\n]\n", encoding="utf-8")
 
 
-def hardest(calibration: Calibration, parts: Sequence[Document], heads: tuple[str, ...]) -> tuple[float, ...]:
-    """The largest log-odds of queries without a true photo, of the set of photos where they are largest."""
-    of_sets = []
-    for part in parts:
-        lists = [with_and_without(asked, heads)[1].evidence for asked in part["queries"]]
-        of_sets.append([max(map(calibration.log_odds, evidence)) for evidence in lists if evidence])
-    values = max(of_sets, key=lambda one: float(np.quantile(one, 0.95)))
-    return tuple(sorted((round(value, 3) for value in values), reverse=True))
+def cautious(parts: Sequence[tuple[Document, Any]], heads: tuple[str, ...], extractor: str) -> Calibration:
+    """As :func:`learned`, with the queries without a true photo of the set where their log-odds are largest alone.
+
+    Of similarities alone these log-odds are raised by as much as the sets differ, since other photos may differ as much
+    again.
+    """
+    calibration, of_sets = learned(parts, heads, extractor), []
+    for part, classes in parts:
+        absent = [one.evidence for one in examples(part, heads, classes) if one.evidence and not any(one.same)]
+        of_sets.append([max(map(calibration.log_odds, evidence)) for evidence in absent])
+    high = [float(np.quantile(one, 0.95)) for one in of_sets]
+    margin = max(high) - min(high) if heads == ("global",) else 0.0
+    values = sorted((round(value + margin, 3) for value in of_sets[int(np.argmax(high))]), reverse=True)
+    return replace(calibration, absent=tuple(values))
 
 
 def measured(calibration: Calibration, part: Document, heads: tuple[str, ...], classes: Any, rate: float) -> Document:
@@ -278,17 +284,17 @@ def ways_of(part: Document, parts: Sequence[Document], heads: tuple[str, ...]) -
     elsewhere = [one for one in collected if one is not part and not {one["set"], part["set"]} <= kinds]
     halves = folds(part)
     all_sets = [one for one in collected if one["set"] != "packages"]
-    for name, sets in (("all sets", all_sets), ("this set", [part])):
+    for name, sets, learn in (("all sets", all_sets, cautious), ("this set", [part], learned)):
         of_sets = [(one, halves if one is part else folds(one)) for one in sets]
         yield (
             f"{name}, other classes",
             [
-                (learned([(one, of_one[half]) for one, of_one in of_sets], heads, part["extractor"]), halves[1 - half])
+                (learn([(one, of_one[half]) for one, of_one in of_sets], heads, part["extractor"]), halves[1 - half])
                 for half in (0, 1)
             ],
         )
     if elsewhere:
-        yield "other sets", [(learned([(one, None) for one in elsewhere], heads, part["extractor"]), None)]
+        yield "other sets", [(cautious([(one, None) for one in elsewhere], heads, part["extractor"]), None)]
     copied = [(one, None) for one in own if one["part"] == "copies" and one["set"] == part["set"]]
     if copied:
         yield "copies", [(learned(copied, heads, part["extractor"]), None)]

@@ -69,6 +69,8 @@ def test_the_command_goes_from_photos_to_a_report(photos, tmp_path):
     assert report["rows"][1]["metrics"]["all"]["mAP"] == 100.0
     assert report["settings"]["leave_one_out"] and not (tmp_path / "out" / "features" / "global" / "queries").exists()
     assert report["rows"][1]["metrics"]["all"]["R@1"] == 100.0
+    matched = report["settings"]["rerank"]["ransac"]
+    assert matched["mutual"] and matched["one_per_place"] and matched["residual_share"] == 0.015, "own photos"
     page = (tmp_path / "out" / "report.md").read_text()
     assert "R@1 all" in page and "R@k is the share of queries with any right image" in page
     assert "\n  R@k[ 1  5 10] [100. 100. 100.]\n" in (tmp_path / "out" / "metrics.txt").read_text()
@@ -217,6 +219,8 @@ def test_inliers_are_measured_once(tmp_path, monkeypatch):
     (tmp_path / "out" / "report.json").unlink()
     again, _ = run(config)
     assert measured == [1.0], "measured once more"
+    released = {"mutual": False, "one_per_place": False, "residual": 20.0, "residual_share": None}
+    assert released.items() <= first.settings["rerank"]["ransac"].items(), "a published protocol"
     assert first.inlier_accuracy == again.inlier_accuracy == {"global+ransac": accuracy}
     np.savez(folder / "homographies.npz", **planes | {"q0": 2 * np.eye(3)})
     _, said = run(config)

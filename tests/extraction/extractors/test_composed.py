@@ -16,7 +16,7 @@ from extraction.extractors.histogram import Histogram
 from extraction.extractors.rootsift import RootSift
 from extraction.extractors.table import absolute, build_extractor, made_by
 from extraction.features import Features
-from extraction.formats.checks import check_settings, differences, differing
+from extraction.formats.checks import check_settings, differences, differing, matching_of
 from extraction.images import BadImageError, ImageRef, Reading, list_images
 from extraction.pca import Pca, Projections
 from extraction.pipeline import check_local_dtype, extract
@@ -296,3 +296,16 @@ def test_a_benchmark_and_a_search_take_a_pair(tmp_path):
     query = ["--query=photos/a/0.png", f"--features_dir={store}", "--rerank=ransac"]
     searched = run("search", *query, f"--model={BOTH}", cwd=tmp_path)
     assert searched.returncode == 0 and "a/0" in searched.stdout, searched.stderr
+
+
+def test_a_pair_is_matched_as_its_local_part_and_features_record_how(tmp_path):
+    """Only local features are matched, and features that record nothing may be compared with those that do."""
+    images = [ImageRef("a", str(write_picture(tmp_path / "a.png", 90, 120)))]
+    store = extract(build_extractor(BOTH), images, tmp_path / "store")
+    matching = matching_of(store.settings)
+    assert matching == dict(RootSift.matching) == matching_of(recorded_settings(RootSift()))
+    assert matching["mutual"] and "residual_share" in matching
+    assert matching_of(recorded_settings(Histogram())) == {}
+    assert matching_of(recorded_settings(select_heads(RootSift(), ("global",)))) == {}
+    older = {name: value for name, value in store.settings.items() if name != "matching"}
+    assert matching_of(older) == {} and differences(older, store.settings) == []
