@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from collection.collection import Collection
+from collection.collection import BusyError, Collection
 from collection.page import result_page
 from collection.results import Results
 from delg.common.errors import InputError
@@ -17,11 +18,11 @@ from matching.lookup import check_crop
 from matching.options import SearchOptions
 
 PAGE = "search.html"
-COLUMNS = ("query", "rank", "photo", "similarity", "inliers", "probability", "verdict")
+COLUMNS = ("query", "answer", "rank", "photo", "similarity", "inliers", "probability", "verdict")
 
 
 def answer(arguments: Sequence[str], options: SearchOptions) -> None:
-    """Answers the queries of a command line.
+    """Answers the queries of a command line. A query that cannot be used is named, and the others are answered.
 
     Args:
       arguments: the folder of the collection, then photos or folders of photos.
@@ -31,34 +32,55 @@ def answer(arguments: Sequence[str], options: SearchOptions) -> None:
       InputError: an argument or an option does not fit, or a query cannot be used.
     """
     folder, *given = arguments
-    refuse("FOLDER PHOTO", options, ["query", "features_dir", "index", "search_options", "images_dir"])
     if not given:
         raise InputError(f"Expected FOLDER PHOTO...: the folder {folder}, and then one photo or more to look for.")
     queries = [path for one in given for path in _photos(one)]
-    output = options.output
-    if output is not None:
-        if len(queries) > 1:
-            raise InputError(f"--output is the page of one query. Received: {len(queries)} queries")
-        if not output.lower().endswith(".html"):
-            raise InputError(f"--output expects a file ending in .html. Received: {output!r}")
-        check_writable(Path(output).parent)
-    crop = check_crop(options.crop)
-    rerank = {None: "auto", "none": None}.get(options.rerank, options.rerank)
+    asked = _asked(options, len(queries))
     with Collection.open(folder, options.model, state=options.collection) as collection:
         _sync(collection, wanted=options.sync)
-        answers = []
+        answers, failed = [], 0
         for query in queries:
-            answers.append(collection.search(query, options.top_k, crop=crop, rerank=rerank, verify=options.verify))
+            try:
+                answers.append(collection.search(query, **asked))
+            except InputError as error:
+                if len(queries) == 1:
+                    raise
+                print(error, file=sys.stderr, flush=True)
+                failed += 1
+                continue
             if options.format == "table":
                 print(answers[-1].table(files=True), flush=True)
         if options.format == "json":
             print(json.dumps([one.as_dict() for one in answers], indent=1))
         elif options.format == "csv":
             _write_rows(answers)
-        if len(queries) == 1 and (output or collection.writable):
-            place = Path(output) if output else collection.state_folder / PAGE
+        if len(queries) == 1 and (options.output or collection.writable):
+            place = Path(options.output) if options.output else collection.state_folder / PAGE
             write_text(place, result_page(collection, answers[0]))
             print(f"page: {place}", file=sys.stderr if options.format != "table" else sys.stdout)
+    if failed:
+        raise InputError(f"{failed} of {len(queries)} queries cannot be used.")
+
+
+def _asked(options: SearchOptions, queries: int) -> dict[str, Any]:
+    """The arguments of :meth:`Collection.search`, checked before long work starts.
+
+    Raises:
+      InputError: options do not fit together.
+    """
+    refuse("FOLDER PHOTO", options, ["query", "features_dir", "index", "search_options", "images_dir"])
+    if options.output is not None:
+        if queries > 1:
+            raise InputError(f"--output is the page of one query. Received: {queries} queries")
+        if not options.output.lower().endswith(".html"):
+            raise InputError(f"--output expects a file ending in .html. Received: {options.output!r}")
+        check_writable(Path(options.output).parent)
+    rerank = {None: "auto", "none": None}.get(options.rerank, options.rerank)
+    asked: dict[str, Any] = {"k": options.top_k, "crop": check_crop(options.crop), "rerank": rerank}
+    if rerank == "auto":
+        return {**asked, "verify": options.verify, "false_match_rate": options.false_match_rate}
+    refuse(f"--rerank={options.rerank}", options, ["verify", "false_match_rate"])
+    return asked
 
 
 def _photos(text: str) -> list[str]:
@@ -69,7 +91,13 @@ def _photos(text: str) -> list[str]:
 def _sync(collection: Collection, *, wanted: bool) -> None:
     """Brings the collection in step, or says how it is not."""
     if wanted and collection.writable:
-        changes = collection.sync(local=False, progress=True)
+        try:
+            changes = collection.sync(local=False, progress=True, wait=not len(collection))
+        except BusyError:
+            print(
+                f"Another process describes {collection.folder}; the photos before that are searched.", file=sys.stderr
+            )
+            return
         if changes:
             print(f"{collection.folder}: {changes}", file=sys.stderr)
             for path, reason in changes.failed.items():
@@ -82,7 +110,10 @@ def _write_rows(answers: Sequence[Results]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     for one in answers:
+        if not len(one):
+            writer.writerow([one.query, one.verdict])
         for result in one:
             numbers = (result.inliers, result.probability)
             texts = ["" if value is None else f"{value:g}" for value in numbers]
-            writer.writerow([one.query, result.rank, result.file, f"{result.similarity:.6f}", *texts, result.verdict])
+            photo = [result.rank, result.file, f"{result.similarity:.6f}", *texts, result.verdict]
+            writer.writerow([one.query, one.verdict, *photo])

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 from collection.calibrating import calibrated, labels_of
 from collection.describing import AUTO, THREADS, Describer
 from collection.files import REMOVED, Scan, file_of, is_as_recorded, read, scan
-from collection.neighbours import EXACT, built, check_kind, is_stale, kind_of, removed
+from collection.neighbours import EXACT, built, check_kind, is_stale, kind_of, remove_unknown, removed
 from collection.results import Changes, Match, Result, Results
 from collection.snapshot import Snapshot, SnapshotSource
 from collection.state import Photo, State, Transaction
 from delg.common import spec
-from delg.common.errors import InputError
+from delg.common.errors import InputError, first_line
 from delg.common.files import atomic_path
 from delg.common.image_files import is_image_name
 from delg.common.progress import progress_bar
@@ -32,6 +33,7 @@ from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSink
 from extraction.formats.table import SINKS, write_features
 from extraction.images import BadImageError, Crop, ImageRef
+from matching.checks import whole
 from matching.lookup import check_crop
 from matching.ranking import Ranking
 from matching.rerankers.table import build_reranker, suited
@@ -46,6 +48,10 @@ HIDDEN = ".delg"
 DIFFERENT = "different"
 CALIBRATION = "verdict.json"  # learned from these photos, beside the state
 Rows = NDArray[np.int64]
+
+
+class BusyError(InputError):
+    """Another process changes the collection."""
 
 
 class Collection:
@@ -70,6 +76,8 @@ class Collection:
         self.folder, self._state = folder, state
         with state.reading() as transaction:
             self._describer = Describer(model, transaction.facts())
+        if self._describer.differs:
+            self._describer.check()
         self._snapshot = Snapshot.empty()
         self._refreshing = threading.Lock()
 
@@ -86,7 +94,8 @@ class Collection:
           state: the folder for what is computed; None is ``.delg`` in the folder of the photos.
 
         Raises:
-          InputError: there is no such folder, or the state cannot be made or read.
+          InputError: there is no such folder, the state cannot be made or read, or ``model`` describes photos otherwise
+            than the recorded one.
         """
         root = Path(folder)
         if not root.is_dir():
@@ -148,7 +157,9 @@ class Collection:
 
     # Changes
 
-    def sync(self, *, local: bool = True, index: str | None = None, progress: bool = False) -> Changes:
+    def sync(
+        self, *, local: bool = True, index: str | None = None, progress: bool = False, wait: bool = True
+    ) -> Changes:
         """Brings the collection in step with its folder: describes new and changed photos, forgets removed ones.
 
         A photo that was renamed, moved or copied is not described again. Searches see the changes all at once, at the
@@ -160,18 +171,26 @@ class Collection:
           index: how photos are found by similarity: ``exact``, a kind of :data:`matching.indexes.table.INDEXES`, or the
             address of Milvus. None for the recorded choice, or ``exact`` up to 100,000 photos and ``ivf_sq`` above.
           progress: show a progress line on the error stream.
+          wait: for another process that changes the collection.
 
         Returns:
           What has changed.
 
         Raises:
+          BusyError: another process changes the collection, and ``wait`` is False.
           InputError: the folder or the state cannot be used, or the extractor cannot be built.
         """
         check_kind(index)
-        with self._state.alone():
+        with self._state.alone(wait=wait) as held:
+            if not held:
+                raise BusyError(f"Another process describes the photos of {self.folder}; try again when it has ended.")
             with self._state.reading() as transaction:
+                self._describer.adopt(transaction.facts())
                 recorded = transaction.photos()
+                self._check_folder(transaction.facts())
             found = scan(self.folder, recorded)
+            if recorded and not found.files and not self._inside:
+                raise InputError(f"{self.folder} holds no photo any more; remove {self.state_folder} if that is right.")
             wanted = {**found.added, **found.changed}
             ready, reasons, described = self._described(wanted, found.files, local=local, progress=progress)
             before = {photo.path: photo for photo in recorded}
@@ -202,6 +221,7 @@ class Collection:
             record = built(self.state_folder, snapshot.changes, text, snapshot.descriptions, snapshot.vectors)
         for old in facts.get("old_indexes", []):
             removed(self.state_folder, old)
+        remove_unknown(self.state_folder, [one for one in (record, before) if one])
         now = {"index": record, "index_kind": chosen, "old_indexes": [before] if before and record != before else []}
         if any(facts.get(name) != value for name, value in now.items()):
             with self._state.writing() as transaction:
@@ -229,6 +249,24 @@ class Collection:
                     done += len(batch)
         return done
 
+    def _check_folder(self, facts: Mapping[str, Any]) -> None:
+        """Checks that the state is not that of another folder.
+
+        Raises:
+          InputError: it is, and that folder is still there.
+        """
+        recorded = Path(facts.get("folder", self.folder))
+        if not self._inside and recorded.is_dir() and not recorded.samefile(self.folder):
+            raise InputError(
+                f"{self.state_folder} holds the descriptions of {recorded}; choose another --collection for "
+                f"{self.folder}."
+            )
+
+    @property
+    def _inside(self) -> bool:
+        """Whether the descriptions lie in the folder of the photos."""
+        return self.state_folder.resolve().is_relative_to(self.folder.resolve())
+
     def calibrate(self, labels: str | Mapping[str, str] = "copies", *, progress: bool = False) -> Calibration:
         """Learns from these photos how evidence becomes a probability, for all later searches.
 
@@ -249,7 +287,7 @@ class Collection:
             snapshot = self._refreshed(transaction)
             source = SnapshotSource(self.folder, snapshot, transaction)
             files = [file_of(self.folder, path) for path in snapshot.paths]
-            start = Calibration.of(snapshot.facts["settings"], snapshot.facts["heads"])
+            start = self._calibration(snapshot, shipped=True)
             wanted = labels_of(snapshot.paths, labels)
             calibration = calibrated(source, files, self._describer, start, wanted, progress=progress)
         calibration.save(self.state_folder / CALIBRATION)
@@ -275,8 +313,9 @@ class Collection:
             source = Path(image)
             inside = source.resolve().is_relative_to(self.folder.resolve())
             path = source.resolve().relative_to(self.folder.resolve()).as_posix() if inside else source.name
+        path = PurePosixPath(path).as_posix()
         target = self._place(path)
-        with self._state.alone(), self._file(image) as source:
+        with self._state.alone(), _one_sentence(path), self._file(image) as source:
             new = not target.exists()
             if not new and not target.samefile(source):
                 raise InputError(f"The collection has a file {path!r} already.")
@@ -305,14 +344,14 @@ class Collection:
         Raises:
           InputError: there is no such photo.
         """
-        with self._state.alone():
-            with self._state.writing() as transaction:
-                photo = self._photo(transaction, path)
-                transaction.remove([path])
-                if not delete:
-                    transaction.put([photo._replace(description=None, reason=REMOVED)])
+        path = PurePosixPath(path).as_posix()
+        with self._state.alone(), _one_sentence(path), self._state.writing() as transaction:
+            photo = self._photo(transaction, path)
             if delete:
                 file_of(self.folder, path).unlink(missing_ok=True)
+            transaction.remove([path])
+            if not delete:
+                transaction.put([photo._replace(description=None, reason=REMOVED)])
 
     def rename(self, path: str, new: str) -> None:
         """Renames or moves the file of a photo inside the folder; its description stays.
@@ -320,16 +359,21 @@ class Collection:
         Raises:
           InputError: there is no such photo, or the new path lies outside of the folder or is taken.
         """
+        path, new = PurePosixPath(path).as_posix(), PurePosixPath(new).as_posix()
         target = self._place(new)
-        with self._state.alone(), self._state.writing() as transaction:
+        with self._state.alone(), _one_sentence(path), self._state.writing() as transaction:
             photo = self._photo(transaction, path)
             if target.exists() and not target.samefile(file_of(self.folder, path)):
                 raise InputError(f"The collection has a file {new!r} already.")
             target.parent.mkdir(parents=True, exist_ok=True)
             file_of(self.folder, path).rename(target)
-            now = read(target, new) or photo._replace(path=new)
+            now = read(target, new)
+            if now is not None and now.sha256 == photo.sha256:
+                moved = now._replace(description=photo.description, reason=photo.reason)
+            else:  # the next synchronisation describes it
+                moved = photo._replace(path=new)
             transaction.remove([path])
-            transaction.put([now._replace(description=photo.description)])
+            transaction.put([moved])
 
     # Questions
 
@@ -357,12 +401,13 @@ class Collection:
         Raises:
           InputError: the query cannot be used, an argument is out of range, or the collection holds no photo.
         """
-        for name, value in {"k": k, "verify": verify}.items():
-            if type(value) is not int or value < 1:
-                raise InputError(f"{name} expects a whole number of at least 1. Received: {value!r}")
+        k, verify = whole("k", k), whole("verify", verify)
         box = check_crop(crop)
         if not len(self):
-            raise InputError(f"The collection of {self.folder} holds no photo yet; delg sync describes its photos.")
+            state = (
+                f"none of its {len(self.failed)} files can be described" if self.failed else "delg sync describes them"
+            )
+            raise InputError(f"The collection of {self.folder} holds no photo that is described; {state}.")
         with self._file(image) as file:
             name = str(image) if isinstance(image, str | os.PathLike) else "query"
             query = ImageRef(Path(name).stem, str(file), box)
@@ -372,8 +417,12 @@ class Collection:
 
     def search_many(self, images: Iterable[Image], k: int = 10, **options: Any) -> Iterator[Results]:
         """Answers of :meth:`search` for several queries, in their order, computed ahead in threads."""
+        rest = iter(images)
         with ThreadPoolExecutor(THREADS) as pool:
-            yield from pool.map(lambda image: self.search(image, k, **options), images)
+            running = deque(pool.submit(self.search, one, k, **options) for one in itertools.islice(rest, 2 * THREADS))
+            while running:
+                yield running.popleft().result()
+                running.extend(pool.submit(self.search, one, k, **options) for one in itertools.islice(rest, 1))
 
     def match(
         self,
@@ -416,9 +465,15 @@ class Collection:
         assert answer.described is not None
         query = answer.described[1]
         with self._verifying() as (source, verifier):
+            rows = {name: row for row, name in enumerate(source.names)}
+            shown = np.array([rows[one.path] for one in answer if one.path in rows], np.int64)
+            source.extra = self._local_features_of(source.snapshot, source.transaction, shown)
 
             def inliers(place: int) -> tuple[Features, Rows]:
-                features = source.features(source.index_of(answer[place].path))
+                path = answer[place].path
+                if path not in rows:  # removed since
+                    return Features(path, (1, 1)), np.zeros((0, 2), np.int64)
+                features = source.features(rows[path])
                 return features, verifier.pair(query, features).inliers.pairs
 
             yield inliers
@@ -483,9 +538,11 @@ class Collection:
 
     def _record(self, transaction: Transaction) -> None:
         """Writes how photos are described, once that is known."""
-        facts = self._describer.facts
-        if facts and not facts.items() <= transaction.facts().items():
-            transaction.set_facts(facts)
+        recorded = transaction.facts()
+        if "settings" in recorded:
+            self._describer.adopt(recorded)
+        elif self._describer.facts:
+            transaction.set_facts({**self._describer.facts, "folder": str(self.folder.resolve())})
 
     def _current(self) -> Snapshot:
         with self._state.reading() as transaction:
@@ -497,6 +554,7 @@ class Collection:
             snapshot = self._snapshot.updated(self.state_folder, transaction)
             if snapshot.changes >= self._snapshot.changes:
                 self._snapshot = snapshot
+            self._describer.adopt(snapshot.facts)
             return snapshot
 
     def _query(self, file: Path, crop: Crop | None, head: str | None = None) -> Features:
@@ -562,10 +620,12 @@ class Collection:
             source = SnapshotSource(self.folder, snapshot, transaction)
             yield source, Verifier(source, self._calibration(snapshot), threads=1)
 
-    def _calibration(self, snapshot: Snapshot) -> Calibration:
-        """From evidence to probabilities: the collection's own, or that of the package."""
+    def _calibration(self, snapshot: Snapshot, *, shipped: bool = False) -> Calibration:
+        """From evidence to probabilities: the collection's own, if there is one and it is wanted, or the package's."""
         own = self.state_folder / CALIBRATION
-        if own.is_file():
+        if "settings" not in snapshot.facts:
+            raise InputError(f"The collection of {self.folder} holds no photo that is described; delg sync does that.")
+        if own.is_file() and not shipped:
             return Calibration.load(own)
         return Calibration.of(snapshot.facts["settings"], snapshot.facts["heads"])
 
@@ -586,14 +646,17 @@ class Collection:
 
     def _present(self, path: str) -> bool:
         """Whether the file of a photo is there; True where the whole folder is away, as an unmounted disk is."""
-        return file_of(self.folder, path).exists() or not self.folder.is_dir()
+        return os.path.lexists(file_of(self.folder, path)) or not self.folder.is_dir()
 
     def _has_changed(self, transaction: Transaction, path: str) -> bool:
         """Whether a file has another size or time than when it was described; False where it is gone."""
-        photo, file = transaction.photo(path), file_of(self.folder, path)
-        if photo is None or not file.exists():
+        photo = transaction.photo(path)
+        try:
+            now = file_of(self.folder, path).stat()
+        except OSError:
             return False
-        now = file.stat()
+        if photo is None:
+            return False
         return (now.st_size, now.st_mtime_ns) != (photo.size, photo.mtime_ns)
 
     def _local_features_of(self, snapshot: Snapshot, transaction: Transaction, places: Rows) -> dict[int, Features]:
@@ -610,22 +673,29 @@ class Collection:
                     self._write_local(computed)
         return computed
 
-    def _unchanged_files(self, snapshot: Snapshot, transaction: Transaction, places: Sequence[int]) -> dict[str, Path]:
-        """By description the file of one of its photos, where that has not changed since it was described."""
+    def _unchanged_files(
+        self, snapshot: Snapshot, transaction: Transaction, places: Sequence[int]
+    ) -> dict[str, tuple[Path, Photo]]:
+        """By description one of its photos, where that has not changed since it was described."""
         files = {}
         for place in places:
             path = snapshot.paths[place]
             photo, file = transaction.photo(path), file_of(self.folder, path)
             if photo is not None and is_as_recorded(file, photo):
-                files[str(photo.description)] = file
+                files[str(photo.description)] = file, photo
         return files
 
     def _local_features(
-        self, files: Mapping[str, Path], advance: Callable[[int], None] = lambda number: None
+        self, files: Mapping[str, tuple[Path, Photo]], advance: Callable[[int], None] = lambda number: None
     ) -> Iterator[dict[int, Features]]:
-        """Local features of files, by description."""
-        for batch in self._describer.describe(files, "local", advance) if files else ():
-            yield {int(name): features for name, features in batch if isinstance(features, Features)}
+        """Local features of files by description, without files that change meanwhile."""
+        paths = {name: file for name, (file, _) in files.items()}
+        for batch in self._describer.describe(paths, "local", advance) if files else ():
+            yield {
+                int(name): features
+                for name, features in batch
+                if isinstance(features, Features) and is_as_recorded(*files[name])
+            }
 
     def _write_local(self, features: Mapping[int, Features]) -> None:
         with self._state.writing() as transaction:
@@ -640,10 +710,13 @@ class Collection:
           InputError: it is no file, or the array is no image.
         """
         if isinstance(image, str | os.PathLike):
-            file = Path(image)
-            inside = file_of(self.folder, os.fspath(image))
-            yield inside if not file.exists() and inside.exists() else file
+            with _one_sentence(image):
+                file, inside = Path(image), file_of(self.folder, os.fspath(image))
+                found = inside if not file.exists() and inside.exists() else file
+            yield found
             return
+        if not isinstance(image, bytes | np.ndarray):
+            raise InputError(f"Expected a file, its bytes, or an array as a photo. Received: {type(image).__name__}")
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise InputError(f"Expected (H, W, 3) uint8 RGB. Received: {image.shape} {image.dtype}")
@@ -687,6 +760,19 @@ class _Asked:
     rerank: str | None
     verify: int
     false_match_rate: float
+
+
+@contextmanager
+def _one_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within it an error of the file system becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or path!s}: {error.strerror or first_line(error)}.") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path!s}: {first_line(error)}.") from error
 
 
 def _of_pair(label: str) -> str:

@@ -39,6 +39,29 @@ class Describer:
         self._built: Extractor | None = None
         self._building = Lock()
 
+    def adopt(self, facts: Mapping[str, Any]) -> None:
+        """Takes what the state records now.
+
+        Raises:
+          InputError: another process has meanwhile described photos by another extractor.
+        """
+        recorded = {key: facts[key] for key in FACTS if key in facts}
+        if not recorded or recorded == self.facts:
+            return
+        with self._building:
+            if self._built is not None:
+                self._check(self._built, recorded)
+            self.facts = recorded
+
+    @property
+    def differs(self) -> bool:
+        """Whether another extractor is asked for than the recorded one, by their texts."""
+        return self._model is not None and "model" in self.facts and absolute(self._model) != self.facts["model"]
+
+    def check(self) -> None:
+        """Builds the extractor, which raises InputError where it describes photos otherwise than the state records."""
+        assert self.extractor
+
     @property
     def extractor(self) -> "Extractor":
         """The extractor.
@@ -127,17 +150,27 @@ class Describer:
         if lines and text == AUTO and (usual := made_by(recorded or {})):
             extractor = build_extractor(usual)
             lines = differences(extractor.settings, recorded or {})
-        if lines:
-            raise InputError(
-                f"The collection was described by {self.facts.get('model')}, and {text} describes photos otherwise: "
-                f"{'; '.join(lines)}. Leave the model out, or choose another place with --collection."
-            )
+        self._check(extractor, self.facts)
+        if "global" not in extractor.heads:
+            raise InputError(f"A collection needs global descriptors; {text} gives none.")
         if recorded is None:
-            place = Path(text)
             self.facts = {
-                "model": str(place.resolve()) if place.is_dir() else text,
+                "model": absolute(text),
                 "settings": json.loads(json.dumps(recorded_settings(extractor))),
                 "local_dtype": extractor.local_dtype,
                 "heads": list(extractor.heads),
             }
         return extractor
+
+    def _check(self, extractor: "Extractor", recorded: Mapping[str, Any]) -> None:
+        lines = differences(extractor.settings, recorded["settings"]) if "settings" in recorded else []
+        if lines:
+            raise InputError(
+                f"The collection was described by {recorded.get('model')}, and {self.model} describes photos "
+                f"otherwise: {'; '.join(lines)}. Leave the model out, or choose another place with --collection."
+            )
+
+
+def absolute(model: str) -> str:
+    """The text of an extractor; of a folder its whole path."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model

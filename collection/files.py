@@ -1,6 +1,8 @@
 """The photos of a folder as files: which there are, and which have changed since the state was written."""
 
 import hashlib
+import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,12 +44,16 @@ def photo_files(folder: Path) -> dict[str, Path]:
     """The photos below a folder by path, sorted; see :func:`extraction.images.list_images` for what counts as one.
 
     Raises:
-      InputError: the folder does not exist, or two files have one path as UTF-8.
+      InputError: the folder does not exist, a folder in it cannot be read, or two files have one path as UTF-8.
     """
+
+    def unreadable(error: OSError) -> None:
+        raise InputError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+
     if not folder.is_dir():
         raise InputError(f"The image folder {folder} does not exist or is not a folder.")
     files: dict[str, Path] = {}
-    for file in files_below(folder):
+    for file in files_below(folder, onerror=unreadable):
         if is_image_name(file.name):
             path = as_utf8(file.relative_to(folder).as_posix())
             if path in files:
@@ -79,6 +85,8 @@ def scan(folder: Path, recorded: Iterable[Photo]) -> Scan:
         photo = known if settled else read(file, path)
         if photo is None:  # gone since the folder was listed
             continue
+        if known is not None and not photo.sha256:  # not readable for now
+            photo = known
         if known is None:
             new[path] = photo
         elif known.sha256 == photo.sha256:
@@ -100,6 +108,8 @@ def read(file: Path, path: str) -> Photo | None:
     """The record of a file as it is now; None where it is gone. A file that cannot be read gets a reason."""
     try:
         before = file.stat()
+        if not stat.S_ISREG(before.st_mode):
+            return Photo(path, 0, 0, 0, 0, "", reason="not a file")
         now = time.time_ns()
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -122,7 +132,7 @@ def is_as_recorded(file: Path, photo: Photo) -> bool:
 def file_of(folder: Path, path: str) -> Path:
     """The file of a photo, also one whose name is not UTF-8."""
     place = folder / path
-    if not place.exists() and "\\x" in path:
+    if "\\x" in path and not os.path.lexists(place):
         entries = place.parent.iterdir() if place.parent.is_dir() else ()
         place = next((entry for entry in entries if as_utf8(entry.name) == place.name), place)
     return place

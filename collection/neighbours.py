@@ -117,6 +117,14 @@ def removed(folder: Path, record: dict[str, Any]) -> None:
         milvus.drop(record["place"])
 
 
+def remove_unknown(folder: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Deletes the files of indexes whose build was stopped."""
+    names = {record["name"] for record in records}
+    for place in folder.glob("index-*"):
+        if place.name.removesuffix(".npy") not in names:
+            shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
+
+
 class _Vectors(FeatureSource):
     """Global descriptors, as the features of images that are named by numbers."""
 

@@ -58,7 +58,7 @@ class Result:
       similarity: cosine of its global descriptor and that of the query.
       rank: 1 for the best.
       before: its rank by similarity alone.
-      inliers: number of local matches that agree on one transform; None where they were not compared.
+      inliers: number of local matches that agree on one transform; None where ``auto`` did not compare them.
       probability: that the photo shows what the query shows, see :mod:`matching.verdict`; None where that is not known.
       verdict: ``same``, ``unsure``, or ``different``; empty where the photo was not verified.
       transform: ``(3, 3)`` float64, from pixels of the photo to pixels of the query; None without inliers.
@@ -195,6 +195,10 @@ class Match:
     probability: float | None = None
     verdict: str = ""
     transform: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        """The comparison in short."""
+        return f"<Match: {self.verdict or 'no verdict'}, {self.inliers} inliers>"
 
     @property
     def inliers(self) -> int:

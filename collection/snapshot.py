@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collection.neighbours import Neighbours, places_of
 from collection.state import Transaction
+from delg.common.errors import InputError
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSource
 from extraction.store.encoding import encoding
@@ -58,9 +59,6 @@ class Snapshot:
         Args:
           folder: of the state.
           transaction: of the state.
-
-        Raises:
-          InputError: see :class:`collection.neighbours.Neighbours`.
         """
         changes = transaction.changes()
         if changes == self.changes:
@@ -77,7 +75,10 @@ class Snapshot:
         if record is None:
             neighbours = None
         elif neighbours is None or neighbours.record != record:
-            neighbours = Neighbours(folder, record)
+            try:
+                neighbours = Neighbours(folder, record)
+            except (InputError, OSError, ValueError):  # all photos are compared until it is built anew
+                neighbours = None
         return Snapshot(changes, facts, photos, vectors[places] if len(photos) else vectors[:0], neighbours)
 
     def nearest(self, query: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
@@ -90,8 +91,8 @@ class Snapshot:
         Returns:
           Their places in :attr:`paths` and their cosine similarities, best first; of equal ones the path decides.
         """
-        places = np.arange(len(self)) if self.neighbours is None else self._candidates(query, count)
-        similarities = (self.vectors if self.neighbours is None else self.vectors[places]) @ query
+        places = self._candidates(query, count)
+        similarities = (self.vectors if len(places) == len(self) else self.vectors[places]) @ query
         if count < len(similarities):
             least = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
             best = np.flatnonzero(similarities >= least)
@@ -111,11 +112,15 @@ class Snapshot:
         return np.flatnonzero(~np.isin(self.descriptions, self.neighbours.descriptions))
 
     def _candidates(self, query: Floats, count: int) -> NDArray[np.int64]:
-        """Places of photos that may be among the most similar ones, sorted."""
-        assert self.neighbours is not None
-        asked = 2 * count
+        """Places of photos that may be among the most similar ones, sorted; all without an index that answers."""
+        everything, asked = np.arange(len(self)), 2 * count
+        if self.neighbours is None:
+            return everything
         while True:
-            descriptions = self.neighbours.candidates(query, asked)
+            try:
+                descriptions = self.neighbours.candidates(query, asked)
+            except InputError:
+                return everything
             places = places_of(self.descriptions, descriptions, self._by_description)
             if len(places) + len(self._newer) >= count or len(descriptions) < asked:
                 return np.union1d(places, self._newer)
@@ -127,6 +132,8 @@ class SnapshotSource(FeatureSource):
 
     Attributes:
       extra: local features by description, which the state does not hold yet.
+      snapshot: the photos.
+      transaction: of the state.
     """
 
     checked = False
@@ -138,17 +145,17 @@ class SnapshotSource(FeatureSource):
         self.local_dtype = str(snapshot.facts.get("local_dtype", "float32"))
         self.extra: dict[int, Features] = {}
         self.global_descriptors = snapshot.vectors
-        self._snapshot, self._transaction, self._encoding = snapshot, transaction, encoding(self.local_dtype)
+        self.snapshot, self.transaction, self._encoding = snapshot, transaction, encoding(self.local_dtype)
 
     @cached_property
     def local_bytes(self) -> int:
         """Bytes of local features in the state."""
-        return self._transaction.local_bytes()
+        return self.transaction.local_bytes()
 
     def read(self, i: int) -> Features:
         """All features of photo ``i``."""
-        row = int(self._snapshot.descriptions[i])
-        features = self._transaction.features(row, self.names[i], self._encoding)
+        row = int(self.snapshot.descriptions[i])
+        features = self.transaction.features(row, self.names[i], self._encoding)
         if local := self.extra.get(row):
             features = replace(local, name=features.name, global_descriptor=features.global_descriptor)
         return features

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from delg.common.errors import InputError
+from delg.common.errors import InputError, first_line
 from delg.common.files import check_writable
 from extraction.features import Features, Floats
 from extraction.store.encoding import Encoding
@@ -39,7 +39,7 @@ SECONDS = 30  # that a transaction waits for that of another process
 TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE descriptions (
-  id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 TEXT NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL,
   global BLOB NOT NULL, local BLOB
 );
 CREATE TABLE photos (
@@ -82,7 +82,10 @@ class Transaction:
 
     def facts(self) -> dict[str, Any]:
         """How photos are described; empty before the first one is."""
-        return {name: json.loads(value) for name, value in self._run("SELECT name, value FROM facts")}
+        try:
+            return {name: json.loads(value) for name, value in self._run("SELECT name, value FROM facts")}
+        except ValueError as error:
+            raise sqlite3.DatabaseError(f"facts: {first_line(error)}") from error
 
     def set_facts(self, facts: dict[str, Any]) -> None:
         """Adds or replaces facts."""
@@ -108,13 +111,16 @@ class Transaction:
 
     def put(self, photos: Iterable[Photo]) -> None:
         """Adds files, or replaces those of the same path."""
-        self.set_facts({"changes": self.changes() + 1})
-        self._run_many("REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", photos)
+        self._change("REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", list(photos))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Removes files; their descriptions stay until :meth:`forget`."""
-        self.set_facts({"changes": self.changes() + 1})
-        self._run_many("DELETE FROM photos WHERE path = ?", [(path,) for path in paths])
+        self._change("DELETE FROM photos WHERE path = ?", [(path,) for path in paths])
+
+    def _change(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            self.set_facts({"changes": self.changes() + 1})
+            self._run_many(statement, rows)
 
     def forget(self) -> int:
         """Removes the descriptions that no photo has, and returns their number."""
@@ -197,13 +203,16 @@ def encoded(features: Features, encoding: Encoding) -> bytes:
 
 def decoded(data: bytes, encoding: Encoding) -> dict[str, NDArray[Any]]:
     """The arrays of :class:`Features` from what :func:`encoded` gives."""
-    place = data.index(b"\n") + 1
-    arrays = {}
-    for name, dtype, shape in json.loads(data[:place]):
-        count = math.prod(shape)
-        arrays[name] = np.frombuffer(data, dtype, count, place).reshape(shape)
-        place += arrays[name].nbytes
-    return encoding.decode(arrays, slice(None), 0)
+    try:
+        place = data.index(b"\n") + 1
+        arrays = {}
+        for name, dtype, shape in json.loads(data[:place]):
+            count = math.prod(shape)
+            arrays[name] = np.frombuffer(data, dtype, count, place).reshape(shape)
+            place += arrays[name].nbytes
+        return encoding.decode(arrays, slice(None), 0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"local features: {first_line(error)}") from error
 
 
 class State:
@@ -252,7 +261,10 @@ class State:
         finally:
             with suppress(sqlite3.Error):
                 connection.rollback()
-            self._idle.put(connection)
+            if self.writable:
+                self._idle.put(connection)
+            else:  # the next one finds whether somebody writes now
+                connection.close()
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
@@ -320,7 +332,8 @@ class State:
         with suppress(Empty):
             return self._idle.get_nowait()
         mode = "rwc" if self.writable else "ro"
-        if not self.writable and not os.access(self.folder, os.W_OK):
+        log = self._file.with_name(f"{FILE}-wal")
+        if not self.writable and not os.access(self.folder, os.W_OK) and not log.exists():
             mode += "&immutable=1"  # SQLite could not make the index of its write-ahead log
         with self._errors():
             connection = sqlite3.connect(
@@ -336,6 +349,9 @@ class State:
         return connection
 
     def _create(self) -> None:
+        with self.reading() as transaction:
+            if transaction._run("SELECT 1 FROM sqlite_master").fetchone():
+                return
         with self.writing() as transaction:
             run = transaction._run
             if not run("SELECT 1 FROM sqlite_master").fetchone():

@@ -6,7 +6,7 @@ delg sync photos
 from collections.abc import Sequence
 
 from collection.options import SyncOptions
-from delg.common.options import define_flags, from_flags
+from delg.common.options import define_flags, from_flags, refuse
 
 POSITIONAL = "FOLDER"
 
@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 1:
         raise InputError(f"Expected one folder of photos. Received: {len(arguments)}")
     options = from_flags(SyncOptions)
+    if options.dry_run:
+        refuse("--dry_run", options, ["index", "calibrate", "export"])
     with Collection.open(arguments[0], options.model, state=options.collection) as collection:
         if options.dry_run:
             changes = collection.pending()

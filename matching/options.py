@@ -60,6 +60,12 @@ class SearchOptions:
     )
     sync: bool = option(True, "Of a folder of photos: describe new and changed photos first.", irrelevant=True)
     verify: int = option(20, "Of a folder of photos: candidates whose local features are compared.", lower_bound=1)
+    false_match_rate: float = option(
+        0.01,
+        "Of a folder of photos: share of queries that show nothing of it which may be answered 'same'.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
     format: str = option("table", "How results are printed.", choices=FORMATS, irrelevant=True)
     query: str | None = option(None, "The query image, with --features_dir or --index.")
     model: str | None = option(

@@ -61,7 +61,7 @@ def _search_features(options: SearchOptions) -> None:
     from matching.lookup import check_crop, find
     from matching.rerankers.table import build_reranker, suited
 
-    refuse("--features_dir and --index", options, ["collection", "verify", "format"])
+    refuse("--features_dir and --index", options, ["collection", "verify", "false_match_rate", "format"])
     if options.rerank == "none":
         options = replace(options, rerank=None)
     require(options, ("query", *(() if options.index else ("features_dir",))))

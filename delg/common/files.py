@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,15 +77,20 @@ def remove_leftovers(folder: str | os.PathLike[str], pattern: str) -> None:
             stray.unlink(missing_ok=True)
 
 
-def files_below(folder: str | os.PathLike[str], above: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
+def files_below(
+    folder: str | os.PathLike[str],
+    above: Iterable[str | os.PathLike[str]] = (),
+    onerror: Callable[[OSError], None] | None = None,
+) -> list[Path]:
     """Files below a folder in any order, without hidden files; follows links, but visits each real folder once.
 
     Args:
       folder: the folder.
       above: folders that a link must not lead back to.
+      onerror: called for a folder that cannot be read; None passes over it.
     """
     visible, visited = [], {os.path.realpath(place) for place in above}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=onerror, followlinks=True):
         real = os.path.realpath(place)
         if real in visited:
             folders.clear()

@@ -8,7 +8,7 @@ it is made. Where it cannot be kept, the network is converted anew in each proce
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ class KeptModel:
 
 
 def key_of(weights: str, config: Mapping[str, Any], switches: Mapping[str, Any]) -> str | None:
-    """The name of a graph; None for a model with a local head, whose graph is not kept.
+    """The name of a graph; None for a model with a local head, and where a package has another name.
 
     Args:
       weights: SHA-256 of the weights.
@@ -86,7 +86,10 @@ def key_of(weights: str, config: Mapping[str, Any], switches: Mapping[str, Any])
     """
     if config.get("local_head", "attention") is not None:
         return None
-    packages = {name: version(name) for name in ("keras", "tensorflow", "openvino")}
+    try:
+        packages = {name: version(name) for name in ("keras", "tensorflow", "openvino")}
+    except PackageNotFoundError:
+        return None
     source = source_sha256("delg.model", "delg.superglobal", __name__, *plug_ins_in(*config.values()))
     return json_sha256([weights, dict(config), dict(switches), packages, source])
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import read_json, write_json
@@ -19,7 +18,7 @@ from extraction.formats.checks import matching_of, parts_of
 from matching.checks import number
 from matching.rerankers.ransac import Ransac
 from matching.verdict.evidence import Evidence
-from matching.verdict.fitting import Values, logistic, threshold
+from matching.verdict.fitting import logistic, threshold
 
 SAME, UNSURE, ABSENT = LABELS = ("same", "unsure", "not in the collection")
 FALSE_MATCH_RATE = 0.01
@@ -61,11 +60,11 @@ class Judged:
 
     Attributes:
       evidence: of each candidate.
-      same: whether each shows the same thing; None where that is not known, and the candidate is left out.
+      same: whether each shows the same thing.
     """
 
     evidence: tuple[Evidence, ...]
-    same: tuple[bool | None, ...]
+    same: tuple[bool, ...]
 
 
 def terms_of(evidence: Evidence) -> list[float]:
@@ -179,7 +178,6 @@ class Calibration:
             (i, terms_of(evidence), same, evidence)
             for i, one in enumerate(judged)
             for evidence, same in zip(one.evidence, one.same, strict=True)
-            if same is not None
         ]
         if not rows:
             raise InputError("A calibration expects examples of the same thing and of different things.")
@@ -197,9 +195,8 @@ class Calibration:
         each = 1.0 / np.bincount(query)[query]
         weights, bias = logistic(terms, same, each)
         odds = terms @ weights + bias
-        answers = [int(rows[-1]) for q in np.unique(query) for rows in [_sorted(query == q, odds)]]
+        best = np.array([max(np.flatnonzero(query == q), key=odds.__getitem__) for q in np.unique(query)])
         has = np.bincount(query, same)[query] > 0
-        best = np.array(answers)
         present, absent = has[best], ~has[best]
         if not present.any() or not absent.any():
             raise InputError("A calibration expects queries with a true photo, and queries without.")
@@ -222,8 +219,15 @@ class Calibration:
         )
 
     def matcher(self) -> Ransac:
-        """Finds inliers as the calibration expects."""
-        return Ransac(**self.matching)
+        """Finds inliers as the calibration expects.
+
+        Raises:
+          InputError: ``matching`` holds something else than arguments of ``ransac``.
+        """
+        try:
+            return Ransac(**self.matching)
+        except TypeError as error:
+            raise InputError(f"The matching of a calibration is none of ransac: {error}.") from error
 
     def log_odds(self, evidence: Evidence) -> float:
         """Logarithm of the odds of the same thing; what a reranker sorts by."""
@@ -249,6 +253,14 @@ class Calibration:
             raise InputError("false_match_rate expects a number below 1.")
         more = max(1.0, (verified or 0) / self.verified) * max(1.0, (images or 0) / self.images) ** 0.5
         return max(threshold(np.array(self.absent), false_match_rate / more), 0.0)
+
+    def true_match_rate(self, false_match_rate: float = FALSE_MATCH_RATE) -> float:
+        """Share of the queries learned from whose true photo was among the candidates and reaches the threshold.
+
+        Raises:
+          InputError: the rate is out of range.
+        """
+        return float(np.mean(np.array(self.present) >= self.threshold(false_match_rate))) if self.present else 0.0
 
     def rule(
         self,
@@ -346,12 +358,6 @@ def _from_json(document: Any, place: str) -> Calibration:
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{place} holds no calibration of verdicts; learn it again.") from error
     return learned
-
-
-def _sorted(rows: NDArray[np.bool_], odds: Values) -> NDArray[np.int64]:
-    """Places of these rows, the largest log-odds last."""
-    places = np.flatnonzero(rows)
-    return places[np.argsort(odds[places], kind="stable")]
 
 
 def _decreasing(values: Any) -> tuple[float, ...]:

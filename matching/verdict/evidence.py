@@ -23,6 +23,7 @@ LEAST_CHANCE = 1e-4
 GRID = 8  # cells a side, for the covered share of an image
 OCTAVE = 0.5  # scales of two local features agree within a factor of 2 to this power
 SPREAD = 256  # images that the background of similarities is estimated from
+FEWEST = 20  # images whose similarities say what is usual
 LEAST_DEVIATION = 1e-3  # of similarities
 
 
@@ -33,7 +34,7 @@ class Evidence:
     Attributes:
       similarity: inner product of the global descriptors; None without them.
       gap: how far the similarity lies above those of the query to images of the collection, in their standard
-        deviations; None without global descriptors.
+        deviations; None without global descriptors, and of fewer than 20 images.
       tentative: number of descriptor matches; None where local features were not compared.
       inliers: number of matches that agree on one transform, each place counted once.
       surprise: minus the decimal logarithm of the expected number of transforms that so many matches agree on by
@@ -70,8 +71,8 @@ class Background:
         return cls(np.array(descriptors[rows[: len(descriptors)]], np.float32))
 
     def gap(self, query: Floats, similarity: float) -> float | None:
-        """See :class:`Evidence`; None without descriptors to compare with."""
-        if not len(self.descriptors) or not query.size or query.size != self.descriptors.shape[1]:
+        """See :class:`Evidence`; None with too few descriptors to compare with."""
+        if len(self.descriptors) < FEWEST or not query.size or query.size != self.descriptors.shape[1]:
             return None
         usual = self.descriptors @ query
         centre = float(np.median(usual))

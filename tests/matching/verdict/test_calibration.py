@@ -52,6 +52,8 @@ def test_queries_without_a_true_photo_are_rarely_called_the_same(calibration):
         odds.append((verdict.probability, any(one.same)))
     assert labels[False].count(SAME) <= 0.05 * 200
     assert labels[True].count(SAME) >= 0.9 * 200
+    assert calibration.true_match_rate(0.05) == pytest.approx(labels[True].count(SAME) / 200, abs=0.07)
+    assert calibration.true_match_rate(0.0001) < calibration.true_match_rate(0.05)
     assert labels[False].count(ABSENT) >= 0.5 * 200 > 20 >= labels[True].count(ABSENT)
     probability, right = np.array(odds).T
     assert abs(probability.mean() - right.mean()) < 0.05
@@ -118,11 +120,10 @@ def test_saved_and_loaded(calibration, tmp_path):
 def test_what_cannot_be_learned():
     same = Judged((Evidence(0.9, 5.0),), (True,))
     other = Judged((Evidence(0.2, 0.0),), (False,))
-    unknown = Judged((Evidence(0.9, 5.0),), (None,))
-    for judged in ([], [same], [other], [unknown, same]):
+    for judged in ([], [same], [other]):
         with pytest.raises(InputError, match="calibration expects"):
             Calibration.learn(judged, extractor="x", images=2, source="")
-    learned = Calibration.learn([same, other, unknown] * 9, extractor="x", images=2, source="")
+    learned = Calibration.learn([same, other] * 9, extractor="x", images=2, source="")
     assert learned.heads == ("global",) and learned.probability(same.evidence[0]) > 0.5
 
 
@@ -141,6 +142,8 @@ def test_the_shipped_calibrations_and_the_generic_one():
     assert (other.extractor, other.heads, other.matching) == (GENERIC, ("local",), {})
     with pytest.raises(InputError, match="global descriptors, local features, or both"):
         Calibration.of({}, [])
+    with pytest.raises(InputError, match="colour"):
+        Calibration.of({"extractor": "x", "matching": {"colour": 1}}).matcher()
 
 
 def test_extractors_are_named_by_kind_and_weights():

@@ -105,3 +105,4 @@ def test_the_gap_tells_a_high_similarity_from_a_usual_one():
     assert background.gap(near, float(near @ rows[0])) > 5
     assert Background.of(np.zeros((5, 0), np.float32)).gap(near, 1.0) is None
     assert Background.of(rows[:0]).gap(near, 1.0) is None
+    assert Background.of(rows[:19]).gap(near, 1.0) is None, "few similarities do not say what is usual"
