@@ -15,6 +15,7 @@ from extraction.formats.base import FeatureSource
 from tests import processes
 from tests.extraction.pictures import picture, write_picture
 from tests.extraction.test_adaptation import labelled
+from tests.tiny import BACKBONE
 
 
 class Labelled(FeatureSource):
@@ -34,8 +35,7 @@ class Labelled(FeatureSource):
 
 
 def tiny_folder(place, **sizes):
-    small = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
-    model = delg.create("delg_small", backbone=small, local_dim=None, local_head=None, **sizes)
+    model = delg.create("delg_small", backbone=BACKBONE, local_dim=None, local_head=None, **sizes)
     delg.save(model, place)
     return weights_sha256(place)
 

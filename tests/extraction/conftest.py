@@ -1,14 +1,24 @@
 """What tests of this room share."""
 
 import shutil
+from functools import lru_cache
 
 import pytest
 
 import delg
+from extraction.runtimes import keras_runtime
 from tests.extraction.pictures import write_picture
 from tests.tiny import BACKBONE
 
 SCALES = {"image_scales": [0.7, 1.0], "global_scales_ind": [1], "max_feature_num": 200}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once():
+    """Extractors of one network share its trace; tests whose extractors share a model keep its ``inference_model``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras_runtime, "compiled", lru_cache(maxsize=8)(keras_runtime.compiled))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import delg
+from tests.extraction.conftest import traced_once  # noqa: F401
 from tests.golden import rule
 
 FIRST, SECOND = "golden", "golden2"

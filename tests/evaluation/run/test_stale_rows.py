@@ -16,6 +16,7 @@ from PIL import Image
 import delg
 from delg.common.errors import InputError
 from delg.common.files import read_json
+from delg.common.sources import PACKAGES
 from delg.presets import preset_config
 from evaluation.run import pipeline
 from extraction.extractors.table import build_extractor
@@ -29,7 +30,6 @@ from tests.evaluation.run.test_distractors import store, unit
 from tests.tiny import BACKBONE
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("delg", "evaluation", "extraction", "matching", "protos", "training")
 ROWS = ("global", "global+ransac", "global+superglobal")
 
 
