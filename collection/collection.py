@@ -419,7 +419,8 @@ class Collection:
             name = str(image) if isinstance(image, str | os.PathLike) else "query"
             query = ImageRef(Path(name).stem, str(file), box)
             asked = _Asked(k, rerank, verify, false_match_rate)
-            return self._answer(name, (query, self._query(file, box)), asked)
+            head = "global" if rerank is None else None
+            return self._answer(name, (query, self._query(file, box, head)), asked)
 
     def search_many(self, images: Iterable[Image], k: int = 10, **options: Any) -> Iterator[Results]:
         """Answers of :meth:`search` for several queries, in their order, computed ahead in threads."""
@@ -563,14 +564,14 @@ class Collection:
             self._describer.adopt(snapshot.facts)
             return snapshot
 
-    def _query(self, file: Path, crop: Crop | None) -> Features:
+    def _query(self, file: Path, crop: Crop | None, head: str | None = None) -> Features:
         """The features of a query; those in the state where it is a photo of the collection."""
         if crop is None and (photo := read(file, file.name)) and photo.sha256:
             with self._state.reading() as transaction:
                 row = transaction.described(photo.sha256)
                 if row is not None and not transaction.without_local([row]):
                     return transaction.features(row, file.stem, self._describer.encoding)
-        return self._describer.query(file, crop)
+        return self._describer.query(file, crop, head)
 
     def _answer(self, name: str, described: tuple[ImageRef, Features], asked: "_Asked") -> Results:
         (_, query), k = described, asked.k

@@ -105,16 +105,19 @@ class Describer:
         """
         from extraction.batching import in_order
 
-        parts = self.extractor.parts_of_heads()
-        extractor = parts[head] if head and parts else self.extractor
         refs = [ImageRef(name, str(file)) for name, file in photos.items()]
         lists = [refs[start : start + BATCH] for start in range(0, len(refs), BATCH)]
-        done = in_order(extractor, lists, THREADS, BATCH, lambda described: advance(len(described)))
+        done = in_order(self._part(head), lists, THREADS, BATCH, lambda described: advance(len(described)))
         for of_list, described in zip(lists, done, strict=True):
             yield [(ref.name, one) for ref, one in zip(of_list, described, strict=True)]
 
-    def query(self, file: Path, crop: Crop | None) -> Features:
+    def query(self, file: Path, crop: Crop | None, head: str | None = None) -> Features:
         """The features of a query, comparable with those of the state.
+
+        Args:
+          file: of the query.
+          crop: of the query in its pixels; None for the whole.
+          head: see :meth:`describe`.
 
         Raises:
           InputError: the file is no image that can be described, or the crop lies outside of it.
@@ -122,7 +125,7 @@ class Describer:
         from extraction.describing import describe
 
         try:
-            features = describe(self.extractor, ImageRef(file.stem, str(file), crop))
+            features = describe(self._part(head), ImageRef(file.stem, str(file), crop))
         except BadImageError as error:
             raise InputError(f"The query {file} cannot be used: {error}.") from error
         return self.as_read(features)
@@ -130,6 +133,11 @@ class Describer:
     def as_read(self, features: Features) -> Features:
         """Features that can be compared with those that the state gives back."""
         return as_stored(features, self.facts["local_dtype"])
+
+    def _part(self, head: str | None) -> "Extractor":
+        """What describes one head, where that costs less; the whole extractor for None."""
+        parts = self.extractor.parts_of_heads()
+        return parts[head] if head and parts else self.extractor
 
     def _build(self) -> "Extractor":
         from delg.quiet import silence_tensorflow

@@ -126,7 +126,8 @@ class Service:
         try:
             return await asyncio.wrap_future(future)
         except InputError as error:
-            raise HTTPException(422, self.public(error)) from error
+            of_disk = isinstance(error.__cause__, OSError)  # as one that is full
+            raise HTTPException(503 if of_disk else 422, self.public(error)) from error
 
     def public(self, error: BaseException) -> str:
         """The sentence of an error without paths of this machine."""

@@ -6,6 +6,7 @@ another one, so that a query finds similar photos whose local features do not ag
 """
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -100,6 +101,12 @@ def asked(client: Client, queries: list[bytes], clients: int, settings: dict) ->
         return list(pool.map(once, queries))
 
 
+def processor_seconds(process: int) -> float:
+    """Seconds that a process has computed, on all cores."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def row(options: Options) -> dict:
     """Measures a search with verification of one client, and the rest as notes."""
     photos = min(options.rows, PHOTOS)
@@ -118,10 +125,14 @@ def row(options: Options) -> dict:
             medians = {}
             for way, settings in WAYS.items():
                 for clients in (1, 8):
+                    before = processor_seconds(process.pid)
                     seconds = asked(client, queries, clients, settings)
+                    spent = 1000 * (processor_seconds(process.pid) - before) / len(queries)
                     middle, slow = (1000 * float(np.percentile(seconds, share)) for share in (50, 95))
                     medians[way, clients] = middle / 1000
-                    notes[f"{way}, {clients} at once"] = f"p50 {middle:.0f} ms, p95 {slow:.0f} ms"
+                    notes[f"{way}, {clients} at once"] = (
+                        f"p50 {middle:.0f} ms, p95 {slow:.0f} ms, {spent:.0f} ms of processors"
+                    )
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
             for name, field in (("resident memory", "VmRSS"), ("highest resident memory", "VmHWM")):
                 found = re.search(rf"{field}:\s+(\d+)", status)

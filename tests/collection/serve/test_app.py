@@ -1,5 +1,6 @@
 """Questions and changes over HTTP."""
 
+import errno
 import io
 
 import numpy as np
@@ -117,6 +118,16 @@ def test_photos_are_added_and_removed(service, photos):
     assert not (photos / "trip/new.png").exists()
     assert service.ask("DELETE", "/images/new.png").status == 404
     assert service.ask("GET", "/images").json()["total"] == 8
+
+
+def test_a_full_disk_is_one_sentence(service, photos, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("collection.collection.shutil.copyfile", fails)
+    answer = service.post("/images", png(30), filename="new.png")
+    assert (answer.status, "space" in answer.sentence) == (503, True)
+    assert not (photos / "new.png").exists()
 
 
 def test_a_synchronisation_gives_its_changes(service, photos):

@@ -19,7 +19,7 @@ from collection.serve.limits import Limits
 from collection.serve.server import access_of
 from delg.common.errors import InputError
 from tests.collection.conftest import MODEL
-from tests.collection.serve.conftest import TOKEN, running
+from tests.collection.serve.running import TOKEN, running
 from tests.collection.serve.test_app import png
 from tests.extraction.pictures import tree
 

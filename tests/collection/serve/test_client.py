@@ -10,7 +10,7 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
-from tests.collection.serve.conftest import TOKEN
+from tests.collection.serve.running import TOKEN
 from tests.collection.test_sync import answers, fresh
 from tests.extraction.pictures import picture, write_picture
 

@@ -24,7 +24,7 @@ def test_the_commands_and_the_lines_of_python(service, photos, tmp_path, monkeyp
     write_picture(tmp_path / "query.jpg", 120, 160, 3)
     write_picture(tmp_path / "new.jpg", 120, 160, 30)
     for name in ("1.jpg", "2.jpg"):
-        write_picture(photos / "album" / name, 300, 400, 40)
+        write_picture(photos / "album" / name, 240, 320, 40)
     assert service.ask("POST", "/sync").json()["state"] == "done"
     monkeypatch.chdir(tmp_path)
     (commands,) = re.findall(r"## Over HTTP\n\n```sh\n(.*?)```", PAGE, re.DOTALL)

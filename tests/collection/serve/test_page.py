@@ -11,7 +11,7 @@ from PIL import Image
 
 import delg
 from tests.collection.conftest import MODEL
-from tests.collection.serve.conftest import TOKEN, running
+from tests.collection.serve.running import TOKEN, running
 from tests.extraction.pictures import picture, write_picture
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
