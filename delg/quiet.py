@@ -32,22 +32,26 @@ def _stderr_held() -> Iterator[None]:
 
 
 class QuietTensorFlow(MetaPathFinder):
-    """Finds ``tensorflow`` once, as Python would, with a loader that runs it under :func:`_stderr_held`."""
+    """Finds ``tensorflow`` as Python would, with a loader that runs it under :func:`_stderr_held`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answers for ``tensorflow`` only and then withdraws."""
+        """Answers for ``tensorflow`` only, until it is run; others may ask where it lies before."""
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            sys.meta_path.insert(0, self)
         if spec is None or spec.loader is None:
             return spec
         loader: Any = spec.loader
         run = loader.exec_module
 
         def exec_module(module: Any) -> None:
+            sys.meta_path.remove(self)
             with _stderr_held():
                 run(module)
                 module.config.list_physical_devices()  # the complaint about a missing GPU comes here

@@ -27,3 +27,8 @@ def test_a_failing_import_shows_what_it_printed(tmp_path):
     assert done.returncode != 0
     assert "a reason" in done.stderr
     assert "RuntimeError: broken" in done.stderr
+
+
+def test_a_question_where_it_lies_changes_nothing():
+    done = run("import importlib.util; importlib.util.find_spec('tensorflow'); import tensorflow")
+    assert (done.returncode, done.stderr) == (0, "")
