@@ -38,7 +38,7 @@ from matching.lookup import check_crop
 from matching.ranking import Ranking
 from matching.rerankers.table import build_reranker, suited
 from matching.source import MemorySource
-from matching.verdict import ABSENT, Calibration, Verifier
+from matching.verdict import ABSENT, SAME, Calibration, Verdict, Verifier
 from matching.verdict.calibration import FALSE_MATCH_RATE
 from matching.verdict.verification import TOP_K
 
@@ -46,6 +46,7 @@ Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 """A photo: a file, the bytes of a file, or ``(H, W, 3)`` uint8 RGB."""
 HIDDEN = ".delg"
 DIFFERENT = "different"
+CERTAIN = Verdict(SAME, 1.0)
 CALIBRATION = "verdict.json"  # learned from these photos, beside the state
 Rows = NDArray[np.int64]
 
@@ -163,7 +164,8 @@ class Collection:
         """Brings the collection in step with its folder: describes new and changed photos, forgets removed ones.
 
         A photo that was renamed, moved or copied is not described again. Searches see the changes all at once, at the
-        end. After a stop at any moment, the next call takes the finished descriptions.
+        end; in the first synchronisation they find what is described so far. After a stop at any moment, the next call
+        takes the finished descriptions.
 
         Args:
           local: describe local features of all photos now. False leaves them to the searches where that costs nothing
@@ -192,7 +194,9 @@ class Collection:
             if recorded and not found.files and not self._inside:
                 raise InputError(f"{self.folder} holds no photo any more; remove {self.state_folder} if that is right.")
             wanted = {**found.added, **found.changed}
-            ready, reasons, described = self._described(wanted, found.files, local=local, progress=progress)
+            ready, reasons, described = self._described(
+                wanted, found.files, local=local, progress=progress, at_once=not recorded
+            )
             before = {photo.path: photo for photo in recorded}
             with self._state.writing() as transaction:
                 self._record(transaction)
@@ -420,7 +424,8 @@ class Collection:
             query = ImageRef(Path(name).stem, str(file), box)
             asked = _Asked(k, rerank, verify, false_match_rate)
             head = "global" if rerank is None else None
-            return self._answer(name, (query, self._query(file, box, head)), asked)
+            features, digest = self._query(file, box, head)
+            return self._answer(name, (query, features), replace(asked, digest=digest))
 
     def search_many(self, images: Iterable[Image], k: int = 10, **options: Any) -> Iterator[Results]:
         """Answers of :meth:`search` for several queries, in their order, computed ahead in threads."""
@@ -452,7 +457,7 @@ class Collection:
         """
         box = check_crop(crop)
         with self._file(first) as one, self._file(second) as other:
-            query, photo = self._query(one, box), self._query(other, None)
+            (query, _), (photo, _) = self._query(one, box), self._query(other, None)
         with self._verifying() as (_, verifier):
             found = verifier.pair(query, photo, false_match_rate)
         pairs = found.inliers.pairs
@@ -502,9 +507,15 @@ class Collection:
     # Inner workings
 
     def _described(
-        self, photos: Mapping[str, Photo], files: Mapping[str, Path], *, local: bool, progress: bool = False
+        self,
+        photos: Mapping[str, Photo],
+        files: Mapping[str, Path],
+        *,
+        local: bool,
+        progress: bool = False,
+        at_once: bool = False,
     ) -> tuple[dict[str, Photo], dict[str, str], int]:
-        """Describes files and writes the descriptions.
+        """Describes files and writes the descriptions; searches find each photo ``at_once``, or none of them yet.
 
         Returns:
           The photos with their descriptions or the reason why they have none, without those that changed meanwhile; the
@@ -532,8 +543,10 @@ class Collection:
                             reasons |= dict.fromkeys(paths_of[digest], str(features))
                         else:
                             encoding = None if head else self._describer.encoding
-                            rows[digest] = transaction.describe(digest, features, encoding)
+                            row = rows[digest] = transaction.describe(digest, features, encoding)
                             count += 1
+                            if at_once:
+                                transaction.put(photos[one]._replace(description=row) for one in paths_of[digest])
         ready = {}
         for path, photo in photos.items():
             row = rows.get(photo.sha256)
@@ -564,14 +577,15 @@ class Collection:
             self._describer.adopt(snapshot.facts)
             return snapshot
 
-    def _query(self, file: Path, crop: Crop | None, head: str | None = None) -> Features:
-        """The features of a query; those in the state where it is a photo of the collection."""
-        if crop is None and (photo := read(file, file.name)) and photo.sha256:
-            with self._state.reading() as transaction:
-                row = transaction.described(photo.sha256)
-                if row is not None and not transaction.without_local([row]):
-                    return transaction.features(row, file.stem, self._describer.encoding)
-        return self._describer.query(file, crop, head)
+    def _query(self, file: Path, crop: Crop | None, head: str | None = None) -> tuple[Features, str]:
+        """The features of a query, from the state where it is a photo of the collection; SHA-256 of a whole file."""
+        photo = read(file, file.name) if crop is None else None
+        digest = photo.sha256 if photo else ""
+        with self._state.reading() as transaction:
+            row = transaction.described(digest)
+            if row is not None and not transaction.without_local([row]):
+                return transaction.features(row, file.stem, self._describer.encoding), digest
+        return self._describer.query(file, crop, head), digest
 
     def _answer(self, name: str, described: tuple[ImageRef, Features], asked: "_Asked") -> Results:
         (_, query), k = described, asked.k
@@ -594,6 +608,13 @@ class Collection:
                 answer = verifier(query, places, similarities, asked.false_match_rate)
                 order = np.concatenate([places[: len(answer.candidates)][answer.order], places[top_k:]])
                 verdict, candidates = answer.verdict, {one.row: one for one in answer.candidates}
+                own = transaction.described(asked.digest)
+                same = [
+                    place for place in order.tolist() if place in candidates and snapshot.descriptions[place] == own
+                ]
+                if same:  # the same bytes
+                    order, verdict = np.array([*same, *order[~np.isin(order, same)]], np.int64), CERTAIN
+                    candidates |= {place: replace(candidates[place], verdict=CERTAIN) for place in same}
             changed = [self._has_changed(transaction, snapshot.paths[place]) for place in order[:k]]
         before = {place: (rank, s) for rank, (place, s) in enumerate(zip(places.tolist(), similarities.tolist()), 1)}
         results = []
@@ -763,12 +784,13 @@ class Collection:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The arguments of :meth:`Collection.search` besides the query."""
+    """The arguments of :meth:`Collection.search` besides the query, and the SHA-256 of a query that is a whole file."""
 
     k: int
     rerank: str | None
     verify: int
     false_match_rate: float
+    digest: str = ""
 
 
 @contextmanager

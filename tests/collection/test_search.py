@@ -43,6 +43,19 @@ def test_a_crop_is_in_pixels_of_the_query(collection, tmp_path):
     assert best.transform @ [0, 0, 1] == pytest.approx([200, 100, 1], abs=1)
 
 
+def test_a_photo_of_the_collection_is_certainly_the_same(collection, photos):
+    (photos / "copy.png").write_bytes((photos / "3.png").read_bytes())
+    collection.sync()
+    answer = collection.search("3.png", k=3)
+    assert (answer.verdict, answer.probability) == ("same", 1)
+    assert [(one.path, one.verdict, one.probability) for one in answer][:2] == [
+        ("3.png", "same", 1),
+        ("copy.png", "same", 1),
+    ]
+    assert answer[2].probability < 0.5
+    assert collection.search("3.png", k=1, crop=(0, 0, 160, 120)).probability < 1
+
+
 def test_the_answer_can_be_printed_shown_and_sent(collection):
     answer = collection.search("3.png", k=2)
     assert "3.png" in str(answer)

@@ -130,6 +130,24 @@ def test_searches_see_the_photos_before_a_sync_until_it_ends(photos, monkeypatch
     assert "renamed.png" in reader.paths
 
 
+def test_the_first_sync_shows_photos_as_they_are_described(photos, monkeypatch):
+    for seed in range(20, 60):
+        write_picture(photos / f"{seed}.png", 60, 80, seed)
+    collection, reader = Collection.open(photos, MODEL), Collection.open(photos)
+    seen = []
+    describe = collection._describer.describe
+
+    def watched(*arguments):
+        for batch in describe(*arguments):
+            seen.append(len(reader))
+            yield batch
+
+    monkeypatch.setattr(collection._describer, "describe", watched)
+    collection.sync()
+    assert seen == [0, 16, 32]
+    assert len(reader) == 48
+
+
 def test_local_features_may_be_left_to_the_searches(photos, tmp_path):
     late = Collection.open(photos, MODEL, state=tmp_path / "late")
     late.sync(local=False)
