@@ -543,10 +543,10 @@ class Collection:
                             reasons |= dict.fromkeys(paths_of[digest], str(features))
                         else:
                             encoding = None if head else self._describer.encoding
-                            row = rows[digest] = transaction.describe(digest, features, encoding)
+                            added = rows[digest] = transaction.describe(digest, features, encoding)
                             count += 1
                             if at_once:
-                                transaction.put(photos[one]._replace(description=row) for one in paths_of[digest])
+                                transaction.put(photos[one]._replace(description=added) for one in paths_of[digest])
         ready = {}
         for path, photo in photos.items():
             row = rows.get(photo.sha256)
