@@ -5,16 +5,19 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.files import json_sha256
 from delg.common.progress import progress_bar
-from extraction.features import Features
+from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSource
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
 from matching.rerankers.base import GeometricReranker, Scores
+from matching.rerankers.candidates import check_products
 from matching.rerankers.ransac import PATIENCE, Ransac
+from matching.source import check_dimensions
 from matching.threads import available
 from matching.verdict.calibration import Calibration, shipped
 from matching.verdict.verification import Verifier
@@ -77,12 +80,30 @@ class Auto(GeometricReranker):
             calibration = replace(calibration, matching=dict(self._matching))
         verifier = Verifier(database, calibration, top_k=self.top_k, threads=self.threads)
         for q in progress_bar(range(len(candidates)), desc=self.name, unit="query", delay=PATIENCE):
-            answer = verifier(queries.features(q), candidates.row(q))
+            rows = candidates.row(q)
+            answer = verifier(queries.features(q), rows, similarities_of(queries, q, database, rows))
             yield np.array([candidate.log_odds for candidate in answer.candidates], np.float64)
 
     def identity(self) -> list[Any]:
         """See :meth:`matching.rerankers.base.Reranker.identity`; the shipped calibrations are part of it."""
         return [*super().identity(), json_sha256([asdict(one) for one in shipped()])]
+
+
+def similarities_of(queries: FeatureSource, q: int, database: FeatureSource, rows: NDArray[np.int64]) -> Floats | None:
+    """``(K,)`` cosines of a query and its candidates; None where neither side has global descriptors.
+
+    Raises:
+      InputError: the descriptors differ in dimension, are missing on one side, zero or not finite.
+    """
+    if queries.global_descriptors.shape[1:] == database.global_descriptors.shape[1:] == (0,):
+        return None
+    check_dimensions(queries.global_descriptors, database.global_descriptors)
+    query = np.asarray(queries.global_descriptors[q], np.float32)
+    vectors = np.asarray(database.global_descriptors[rows], np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # checked below
+        products = vectors @ query
+    check_products("auto", query, vectors, products)
+    return products
 
 
 def heads_of(source: FeatureSource) -> list[str]:

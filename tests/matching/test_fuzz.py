@@ -24,6 +24,7 @@ from tests.matching.indexes.index_helpers import Store, clustered
 SMALL = {
     "alpha_dba": "alpha_dba(top_k=6, n=2)",
     "alpha_qe": "alpha_qe(top_k=6, n=2)",
+    "auto": "auto(top_k=6)",
     "diffusion": "diffusion(top_k=6, kq=2, kd=3)",
     "k_reciprocal": "k_reciprocal(top_k=6, k1=3, k2=2)",
     "ransac": "ransac(top_k=6, trials=50)",

@@ -44,7 +44,7 @@ def test_every_message_names_an_extra_that_there_is(metadata):
             text = path.read_text(encoding="utf-8")
             asked |= set(re.findall(r'needs_extra\(.*, "(\w+)"\)', text))
             assert not re.search(r"delg\[", text), path
-    assert asked == {"hub", "jax", "milvus", "onnx", "openvino", "ray"} <= extras
+    assert asked == {"hub", "jax", "milvus", "onnx", "openvino", "ray", "serve"} <= extras
     found = str(needs_extra("It", "ray"))
     assert f"pip install '{NAME}[ray]'" in found and "pip install '.[ray]'" in found
 
