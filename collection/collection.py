@@ -254,24 +254,6 @@ class Collection:
                     done += len(batch)
         return done
 
-    def _check_folder(self, facts: Mapping[str, Any]) -> None:
-        """Checks that the state is not that of another folder.
-
-        Raises:
-          InputError: it is, and that folder is still there.
-        """
-        recorded = Path(facts.get("folder", self.folder))
-        if not self._inside and recorded.is_dir() and not recorded.samefile(self.folder):
-            raise InputError(
-                f"{self.state_folder} holds the descriptions of {recorded}; choose another --collection for "
-                f"{self.folder}."
-            )
-
-    @property
-    def _inside(self) -> bool:
-        """Whether the descriptions lie in the folder of the photos."""
-        return self.state_folder.resolve().is_relative_to(self.folder.resolve())
-
     def calibrate(self, labels: str | Mapping[str, str] = "copies", *, progress: bool = False) -> Calibration:
         """Learns from these photos how evidence becomes a probability, for all later searches.
 
@@ -505,6 +487,24 @@ class Collection:
             write_features(SnapshotSource(self.folder, self._refreshed(transaction), transaction), output, sink)
 
     # Inner workings
+
+    def _check_folder(self, facts: Mapping[str, Any]) -> None:
+        """Checks that the state is not that of another folder.
+
+        Raises:
+          InputError: it is, and that folder is still there.
+        """
+        recorded = Path(facts.get("folder", self.folder))
+        if not self._inside and recorded.is_dir() and not recorded.samefile(self.folder):
+            raise InputError(
+                f"{self.state_folder} holds the descriptions of {recorded}; choose another --collection for "
+                f"{self.folder}."
+            )
+
+    @property
+    def _inside(self) -> bool:
+        """Whether the descriptions lie in the folder of the photos."""
+        return self.state_folder.resolve().is_relative_to(self.folder.resolve())
 
     def _described(
         self,

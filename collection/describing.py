@@ -148,10 +148,8 @@ class Describer:
         recorded = self.facts.get("settings")
         text = self.model
         extractor = build_extractor(text)
-        lines = [] if recorded is None else differences(extractor.settings, recorded)
-        if lines and text == AUTO and (usual := made_by(recorded or {})):
+        if recorded and text == AUTO and differences(extractor.settings, recorded) and (usual := made_by(recorded)):
             extractor = build_extractor(usual)
-            lines = differences(extractor.settings, recorded or {})
         self._check(extractor, self.facts)
         if "global" not in extractor.heads:
             raise InputError(f"A collection needs global descriptors; {text} gives none.")

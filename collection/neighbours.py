@@ -7,6 +7,7 @@ longer in use are passed over, and where both together are more than a tenth of 
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delg.common import spec
+from delg.common.errors import InputError
 from delg.common.files import atomic_path
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSource
@@ -110,11 +112,12 @@ def built(folder: Path, changes: int, text: str, descriptions: Rows, vectors: Fl
 
 
 def removed(folder: Path, record: dict[str, Any]) -> None:
-    """Deletes an index that is no longer used."""
+    """Deletes an index that is no longer used; one in Milvus stays where Milvus cannot be reached."""
     (folder / f"{record['name']}.npy").unlink(missing_ok=True)
     shutil.rmtree(folder / record["name"], ignore_errors=True)
     if record["place"]:
-        milvus.drop(record["place"])
+        with suppress(InputError):  # or a server that is gone would stop every synchronisation
+            milvus.drop(record["place"])
 
 
 def remove_unknown(folder: Path, records: Sequence[dict[str, Any]]) -> None:

@@ -58,7 +58,7 @@ async function refresh() {
     const notice = $("notice");
     notice.className = status.error ? "bad" : "";
     notice.textContent = status.error
-      || (status.synchronising && !status.photos ? "The photos of the folder are being described; they appear when that is done." : "");
+      || (status.synchronising && !status.photos ? "The photos of the folder are being described, and can be found as they are." : "");
     notice.hidden = !notice.textContent;
     const failed = Object.entries(status.failed);
     $("failed").hidden = !failed.length;
