@@ -27,6 +27,8 @@ SMALL = {
     "ames": f"ames(top_k=6, weights={str(DATA / 'ames.pt')!r})",
     "auto": "auto(top_k=6)",
     "diffusion": "diffusion(top_k=6, kq=2, kd=3)",
+    "fused": "fused(reranker='ransac(top_k=6, trials=50)', weight=0.2)",
+    "gated": "gated(reranker='superglobal(m=6, k=2) | ransac(top_k=6, trials=50)', similarity=9e9)",
     "k_reciprocal": "k_reciprocal(top_k=6, k1=3, k2=2)",
     "ransac": "ransac(top_k=6, trials=50)",
     "superglobal": "superglobal(m=6, k=2)",
@@ -34,9 +36,10 @@ SMALL = {
 CHAINS = (
     "superglobal(m=6, k=2) | ransac(top_k=3, trials=50)",
     "ransac(top_k=6, trials=50, settled=2) | alpha_qe(n=1) | k_reciprocal(top_k=4)",
-    "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | ransac(top_k=6, trials=50, score='fused')",
+    "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | fused(reranker='ransac(top_k=6, trials=50)')",
 )
 TEXTS = (*SMALL.values(), *CHAINS)
+BY_LOCAL = ("ames", "fused", "gated", "ransac(top_k=6, trials=50)")  # global descriptors are not read
 FORMS = {  # of sound numbers
     "float32": lambda rows: rows,
     "float16": lambda rows: rows.astype(np.float16),
@@ -74,9 +77,7 @@ def test_rerankers_answer_what_is_sound(text):
             check_ranked(before, build_reranker(text)(*pair, before))
 
 
-@pytest.mark.parametrize(
-    "text", [text for text in TEXTS if not text.startswith(("ames", "ransac(top_k=6, trials=50)"))]
-)
+@pytest.mark.parametrize("text", [text for text in TEXTS if not text.startswith(BY_LOCAL)])
 def test_rerankers_refuse_broken_global_descriptors(text):
     rng = np.random.default_rng(0)
     queries, database = sources(rng, 2, 5, 6)
