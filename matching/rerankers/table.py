@@ -12,6 +12,7 @@ RERANKERS: dict[str, str] = {
     "alpha_dba": "matching.rerankers.alpha_dba:AlphaDBA",
     "alpha_qe": "matching.rerankers.alpha_qe:AlphaQE",
     "auto": "matching.rerankers.auto:Auto",
+    "chamfer_ot": "matching.rerankers.chamfer_ot:ChamferOT",
     "diffusion": "matching.rerankers.diffusion:Diffusion",
     "k_reciprocal": "matching.rerankers.k_reciprocal:KReciprocal",
     "ransac": "matching.rerankers.ransac:Ransac",
