@@ -11,6 +11,7 @@ from matching.rerankers.base import Reranker
 RERANKERS: dict[str, str] = {
     "alpha_dba": "matching.rerankers.alpha_dba:AlphaDBA",
     "alpha_qe": "matching.rerankers.alpha_qe:AlphaQE",
+    "ames": "matching.rerankers.ames:Ames",
     "auto": "matching.rerankers.auto:Auto",
     "chamfer_ot": "matching.rerankers.chamfer_ot:ChamferOT",
     "diffusion": "matching.rerankers.diffusion:Diffusion",

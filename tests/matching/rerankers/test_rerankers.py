@@ -18,13 +18,14 @@ from matching.rerankers.base import GeometricReranker
 from matching.rerankers.ransac import Ransac
 from matching.rerankers.table import RERANKERS, build_reranker, links, suited
 from matching.source import MemorySource
-from tests.matching.helpers import global_source, local, ranking, scene, unit
+from tests.matching.helpers import DATA, global_source, local, ranking, scene, unit
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = set(MODULES.values())
 HEAD_OF_FIVE = {
     "alpha_dba": "alpha_dba(top_k=5, n=2)",
     "alpha_qe": "alpha_qe(top_k=5, n=2)",
+    "ames": f"ames(top_k=5, weights={str(DATA / 'ames.pt')!r}, weight=0)",
     "auto": "auto(top_k=5)",
     "chamfer_ot": "chamfer_ot(top_k=5)",
     "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
@@ -37,7 +38,8 @@ PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
 OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
 TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
 TEXTS += ["ransac(top_k=5, score='fused', fused_weight=1)"]
-BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(("ransac", "auto", "chamfer_ot"))]
+NEED_LOCAL = ("ames", "auto", "chamfer_ot", "ransac")
+BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(NEED_LOCAL)]
 
 
 @pytest.fixture(autouse=True)
