@@ -13,6 +13,7 @@ RERANKERS: dict[str, str] = {
     "alpha_qe": "matching.rerankers.alpha_qe:AlphaQE",
     "ames": "matching.rerankers.ames:Ames",
     "auto": "matching.rerankers.auto:Auto",
+    "chamfer_ot": "matching.rerankers.chamfer_ot:ChamferOT",
     "diffusion": "matching.rerankers.diffusion:Diffusion",
     "fused": "matching.rerankers.wrapped:Fused",
     "gated": "matching.rerankers.wrapped:Gated",

@@ -19,6 +19,7 @@ from extraction.features import Features, Floats
 from matching.ranking import Ranking
 from matching.rerankers.ames_network import shapes
 from matching.rerankers.table import build_reranker
+from matching.rerankers.transport import ITERATIONS
 from matching.source import MemorySource
 from scripts.bench.measure import Options, added_memory, interleaved, on_all_cores
 from scripts.bench.ransac_rerank import CANDIDATES, scene
@@ -55,6 +56,16 @@ def similarities(query: Features, image: Features) -> Floats:
     return query.descriptors @ image.descriptors.T
 
 
+def transport(query: Features, image: Features) -> None:
+    """The product of all local descriptors, an exponential of each entry, and ten iterations of two products."""
+    kernel = similarities(query, image)
+    np.exp(kernel, out=kernel)
+    left, right = np.ones(len(query), np.float32), np.ones(len(image), np.float32)
+    for _ in range(ITERATIONS):
+        kernel @ right
+        left @ kernel
+
+
 def attention(seeing: int, seen: int) -> None:
     """Shares of one attention, all heads, and their exponentials."""
     size = WIDTH // HEADS
@@ -89,6 +100,7 @@ WORKS = {
     "alpha_qe": Work("alpha_qe(top_k=100, threads=THREADS)"),
     "ames": Work("ames(weights=WEIGHTS, threads=THREADS)", transformer, BOTH, BACKBONE),
     "auto": Work("auto(top_k=100, threads=THREADS)", similarities, BOTH),
+    "chamfer_ot": Work("chamfer_ot(threads=THREADS)", transport, BOTH),
     "diffusion": Work("diffusion(top_k=100, threads=THREADS)"),
     "fused": Work(f"fused(reranker='{OF_RANSAC}', weight=0.1)", similarities, BOTH),
     "gated": Work(f"gated(reranker='{OF_RANSAC}', similarity=0.5)"),

@@ -16,8 +16,9 @@ extras="[bench]"
 . scripts/environment.sh
 export TF_CPP_MIN_LOG_LEVEL=2
 rerank=${RERANK:-'alpha_qe(top_k=100), alpha_dba(top_k=100), k_reciprocal(top_k=100), diffusion(top_k=100),
-superglobal(m=100), superglobal(m=100, k=4), ransac, auto(top_k=100), fused(reranker="ransac", weight=0.05),
-fused(reranker="ransac", weight=0.2), gated(reranker="ransac", gap=0.05), superglobal(m=100) | ransac,
+superglobal(m=100), superglobal(m=100, k=4), ransac, auto(top_k=100), chamfer_ot,
+fused(reranker="ransac", weight=0.05), fused(reranker="ransac", weight=0.2), fused(reranker="chamfer_ot", weight=0.01),
+gated(reranker="ransac", gap=0.05), superglobal(m=100) | ransac,
 superglobal(m=100) | fused(reranker="ransac", weight=0.05)'}
 
 mkdir -p "$output/photos" "$output/test16"

@@ -26,6 +26,7 @@ SMALL = {
     "alpha_qe": "alpha_qe(top_k=6, n=2)",
     "ames": f"ames(top_k=6, weights={str(DATA / 'ames.pt')!r})",
     "auto": "auto(top_k=6)",
+    "chamfer_ot": "chamfer_ot(top_k=6)",
     "diffusion": "diffusion(top_k=6, kq=2, kd=3)",
     "fused": "fused(reranker='ransac(top_k=6, trials=50)', weight=0.2)",
     "gated": "gated(reranker='superglobal(m=6, k=2) | ransac(top_k=6, trials=50)', similarity=9e9)",
@@ -39,7 +40,7 @@ CHAINS = (
     "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | fused(reranker='ransac(top_k=6, trials=50)')",
 )
 TEXTS = (*SMALL.values(), *CHAINS)
-BY_LOCAL = ("ames", "fused", "gated", "ransac(top_k=6, trials=50)")  # global descriptors are not read
+LOCAL_ALONE = ("ames", "chamfer_ot", "fused", "gated", "ransac(top_k=6, trials=50)")
 FORMS = {  # of sound numbers
     "float32": lambda rows: rows,
     "float16": lambda rows: rows.astype(np.float16),
@@ -77,7 +78,7 @@ def test_rerankers_answer_what_is_sound(text):
             check_ranked(before, build_reranker(text)(*pair, before))
 
 
-@pytest.mark.parametrize("text", [text for text in TEXTS if not text.startswith(BY_LOCAL)])
+@pytest.mark.parametrize("text", [text for text in TEXTS if not text.startswith(LOCAL_ALONE)])
 def test_rerankers_refuse_broken_global_descriptors(text):
     rng = np.random.default_rng(0)
     queries, database = sources(rng, 2, 5, 6)

@@ -27,6 +27,7 @@ HEAD_OF_FIVE = {
     "alpha_qe": "alpha_qe(top_k=5, n=2)",
     "ames": f"ames(top_k=5, weights={str(DATA / 'ames.pt')!r}, weight=0)",
     "auto": "auto(top_k=5)",
+    "chamfer_ot": "chamfer_ot(top_k=5)",
     "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
     "fused": "fused(reranker='ransac(top_k=5)')",
     "gated": "gated(reranker='ransac(top_k=5)', similarity=2)",
@@ -39,8 +40,8 @@ PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
 OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
 TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
 TEXTS += ["superglobal(m=5, k=2) | fused(reranker='alpha_qe(top_k=4, n=2) | ransac(top_k=3)', weight=0.1)"]
-READ_LOCAL = ("ames", "ransac", "auto", "fused", "gated")
-BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(READ_LOCAL)]
+NEED_LOCAL = ("ames", "auto", "chamfer_ot", "fused", "gated", "ransac")
+BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(NEED_LOCAL)]
 
 
 @pytest.fixture(autouse=True)
