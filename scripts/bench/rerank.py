@@ -97,7 +97,7 @@ def transformer(query: Features, image: Features) -> None:
 OF_RANSAC = "ransac(mutual=True, threads=THREADS)"
 WORKS = {
     "alpha_dba": Work("alpha_dba(top_k=100, threads=THREADS)"),
-    "alpha_qe": Work("alpha_qe(top_k=100, threads=THREADS)"),
+    "alpha_qe": Work("alpha_qe(top_k=100)"),
     "ames": Work("ames(weights=WEIGHTS, threads=THREADS)", transformer, BOTH, BACKBONE),
     "auto": Work("auto(top_k=100, threads=THREADS)", similarities, BOTH),
     "chamfer_ot": Work("chamfer_ot(threads=THREADS)", transport, BOTH),

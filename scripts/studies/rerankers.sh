@@ -30,26 +30,35 @@ find "$photos/grocery/test" -type f | sort | awk 'NR % 16 == 1' | while read -r 
   ln -sf "$photo" "$output/test16/$(basename "$(dirname "$photo")")/"
 done
 
-# Usage: benchmark MODEL SET FLAG ...
+# Usage: extract MODEL NAME IMAGES_DIR, then benchmark MODEL SET FLAG ...
+extract() {
+  "$PYTHON" -m delg extract --model="$1" --images_dir="$3" --output_dir="$output/features/$(short "$1")/$2"
+}
 benchmark() {
-  model=$1 name=$2
+  report="$output/reports/$(short "$1")/$2"
   shift 2
-  "$PYTHON" -m delg benchmark --model="$model" --baselines= --rerank="$rerank" --features_dir="$output/features" \
-    --output_dir="$output/reports/$(echo "$model" | tr -c 'a-zA-Z0-9_\n' _)/$name" "$@"
+  "$PYTHON" -m delg benchmark --baselines= --rerank="$rerank" --output_dir="$report" "$@"
+}
+short() {
+  echo "$1" | tr -c 'a-zA-Z0-9_\n' _
 }
 for model in "$@"; do
+  features="$output/features/$(short "$model")"
+  extract "$model" photos "$output/photos"
   for set in iconic test_each_16th places; do
     queries="$photos/grocery/iconic"
     [ $set = test_each_16th ] && queries="$output/test16"
     [ $set = places ] && queries="$photos/places"
-    benchmark "$model" $set --benchmark=folders --data_dir="$output/photos" --queries_dir="$queries"
+    extract "$model" $set "$queries"
+    benchmark "$model" $set --benchmark=folders --data_dir="$output/photos" --queries_dir="$queries" \
+      --index_features_dir="$features/photos" --query_features_dir="$features/$set"
   done
 done
 for seed in $seeds; do
   "$PYTHON" -m delg landmarks --output_dir="$output/landmarks/$seed" --seed="$seed" --num_classes=1 \
     --views_per_class=1 --num_queries=40 --num_distractors=100 --num_workers=1
   for model in "$@"; do
-    benchmark "$model" "landmarks$seed" --benchmark=landmarks --data_dir="$output/landmarks/$seed"
+    benchmark "$model" "landmarks$seed" --benchmark=landmarks --data_dir="$output/landmarks/$seed" --model="$model"
   done
 done
 "$PYTHON" -m scripts.studies.rerankers "$output"
