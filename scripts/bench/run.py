@@ -27,13 +27,15 @@ from evaluation.run.versions import packages
 from scripts.bench.measure import Options
 
 SIZES = (10_000, 100_000, 1_000_000)
+GROWING = ("search_1m_exact", "search_alone", "search_1m_index")
 SUBJECTS = {
     "extraction": (
         *("extract_lite2", "extract_float32", "extract_bfloat16", "extract_int8"),
         *("extract_memory", "extract_store"),
     ),
-    "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
-    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+    "growth": tuple(f"{name}@{rows}" for name in GROWING for rows in SIZES),
+    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank"),
+    "search": GROWING,
     "serve": ("serve_search",),
     "training": ("train_step_r50", "input_pipeline", "sampled_head"),
 }
