@@ -28,14 +28,16 @@ from scripts.bench.measure import Options
 from scripts.bench.rerank import WORKS
 
 SIZES = (10_000, 100_000, 1_000_000)
+GROWING = ("search_1m_exact", "search_alone", "search_1m_index")
 SUBJECTS = {
     "extraction": (
         *("extract_lite2", "extract_float32", "extract_bfloat16", "extract_int8"),
         *("extract_memory", "extract_store"),
     ),
-    "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
-    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+    "growth": tuple(f"{name}@{rows}" for name in GROWING for rows in SIZES),
+    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank"),
     "rerankers": tuple(f"rerank:{kind}@{features}" for kind, work in WORKS.items() for features in work.features),
+    "search": GROWING,
     "serve": ("serve_search",),
     "training": ("train_step_r50", "input_pipeline", "sampled_head"),
 }
