@@ -197,7 +197,7 @@ def _run(command: str) -> None:
     from delg.common.distribution import NAME, __version__
     from delg.common.options import SUBJECTS
     from delg.printing_flags import define_printing_flags
-    from delg.quiet import silence_tensorflow
+    from delg.quiet import silence_tensorflow, skip_optional_imports
 
     module = importlib.import_module(MODULES[command])
     own = flags.FLAGS.get_flags_for_module(module.__name__)
@@ -214,6 +214,7 @@ def _run(command: str) -> None:
     os.environ["KERAS_HOME"] = os.devnull  # no other setting of keras.json counts
     logging.set_verbosity(logging.WARNING)  # absl's default is INFO; --verbosity overrides this
     silence_tensorflow()
+    skip_optional_imports()
 
     def guarded(arguments: Sequence[str]) -> None:
         from delg.common.errors import InputError

@@ -167,15 +167,20 @@ class CalibrateOptions:
     adapt: bool = option(
         False,
         "Learn a linear layer behind the global descriptor from labelled photos.",
-        subject="Adaptation of descriptors",
+        subject="Adaptation and reranking",
+    )
+    rerank: str | None = option(
+        None,
+        "Learn the number of this reranker from --features_dir by mAP: 'fused(reranker=\"ransac\")' or "
+        "'gated(reranker=\"ransac\")'.",
     )
     csv_path: str | None = option(
         None, "Labels for --adapt: a CSV with the columns path and label; default: the sub-folders."
     )
     features_dir: str | None = option(
         None,
-        "Features of the labelled photos for --adapt, of this model without adaptation; the first folder of a name is "
-        "the class. Default: they are extracted.",
+        "Features of the labelled photos for --rerank, or for --adapt, then of this model without adaptation; the "
+        "first folder of a name is the class. Default: they are extracted.",
     )
     adaptation: str | None = option(
         None,

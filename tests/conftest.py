@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from delg.quiet import skip_optional_imports
 from tests.processes import HANGS, free_ports
+
+skip_optional_imports()
 
 # Models of tests name backbones of tests, which a command in another folder has to find, too.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.getenv("PYTHONPATH")]))
