@@ -45,6 +45,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     return markdown.replace("](LICENSE)", "](https://www.apache.org/licenses/LICENSE-2.0)")
 
 
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Turns the marks of docstrings that are no Markdown into plain code: roles, and the colons before a block."""
+    html = re.sub(r":(?:class|func|meth|mod|data):<code>~?([^<]*)</code>", r"<code>\1</code>", html)
+    return re.sub(r"::(\s*</p>)", r":\1", html)
+
+
 def command_pages() -> dict[str, str]:
     """A page for each command, from its docstring and its flags; ``index`` lists the commands."""
     from delg.commands import GROUPS
@@ -101,6 +107,9 @@ def print_commands() -> None:
             }
             for flag in own
         ]
+        if {"model", "init_model", "input"} & {flag.name for flag in own}:  # as :func:`delg.commands.run` adds it
+            text = "Fetch no published weights, as with DELG_OFFLINE=1."
+            entries.append({"name": "offline", "type": "bool", "default": False, "choices": [], "help": text})
         about = (module.__doc__ or "").strip()
         commands[name] = {"about": about, "positional": getattr(module, "POSITIONAL", ""), "flags": entries}
         for flag in own:
