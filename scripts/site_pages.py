@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changes.md": "CHANGELOG.md"}
+OUTSIDE = {
+    "index.md": "README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changes.md": "CHANGELOG.md",
+    "security.md": "SECURITY.md",
+}
 """Pages of the site that lie beside ``docs``."""
 COMMANDS = "reference/commands"
 
@@ -42,7 +47,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     up = "../" * page.file.src_uri.count("/")
     for name, source in OUTSIDE.items():
         markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(source)}", f"]({up}{name}", markdown)
-    return markdown.replace("](LICENSE)", "](https://www.apache.org/licenses/LICENSE-2.0)")
+    markdown = markdown.replace("](LICENSE)", "](https://www.apache.org/licenses/LICENSE-2.0)")
+    return markdown.replace("[CITATION.cff](CITATION.cff)", "`CITATION.cff`")
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:

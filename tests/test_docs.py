@@ -26,7 +26,7 @@ ELSEWHERE = {
     "multiscale",
     "whitening",
 }  # flags of pytest, studies, other programs
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -134,6 +134,18 @@ def test_the_notebook(tmp_path, monkeypatch):
     assert values["answer"][0].path == "7.png"
     assert values["match"].inliers > 20
     assert (tmp_path / "features" / "manifest.json").is_file()
+
+
+def test_each_page_says_who_it_is_for_and_what_comes_next():
+    for page in PAGES:
+        title, *paragraphs = page.read_text(encoding="utf-8").strip().split("\n\n")
+        assert title.startswith("# "), page
+        assert paragraphs[0].startswith("For "), page
+        assert paragraphs[-1].startswith("Next: "), page
+
+
+def test_the_version_of_the_citation():
+    assert f"\nversion: {delg.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_the_walks_name_what_is_there():
