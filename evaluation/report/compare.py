@@ -202,18 +202,16 @@ def lines(comparison: Comparison) -> list[list[str]]:
 
 
 def plain(comparison: Comparison) -> str:
-    """Text for a terminal: names of A and B, warnings, settings that differ, changes from A to B."""
+    """Text for a terminal: names of A and B, warnings, changes from A to B, settings that differ."""
     table = [HEAD, *lines(comparison)]
     widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
     text_lines = [f"{comparison.reports[0].benchmark}: A = {comparison.names[0]}, B = {comparison.names[1]}", ""]
     text_lines += [*comparison.warnings, ""] if comparison.warnings else []
-    text_lines += [f"{key}: {value_of_a} | {value_of_b}" for key, value_of_a, value_of_b in comparison.settings] or [
-        "No recorded setting differs."
-    ]
-    text_lines.append("")
     for line in table:
         cells = [cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))]
         text_lines.append("  ".join(cells).rstrip())
+    settings = [f"{key}: {value_of_a} | {value_of_b}" for key, value_of_a, value_of_b in comparison.settings]
+    text_lines += ["", *(["Settings that differ, A | B:", *settings] if settings else ["No recorded setting differs."])]
     return "\n".join(text_lines) + "\n"
 
 

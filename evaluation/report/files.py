@@ -72,6 +72,7 @@ def pictures(
 def show(folder: Path, report: Report, say: Callable[[str], None]) -> None:
     """Shows the user the table, warnings and the path of the page."""
     say("")
+    say(text.headline(report) + "\n")
     say(text.plain(report, shutil.get_terminal_size(fallback=(200, 24)).columns))
     for sentence in (*text.warnings(report), *text.without_positives(report), *text.unreadable(report)):
         say(sentence)

@@ -4,6 +4,7 @@ The templates lie beside this file.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +64,8 @@ def render(report: Report, cards: Sequence[Card] = (), overlays: Sequence[Overla
         protocol=protocol,
         lead=_lead(report),
         table=results(report),
-        metrics=list(report.rows[0].metrics[protocol]),
+        columns=text.columns_of(report),
+        headline=text.headline(report),
         tradeoff=None if (plot := tradeoff(report, protocol)) is None else Markup(plot),
         charts=ap_charts(report, protocol),
         queries=_queries(report, protocol),
@@ -95,6 +97,7 @@ def page(template: str, **values: object) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = text.number
+    environment.filters["breakable"] = lambda name: re.sub(r"([+|:_=])", "\\1\u200b", name)
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
     script = Markup((HERE / "page.js").read_text(encoding="utf-8"))
     return environment.get_template(template).render(style=style, script=script, **values)
@@ -120,7 +123,7 @@ def size(number: float) -> str:
 
 def results(report: Report) -> list[list[Cell]]:
     """The table's body: method, quality, times and sizes of each row; the best of each quality column is marked."""
-    columns = [(protocol, metric) for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
+    columns = [(protocol, metric) for protocol, metrics in text.columns_of(report).items() for metric in metrics]
     best = {
         (protocol, metric): max(
             (text.number(row.metrics[protocol][metric]) for row in report.rows), key=partial(_goodness, metric)

@@ -34,13 +34,23 @@ JUNK_NOTES = {
 
 def header(report: Report) -> list[str]:
     """Column names: the method, each protocol's metrics, time and size."""
-    quality = [f"{metric} {protocol}" for protocol in report.protocols for metric in report.rows[0].metrics[protocol]]
+    quality = [f"{metric} {protocol}" for protocol, metrics in columns_of(report).items() for metric in metrics]
     return ["method", *quality, *(COST if report.costed else ())]
 
 
-def cells(row: Row) -> list[str]:
+def columns_of(report: Report) -> dict[str, list[str]]:
+    """The metrics that tables show of each protocol: without mP@1 where it is R@1 in every row."""
+    columns = {}
+    for protocol in report.protocols:
+        rows = [row.metrics[protocol] for row in report.rows]
+        twice = all(number(row.get("mP@1", 0)) == number(row.get("R@1", 1)) for row in rows)
+        columns[protocol] = [metric for metric in rows[0] if metric != "mP@1" or not twice]
+    return columns
+
+
+def cells(report: Report, row: Row) -> list[str]:
     """The rounded cells of a row; cells of :data:`COST` come last."""
-    quality = [number(value) for metrics in row.metrics.values() for value in metrics.values()]
+    quality = [number(row.metrics[protocol][m]) for protocol, metrics in columns_of(report).items() for m in metrics]
     times, sizes = row.costs[:2], row.costs[2:]
     return [row.method, *quality, *map(number, times), *(number(size, 0) for size in sizes)]
 
@@ -62,12 +72,12 @@ def plain(report: Report, columns: int | None = None) -> str:
     """
     first = [["", "method"], *(["", row.method] for row in report.rows)]
     groups = [
-        [[protocol, *report.rows[0].metrics[protocol]]]
-        + [["", *map(number, row.metrics[protocol].values())] for row in report.rows]
-        for protocol in report.protocols
+        [[protocol, *metrics]]
+        + [["", *(number(row.metrics[protocol][metric]) for metric in metrics)] for row in report.rows]
+        for protocol, metrics in columns_of(report).items()
     ]
     if report.costed:
-        groups.append([["", *COST], *(["", *cells(row)[-len(COST) :]] for row in report.rows)])
+        groups.append([["", *COST], *(["", *cells(report, row)[-len(COST) :]] for row in report.rows)])
     whole = _beside(first, *groups)
     if columns is None or max(map(len, whole)) <= columns:
         return "\n".join(whole) + "\n"
@@ -120,7 +130,9 @@ def _results(report: Report, heading: str) -> list[str]:
     cost = " Times are milliseconds per query; sizes are bytes per database image." if report.costed else ""
     lines = [
         *(line for sentence in warnings(report) for line in (f"**{sentence}**", "")),
-        *_table(header(report), [cells(row)[: len(header(report))] for row in report.rows], numbers=True),
+        headline(report),
+        "",
+        *_table(header(report), [cells(report, row)[: len(header(report))] for row in report.rows], numbers=True),
         "",
         f"Quality in percent.{cost}",
         "",
@@ -136,6 +148,7 @@ def sections(report: Report) -> list[tuple[str, Table]]:
     tables = {
         "Confidence": intervals(report),
         "Changes": paired(report),
+        "Changes between the other rows": between(report),
         "Published values": published(report),
     }
     return [(title, table) for title, table in tables.items() if table]
@@ -313,6 +326,67 @@ def paired(report: Report) -> Table | None:
     return (["method", "against", "protocol", "measure", *CHANGE], lines) if lines else None
 
 
+def between(report: Report) -> Table | None:
+    """All other pairs of rows, in the main measure; None where there are none."""
+    lines = [
+        [entry["row"], entry["against"], protocol, *change_cells(change)]
+        for entry in report.statistics.get("between", ())
+        for protocol, change in entry["protocols"].items()
+    ]
+    return (["method", "against", "protocol", *CHANGE], lines) if lines else None
+
+
+def headline(report: Report) -> str:
+    """The result in a sentence: the best row of the main protocol, what it gains, and what it costs."""
+    protocol, measure = report.main_protocol, report.measure
+    first, where = report.rows[0], f" ({protocol})" if len(report.protocols) > 1 else ""
+    best = max(report.rows, key=lambda row: np.nan_to_num(row.metrics[protocol][measure], nan=-math.inf))
+    value = best.metrics[protocol][measure]
+    sentence = f"{best.method} is best: {measure} {number(value, 1)}{where}"
+    if len(report.rows) == 1:
+        sentence = f"{best.method}: {measure} {number(value, 1)}{where}"
+    elif best is not first:
+        sentence += f", {value - first.metrics[protocol][measure]:+.1f} over {first.method}"
+    if not math.isnan(best.costs[0]):
+        milliseconds = float(np.nansum(best.costs[:2]))
+        time = f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+        sentence += f", at {time} a query"
+    others = [row for row in _changes(report) if row["row"] == best.method or row["against"] == best.method]
+    unclear = [
+        row["against"] if row["row"] == best.method else row["row"]
+        for row in others
+        if not row["protocols"][protocol]["p_corrected"] < SIGNIFICANT
+    ]
+    if unclear:
+        sentence += f"; chance may explain its difference to {', '.join(unclear)}"
+    return f"{sentence}."
+
+
+def _changes(report: Report) -> list[dict[str, Any]]:
+    """The paired changes of the main measure, of all pairs of rows."""
+    against = report.statistics.get("paired", {})
+    return [{"row": row, **entry} for row, entry in against.items()] + list(report.statistics.get("between", ()))
+
+
+def disagreements(report: Report) -> list[str]:
+    """A sentence where an interval leaves out zero and the p-value is large, or the reverse."""
+    found = [
+        f"{entry['row']} against {entry['against']} ({protocol})"
+        for entry in _changes(report)
+        for protocol, change in entry["protocols"].items()
+        if not math.isnan(change["p_corrected"] + change["low"] + change["high"])
+        if (change["low"] > 0 or change["high"] < 0) != (change["p_corrected"] < SIGNIFICANT)
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return [
+        f"Interval and corrected p disagree for {', '.join(found[:NAMED])}{more}: one leaves out zero, one not. The "
+        "interval is of one row alone, p is corrected for all of them; take such a difference as unclear."
+    ]
+
+
+SIGNIFICANT = 0.05
 CHANGE = ("change", "95 % interval", "p", "p corrected")
 
 
@@ -380,7 +454,7 @@ def statistics_notes(report: Report) -> list[str]:
             f"p: {test}; corrected (Holm) for the number of rows of a measure. They tell "
             "how far the choice of queries moves a number, not what another training or data set would give."
         )
-        sentences += _few(unit, numbers)
+        sentences += [*_few(unit, numbers), *disagreements(report)]
     if report.published and not any("ours" in entry for entry in report.published):
         sentences.append("No difference is shown as it is not said which published model this is (--published=MODEL).")
     return sentences

@@ -7,6 +7,7 @@ widened for small numbers of clusters, see :func:`stretch`. All randomness has a
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -282,8 +283,7 @@ def summary(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
       "protocols": {protocol: {difference, low, high, p, p_corrected}}}}``.
     """
     rows = list(samples)
-    against = {row: row.partition("+")[0] if "+" in row else rows[0] for row in rows}
-    against = {row: reference for row, reference in against.items() if reference in samples and reference != row}
+    against = _references(samples)
     intervals = {row: {p: asdict(sample.interval()) for p, sample in samples[row].items()} for row in rows}
     paired: dict[str, Any] = {row: {"against": reference, "protocols": {}} for row, reference in against.items()}
     for protocol in samples[rows[0]] if rows else ():
@@ -293,3 +293,22 @@ def summary(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
         for row, change, corrected in zip(against, changes, holm([change.p for change in changes]), strict=True):
             paired[row]["protocols"][protocol] = asdict(change) | {"p_corrected": corrected}
     return {"level": LEVEL, "intervals": intervals, "paired": paired}
+
+
+def _references(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, str]:
+    """The reference of each row that has one."""
+    rows = list(samples)
+    against = {row: row.partition("+")[0] if "+" in row else rows[0] for row in rows}
+    return {row: reference for row, reference in against.items() if reference in samples and reference != row}
+
+
+def between(samples: Mapping[str, Mapping[str, Sample]]) -> list[dict[str, Any]]:
+    """Paired changes of all pairs of rows that :func:`summary` leaves out; p is corrected for their number."""
+    against = _references(samples)
+    pairs = [(row, other) for other, row in combinations(samples, 2) if against.get(row) != other]
+    found: list[dict[str, Any]] = [{"row": row, "against": other, "protocols": {}} for row, other in pairs]
+    for protocol in next(iter(samples.values()), ()):
+        changes = [samples[row][protocol].change_from(samples[other][protocol]) for row, other in pairs]
+        for entry, change, corrected in zip(found, changes, holm([change.p for change in changes]), strict=True):
+            entry["protocols"][protocol] = asdict(change) | {"p_corrected": corrected}
+    return found

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.statistics.bootstrap import Mean, Sample, summary
+from evaluation.statistics.bootstrap import Mean, Sample, between, summary
 from evaluation.statistics.clusters import Groups
 from evaluation.statistics.gap import Gap
 
@@ -51,10 +51,12 @@ def trusted(queries: Mapping[str, Any], measure: str) -> dict[str, Any]:
       measure: name of the main measure.
 
     Returns:
-      For the main measure the result of :func:`evaluation.statistics.bootstrap.summary`; for other measures ``{measure:
+      For the main measure the result of :func:`evaluation.statistics.bootstrap.summary`, and under ``between`` that of
+      :func:`evaluation.statistics.bootstrap.between`; for other measures ``{measure:
       {"intervals", "paired"}}`` under ``hits``. p-values are corrected within a measure and protocol.
     """
-    summaries = {name: summary(rows) for name, rows in samples(queries, measure).items()}
-    first = summaries.pop(measure)
+    found = samples(queries, measure)
+    summaries = {name: summary(rows) for name, rows in found.items()}
+    first = summaries.pop(measure) | {"between": between(found[measure])}
     hits = {name: {key: entry[key] for key in ("intervals", "paired")} for name, entry in summaries.items()}
     return first | ({"hits": hits} if hits else {})

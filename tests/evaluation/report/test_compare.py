@@ -59,6 +59,8 @@ def test_rows_of_different_names_are_compared_when_asked(two):
     found = put_together(*two, ("global+ransac", "rootsift"))
     assert found.changes[0]["mAP"]["all"]["difference"] == pytest.approx(-5)
     assert "global+ransac → rootsift" in compared.plain(found)
+    shown = compared.plain(found)
+    assert shown.index("global+ransac → rootsift") < shown.index("Settings that differ") < shown.index("junk: keep")
     with pytest.raises(InputError, match="its rows are global"):
         put_together(*two, ("global", "none"))
 

@@ -318,3 +318,43 @@ def test_answers_without_costs_and_places_of_which_less_is_better():
     assert "ms/query" not in page and "1 queries." in page and "trapezoids; a query" in page
     assert text.plain(report).splitlines()[2].split() == ["mine", "20.00", "31.00"]
     assert tradeoff(report, "private") is None and "search ms" not in text.markdown(report)
+
+
+def test_the_result_stands_first_in_a_sentence(report):
+    sentence = text.headline(report)
+    assert sentence.startswith("global+ransac is best: mAP 60.5 (medium), +20.4 over global, at 18.2 ms a query")
+    assert "chance may explain its difference to" in sentence, "four queries say little"
+    assert sentence in html.render(report) and text.markdown(report).splitlines()[2] == sentence
+    assert text.headline(replace(report, rows=report.rows[:1], statistics={})).startswith("global: mAP 40.1 (medium)")
+    dearer = [replace(row, ms_per_query={"search": 1.0, "rerank": 1499.0}) for row in report.rows]
+    assert "at 1.5 s a query" in text.headline(replace(report, rows=dearer))
+
+
+def test_every_pair_of_rows_is_tested_once(report):
+    paired = {(row, entry["against"]) for row, entry in report.statistics["paired"].items()}
+    between = [(entry["row"], entry["against"]) for entry in report.statistics["between"]]
+    assert len(paired) == 4 and len(between) == 6, "of ten pairs of five rows"
+    assert len({frozenset(pair) for pair in [*paired, *between]}) == 10
+    assert "| global+superglobal | global+ransac | medium | -" in text.markdown(report)
+    by_number = [entry["protocols"]["medium"] for entry in report.statistics["between"]]
+    assert all(change["p_corrected"] >= change["p"] for change in by_number)
+
+
+def test_an_interval_and_a_p_value_that_disagree_are_named(report):
+    assert not text.disagreements(report)
+    change = report.statistics["paired"]["global+ransac"]["protocols"]["medium"]
+    change |= {"low": 1.0, "high": 20.0, "p_corrected": 0.2}
+    (sentence,) = text.disagreements(report)
+    assert "global+ransac against global (medium)" in sentence and sentence in text.notes(report)
+
+
+def test_a_metric_stands_once(report):
+    def with_recall(row, shift):
+        medium = row.metrics["medium"] | {"R@1": row.metrics["medium"]["mP@1"] + shift}
+        return replace(row, metrics={"medium": medium})
+
+    same = replace(report, rows=[with_recall(row, 0.0) for row in report.rows])
+    assert text.columns_of(same)["medium"] == ["mAP", "mP@5", "mP@10", "R@1"]
+    assert "mP@1<" not in html.render(same) and "mP@1=" not in text.plain(same)
+    other = replace(report, rows=[with_recall(row, 1.0) for row in report.rows])
+    assert text.columns_of(other)["medium"] == ["mAP", "mP@1", "mP@5", "mP@10", "R@1"]
