@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from delg.common.torch_file import state_dict
 from delg.importers.source import Arrays, Stored, WeightSource
 from delg.importers.strict import gather
-from delg.importers.torch_file import state_dict
 from delg.keras_settings import own_settings
 from delg.numerics import TORCH_EPSILON, l2_normalize
 

@@ -61,6 +61,19 @@ def test_help_lists_the_commands_own_flags_without_heavy_imports(command, tmp_pa
         assert (answer.returncode, answer.stdout, answer.stderr) == (0, done.stdout, "")
 
 
+def test_help_lists_the_flags_by_subject():
+    lines = run("search", "-h").stdout.splitlines()
+    titles = [place for place, line in enumerate(lines) if line.endswith(":") and not line.startswith(" ")]
+    subject_of = {
+        line.split(":")[0].strip(): lines[[title for title in titles if title < place][-1]]
+        for place, line in enumerate(lines)
+        if line.startswith("  --") and place > titles[0]
+    }
+    assert len(titles) == 4
+    assert subject_of["--[no]offline"] == subject_of["--model"] != subject_of["--collection"]
+    assert subject_of["--query"] == subject_of["--index"] != subject_of["--format"] == subject_of["--output"]
+
+
 @pytest.mark.parametrize("flag", ["--helpshort", "--helpfull", "--helpxml", "-?", "--help=true", "--version"])
 def test_what_a_flag_prints_goes_to_the_output_and_is_no_error(flag):
     done = run("search", flag)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from delg.backbones.efficientnet_lite import VARIANTS, blocks_of
+from delg.common.torch_file import state_dict
+from delg.common.torch_pickle import Tensor
 from delg.importers.names import TORCH_LEAVES
 from delg.importers.source import Stored, WeightSource
-from delg.importers.torch_file import state_dict
-from delg.importers.torch_pickle import Tensor
 
 PARTS = {
     "stem_conv": "_conv_stem",

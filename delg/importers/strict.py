@@ -1,19 +1,16 @@
 """All weights of a model or none: every name and shape is compared before the first value is assigned."""
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delg.common.errors import InputError
+from delg.common import strict
+from delg.common.strict import Shapes
 from delg.importers.names import VALUE
 from delg.importers.source import Arrays, WeightSource
 
 if TYPE_CHECKING:
     from delg.model import Delg
-
-Shapes = Mapping[str, tuple[int, ...]]
-EXAMPLES = 5
 
 
 def shapes_of(model: "Delg") -> dict[str, tuple[int, ...]]:
@@ -44,36 +41,11 @@ def check(source: WeightSource, shapes: Shapes) -> dict[str, str]:
 
 def complain(source: WeightSource, expected: Shapes, in_file: Shapes) -> None:
     """Raises the InputError that :func:`check` describes, unless names and shapes are the same."""
-    wrong = [
-        f"{_shown(name)} ({in_file[name]} where {expected[name]} is expected)"
-        for name in expected
-        if name in in_file and in_file[name] != expected[name]
-    ]
-    lists = {
-        "missing": [_shown(name) for name in expected if name not in in_file],
-        "unexpected": sorted(_shown(name) for name in in_file if name not in expected),
-        "of another shape": wrong,
-    }
-    if any(lists.values()):
-        files = ", ".join(str(file) for file in source.files)
-        foreign = 2 * len(lists["missing"]) > len(expected)
-        other = ", but another architecture or other names" if foreign else ""
-        counts = [f"{len(expected)} expected", *(f"{len(names)} {what}" for what, names in lists.items() if names)]
-        raise InputError(
-            f"{files} holds no {source.preset} in the format {source.format}{other}, so nothing of it is used: "
-            f"{', '.join(counts)}.{''.join(_listed(what, names, foreign) for what, names in lists.items() if names)}"
-        )
-
-
-def _shown(name: str) -> str:
-    return name.removesuffix(VALUE)
-
-
-def _listed(what: str, names: Sequence[str], shortened: bool) -> str:
-    """Lines with the names; of a shortened list the first ones, and how many are not shown."""
-    shown = names[:EXAMPLES] if shortened else names
-    more = [f"... and {len(names) - len(shown)} more"] if len(shown) < len(names) else []
-    return f"\n{what}:" + "".join(f"\n  {line}" for line in (*shown, *more))
+    files = ", ".join(str(file) for file in source.files)
+    sentence = f"{files} holds no {source.preset} in the format {source.format}"
+    strict.complain(
+        sentence, *({name.removesuffix(VALUE): shapes[name] for name in shapes} for shapes in (expected, in_file))
+    )
 
 
 def gather(source: WeightSource, shapes: Shapes) -> Arrays:
@@ -85,11 +57,7 @@ def gather(source: WeightSource, shapes: Shapes) -> Arrays:
     named = check(source, shapes)
     arrays = {}
     for path, name in named.items():
-        array = source.stored[name].read()
-        if not np.issubdtype(array.dtype, np.floating):
-            raise InputError(f"The weight {name} holds {array.dtype}; expected floating-point numbers.")
-        if not np.isfinite(array).all():
-            raise InputError(f"The weight {name} holds values that are not finite; the file is of no use.")
+        array = strict.check_values(name, source.stored[name].read())
         arrays[path] = np.asarray(source.ours(path, array), np.float32)
     return source.finish(arrays)
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from delg.common.torch_file import state_dict
+from delg.common.torch_pickle import Tensor
 from delg.importers.efficientnet_lite import is_efficientnet_lite
 from delg.importers.names import depth_of, torch_name
 from delg.importers.source import Stored, WeightSource
-from delg.importers.torch_file import state_dict
-from delg.importers.torch_pickle import Tensor
 from delg.importers.vit_weights import vit_format
 
 PREFIXES = ("encoder_q.", "globalmodel.", "")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from delg.common.errors import InputError
 from delg.common.files import atomic_path
 from delg.common.text_files import read_lines
-from delg.importers.torch_file import is_torch_file, read_torch
-from delg.importers.torch_pickle import Tensor
+from delg.common.torch_file import is_torch_file, read_torch
+from delg.common.torch_pickle import Tensor
 from extraction.features import Features, Floats
 from extraction.formats.base import FeatureSink, FeatureSource
 from extraction.formats.checks import wrong

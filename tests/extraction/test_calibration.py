@@ -63,7 +63,7 @@ def test_the_command(folder):
     done = processes.run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
     assert (done.returncode, done.stderr) == (
         1,
-        "delg-calibrate: One of --quantile, --local_whitening, --precision=int8 and --adapt is required.\n",
+        "delg-calibrate: One of --quantile, --local_whitening, --precision=int8, --adapt and --rerank is required.\n",
     )
     done = processes.run(
         "calibrate", "--model=model", "--images_dir=photos", "--quantile=2", "--output_dir=new", cwd=folder

@@ -48,24 +48,30 @@ def weight(name, shape, salt=""):
     return np.asarray(a, np.float32)
 
 
-VIT_RULES = (  # ending of the name, kind, and its numbers; the first one that fits counts
+VIT_RULES = (  # ending of the name, kind, and its numbers; the first one that fits counts, a uniform one for vectors
     (r"lambda1", "uniform", 0.1, 0.9),
-    (r"(cls_token|register_tokens|mask_token|probe)", "normal", 0.0, 0.6),
+    (r"(cls_token|register_tokens|mask_token|probe|mtc_token)", "normal", 0.0, 0.6),
     (r"position_embedding(s|\.weight)", "normal", 0.0, 0.2),
-    (r"norm\d?\.weight", "uniform", 0.7, 1.3),
+    (r"dust_bin", "normal", 0.3, 0.1),
+    (r"^remap_local\.0\.W", "normal", 0.0, 0.2),
+    (r"^f\.0\.weight", "normal", 0.0, 2.0),
+    (r"^f\.0\.bias", "normal", 0.0, 0.7),
+    (r"^(f\.3|g\.2|classifier)\.weight", "fan", 0.0, 3.0),
+    (r"(norm\d?|^remap_local\.[12]|^f\.1)\.weight", "uniform", 0.7, 1.3),
     (r"norm\d?\.bias", "normal", 0.0, 0.1),
     (r"(query|key|q_proj|k_proj)\.weight", "fan", 0.0, 1.4),
     (r"in_proj_weight", "fan", 0.0, 1.2),
-    (r"(fc2|down_proj|weights_out)\.weight", "fan", 0.0, 1.5),
+    (r"(fc2|down_proj|weights_out|linear2)\.weight", "fan", 0.0, 1.5),
     (r"weight", "fan", 0.0, 1.0),
     (r"bias", "normal", 0.0, 0.1),
 )
 
 
 def vit_weight(name, shape, salt=""):
-    """float32 array for a weight of a vision transformer by its name on the Hub, in the layout of its file."""
+    """float32 array for a weight of a transformer by its name in the published file, in the layout of its file."""
     shape, rs = tuple(shape), stream(salt + name)
-    _, kind, low, high = next(row for row in VIT_RULES if re.search(row[0] + "$", name))
+    fitting = (row for row in VIT_RULES if re.search(row[0] + "$", name))
+    _, kind, low, high = next(row for row in fitting if row[1] != "uniform" or len(shape) == 1)
     if kind == "uniform":
         return np.asarray(rs.uniform(low, high, shape), np.float32)
     fan_in = np.prod(shape[1:], dtype=np.float64) if kind == "fan" else 1.0

@@ -9,9 +9,9 @@ import pytest
 from keras import ops
 
 import delg
+from delg.common.torch_file import state_dict
 from delg.importers.efficientnet_lite import IGNORED, name_in_file
 from delg.importers.strict import shapes_of
-from delg.importers.torch_file import state_dict
 from delg.weights.catalogue import WEIGHTS
 from tests.golden import rule
 from tests.golden.conftest import SECOND, golden_path, image_of, largest_difference, load_golden, rms

@@ -18,14 +18,18 @@ from matching.rerankers.ransac import Ransac
 from matching.rerankers.table import RERANKERS, build_reranker
 from matching.source import MemorySource
 from tests.matching.fuzz_helpers import check_found, check_ranked, first_stage, refused, sources
-from tests.matching.helpers import global_source, local, ranking, scene, unit
+from tests.matching.helpers import DATA, global_source, local, ranking, scene, unit
 from tests.matching.indexes.index_helpers import Store, clustered
 
 SMALL = {
     "alpha_dba": "alpha_dba(top_k=6, n=2)",
     "alpha_qe": "alpha_qe(top_k=6, n=2)",
+    "ames": f"ames(top_k=6, weights={str(DATA / 'ames.pt')!r})",
     "auto": "auto(top_k=6)",
+    "chamfer_ot": "chamfer_ot(top_k=6)",
     "diffusion": "diffusion(top_k=6, kq=2, kd=3)",
+    "fused": "fused(reranker='ransac(top_k=6, trials=50)', weight=0.2)",
+    "gated": "gated(reranker='superglobal(m=6, k=2) | ransac(top_k=6, trials=50)', similarity=9e9)",
     "k_reciprocal": "k_reciprocal(top_k=6, k1=3, k2=2)",
     "ransac": "ransac(top_k=6, trials=50)",
     "superglobal": "superglobal(m=6, k=2)",
@@ -33,9 +37,10 @@ SMALL = {
 CHAINS = (
     "superglobal(m=6, k=2) | ransac(top_k=3, trials=50)",
     "ransac(top_k=6, trials=50, settled=2) | alpha_qe(n=1) | k_reciprocal(top_k=4)",
-    "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | ransac(top_k=6, trials=50, score='fused')",
+    "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | fused(reranker='ransac(top_k=6, trials=50)')",
 )
 TEXTS = (*SMALL.values(), *CHAINS)
+LOCAL_ALONE = ("ames", "chamfer_ot", "fused", "gated", "ransac(top_k=6, trials=50)")
 FORMS = {  # of sound numbers
     "float32": lambda rows: rows,
     "float16": lambda rows: rows.astype(np.float16),
@@ -73,7 +78,7 @@ def test_rerankers_answer_what_is_sound(text):
             check_ranked(before, build_reranker(text)(*pair, before))
 
 
-@pytest.mark.parametrize("text", [text for text in TEXTS if not text.startswith("ransac(top_k=6, trials=50)")])
+@pytest.mark.parametrize("text", [text for text in TEXTS if not text.startswith(LOCAL_ALONE)])
 def test_rerankers_refuse_broken_global_descriptors(text):
     rng = np.random.default_rng(0)
     queries, database = sources(rng, 2, 5, 6)

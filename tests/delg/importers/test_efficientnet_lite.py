@@ -8,11 +8,11 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
+from delg.common.torch_file import state_dict
 from delg.importers.detect import detect
 from delg.importers.efficientnet_lite import efficientnet_lite
 from delg.importers.job import ConvertOptions, convert
 from delg.importers.strict import assign, check, shapes_of
-from delg.importers.torch_file import state_dict
 from delg.weights import UnavailableError
 from delg.weights.catalogue import WEIGHTS
 from tests.delg.importers.torch_writer import SavedStorage, TorchFile, zeros

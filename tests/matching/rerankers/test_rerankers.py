@@ -18,15 +18,19 @@ from matching.rerankers.base import GeometricReranker
 from matching.rerankers.ransac import Ransac
 from matching.rerankers.table import RERANKERS, build_reranker, links, suited
 from matching.source import MemorySource
-from tests.matching.helpers import global_source, local, ranking, scene, unit
+from tests.matching.helpers import DATA, global_source, local, ranking, scene, unit
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = set(MODULES.values())
 HEAD_OF_FIVE = {
     "alpha_dba": "alpha_dba(top_k=5, n=2)",
     "alpha_qe": "alpha_qe(top_k=5, n=2)",
+    "ames": f"ames(top_k=5, weights={str(DATA / 'ames.pt')!r}, weight=0)",
     "auto": "auto(top_k=5)",
+    "chamfer_ot": "chamfer_ot(top_k=5)",
     "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
+    "fused": "fused(reranker='ransac(top_k=5)')",
+    "gated": "gated(reranker='ransac(top_k=5)', similarity=2)",
     "k_reciprocal": "k_reciprocal(top_k=5, k1=2, k2=2)",
     "ransac": "ransac(top_k=5)",
     "superglobal": "superglobal(m=5, k=2)",
@@ -35,8 +39,9 @@ CHAIN = "superglobal(m=5, k=2) | ransac(top_k=3)"
 PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
 OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
 TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
-TEXTS += ["ransac(top_k=5, score='fused', fused_weight=1)"]
-BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(("ransac", "auto"))]
+TEXTS += ["superglobal(m=5, k=2) | fused(reranker='alpha_qe(top_k=4, n=2) | ransac(top_k=3)', weight=0.1)"]
+NEED_LOCAL = ("ames", "auto", "chamfer_ot", "fused", "gated", "ransac")
+BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(NEED_LOCAL)]
 
 
 @pytest.fixture(autouse=True)
@@ -183,14 +188,15 @@ def test_a_chain_is_its_links_one_after_the_other(sources):
 
 
 GEOMETRIC = ["ransac", "own_rerankers:Matches(top_k=5)", "ransac(top_k=2, residual=1.0) | superglobal", OWN_CHAIN]
+GEOMETRIC += ["fused(reranker='ransac')", "gated(reranker='superglobal | ransac', gap=0.1)"]
 
 
 @pytest.mark.parametrize("text", GEOMETRIC)
 def test_geometric_rerankers_find_inliers_and_transforms(text, sources):
     queries, database = sources
     reranker = build_reranker(text)
-    assert isinstance(reranker, GeometricReranker) and reranker.uses_local
-    inliers = reranker.inliers(queries.features(0), database.features(0))
+    assert isinstance(reranker.geometric, GeometricReranker) and reranker.uses_local
+    inliers = reranker.geometric.inliers(queries.features(0), database.features(0))
     assert inliers.pairs.tolist() == [[i, i] for i in range(8)]
     np.testing.assert_allclose(inliers.transform, np.eye(2, 3), atol=1e-3)
 
@@ -200,7 +206,7 @@ def test_other_rerankers_are_not_geometric_and_leave_local_features_alone(source
     database.features = None  # a call would raise
     for text in (*BY_GLOBAL, "own_rerankers:Weighted", "superglobal | alpha_qe"):
         reranker = build_reranker(text)
-        assert not isinstance(reranker, GeometricReranker) and not reranker.uses_local
+        assert reranker.geometric is None and not reranker.uses_local
         reranker(queries, database, first_stage())
 
 
@@ -286,7 +292,7 @@ def test_built_from_text_with_the_released_defaults():
     ransac, superglobal = build_reranker("ransac"), build_reranker("superglobal")
     assert (ransac.top_k, superglobal.top_k) == (100, 400)
     released = {"matching_threshold": 1.0, "ratio": None, "mutual": False, "model": "affine", "residual": 20.0}
-    released |= {"trials": 1000, "seed": 0, "score": "inliers", "settled": None, "one_per_place": False}
+    released |= {"trials": 1000, "seed": 0, "settled": None, "one_per_place": False}
     assert released.items() <= ransac.arguments.items()
     assert build_reranker("ransac(top_k=7, model='homography')").top_k == 7
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
-from delg.importers.torch_file import is_torch_file, read_torch, state_dict
-from delg.importers.torch_pickle import PARTS, Storage, StorageType, Tensor, TensorUnpickler
+from delg.common.torch_file import is_torch_file, read_torch, state_dict
+from delg.common.torch_pickle import PARTS, Storage, StorageType, Tensor, TensorUnpickler
 from tests.delg.importers.torch_writer import MAGIC_NUMBER, SavedStorage, SavedTensor, TorchFile, tensor, zeros
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "importers" / "data"
 CONTAINERS = pytest.mark.parametrize("write", [TorchFile.archive, TorchFile.stream], ids=["archive", "stream"])
 
 
