@@ -186,7 +186,8 @@ class Contents:
 
     def _as_written(self, features: Features) -> Features:
         coding = self.describer.encoding
-        return replace(features, **coding.decode(coding.encode([features]), slice(None), 0))
+        arrays: dict[str, Any] = coding.decode(coding.encode([features]), slice(None), 0)
+        return replace(features, **arrays)
 
     def _unchanged_files(
         self, snapshot: Snapshot, transaction: Transaction, places: Sequence[int]

@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +181,7 @@ def _scan(queries: Floats, out: Floats, rows: Descriptors) -> None:
 
     A range search leaves out products that are not numbers. NumPy then computes all of them, for the checks.
     """
-    import faiss  # here, so that listing the indexes does not load FAISS
+    faiss: Any = import_module("faiss")  # whose types lack the scanner
 
     n, dimension = rows.shape
     if not n:
