@@ -70,7 +70,7 @@ def run(config):
 
 def config_for(folder, path):
     where = {"query_features_dir": str(folder / "query"), "index_features_dir": str(folder / "index")}
-    return Config(None, None, str(folder / "out"), dataset_file_path=str(path), **where)
+    return Config(None, None, output_dir=str(folder / "out"), dataset_file_path=str(path), **where)
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
