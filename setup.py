@@ -47,6 +47,7 @@ setup(
     ],
     extras_require={
         "bench": ["matplotlib>=3.9", "scikit-image>=0.24"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],
         "milvus": ["pymilvus>=3.0", "milvus-lite>=3.0"],
         "openvino": ["nncf>=2.14", "openvino>=2025.0"],
         "hub": ["huggingface_hub>=0.30"],

@@ -25,7 +25,7 @@ AT_ONCE = 4  # requests of search_many
 class Client:
     """The collection of a service. Threads may share it; each question has its own connection.
 
-    Example:
+    Examples:
         >>> collection = delg.Client("http://127.0.0.1:8000")
         >>> print(collection.search("query.jpg", k=3))
 

@@ -54,11 +54,11 @@ class BusyError(InputError):
 class Collection:
     """The photos of a folder, described once and searched from then on.
 
-    What is computed lies in :data:`HIDDEN` in the folder, or in another place. Threads may share a collection, and
+    What is computed lies in `.delg` in the folder, or in another place. Threads may share a collection, and
     several processes may search it while one changes it; a search sees the photos before a change or after it.
     TensorFlow is imported when the first photo has to be described.
 
-    Example:
+    Examples:
         >>> collection = delg.Collection.open("photos")
         >>> collection.sync()
         <Changes: 890 added>

@@ -1,4 +1,4 @@
-"""The words of sources and pages: no phrase of a private dialect, no long line, no commit hash in a page."""
+"""The words of sources and pages: no phrase of a private dialect, no long line, no wide table, no commit hash."""
 
 import re
 from pathlib import Path
@@ -32,6 +32,15 @@ def test_no_long_line():
         lines = path.read_text(encoding="utf-8").splitlines()
         too_long = [number for number, line in enumerate(lines, 1) if len(line) > WIDTH]
         assert not too_long or path.suffix not in WRAPPED, f"{path.relative_to(ROOT)}: lines {too_long}"
+
+
+def test_no_wide_table():
+    for path in PAGES:
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL).replace("\\|", "")
+        wide = [
+            line for line in re.findall(r"^\|.*", text, re.MULTILINE) if re.sub(r"`[^`]*`", "", line).count("|") > 8
+        ]
+        assert not wide, f"{path.relative_to(ROOT)}: {wide[:2]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -14,7 +14,7 @@ Layout (format version 1)::
       scales.npy        (m,) float32
     global.npy          (N, D) float32: the global descriptors of all shards
     manifest.json       written last: format, settings, storage, names, shards, skipped, counts, global_sha256 (of
-                        samples of global.npy, see :func:`delg.common.files.sampled_sha256`)
+                        samples of global.npy, see delg.common.files.sampled_sha256)
 
 With ``local_dtype`` binary, the local features are encoded as in :class:`extraction.store.encoding.Binary` instead.
 """
