@@ -15,6 +15,7 @@ RERANKERS: dict[str, str] = {
     "auto": "matching.rerankers.auto:Auto",
     "chamfer_ot": "matching.rerankers.chamfer_ot:ChamferOT",
     "diffusion": "matching.rerankers.diffusion:Diffusion",
+    "elvis": "matching.rerankers.elvis:Elvis",
     "k_reciprocal": "matching.rerankers.k_reciprocal:KReciprocal",
     "ransac": "matching.rerankers.ransac:Ransac",
     "superglobal": "matching.rerankers.superglobal:SuperGlobal",
