@@ -1,7 +1,6 @@
 """A collection that a service holds, see :mod:`collection.serve`: the same questions, the same answers."""
 
 import http.client
-import io
 import json
 import os
 import secrets
@@ -10,23 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
+from collection.images import Image, bytes_of
 from collection.results import Changes, Match, Result, Results
 from delg.common.errors import InputError
 
-Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
-"""A photo: a file here or the path of a photo of the collection, the bytes of a file, or ``(H, W, 3)`` uint8 RGB."""
 PAGE = 1000  # paths of an answer
 AT_ONCE = 4  # requests of search_many
 
 
 class Client:
-    """The collection of a service. Threads may share it.
+    """The collection of a service. Threads may share it; each question has its own connection.
 
     Example:
         >>> collection = delg.Client("http://127.0.0.1:8000")
@@ -57,15 +54,6 @@ class Client:
     def __repr__(self) -> str:
         """The URL."""
         return f"<Client of {self.url}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Does nothing; each question has its own connection."""
 
     def __len__(self) -> int:
         """Number of photos that are searched."""
@@ -182,7 +170,7 @@ class Client:
                 raise InputError("A photo that is not a file needs a path in the collection.")
             path = Path(image).name
         if isinstance(image, str | os.PathLike):
-            image = _read(Path(image))
+            image = bytes_of(image)
         return str(self._ask("POST", "/images", self._form(image, {"path": path}))["path"])
 
     def remove(self, path: str, *, delete: bool = False) -> None:
@@ -207,7 +195,7 @@ class Client:
         else:
             name = Path(image).name if isinstance(image, str | os.PathLike) else "query"
             head = f'form-data; name="image"; filename="{quote(name, safe=" ()+,;=@[]{}~!$&")}"'
-            parts.append(f"{head}\r\nContent-Type: application/octet-stream\r\n\r\n".encode() + _coded(image))
+            parts.append(f"{head}\r\nContent-Type: application/octet-stream\r\n\r\n".encode() + bytes_of(image))
         parts += [f'form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in fields_.items()]
         start = f"--{mark}\r\nContent-Disposition: ".encode()
         body = b"".join(start + part + b"\r\n" for part in parts) + f"--{mark}--\r\n".encode()
@@ -255,28 +243,6 @@ def _sentence(data: bytes) -> str:
 
 def _crop(crop: Sequence[float] | None) -> str | None:
     return None if crop is None else ",".join(f"{float(side):.9g}" for side in crop)
-
-
-def _coded(image: Image) -> bytes:
-    """The bytes of an image file."""
-    if isinstance(image, bytes):
-        return image
-    if not isinstance(image, np.ndarray):
-        return _read(Path(image))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise InputError(f"Expected (H, W, 3) uint8 RGB. Received: {image.shape} {image.dtype}")
-    from PIL import Image as Pillow
-
-    buffer = io.BytesIO()
-    Pillow.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"The photo {file} cannot be read: {error.strerror or error}.") from error
 
 
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError
+from extraction.extractors.table import AUTO, ExtractorRecipe, absolute
 from extraction.features import Features
 from extraction.formats.checks import differences
 from extraction.images import BadImageError, Crop, ImageRef
@@ -15,7 +16,6 @@ from extraction.store.encoding import Encoding, as_stored, encoding
 if TYPE_CHECKING:
     from extraction.extractors.base import Extractor
 
-AUTO = "auto"
 FACTS = ("model", "settings", "local_dtype", "heads")
 BATCH = 16  # photos whose descriptions are written together
 THREADS = 2
@@ -37,6 +37,7 @@ class Describer:
         """
         self._model, self.facts = model, {key: facts[key] for key in FACTS if key in facts}
         self._built: Extractor | None = None
+        self._text = ""  # that it was built from
         self._building = Lock()
 
     def adopt(self, facts: Mapping[str, Any]) -> None:
@@ -105,11 +106,31 @@ class Describer:
         """
         from extraction.batching import in_order
 
-        refs = [ImageRef(name, str(file)) for name, file in photos.items()]
-        lists = [refs[start : start + BATCH] for start in range(0, len(refs), BATCH)]
+        lists = _lists(photos)
         done = in_order(self._part(head), lists, THREADS, BATCH, lambda described: advance(len(described)))
         for of_list, described in zip(lists, done, strict=True):
             yield [(ref.name, one) for ref, one in zip(of_list, described, strict=True)]
+
+    def describe_on_ray(
+        self, photos: Mapping[str, Path], address: str, advance: Callable[[int], None]
+    ) -> Iterator[list[tuple[str, Features | BadImageError]]]:
+        """As :meth:`describe` both heads, on a Ray cluster whose machines see the files.
+
+        Args:
+          photos: see :meth:`describe`.
+          address: of the cluster; ``local`` starts one in this machine and ends it.
+          advance: see :meth:`describe`.
+
+        Raises:
+          InputError: the extra ``ray`` is not installed, or the cluster cannot be reached.
+        """
+        from extraction.ray_engine import described_on_ray
+
+        assert self.extractor  # or the recipe is not known
+        recipe, lists = ExtractorRecipe(self._text, {}, {}), dict(enumerate(_lists(photos)))
+        for place, described in described_on_ray(recipe, lists, address=address, num_threads=THREADS, batch_size=BATCH):
+            advance(len(described))
+            yield [(ref.name, one) for ref, one in zip(lists[place], described, strict=True)]
 
     def query(self, file: Path, crop: Crop | None, head: str | None = None) -> Features:
         """The features of a query, comparable with those of the state.
@@ -149,13 +170,14 @@ class Describer:
         text = self.model
         extractor = build_extractor(text)
         if recorded and text == AUTO and differences(extractor.settings, recorded) and (usual := made_by(recorded)):
-            extractor = build_extractor(usual)
+            extractor, text = build_extractor(usual), usual
+        self._text = text
         self._check(extractor, self.facts)
         if "global" not in extractor.heads:
             raise InputError(f"A collection needs global descriptors; {text} gives none.")
         if recorded is None:
             self.facts = {
-                "model": absolute(text),
+                "model": absolute(self.model),
                 "settings": json.loads(json.dumps(recorded_settings(extractor))),
                 "local_dtype": extractor.local_dtype,
                 "heads": list(extractor.heads),
@@ -171,6 +193,7 @@ class Describer:
             )
 
 
-def absolute(model: str) -> str:
-    """The text of an extractor; of a folder its whole path."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
+def _lists(photos: Mapping[str, Path]) -> list[list[ImageRef]]:
+    """Photos as lists of images, each of :data:`BATCH`."""
+    refs = [ImageRef(name, str(file)) for name, file in photos.items()]
+    return [refs[start : start + BATCH] for start in range(0, len(refs), BATCH)]

@@ -3,19 +3,23 @@
 import hashlib
 import os
 import stat
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from collection.images import Image, bytes_of
 from collection.state import Photo
-from delg.common.errors import InputError
-from delg.common.files import files_below
+from delg.common.errors import InputError, first_line
+from delg.common.files import files_below, leads_out
 from delg.common.image_files import is_image_name
 from delg.common.text_files import as_utf8
 
 REMOVED = "removed from the collection"
 """The reason of a photo that the user took out, whose file is still there."""
+OUTSIDE = "a link that leads out of the folder"
 FRESH = 2_000_000_000  # nanoseconds: a file read so soon after its last change may change again at the same time
 
 
@@ -43,6 +47,9 @@ class Scan:
 def photo_files(folder: Path) -> dict[str, Path]:
     """The photos below a folder by path, sorted; see :func:`extraction.images.list_images` for what counts as one.
 
+    A link that leads out of the folder is not followed, so that nothing outside is searched or shown; of such a link to
+    a folder the path of the link stands for all.
+
     Raises:
       InputError: the folder does not exist, a folder in it cannot be read, or two files have one path as UTF-8.
     """
@@ -53,8 +60,8 @@ def photo_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"The image folder {folder} does not exist or is not a folder.")
     files: dict[str, Path] = {}
-    for file in files_below(folder, onerror=unreadable):
-        if is_image_name(file.name):
+    for file in files_below(folder, onerror=unreadable, inside=True):
+        if is_image_name(file.name) or leads_out(file, folder):
             path = as_utf8(file.relative_to(folder).as_posix())
             if path in files:
                 raise InputError(f"Two images have the name {path!r}; expected each once.")
@@ -81,6 +88,10 @@ def scan(folder: Path, recorded: Iterable[Photo]) -> Scan:
     new: dict[str, Photo] = {}
     for path, file in result.files.items():
         known = before.get(path)
+        if leads_out(file, folder):
+            link = Photo(path, 0, 0, 0, 0, "", reason=OUTSIDE)
+            (result.unchanged if known == link else result.changed if known else new)[path] = link
+            continue
         settled = known is not None and (known.reason == REMOVED or _same_file(file, known))
         photo = known if settled else read(file, path)
         if photo is None:  # gone since the folder was listed
@@ -136,6 +147,57 @@ def file_of(folder: Path, path: str) -> Path:
         entries = place.parent.iterdir() if place.parent.is_dir() else ()
         place = next((entry for entry in entries if as_utf8(entry.name) == place.name), place)
     return place
+
+
+@contextmanager
+def image_file(image: Image, folder: Path) -> Iterator[Path]:
+    """A file that holds an image; a path that does not exist may be that of a photo below the folder.
+
+    Raises:
+      InputError: there is no such file, or the array is no image.
+    """
+    if isinstance(image, str | os.PathLike):
+        if "\0" in os.fspath(image):
+            raise InputError(f"Expected the path of a file. Received: {image!r}")
+        with in_one_sentence(image):
+            file, inside = Path(image), file_of(folder, os.fspath(image))
+            file = inside if not file.exists() and inside.exists() else file
+        yield file
+        return
+    data = bytes_of(image)
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "query")
+        file.write_bytes(data)
+        yield file
+
+
+def new_file(folder: Path, path: str) -> Path:
+    """The file of a new photo.
+
+    Raises:
+      InputError: the path is not that of an image below the folder.
+    """
+    parts = PurePosixPath(path).parts
+    inside = parts and not path.startswith("/") and not any(part in ("", "..") or part[0] == "." for part in parts)
+    target = folder / path
+    if not inside or "\\" in path or "\0" in path or not is_image_name(path):
+        raise InputError(f"Expected the path of an image below the folder, such as 'album/1.jpg'. Received: {path!r}")
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{path!r} leads out of the folder by a link.")
+    return target
+
+
+@contextmanager
+def in_one_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within it an error of the file system becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or path!s}: {error.strerror or first_line(error)}.") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path!s}: {first_line(error)}.") from error
 
 
 def _same_file(file: Path, photo: Photo) -> bool:

@@ -1,7 +1,9 @@
 """What a collection answers: the changes of a synchronisation, and the results of a search."""
 
+import csv
 import html
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -102,6 +104,7 @@ class Results(Sequence[Result]):
       verdict: ``same``, ``unsure``, or ``not in the collection``; empty where no photo was verified.
       note: what the user should know about the answer; empty if nothing.
       described: the query as an image and its features; None for an answer from elsewhere.
+      picture: bytes of a query that is no file, which the page of the answer shows.
     """
 
     query: str
@@ -111,6 +114,7 @@ class Results(Sequence[Result]):
     verdict: str = ""
     note: str = ""
     described: tuple[ImageRef, Features] | None = None
+    picture: bytes | None = None
 
     @overload
     def __getitem__(self, place: int) -> Result: ...
@@ -130,16 +134,13 @@ class Results(Sequence[Result]):
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as JSON values."""
-        values = {name: value for name, value in vars(self).items() if name != "described"}
+        values = {name: value for name, value in vars(self).items() if name not in ("described", "picture")}
         return {**values, "results": [result.as_dict() for result in self.results]}
 
     @property
     def headline(self) -> str:
         """The verdict in one line, as ``same (probability 0.998)``."""
-        if not self.verdict:
-            return f"{len(self)} of {self.photos} photos"
-        sure = "" if self.probability is None else f" (probability {self.probability:.3f})"
-        return f"{self.verdict}{sure}"
+        return _headline(self.verdict, self.probability) or f"{len(self)} of {self.photos} photos"
 
     def __str__(self) -> str:
         """A table of the photos."""
@@ -188,6 +189,7 @@ class Match:
       probability: that both show the same; None where that is not known.
       verdict: ``same``, ``unsure``, or ``different``.
       transform: ``(3, 3)`` float64 from pixels of the second photo to those of the first; None without inliers.
+      tentative: number of local features that are alike, before one transform is looked for.
     """
 
     similarity: float | None
@@ -195,12 +197,36 @@ class Match:
     probability: float | None = None
     verdict: str = ""
     transform: NDArray[np.float64] | None = None
+    tentative: int = 0
 
     def __repr__(self) -> str:
         """The comparison in short."""
-        return f"<Match: {self.verdict or 'no verdict'}, {self.inliers} inliers>"
+        return f"<Match: {self.headline}, {self.inliers} inliers>"
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line, as ``same (probability 0.998)``."""
+        return _headline(self.verdict, self.probability) or "no verdict"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as JSON values."""
+        transform = None if self.transform is None else self.transform.tolist()
+        return {**vars(self), "pairs": self.pairs.tolist(), "transform": transform, "inliers": self.inliers}
 
     @property
     def inliers(self) -> int:
         """Number of local matches that agree on one transform."""
         return len(self.pairs)
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Prints rows as CSV with a header; numbers in short, None as an empty text, further values left out."""
+    writer = csv.DictWriter(sys.stdout, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: f"{one:.6g}" if isinstance(one, float) else one for name, one in row.items()})
+
+
+def _headline(verdict: str, probability: float | None) -> str:
+    """A verdict with its probability; empty without a verdict."""
+    return f"{verdict} (probability {probability:.3f})" if verdict and probability is not None else verdict

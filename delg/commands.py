@@ -51,7 +51,7 @@ COMPLETION = """\
 # Completion of the delg commands for bash and zsh: eval "$(delg completion)"
 [ -n "$ZSH_VERSION" ] && autoload -U +X bashcompinit && bashcompinit
 _delg() {
-  local word=${COMP_WORDS[COMP_CWORD]} words="COMMANDS"
+  local IFS=$'\\n' word=${COMP_WORDS[COMP_CWORD]} words="COMMANDS"
   if [ "$COMP_CWORD" -gt 1 ]; then
     case $word in
       -*) words=$(delg "${COMP_WORDS[1]}" -h 2>/dev/null | sed -n -E 's/^ +--(\\[no\\])?([a-z0-9_]+).*/--\\2/p') ;;
@@ -127,7 +127,7 @@ def dispatch() -> None:
 
             print(f"{NAME} {__version__}")
         elif command == "completion":
-            print(COMPLETION.replace("COMMANDS", " ".join([*MODULES, "completion"])), end="")
+            print(COMPLETION.replace("COMMANDS", "\n".join([*MODULES, "completion"])), end="")
         else:
             sys.exit(f"delg: expected a command, one of {', '.join(MODULES)}; delg -h explains them.")
 
@@ -196,8 +196,9 @@ def _run(command: str) -> None:
     from absl import app, flags, logging
 
     from delg.common.distribution import NAME, __version__
+    from delg.common.options import SUBJECTS
     from delg.printing_flags import define_printing_flags
-    from delg.quiet import silence_tensorflow
+    from delg.quiet import silence_tensorflow, skip_optional_imports
 
     module = importlib.import_module(MODULES[command])
     own = flags.FLAGS.get_flags_for_module(module.__name__)
@@ -205,14 +206,16 @@ def _run(command: str) -> None:
     if takes_weights:
         flags.DEFINE_bool("offline", False, "Fetch no published weights, as with DELG_OFFLINE=1.")
         own = [*own, flags.FLAGS["offline"]]
+        SUBJECTS["offline"] = next(SUBJECTS[flag.name] for flag in own if flag.name in ("model", "init_model", "input"))
     for flag in own:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = module.__doc__
-    define_printing_flags(f"delg-{command} ({NAME} {__version__})")
+    define_printing_flags(f"delg-{command} ({NAME} {__version__})", f"delg-{command}\n\n{module.__doc__}", own)
     os.environ["KERAS_BACKEND"] = chosen_backend()
     os.environ["KERAS_HOME"] = os.devnull  # no other setting of keras.json counts
     logging.set_verbosity(logging.WARNING)  # absl's default is INFO; --verbosity overrides this
     silence_tensorflow()
+    skip_optional_imports()
 
     def guarded(arguments: Sequence[str]) -> None:
         from delg.common.errors import InputError

@@ -28,11 +28,9 @@ class BenchmarkOptions:
         "Benchmark: landmarks (made by delg-landmarks), roxford5k, rparis6k (+r1m: with distractors), instre, vpr (UTM "
         "coordinates in the file names), msls (its own layout), gldv2_retrieval, gldv2_recognition; your photos: "
         "folders (one for each instance) or csv (path,label); or module:Class of your own.",
+        subject="Benchmark",
     )
     data_dir: str | None = option(None, "Folder of the benchmark's images and ground truth.")
-    output_dir: str | None = option(
-        None, "Folder of rows, the report and, unless --features_dir is given, features.", irrelevant=True
-    )
     dataset_file_path: str | None = option(
         None,
         "Ground truth of the revisited form, .pkl, .mat or .json, instead of --benchmark; its images are looked for in "
@@ -41,10 +39,16 @@ class BenchmarkOptions:
     queries_dir: str | None = option(
         None, "Folder of the queries of folders, csv or vpr, where they lie apart from the database."
     )
+    distractors_dir: str | None = option(
+        None,
+        "Distractors of --benchmark=roxford5k+r1m and the like: their images with --model, else their feature store; "
+        "they are streamed.",
+    )
     model: str | None = option(
         None,
         "Model folder, or an extractor such as rootsift or 'rootsift(max_image_size=512)'. Default: auto, which needs "
         "no training, unless --index_features_dir names features.",
+        subject="Methods",
     )
     baselines: tuple[str, ...] | None = option(
         None,
@@ -55,6 +59,24 @@ class BenchmarkOptions:
         None,
         "Rerankers, such as 'ransac(top_k=100),superglobal(m=400, k=9)', or a chain, 'superglobal | ransac(top_k=50)'; "
         "empty for none. Default: ransac, where there are local features, and superglobal; of GLDv2 none.",
+    )
+    junk: str = option(
+        JUNK[0],
+        "When junk leaves a ranking: before it is reranked, for each protocol (as DELG was released), or not until it "
+        "is scored (as SuperGlobal was).",
+        choices=JUNK,
+    )
+    features_dir: str | None = option(
+        None,
+        "Folder of extracted features, which several reports may share. Default: features in --output_dir.",
+        irrelevant=True,
+        subject="Features",
+    )
+    query_features_dir: str | None = option(
+        None, "Features of the queries, of any format that delg-features reads, instead of --model."
+    )
+    index_features_dir: str | None = option(
+        None, "Features of the database, of any format that delg-features reads, instead of --model."
     )
     local_dtype: str | None = option(
         None,
@@ -67,27 +89,16 @@ class BenchmarkOptions:
         "Whether your own photos (folders, csv) are turned as their orientation tag says. Default: apply.",
         choices=tuple(EXIF),
     )
-    query_features_dir: str | None = option(
-        None, "Features of the queries, of any format that delg-features reads, instead of --model."
+    allow_protocol_mismatch: bool = option(
+        False,
+        "Run on features whose recorded protocol is not the benchmark's, or not the same for queries and database; the "
+        "report says so.",
     )
-    index_features_dir: str | None = option(
-        None, "Features of the database, of any format that delg-features reads, instead of --model."
-    )
-    features_dir: str | None = option(
+    output_dir: str | None = option(
         None,
-        "Folder of extracted features, which several reports may share. Default: features in --output_dir.",
+        "Folder of rows, the report and, unless --features_dir is given, features.",
         irrelevant=True,
-    )
-    distractors_dir: str | None = option(
-        None,
-        "Distractors of --benchmark=roxford5k+r1m and the like: their images with --model, else their feature store; "
-        "they are streamed.",
-    )
-    junk: str = option(
-        JUNK[0],
-        "When junk leaves a ranking: before it is reranked, for each protocol (as DELG was released), or not until it "
-        "is scored (as SuperGlobal was).",
-        choices=JUNK,
+        subject="Output",
     )
     predictions: tuple[str, ...] = option(
         (),
@@ -102,13 +113,10 @@ class BenchmarkOptions:
         "Which published model the model under test is meant to be, such as delg_r50_gldv1 or superglobal_r101; the "
         "report then shows the differences from its values.",
     )
-    allow_protocol_mismatch: bool = option(
-        False,
-        "Run on features whose recorded protocol is not the benchmark's, or not the same for queries and database; the "
-        "report says so.",
-    )
     solution_file: str | None = option(
-        None, "Solution of a GLDv2 challenge, CSV with id,landmarks,Usage (recognition) or id,images,Usage (retrieval)."
+        None,
+        "Solution of a GLDv2 challenge, CSV with id,landmarks,Usage (recognition) or id,images,Usage (retrieval).",
+        subject="Google Landmarks v2",
     )
     labels_file: str | None = option(
         None,
@@ -132,5 +140,6 @@ class BenchmarkOptions:
         "Only verify the data folder: files that are missing, extra, or not of the hash that its SHA256SUMS or, for "
         "ground truth, this package knows.",
         irrelevant=True,
+        subject="Files",
     )
     write_sums: bool = option(False, "Only write SHA256SUMS into --data_dir, for later checks.", irrelevant=True)

@@ -7,14 +7,18 @@ With --precision=int8, the network in int8 for --runtime=openvino, with the rang
 descriptors change too much is refused.
 With --adapt, a linear layer behind the global descriptor, which every command then applies with this model: learned
 from labelled photos, validated on classes held out, and kept only if it gains there.
+With --rerank, the weight of a reranker fused(...) or the limit of gated(...), from the features of labelled photos; the
+text with the number is printed, and nothing is stored.
 
 Example:
   delg-calibrate --model=my_model --images_dir=photos --quantile=0.9
   delg-calibrate --model=my_model --images_dir=photos --local_whitening --num_images=200
   delg-calibrate --model=my_model --images_dir=photos --precision=int8
   delg-calibrate --model=efficientnet_lite2 --output_dir=my_model --images_dir=photos/train --adapt
+  delg-calibrate --features_dir=features --rerank='fused(reranker="ransac")'
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,17 +39,26 @@ define_flags(CalibrateOptions)
 def main() -> None:
     """Runs the command."""
     from delg.common.errors import InputError
+
+    options = from_flags(CalibrateOptions)
+    if options.rerank:
+        others = ["model", "output_dir", "images_dir", "adapt", *SAMPLE, *OF_ADAPT]
+        refuse("--rerank", options, [name for name in others if name != "features_dir"])
+        if not options.features_dir:
+            raise InputError("--rerank needs --features_dir: features of labelled photos, named CLASS/PHOTO.")
+        print(_learn_reranker(options.rerank, options.features_dir))
+        return
+
     from delg.common.files import atomic_path, check_writable
     from delg.presets import PRETRAINED
     from delg.saving import is_model_folder
     from delg.weights import HUB
 
-    options = from_flags(CalibrateOptions)
     if not options.model or not (options.images_dir or options.features_dir or options.csv_path):
         raise InputError(f"The flag --{'images_dir' if options.model else 'model'} is required.")
     choices = [options.quantile is not None, options.precision is not None, options.local_whitening, options.adapt]
     if choices.count(True) != 1:
-        raise InputError("One of --quantile, --local_whitening, --precision=int8 and --adapt is required.")
+        raise InputError("One of --quantile, --local_whitening, --precision=int8, --adapt and --rerank is required.")
     if options.adapt:
         refuse("--adapt", options, SAMPLE)
     else:
@@ -132,6 +145,21 @@ def _adapt(options: CalibrateOptions, folder: Path) -> str:
     return f"{path.name}, {held_out}, by {held_out.recipe} on {len(labels)} photos"
 
 
+def _learn_reranker(text: str, features_dir: str) -> str:
+    """Learns the number of a reranker; returns its text and what it gains.
+
+    Raises:
+      InputError: the features cannot be used, or have no classes.
+    """
+    from extraction.formats.table import open_features
+    from matching.rerankers.learning import learn
+
+    store = open_features(features_dir)
+    learned = learn(text, store, _classes(store.names, features_dir))
+    gains = f"mAP {learned.before:.1f} before, {learned.inner:.1f} by the inner reranker, {learned.after:.1f} by this"
+    return f"{learned.text}\n{gains}, on the {learned.queries} photos that it was learned from"
+
+
 def _copy_model(model: str, folder: Path) -> None:
     """Makes a folder with the same model in it."""
     import shutil
@@ -180,7 +208,6 @@ def _of_store(folder: str, model: str) -> "tuple[Floats, list[str]]":
     Raises:
       InputError: the features are of another model, adapted already, or without classes.
     """
-    from delg.common.errors import InputError
     from extraction.extractors.delg import DelgExtractor
     from extraction.formats.checks import check_settings, parts_of
     from extraction.formats.table import open_features
@@ -192,7 +219,18 @@ def _of_store(folder: str, model: str) -> "tuple[Floats, list[str]]":
     local = {"local_dtype", "local_whitening", "max_feature_num", "score_threshold", "iou", "keypoints"}
     left, right = ({key: value for key, value in one.items() if key not in local} for one in (given, expected))
     check_settings(left, right, f"The features in {folder} and those of {model} without adaptation")
-    loose = next((name for name in store.names if "/" not in name), None)
+    return np.array(store.global_descriptors, np.float32), _classes(store.names, folder)
+
+
+def _classes(names: Sequence[str], folder: str) -> list[str]:
+    """The class of each photo of a store: the first folder of its name.
+
+    Raises:
+      InputError: a name has no folder.
+    """
+    from delg.common.errors import InputError
+
+    loose = next((name for name in names if "/" not in name), None)
     if loose is not None:
         raise InputError(f"The features in {folder} expect names CLASS/PHOTO. Received: {loose}")
-    return np.array(store.global_descriptors, np.float32), [name.partition("/")[0] for name in store.names]
+    return [name.partition("/")[0] for name in names]

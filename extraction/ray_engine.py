@@ -10,7 +10,7 @@ import os
 import pickle
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,43 @@ def write_shards_on_ray(
     Raises:
       InputError: the extra is not installed, the cluster cannot be reached, or an extractor cannot be built there.
     """
+    lists, bad = {shard: writer.shard_images(shard) for shard in writer.missing()}, 0
+    described_lists = described_on_ray(recipe, lists, address=address, num_threads=num_threads, batch_size=batch_size)
+    with shards_bar(writer, list(lists), progress=progress) as bar:
+        for shard, described in described_lists:
+            features, skipped = good_and_bad(lists[shard], described)
+            writer.write(shard, features, skipped)
+            bad += len(skipped)
+            bar.set_postfix(skipped=bad)
+            bar.update(len(features) + len(skipped))
+
+
+def described_on_ray(
+    recipe: ExtractorRecipe,
+    lists: Mapping[int, Sequence[ImageRef]],
+    *,
+    address: str | None = None,
+    num_threads: int = 2,
+    batch_size: int = 1,
+) -> Iterator[tuple[int, list[Described]]]:
+    """Describes lists of images on a cluster; each list is a task.
+
+    Args:
+      recipe: see :func:`write_shards_on_ray`, as for the others.
+      lists: the images by number.
+      address: of the cluster, or None.
+      num_threads: of a task.
+      batch_size: most images of a run of the network.
+
+    Yields:
+      The numbers of finished lists in any order, and their features or why there are none.
+
+    Raises:
+      InputError: see :func:`write_shards_on_ray`.
+    """
     ray = _started(address)
     try:
-        shards, bad = writer.missing(), 0
-        with shards_bar(writer, shards, progress=progress) as bar:
-            for shard, described in _described(
-                ray, recipe, writer, shards, num_threads=num_threads, batch_size=batch_size
-            ):
-                features, skipped = good_and_bad(writer.shard_images(shard), described)
-                writer.write(shard, features, skipped)
-                bad += len(skipped)
-                bar.set_postfix(skipped=bad)
-                bar.update(len(features) + len(skipped))
+        yield from _described(ray, recipe, lists, num_threads=num_threads, batch_size=batch_size)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause if isinstance(error.cause, Exception) else error
         raise InputError(f"A worker of the cluster stopped: {first_line(cause)}") from error
@@ -102,9 +127,9 @@ def _check_listening(address: str) -> None:
 
 
 def _described(
-    ray: Any, recipe: ExtractorRecipe, writer: StoreWriter, shards: Sequence[int], *, num_threads: int, batch_size: int
+    ray: Any, recipe: ExtractorRecipe, lists: Mapping[int, Sequence[ImageRef]], *, num_threads: int, batch_size: int
 ) -> Iterator[tuple[int, list[Described]]]:
-    """Finished shards in any order; only a few more tasks are submitted than run, so that results do not pile up.
+    """Finished lists in any order; only a few more tasks are submitted than run, so that results do not pile up.
 
     Raises:
       InputError: the workers die at every image of a shard.
@@ -113,8 +138,7 @@ def _described(
     limit, cores_of_task = AHEAD * max(1, cores // num_threads), min(num_threads, cores)
     task = ray.remote(num_cpus=cores_of_task, max_retries=RUNS - 1, retry_exceptions=False)(_task(HOME))
     model = replace(recipe, model=absolute(recipe.model))
-    lists = {shard: writer.shard_images(shard) for shard in shards}
-    waiting: list[tuple[int, Places]] = [(shard, [*range(len(lists[shard]))]) for shard in reversed(shards)]
+    waiting: list[tuple[int, Places]] = [(shard, [*range(len(lists[shard]))]) for shard in reversed([*lists])]
     running: dict[Any, tuple[int, Places]] = {}
     unfinished: dict[int, dict[int, Described]] = defaultdict(dict)
     while waiting or running:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from delg.commands import chosen_backend
-from delg.quiet import silence_tensorflow
+from delg.quiet import silence_tensorflow, skip_optional_imports
 
 if TYPE_CHECKING:
     from extraction.extractors.base import Extractor
@@ -17,6 +17,7 @@ def _extractor(recipe: bytes) -> "Extractor":
     """The extractor of a pickled :class:`extraction.extractors.table.ExtractorRecipe`."""
     os.environ["KERAS_BACKEND"] = chosen_backend()
     silence_tensorflow()
+    skip_optional_imports()
     extractor: Extractor = pickle.loads(recipe).build()
     return extractor
 

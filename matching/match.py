@@ -1,4 +1,4 @@
-"""Matches the local features of two images, prints how many agree on one transform, and draws them.
+"""Compares two images: prints whether they show the same thing, with a probability, and draws the matches that agree.
 
 delg-match query.jpg database.jpg --model=rootsift --output=matches.jpg
 """
@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from collection.results import Match
     from extraction.describing import Loaded
     from extraction.images import Crop, ImageRef
 
 POSITIONAL = "A.jpg B.jpg"
+COLUMNS = ("first", "second", "verdict", "probability", "similarity", "inliers", "tentative")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 define_flags(MatchOptions)
 
 
 def main(arguments: list[str]) -> None:
-    """Describes both images, matches, prints, draws.
+    """Describes both images, compares, prints, draws.
 
     Args:
       arguments: the two image files; the first is the query.
@@ -30,9 +32,11 @@ def main(arguments: list[str]) -> None:
     Raises:
       InputError: an image, the model, the output or a flag cannot be used.
     """
+    import sys
     from dataclasses import replace
     from pathlib import Path
 
+    from collection.verdicts import compared
     from delg.common.errors import InputError
     from delg.common.files import check_writable
     from delg.common.spec import render
@@ -40,11 +44,13 @@ def main(arguments: list[str]) -> None:
     from extraction.extractors.table import build_extractor
     from extraction.images import BadImageError
     from extraction.pipeline import check_local_dtype
-    from extraction.settings import set_reading
+    from extraction.settings import recorded_settings, set_reading
     from extraction.store.encoding import as_stored
     from matching.lookup import check_crop
     from matching.rerankers.ransac import Ransac
     from matching.rerankers.table import links, suited
+    from matching.source import MemorySource
+    from matching.verdict import Calibration, Verifier
 
     if len(arguments) != 2:
         raise InputError(f"Expected two image files ({POSITIONAL}). Received: {len(arguments)}")
@@ -62,28 +68,47 @@ def main(arguments: list[str]) -> None:
     extractor = set_reading(build_extractor(options.model), exif=options.exif)
     local_dtype = "binary" if options.binary else "float32"
     check_local_dtype(extractor, local_dtype)
-    [(_, settings)] = links(suited(render("ransac", given), {"matching": extractor.matching}))
-    matcher = Ransac(**settings)
     cropped = (replace(images[0][0], crop=crop), None)
     try:
         query, index = (describe(extractor, *image) for image in (cropped if crop else images[0], images[1]))
     except BadImageError as error:
         raise InputError(f"An image cannot be used: {error}.") from error
     query, index = as_stored(query, local_dtype), as_stored(index, local_dtype)
-    inliers = matcher.inliers(query, index)
-    print(f"local features: {len(query)} and {len(index)}")
-    print(f"tentative matches: {inliers.tentative}")
-    print(f"inliers: {len(inliers)}")
+    settings = recorded_settings(extractor)
+    [(_, matching)] = links(suited(render("ransac", given), settings))
+    calibration = replace(Calibration.of(settings, extractor.heads), matching=matching)
+    match = compared(Verifier(MemorySource([index]), calibration), query, index)
+    _print(arguments, match, options.format, (len(query), len(index)))
     if options.output is not None:
-        points = query.keypoints[inliers.pairs[:, 0]], index.keypoints[inliers.pairs[:, 1]]
-        _draw(options.output, [pixels for _, (pixels, _, _) in images], crop, points)
+        _draw(options.output, [pixels for _, (pixels, _, _) in images], crop, match.pairs)
+        print(f"picture: {options.output}", file=sys.stdout if options.format == "table" else sys.stderr)
+
+
+def _print(photos: list[str], match: "Match", form: str, local_features: tuple[int, int]) -> None:
+    """Prints a comparison in one of :data:`matching.options.FORMATS`."""
+    import json
+
+    from collection.results import write_csv
+
+    document = {"first": photos[0], "second": photos[1], **match.as_dict()}
+    if form == "json":
+        print(json.dumps(document, indent=1))
+    elif form == "csv":
+        write_csv([document], COLUMNS)
+    else:
+        print(f"{photos[0]} and {photos[1]}: {match.headline}")
+        if match.similarity is not None:
+            print(f"similarity: {match.similarity:.4f}")
+        print(f"local features: {local_features[0]} and {local_features[1]}")
+        print(f"tentative matches: {match.tentative}")
+        print(f"inliers: {match.inliers}")
 
 
 def _draw(
     output: str,
     images: "list[NDArray[np.uint8]]",
     crop: "Crop | None",
-    points: "tuple[NDArray[np.float32], NDArray[np.float32]]",
+    pairs: "NDArray[np.float32]",
 ) -> None:
     """Writes the picture of the two images, the query's crop outlined."""
     import numpy as np
@@ -97,8 +122,7 @@ def _draw(
         outlined = Image.fromarray(left)
         draw_box(outlined, list(crop))
         left = np.asarray(outlined)
-    write_picture(output, draw_matches(left, right, *points))
-    print(f"picture: {output}")
+    write_picture(output, draw_matches(left, right, pairs[:, :2], pairs[:, 2:]))
 
 
 def _load(path: str, exif: str) -> "tuple[ImageRef, Loaded]":

@@ -28,11 +28,12 @@ class IndexOptions:
 class MatchOptions:
     """Options of delg-match."""
 
-    model: str = option("rootsift", "A model folder, or an extractor such as rootsift.")
-    output: str | None = option(
-        None, "Picture of the two images with a line for each inlier (.jpg, .jpeg, .png or .webp)."
+    model: str = option("rootsift", "A model folder, or an extractor such as rootsift.", subject="The photos")
+    crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the first image in pixels.")
+    exif: str = option("apply", "Whether images are turned as their orientation tag says.", choices=EXIF)
+    geometry: str = option(
+        "affine", "The transform that inliers agree on.", choices=MODELS, subject="Matches that agree"
     )
-    geometry: str = option("affine", "The transform that inliers agree on.", choices=MODELS)
     matching_threshold: float | None = option(None, f"Largest distance of two descriptors. {SUITED}", lower_bound=0.0)
     ratio: float | None = option(
         None, f"Largest ratio of the distances of the nearest and the second nearest descriptor. {SUITED}"
@@ -47,31 +48,45 @@ class MatchOptions:
         None, f"Largest error of an inlier, in pixels of the first image. {SUITED}", lower_bound=0.0
     )
     binary: bool = option(False, "Match the signs of local descriptors alone, as --local_dtype=binary stores them.")
-    crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the first image in pixels.")
-    exif: str = option("apply", "Whether images are turned as their orientation tag says.", choices=EXIF)
+    format: str = option("table", "How the comparison is printed.", choices=FORMATS, subject="Output")
+    output: str | None = option(
+        None, "Picture of the two images with a line for each inlier (.jpg, .jpeg, .png or .webp)."
+    )
 
 
 @dataclass(frozen=True)
 class SearchOptions:
     """Options of delg-search."""
 
-    collection: str | None = option(
-        None, "Of a folder of photos: where its descriptions lie. Default: .delg in the folder.", irrelevant=True
-    )
-    sync: bool = option(True, "Of a folder of photos: describe new and changed photos first.", irrelevant=True)
-    verify: int = option(20, "Of a folder of photos: candidates whose local features are compared.", lower_bound=1)
-    false_match_rate: float = option(
-        0.01,
-        "Of a folder of photos: share of queries that show nothing of it which may be answered 'same'.",
-        lower_bound=0.0,
-        upper_bound=1.0,
-    )
-    format: str = option("table", "How results are printed.", choices=FORMATS, irrelevant=True)
-    query: str | None = option(None, "The query image, with --features_dir or --index.")
     model: str | None = option(
         None,
         "The model folder, or extractor. Of a folder of photos: by default auto; later the recorded one. Otherwise: by "
         "default what the features record, where they need no folder.",
+        subject="Search",
+    )
+    top_k: int = option(10, "Number of images to print.", lower_bound=1, irrelevant=True)
+    rerank: str | None = option(
+        None,
+        "Second stage, such as ransac, 'ransac(top_k=200)', superglobal or module:Class of your own; or none. Default: "
+        "auto for a folder of photos, otherwise none.",
+    )
+    crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the query in pixels.")
+    collection: str | None = option(
+        None,
+        "Where the descriptions lie. Default: .delg in the folder.",
+        irrelevant=True,
+        subject="A folder of photos",
+    )
+    sync: bool = option(True, "Describe new and changed photos first.", irrelevant=True)
+    verify: int = option(20, "Candidates whose local features are compared.", lower_bound=1)
+    false_match_rate: float = option(
+        0.01,
+        "Share of queries that show nothing of the folder which may be answered 'same'.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    query: str | None = option(
+        None, "The query image, with --features_dir or --index.", subject="A feature store or an index"
     )
     features_dir: str | None = option(None, "The database: a feature store made by delg-extract.")
     index: str | None = option(
@@ -79,14 +94,8 @@ class SearchOptions:
         "An index made by delg-index: its folder, its .db file or its URL. Only --rerank then needs --features_dir.",
     )
     search_options: str | None = option(None, "Settings of the search with --index, such as 'nprobe=64, rescore=2000'.")
-    top_k: int = option(10, "Number of images to print.", lower_bound=1, irrelevant=True)
-    rerank: str | None = option(
-        None,
-        "Second stage, such as ransac, 'ransac(top_k=200)', superglobal or module:Class of your own; or none. Default: "
-        "auto for a folder of photos, otherwise none.",
-    )
     images_dir: str | None = option(None, "Folder of the database's photos, for --output: that of delg-extract.")
+    format: str = option("table", "How results are printed.", choices=FORMATS, irrelevant=True, subject="Output")
     output: str | None = option(
         None, "Page with the query, the results and their inliers as pictures (.html).", irrelevant=True
     )
-    crop: tuple[float, ...] | None = option(None, "Region x1,y1,x2,y2 of the query in pixels.")

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = from_flags(SearchOptions)
     if arguments:
-        from collection.asking import answer
+        from collection.searching import answer
 
         answer(arguments, options)
     else:

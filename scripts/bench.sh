@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures against references that are written out in the benchmark: prints a table, writes bench/SUBJECT.json.
-# Usage: sh scripts/bench.sh extraction|growth|matching|serve|training
+# Usage: sh scripts/bench.sh extraction|growth|matching|rerankers|search|serve|training
 #   [--rows=1000000] [--only=ransac_rerank,...] [--repeats=5]
 set -eu
 cd "$(dirname "$0")/.."

@@ -21,9 +21,9 @@ class TrainOptions:
         "Recipe: delg_r50_gldv2clean, delg_r50_modern, finetune_r50, photos, or a Python file of your own "
         "with a dict CONFIG of options. Flags on the command line override the recipe.",
         irrelevant=True,
+        subject="Data and output",
     )
 
-    # Data and output.
     train_file_pattern: str | None = option(None, "Training shards, such as records/train*. Required.", irrelevant=True)
     validation_file_pattern: str | None = option(
         None, "Validation shards, such as records/validation*.", irrelevant=True
@@ -37,8 +37,7 @@ class TrainOptions:
     logdir: str | None = option(None, "Folder of checkpoints and TensorBoard summaries. Required.", irrelevant=True)
     output_model: str | None = option(None, "Folder of the trained model. Default: LOGDIR/model.", irrelevant=True)
 
-    # Optimisation.
-    initial_lr: float = option(0.01, "Highest learning rate.", lower_bound=0.0)
+    initial_lr: float = option(0.01, "Highest learning rate.", lower_bound=0.0, subject="Optimisation")
     batch_size: int = option(32, "Images per step.", lower_bound=1)
     max_iters: int = option(500_000, "Steps.", lower_bound=1)
     optimizer: str = option(
@@ -119,8 +118,7 @@ class TrainOptions:
         "then ends with exactly the weights of an uninterrupted run.",
     )
 
-    # Images.
-    image_size: int = option(321, "Side of the training images in pixels.", lower_bound=1)
+    image_size: int = option(321, "Side of the training images in pixels.", lower_bound=1, subject="Training images")
     use_augmentation: bool = option(True, "Augment the training images.")
     augment: str | None = option(
         None,
@@ -137,8 +135,9 @@ class TrainOptions:
         False, "First measure the input pipeline alone; without --logdir, stop after that.", irrelevant=True
     )
 
-    # Model.
-    preset: str = option("delg_r50", "Model: delg_r50, delg_r101, delg_small, cvnet_r50, delg_pytorch_r50 and others.")
+    preset: str = option(
+        "delg_r50", "Model: delg_r50, delg_r101, delg_small, cvnet_r50, delg_pytorch_r50 and others.", subject="Model"
+    )
     block3_strides: bool | None = option(
         None, "Thin the local feature map by 2. Default: the preset's, else true (released)."
     )
@@ -191,8 +190,9 @@ class TrainOptions:
         choices=("random", "pca"),
     )
 
-    # Reports.
-    report_interval: int = option(100, "Steps between TensorBoard summaries.", lower_bound=1, irrelevant=True)
+    report_interval: int = option(
+        100, "Steps between TensorBoard summaries.", lower_bound=1, irrelevant=True, subject="Reports"
+    )
     eval_interval: int = option(1000, "Steps between validations.", lower_bound=1, irrelevant=True)
     retrieval_dir: str | None = option(
         None,

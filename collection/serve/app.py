@@ -154,7 +154,7 @@ async def search(
 @router.get("/match", summary="Compares two photos of the collection")
 async def match(service: Served, first: Name, second: Name) -> dict[str, Any]:
     """The inliers are pairs of pixels `x, y` in the first and in the second photo."""
-    return _as_dict((await _matched(service, (None, first), None, second))[0])
+    return (await _matched(service, (None, first), None, second))[0].as_dict()
 
 
 @router.post("/match", summary="Compares a query with a photo of the collection")
@@ -166,7 +166,7 @@ async def match_query(
     crop: CropField = None,
 ) -> dict[str, Any]:
     """The same for a query that is a file, or a part of a photo."""
-    return _as_dict((await _matched(service, (await _bytes(service, image), name), crop, photo))[0])
+    return (await _matched(service, (await _bytes(service, image), name), crop, photo))[0].as_dict()
 
 
 @router.get("/overlay", summary="A picture of the inliers of two photos of the collection", response_class=Response)
@@ -355,12 +355,6 @@ async def _matched(
 async def _drawn(service: Service, query: Asked, crop: str | None, photo: str) -> Response:
     match, picture = await _matched(service, query, crop, photo, drawn=True)
     return Response(picture, media_type="image/jpeg", headers={"X-Inliers": str(match.inliers)})
-
-
-def _as_dict(match: Match) -> dict[str, Any]:
-    """A comparison as JSON values."""
-    transform = None if match.transform is None else match.transform.tolist()
-    return {**vars(match), "pairs": match.pairs.tolist(), "transform": transform, "inliers": match.inliers}
 
 
 def _crop(text: str | None) -> tuple[float, float, float, float] | None:

@@ -81,6 +81,8 @@ def files_below(
     folder: str | os.PathLike[str],
     above: Iterable[str | os.PathLike[str]] = (),
     onerror: Callable[[OSError], None] | None = None,
+    *,
+    inside: bool = False,
 ) -> list[Path]:
     """Files below a folder in any order, without hidden files; follows links, but visits each real folder once.
 
@@ -88,6 +90,7 @@ def files_below(
       folder: the folder.
       above: folders that a link must not lead back to.
       onerror: called for a folder that cannot be read; None passes over it.
+      inside: take a link to a folder outside as a file, see :func:`leads_out`, and follow it no further.
     """
     visible, visited = [], {os.path.realpath(place) for place in above}
     for place, folders, files in os.walk(folder, onerror=onerror, followlinks=True):
@@ -97,8 +100,17 @@ def files_below(
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if inside:
+            outside = [name for name in folders if leads_out(Path(place, name), folder)]
+            folders[:] = [name for name in folders if name not in outside]
+            visible += [Path(place) / name for name in outside]
         visible += [Path(place) / name for name in files if not name.startswith(".")]
     return visible
+
+
+def leads_out(file: Path, folder: str | os.PathLike[str]) -> bool:
+    """Whether a path below a folder is a link to a place outside of the folder."""
+    return file.is_symlink() and not file.resolve().is_relative_to(Path(folder).resolve())
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -24,6 +24,9 @@ from delg.common.spec import split
 
 Options = TypeVar("Options")
 HELP, CHOICES, LOWER, UPPER, IRRELEVANT = "help", "choices", "lower_bound", "upper_bound", "irrelevant"
+SUBJECT = "subject"
+SUBJECTS: dict[str, str] = {}
+"""The subject of each defined flag; ``--help`` lists the flags of one subject together."""
 EXIF = ("apply", "ignore")  # choices of --exif: turn photos as their orientation tag says, or not
 
 
@@ -35,6 +38,7 @@ def option(
     lower_bound: float | None = None,
     upper_bound: float | None = None,
     irrelevant: bool = False,
+    subject: str | None = None,
 ) -> Any:
     """A field of a dataclass of options.
 
@@ -46,8 +50,10 @@ def option(
       upper_bound: largest number.
       irrelevant: whether results do not depend on the option, such as a folder or a number of threads; other options
         enter the :func:`fingerprint`.
+      subject: title of this option and the ones after it in ``--help``; None for that of the option before.
     """
     metadata = {HELP: help_text, CHOICES: choices, LOWER: lower_bound, UPPER: upper_bound, IRRELEVANT: irrelevant}
+    metadata[SUBJECT] = subject
     return field(default=default, metadata=metadata)
 
 
@@ -61,8 +67,9 @@ def define_flags(options: type) -> None:
       options: the dataclass.
     """
     flags.disclaim_key_flags()  # the flags are of the calling module
-    hints = get_type_hints(options)
+    hints, subject = get_type_hints(options), ""
     for item in fields(options):
+        SUBJECTS[item.name] = subject = item.metadata[SUBJECT] or subject
         default = None if item.default is MISSING else item.default
         text, kind = item.metadata[HELP], _without_none(hints[item.name])
         limits = {key: item.metadata[key] for key in (LOWER, UPPER)}

@@ -6,7 +6,7 @@ features need the CSV files only.
 
 Retrieval predicts the most similar index images. Recognition votes: each of the nearest images adds its score to its
 class, and the class with the largest sum is the prediction, with the sum as score. A reranker changes order and scores:
-inliers for ``ransac``, similarity and inliers for ``ransac(score='fused')``.
+inliers for ``ransac``, similarity and inliers for ``fused(reranker="ransac")``.
 """
 
 import os

@@ -62,10 +62,8 @@ def _scaled(points: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
 
 
 def geometric(method: Method, reranker: Reranker | None) -> GeometricReranker | None:
-    """The reranker, if its kind finds inliers and the method has local features; None otherwise."""
-    if isinstance(reranker, GeometricReranker) and method.database.bytes_per_image()["local"] > 0:
-        return reranker
-    return None
+    """The reranker whose inliers are shown, if there is one and the method has local features; None otherwise."""
+    return reranker.geometric if reranker and method.database.bytes_per_image()["local"] > 0 else None
 
 
 def drawer(benchmark: Benchmark, method: Method, reranker: Reranker | None) -> DrawMatches | None:

@@ -14,7 +14,7 @@ from extraction.features import Features
 from extraction.formats.base import FeatureSource
 from extraction.images import OWN, ImageRef, Reading, find_image
 from matching.lookup import Result
-from matching.rerankers.base import GeometricReranker, Reranker
+from matching.rerankers.base import Reranker
 
 QUERY_HEIGHT, TILE_HEIGHT, MAX_WIDTH = 360, 220, 480  # pixels
 MAX_PICTURES = 20  # pictures of inlier matches, about 100 kB each
@@ -57,12 +57,13 @@ class ResultTile:
 
 def verifier(query: Features, store: FeatureSource | None, reranker: Reranker | None) -> Verify | None:
     """A function that finds the inliers of a database row; None without local features or a geometric reranker."""
-    if store is None or not isinstance(reranker, GeometricReranker) or not len(query):
+    geometric = reranker.geometric if reranker else None
+    if store is None or geometric is None or not len(query):
         return None
 
     def verify(row: int) -> tuple[Features, Rows]:
         features = store.features(row)
-        return features, reranker.inliers(query, features).pairs
+        return features, geometric.inliers(query, features).pairs
 
     return verify
 

@@ -61,7 +61,6 @@ DELG = Protocol(
             "model": "affine",
             "trials": 1000,
             "mutual": False,
-            "score": "inliers",
             "settled": None,
         }
     },

@@ -149,15 +149,13 @@ class DelgExtractor(Extractor):
             raise InputError(f"{folder}/{CONFIG} holds unknown settings of extraction: {', '.join(unknown)}.")
         defaults: dict[str, Any] = {"image_scales": [1.0], "global_scales_ind": [0]}
         config = ExtractionConfig(**fitted(defaults | recorded, options))
-        model = _kept(folder, own, config) if seed is None else None
-        if model is None:
-            if seed is not None:
-                import keras
-
-                keras.utils.set_random_seed(seed)
-            model = load(folder, weights=seed is None)
         if seed is not None:
-            return cls(model, config, f"untrained:seed={seed}:{json_sha256(model.get_config())}")
+            import keras
+
+            keras.utils.set_random_seed(seed)
+            untrained = load(folder, weights=False)
+            return cls(untrained, config, f"untrained:seed={seed}:{json_sha256(untrained.get_config())}")
+        model = _kept(folder, own, config)
         weights = weights_sha256(folder)
         place = folder_of(folder)
         extractor = cls(model, config, weights, None if place is None else str(place))
@@ -343,8 +341,8 @@ def _switched(model: "Delg", config: ExtractionConfig) -> "Delg":
     return in_policy(adapted(model, Switches(**{name: getattr(config, name) for name in SWITCHES})), "float32")
 
 
-def _kept(folder: str, own: dict[str, Any], config: ExtractionConfig) -> KeptModel | None:
-    """The kept graph of a model, made now where it is absent; None for a model or a runtime that keeps none.
+def _kept(folder: str, own: dict[str, Any], config: ExtractionConfig) -> "KeptModel | Delg":
+    """A model as its kept graph, made now where it is absent; the model itself where none can be kept.
 
     Args:
       folder: or another text for :func:`delg.saving.load`.
@@ -354,15 +352,18 @@ def _kept(folder: str, own: dict[str, Any], config: ExtractionConfig) -> KeptMod
     from delg.saving import load, weights_sha256
 
     if (config.runtime, config.precision) != ("openvino", "float32") or not SCALE_RULES[config.scale_rule].on_pixels:
-        return None
+        return load(folder)
     key = kept.key_of(weights_sha256(folder), own, {name: getattr(config, name) for name in SWITCHES})
 
     def restore() -> "Delg":
         return _switched(load(folder), config)
 
     if key is None:
-        return None
-    return kept.opened(key, restore) or (kept.opened(key, restore) if kept.keep(key, restore()) else None)
+        return load(folder)
+    if graph := kept.opened(key, restore):
+        return graph
+    model = restore()
+    return (kept.opened(key, restore) if kept.keep(key, model) else None) or model
 
 
 def _joined(inputs: Sequence[Any]) -> Any:

@@ -1,10 +1,12 @@
 """Graphs of networks for OpenVINO that are kept, so that a later process starts without Keras and TensorFlow.
 
-A graph lies under ``DELG_HOME``, beside published weights. Its name is a hash of everything that the graph depends on:
-weights, configuration, switches, source code, and versions of packages. It is compared with the network on Keras when
-it is made. Where it cannot be kept, the network is converted anew in each process.
+A graph lies under ``DELG_HOME``, beside published weights. Its name has two hashes: that of the model (weights,
+configuration and switches), and that of all else it depends on (source code and versions of packages). It is compared
+with the network on Keras when it is made, and replaces the graphs of the same model. Where it cannot be kept, the
+network is converted anew in each process.
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -91,7 +93,7 @@ def key_of(weights: str, config: Mapping[str, Any], switches: Mapping[str, Any])
     except PackageNotFoundError:
         return None
     source = source_sha256("delg.model", "delg.superglobal", __name__, *plug_ins_in(*config.values()))
-    return json_sha256([weights, dict(config), dict(switches), packages, source])
+    return f"{json_sha256([weights, dict(config), dict(switches)])[:32]}-{json_sha256([packages, source])[:32]}"
 
 
 def opened(key: str, restore: "Callable[[], Delg]") -> KeptModel | None:
@@ -136,6 +138,9 @@ def keep(key: str, model: "Delg") -> bool:
             write_json(folder / RECORD, {"facts": facts, "sha256": [sha256(folder / name) for name in FILES]})
     except (OSError, RuntimeError):  # the latter by OpenVINO
         return False
+    for other in place.parent.glob(f"{key.partition('-')[0]}-*"):
+        if other != place:
+            shutil.rmtree(other, ignore_errors=True)
     return True
 
 

@@ -18,6 +18,9 @@ from matching.threads import available, single_threaded
 
 QUERY_ROWS = 256
 BLOCK_BYTES = 1 << 26  # of database rows converted to float32, and of similarities, each
+SCANNED_BYTES = 1 << 28  # of float16 rows in a block for a few queries
+FEW = 6  # queries; for more, converting the rows once takes less time than reading them for each query
+LANES = 8  # values that FAISS multiplies at once; for other dimensions FAISS takes one value at a time
 DTYPES = ("float32", "float16")
 
 Product = Callable[[Floats, Descriptors], Floats]
@@ -27,8 +30,8 @@ Scored = tuple[Floats, NDArray[np.int64]]
 class Exact(Index):
     """All rows are compared with each query, in float32; the file holds float32 or float16.
 
-    Fast for many queries at once. For single queries on a float16 file ``faiss(factory="SQfp16", rescore=0)`` is
-    faster, since NumPy converts the rows more slowly than FAISS multiplies them.
+    Many queries at once share the conversion of the rows. For a few, FAISS reads the float16 rows as they lie, and so
+    is nearly as fast as the memory.
     """
 
     unit = False
@@ -111,9 +114,16 @@ def _rank_all(queries: Floats, database: Descriptors, indices: NDArray[np.int64]
 
 def similar_blocks(queries: Floats, database: Descriptors) -> Iterator[tuple[int, Floats]]:
     """The first row of each block of the database, and the ``(Q, n)`` inner products of the block."""
-    step = max(1, BLOCK_BYTES // (4 * max(database.shape[1], len(queries))))
+    dimension = database.shape[1]
+    step = max(1, BLOCK_BYTES // (4 * max(dimension, len(queries))))
     with contextlib.ExitStack() as stack:
-        product = _plain if database.dtype == np.float32 else stack.enter_context(_converting())
+        if database.dtype == np.float32:
+            product: Product = _plain
+        elif database.dtype == np.float16 and len(queries) <= FEW and dimension % LANES == 0:
+            step = max(1, SCANNED_BYTES // (2 * dimension))
+            product = stack.enter_context(_in_parallel(_scan))
+        else:
+            product = stack.enter_context(_in_parallel(_convert))
         for start in range(0, len(database), step):
             rows = database[start : start + step]
             with np.errstate(over="ignore", invalid="ignore"):
@@ -139,22 +149,22 @@ def _plain(queries: Floats, rows: Descriptors) -> Floats:
 
 
 @contextlib.contextmanager
-def _converting() -> Iterator[Product]:
-    """A function for products with rows of another dtype, which all cores convert and multiply."""
+def _in_parallel(part: Callable[[Floats, Floats, Descriptors], None]) -> Iterator[Product]:
+    """A function for products with rows of another dtype; all cores compute a part each."""
     parts = available()
     with single_threaded(), ThreadPoolExecutor(parts) as pool:
 
         def product(queries: Floats, rows: Descriptors) -> Floats:
             out = np.empty((len(queries), len(rows)), np.float32)
             shares = np.array_split(out, parts, axis=1), np.array_split(rows, parts)
-            list(pool.map(partial(_part, queries), *shares))
+            list(pool.map(partial(part, queries), *shares))
             return out
 
         yield product
 
 
-def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
-    """The part of one thread: converts a few rows at a time, so that the multiplication reads the core's cache."""
+def _convert(queries: Floats, out: Floats, rows: Descriptors) -> None:
+    """Converts a few rows at a time, so that the multiplication reads the core's cache."""
     step = rows_in_cache(rows.shape[1])
     buffer = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
     for start in range(0, len(rows), step):
@@ -162,6 +172,33 @@ def _part(queries: Floats, out: Floats, rows: Descriptors) -> None:
         piece = buffer[: len(halves)]
         to_float32(halves, piece)
         out[:, start : start + step] = queries @ piece.T
+
+
+def _scan(queries: Floats, out: Floats, rows: Descriptors) -> None:
+    """Multiplies float16 rows as they lie, by FAISS' scanner of lists; a range search without limit gives all products.
+
+    A range search leaves out products that are not numbers. NumPy then computes all of them, for the checks.
+    """
+    import faiss  # here, so that listing the indexes does not load FAISS
+
+    n, dimension = rows.shape
+    if not n:
+        return
+    quantizer = faiss.ScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16)
+    scanner = quantizer.select_InvertedListScanner(faiss.METRIC_INNER_PRODUCT, None, False, None, False)
+    codes, labels = np.ascontiguousarray(rows).view(np.uint8).reshape(-1), np.arange(n)
+    for query, products in zip(queries, out):
+        result = faiss.RangeSearchResult(1)
+        partial_result = faiss.RangeSearchPartialResult(result)
+        scanner.set_query(faiss.swig_ptr(query))
+        scanner.set_list(0, 0.0)
+        into = partial_result.new_result(0)
+        scanner.scan_codes_range(n, faiss.swig_ptr(codes), faiss.swig_ptr(labels), -np.inf, into)
+        partial_result.finalize()
+        if faiss.rev_swig_ptr(result.lims, 2)[1] == n:
+            products[:] = faiss.rev_swig_ptr(result.distances, n)
+        else:
+            _convert(query[None], products[None], rows)
 
 
 def merge(previous: Scored, row: Floats, start: int, k: int) -> Scored:

@@ -69,6 +69,10 @@ class Auto(GeometricReranker):
         """
         return self._matcher.inliers(query, index)
 
+    def evidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scores, which are logarithms already."""
+        return scores
+
     def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterator[Scores]:
         """Logarithms of the odds.
 

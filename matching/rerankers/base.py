@@ -72,6 +72,15 @@ class Reranker(ABC):
         if "__init__" in vars(cls):
             cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
 
+    @property
+    def geometric(self) -> "GeometricReranker | None":
+        """The reranker whose inliers explain the new order in reports; None where there is none."""
+        return None
+
+    def evidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of :meth:`scores` on the scale on which ``fused`` adds them to similarities; by default unchanged."""
+        return scores
+
     @abstractmethod
     def scores(self, queries: FeatureSource, database: FeatureSource, candidates: Ranking) -> Iterable[Scores]:
         """Scores the candidates of each query.
@@ -138,6 +147,11 @@ class GeometricReranker(Reranker):
 
     uses_local = True
     threads: int = 1
+
+    @property
+    def geometric(self) -> "GeometricReranker":
+        """This reranker."""
+        return self
 
     @abstractmethod
     def inliers(self, query: Features, index: Features) -> "Inliers":

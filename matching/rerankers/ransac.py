@@ -17,15 +17,14 @@ from matching.checks import number, whole
 from matching.local import MATCHING_THRESHOLD, MIN_MATCHES, RESIDUAL, TRIALS, geometry, matching
 from matching.local.matching import Inliers
 from matching.ranking import Ranking
-from matching.rerankers.base import GeometricReranker
-from matching.rerankers.verification import Counts, Scores, settle, windowed
+from matching.rerankers.base import GeometricReranker, Scores
+from matching.rerankers.verification import settle, windowed
 from matching.threads import available, single_threaded
 
 REMEMBERED = 500_000  # inlier counts
 PATIENCE = 5.0  # seconds without a progress line
 AHEAD = 4  # candidates handed out at once, times the threads
 HELD = 64 << 20  # bytes of matched points that wait for their geometry
-SCORES = ("inliers", "fused")
 
 Rows = NDArray[np.int64]
 Points = tuple[Floats, Floats]
@@ -36,9 +35,6 @@ class Ransac(GeometricReranker):
 
     The released rule: the first ``top_k`` are ordered by number of inliers, then by global similarity; those without
     inliers keep their order. The new scores are the numbers of inliers.
-
-    With ``score='fused'`` the scores are ``s + fused_weight log(1 + inliers)``, where s is the score of the ranking:
-    the global similarity, or the score of the link before in a chain.
 
     With ``settled=n`` candidates are verified only until the first n places are certain to be those of verifying all;
     see :func:`matching.rerankers.verification.settle`. Those that were not verified count as without inliers.
@@ -64,8 +60,6 @@ class Ransac(GeometricReranker):
         plausible_only: bool = True,
         one_per_place: bool = False,
         released: bool = False,
-        score: str = "inliers",
-        fused_weight: float = 1.0,
         settled: int | None = None,
         threads: int | None = None,
     ):
@@ -86,8 +80,6 @@ class Ransac(GeometricReranker):
           one_per_place: count inliers that share a place once; the released rule, and so the default, counts all.
             :func:`matching.rerankers.table.build_reranker` sets another default for own photos.
           released: match by the released algorithm instead, which is slow; see :mod:`matching.local.released`.
-          score: ``inliers`` or ``fused``.
-          fused_weight: of the logarithm in the fused score.
           settled: how many first places must be certain; None verifies every candidate.
           threads: of the pool over candidates; None for one a core. The result does not depend on it.
 
@@ -96,9 +88,6 @@ class Ransac(GeometricReranker):
         """
         super().__init__(top_k)
         self.settled = settled if settled is None else whole("ransac: settled", settled)
-        number("ransac: fused_weight", fused_weight)
-        if score not in SCORES:
-            raise InputError(f"Unknown score {score!r} of ransac; the choices are {', '.join(SCORES)}.")
         if released and (model != "affine" or mutual or one_per_place or settled is not None):
             raise InputError(
                 "ransac(released=True) expects model='affine', mutual=False, one_per_place=False and settled=None."
@@ -111,7 +100,6 @@ class Ransac(GeometricReranker):
         self.model = model
         self._residual, self._residual_share = residual, residual_share
         self._released = released
-        self._weight = fused_weight if score == "fused" else None
         self._nearest: dict[str, Any] = {"matching_threshold": matching_threshold, "ratio": ratio}
         self._geometry: dict[str, Any] = {"trials": trials, "seed": seed}
         if not released:
@@ -160,19 +148,16 @@ class Ransac(GeometricReranker):
     def _of_query(self, pairs: "_Pairs", candidates: Ranking) -> Scores:
         """Scores of the candidates of one query."""
         rows = candidates.row(pairs.q)
-        score = partial(self._by_counts, candidates.scores[pairs.q, : len(rows)])
         if self.settled is None:
             counts = np.array(pairs.counts(rows), np.int64)
         else:
             bounds = np.array(pairs.bounds(rows), np.int64)
-            counts = settle(bounds, self.settled, score, lambda places: pairs.counts(rows[places]))
-        return score(np.maximum(counts, 0))
+            counts = settle(bounds, self.settled, lambda places: pairs.counts(rows[places]))
+        return np.maximum(counts, 0).astype(np.float64)
 
-    def _by_counts(self, before: Floats, counts: Counts) -> Scores:
-        """Scores of candidates by their numbers of inliers, and by the scores of the first stage."""
-        if self._weight is None:
-            return counts.astype(np.float64)
-        return before.astype(np.float64) + self._weight * np.log1p(counts)
+    def evidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``log(1 + inliers)``."""
+        return np.log1p(scores)
 
     def points(self, query: Features, index: Features) -> Points:
         """The keypoints that :func:`matching.local.matching.match` hands to the geometry.

@@ -16,10 +16,13 @@ RERANKERS: dict[str, str] = {
     "chamfer_ot": "matching.rerankers.chamfer_ot:ChamferOT",
     "diffusion": "matching.rerankers.diffusion:Diffusion",
     "elvis": "matching.rerankers.elvis:Elvis",
+    "fused": "matching.rerankers.wrapped:Fused",
+    "gated": "matching.rerankers.wrapped:Gated",
     "k_reciprocal": "matching.rerankers.k_reciprocal:KReciprocal",
     "ransac": "matching.rerankers.ransac:Ransac",
     "superglobal": "matching.rerankers.superglobal:SuperGlobal",
 }
+INNER = "reranker"  # the argument of a wrapper, fused or gated, that is itself the text of a reranker
 
 
 def links(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -39,6 +42,8 @@ def links(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def suited(text: str, settings: Mapping[str, Any]) -> str:
     """The text of a reranker of the user's own photos, with the arguments of ``ransac`` that suit their features.
+
+    The text inside a wrapper, ``fused`` or ``gated``, gets the same.
 
     Published protocols leave their texts as they are, and so keep the released values. Arguments of the text take
     precedence. Inliers that share a place count once, since repeated places prove little; the released rule counts
@@ -60,6 +65,8 @@ def suited(text: str, settings: Mapping[str, Any]) -> str:
             arguments = {key: value for key, value in matching.items() if key != left_out} | given
         elif name == "auto":
             arguments = {"matching": matching} | given
+        elif isinstance(given.get(INNER), str):
+            arguments = given | {INNER: suited(given[INNER], settings)}
         rendered.append(spec.render(name, arguments))
     return " | ".join(rendered)
 
@@ -67,8 +74,9 @@ def suited(text: str, settings: Mapping[str, Any]) -> str:
 def build_reranker(text: str) -> Reranker:
     """Builds a reranker from ``name(argument=value)``, such as ``superglobal(k=9, beta=0.15)``.
 
-    ``superglobal | ransac(top_k=50)`` builds a chain: each link reranks the ranking of the link before. A name of the
-    form ``module:Class`` is that of a :class:`Reranker` outside of the package.
+    ``superglobal | ransac(top_k=50)`` builds a chain: each link reranks the ranking of the link before.
+    ``fused(reranker="ransac", weight=0.1)`` and ``gated(reranker="ransac", gap=0.1)`` wrap another reranker. A name of
+    the form ``module:Class`` is that of a :class:`Reranker` outside of the package.
 
     Args:
       text: the reranker, or the chain; of the user's own photos see :func:`suited`.
@@ -79,6 +87,6 @@ def build_reranker(text: str) -> Reranker:
     built = [spec.build(spec.render(*link), RERANKERS, "reranker", base=Reranker) for link in links(text)]
     if len(built) == 1:
         return built[0]
-    from matching.rerankers.chain import chain
+    from matching.rerankers.chain import Chain
 
-    return chain(built)
+    return Chain(built)

@@ -14,7 +14,6 @@ UNKNOWN = -1
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Counts = NDArray[np.int64]
-Scores = NDArray[np.float64]
 
 
 def windowed(
@@ -42,39 +41,30 @@ def windowed(
         yield waiting.popleft().result()
 
 
-def settle(
-    bounds: Counts,
-    places: int,
-    score: Callable[[Counts], Scores],
-    verify: Callable[[Counts], Sequence[int]],
-) -> Counts:
+def settle(bounds: Counts, places: int, verify: Callable[[Counts], Sequence[int]]) -> Counts:
     """Verifies candidates until the first places are certain.
 
-    A candidate's inliers are some of its tentative matches, so its score is at most that of all of them. Candidates
-    are verified in decreasing order of that bound, and no more once the bound of the next, which is the largest of
-    all that are left, comes after the last of the places. Ties go to the earlier candidate, in bounds as in scores.
+    A candidate's inliers are some of its tentative matches, so there are at most as many. Candidates are verified in
+    decreasing order of that bound, and no more once the bound of the next, which is the largest of all that are left,
+    comes after the last of the places. Ties go to the earlier candidate, in bounds as in counts.
     So the first places are those of verifying every candidate, in the same order.
 
     Args:
       bounds: ``(n,)`` the largest possible count of each candidate.
       places: how many must be certain, 1 or more.
-      score: turns ``(n,)`` counts, one a candidate, into scores; it must not decrease in the count, and give a
-        candidate the same score for the same count.
       verify: gives the counts of candidates, by their places in ``bounds``.
 
     Returns:
       ``(n,)`` counts; :data:`UNKNOWN` for the candidates that were not verified.
     """
     counts = np.full(len(bounds), UNKNOWN, np.int64)
-    highest = score(bounds)
-    order = np.argsort(-highest, kind="stable")
+    order = np.argsort(-bounds, kind="stable")
     for start in range(0, len(order), WAVE):
         if start >= places:
             verified = np.sort(order[:start])
-            scores = score(np.maximum(counts, 0))[verified]
-            last = np.argsort(-scores, kind="stable")[places - 1]
+            last = verified[np.argsort(-counts[verified], kind="stable")[places - 1]]
             ahead = order[start]
-            if (-highest[ahead], ahead) > (-scores[last], verified[last]):
+            if (-bounds[ahead], ahead) > (-counts[last], last):
                 break
         wave = order[start : start + WAVE]
         counts[wave] = verify(wave)

@@ -105,6 +105,8 @@ class Verifier:
         rows: NDArray[np.int64],
         similarities: NDArray[np.floating] | Sequence[float] | None = None,
         false_match_rate: float = FALSE_MATCH_RATE,
+        *,
+        chosen_from: int | None = None,
     ) -> Answer:
         """Verifies the first candidates of a query.
 
@@ -115,6 +117,8 @@ class Verifier:
           similarities: ``(K,)`` of the global descriptors; None computes them from the database, also where a reranker
             has replaced the scores of a ranking.
           false_match_rate: see :class:`matching.verdict.calibration.Verdict`.
+          chosen_from: number of candidates that a geometric reranker chose these from, which has had as many chances
+            of a false match; None for the number of ``rows``.
 
         Returns:
           The answer.
@@ -123,7 +127,7 @@ class Verifier:
           InputError: the features cannot be compared, or the rate is out of range.
         """
         rows = np.asarray(rows[: self.top_k], np.int64)
-        rule = self.calibration.rule(false_match_rate, len(rows), len(self.database))
+        rule = self.calibration.rule(false_match_rate, chosen_from or len(rows), len(self.database))
         with single_threaded():
             if similarities is None and self._compares(query):
                 similarities = self.database.global_descriptors[rows] @ query.global_descriptor

@@ -16,13 +16,15 @@ class Options:
     """How a row is measured.
 
     Attributes:
-      rows: database rows of the rows that search a large database.
+      rows: database rows of the rows that search a large database; local features of those that rerank.
+      kind: what a module with several rows measures.
       repeats: rounds; every row's times are medians of as many.
       threads: that ours and the bound may use.
       folder: for large files that are made once; what lies there may be deleted.
     """
 
     rows: int = 1_000_000
+    kind: str = ""
     repeats: int = 5
     threads: int = available()
     folder: Path = Path("bench")

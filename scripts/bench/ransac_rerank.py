@@ -40,30 +40,34 @@ def unit(rows: NDArray[np.floating]) -> Floats:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def scene(share: float, seed: int, separable: bool = True) -> tuple[Features, list[Features], list[Pairs]]:
+def scene(
+    share: float, seed: int, separable: bool = True, features: int = FEATURES, dimension: int = DIMENSION
+) -> tuple[Features, list[Features], list[Pairs]]:
     """A query and its candidates.
 
     Args:
       share: of each candidate's features that truly match.
       seed: of the random generator.
       separable: whether the distances of descriptors separate true from false matches.
+      features: of each image.
+      dimension: of a descriptor.
 
     Returns:
       The query, the candidates, and for each its true pairs ``(query, index)``.
     """
     rng = np.random.default_rng(seed)
-    keypoints, descriptors = rng.random((FEATURES, 2)) * SIZE, unit(rng.normal(size=(FEATURES, DIMENSION)))
+    keypoints, descriptors = rng.random((features, 2)) * SIZE, unit(rng.normal(size=(features, dimension)))
     candidates, truths = [], []
-    count = round(share * FEATURES)
+    count = round(share * features)
     for i in range(CANDIDATES):
         angle, scale = rng.uniform(-0.5, 0.5), rng.uniform(0.7, 1.4, 2)
         linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
-        points = rng.random((FEATURES, 2)) * SIZE
+        points = rng.random((features, 2)) * SIZE
         points[:count] = keypoints[:count] @ linear.T + rng.uniform(-200, 200, 2) + rng.normal(size=(count, 2)) * JITTER
-        norms = rng.uniform(*FALSE_NOISE, (FEATURES, 1))
+        norms = rng.uniform(*FALSE_NOISE, (features, 1))
         norms[:count] = rng.uniform(*(TRUE_NOISE if separable else FALSE_NOISE), (count, 1))
         noisy = unit(descriptors + norms * unit(rng.normal(size=descriptors.shape)))
-        order = rng.permutation(FEATURES)
+        order = rng.permutation(features)
         candidates.append(image(f"candidate{i}", points[order], noisy[order], SIZE))
         truths.append(np.stack([np.arange(count), np.argsort(order)[:count]], axis=1))
     return image("query", keypoints, descriptors, SIZE), candidates, truths

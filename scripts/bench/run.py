@@ -1,10 +1,10 @@
 """Measures the rows of a subject, each in a process of its own; prints a table, writes bench/SUBJECT.json.
 
-A row is a module ``scripts/bench/NAME.py`` with ``row(options) -> dict``, or ``NAME@ROWS`` for a module that is to
-search so many database rows; it gives ``name``, ``ours``, ``reference``, ``unit``
-and ``bound``, where ``ours``, ``reference`` and ``bound`` are seconds per ``unit`` of work (None for what there is
-not), and, if it likes, ``notes``: further numbers by name. Rows that were measured before and are not asked for
-stay in the file.
+A row is a module ``scripts/bench/NAME.py`` with ``row(options) -> dict``, ``NAME@ROWS`` for a module that is to
+search so many database rows, or ``NAME:KIND@ROWS`` for a module that measures several kinds; it gives ``name``,
+``ours``, ``reference``, ``unit`` and ``bound``, where ``ours``, ``reference`` and ``bound`` are seconds per ``unit`` of
+work (None for what there is not), and, if it likes, ``notes``: further numbers by name. Rows that were measured before
+and are not asked for stay in the file.
 """
 
 import argparse
@@ -25,15 +25,19 @@ from delg.common.errors import InputError
 from delg.common.files import write_json
 from evaluation.run.versions import packages
 from scripts.bench.measure import Options
+from scripts.bench.rerank import WORKS
 
 SIZES = (10_000, 100_000, 1_000_000)
+GROWING = ("search_1m_exact", "search_alone", "search_1m_index")
 SUBJECTS = {
     "extraction": (
         *("extract_lite2", "extract_float32", "extract_bfloat16", "extract_int8"),
         *("extract_memory", "extract_store"),
     ),
-    "growth": tuple(f"{name}@{rows}" for name in ("search_1m_exact", "search_1m_index") for rows in SIZES),
-    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank", "search_1m_exact", "search_1m_index"),
+    "growth": tuple(f"{name}@{rows}" for name in GROWING for rows in SIZES),
+    "matching": ("ransac_rerank", "binary_match", "superglobal_rerank"),
+    "rerankers": tuple(f"rerank:{kind}@{features}" for kind, work in WORKS.items() for features in work.features),
+    "search": GROWING,
     "serve": ("serve_search",),
     "training": ("train_step_r50", "input_pipeline", "sampled_head"),
 }
@@ -54,8 +58,9 @@ Row = dict[str, Any]
 
 def measured(name: str, options: Options) -> Row:
     """Measures one row in this process, and completes it with its ratios."""
-    module, _, rows = name.partition("@")
-    options = replace(options, rows=int(rows)) if rows else options
+    path, _, rows = name.partition("@")
+    module, _, kind = path.partition(":")
+    options = replace(options, kind=kind, rows=int(rows) if rows else options.rows)
     found = importlib.import_module(f"scripts.bench.{module}").row(options) | {"name": name}
     ours, reference, bound = (found.get(key) for key in ("ours", "reference", "bound"))
     ratios = {"ratio": reference and reference / ours, "of_bound": bound and bound / ours}
@@ -97,13 +102,13 @@ def merge(path: Path, row: Row, order: Sequence[str]) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in words, times in milliseconds."""
-    lines = [f"{'row':20}{'ours':>12}{'reference':>12}{'ratio':>9}{'bound':>12}{'of bound':>10}  unit (times in ms)"]
+    lines = [f"{'row':24}{'ours':>12}{'reference':>12}{'ratio':>9}{'bound':>12}{'of bound':>10}  unit (times in ms)"]
     for row in rows:
         times = {key: "-" if row[key] is None else f"{1000 * row[key]:.3f}" for key in ("ours", "reference", "bound")}
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.1f} x"
         share = "-" if row["of_bound"] is None else f"{row['of_bound']:.2f}"
         lines.append(
-            f"{row['name']:20}{times['ours']:>12}{times['reference']:>12}{ratio:>9}{times['bound']:>12}{share:>10}"
+            f"{row['name']:24}{times['ours']:>12}{times['reference']:>12}{ratio:>9}{times['bound']:>12}{share:>10}"
             f"  {row['unit']}"
         )
         lines += [f"    {name}: {value}" for name, value in row["notes"].items()]

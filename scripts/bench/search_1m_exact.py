@@ -8,21 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from matching.indexes.table import search
 from scripts.bench.measure import Options, check, interleaved
-from scripts.bench.search_data import BLOCK, QUERIES, TOP_K, Floats, data, in_words, resident
+from scripts.bench.search_data import BLOCK, QUERIES, TOP_K, Floats, data, in_words, literal, resident
 
 ALONE = 3  # queries of a reference round
-
-
-def literal(query: Floats, database: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The best rows of one query."""
-    scores = np.concatenate(
-        [database[start : start + BLOCK].astype(np.float32) @ query for start in range(0, len(database), BLOCK)]
-    )
-    return np.argsort(-scores, kind="stable")[:TOP_K]
 
 
 def search_file(path: Path, queries: Floats) -> None:
@@ -50,14 +41,11 @@ def row(options: Options) -> dict:
             "ours": lambda _: search(queries, database, TOP_K),
             "reference": lambda turn: [literal(queries[(turn + i) % QUERIES], database) for i in range(ALONE)],
             "bound": product,
-            "alone": lambda turn: search(queries[turn % QUERIES][None], database, TOP_K),
         },
         options.repeats,
     )
-    alone = seconds.pop("alone")
     notes = {
         "rows": len(database),
-        "one query alone, ms": round(1000 * alone, 1),
         "resident memory with the mapped file, MB": in_words(memory),
         "file, MB": round(database.nbytes / 1e6),
     }

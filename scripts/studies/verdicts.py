@@ -5,6 +5,7 @@ python -m scripts.studies.verdicts copies COPIES.json --set=places --features=ST
 python -m scripts.studies.verdicts ship CALIBRATIONS.json EVIDENCE.json...
 python -m scripts.studies.verdicts measure TABLE.md EVIDENCE.json... COPIES.json...
 python -m scripts.studies.verdicts order TABLE.md EVIDENCE.json...
+python -m scripts.studies.verdicts reliability PICTURE.svg EVIDENCE.json... COPIES.json...
 
 STORE, or several joined by commas, hold features of a folder of photos with ``grocery/train``, ``grocery/test``,
 ``grocery/iconic`` and ``places``, and of a folder of ``delg-landmarks``. A query is asked with its true photos in the
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics.ranking import oxford_ap
+from evaluation.report.reliability import reliability_chart
 from extraction.formats.base import FeatureSource
 from extraction.formats.checks import matching_of
 from extraction.formats.table import open_features
@@ -29,6 +31,7 @@ from matching.verdict.calibration import ABSENT, GENERIC, SAME, Calibration, Jud
 from matching.verdict.evidence import Evidence
 from matching.verdict.fitting import clopper_pearson
 from matching.verdict.learning import spread, without_labels
+from matching.verdict.reliability import bins_of, calibration_error
 from matching.verdict.verification import Verifier
 
 Document = dict[str, Any]
@@ -39,7 +42,6 @@ COPIES = 150  # photos whose changed copies are queries
 MIXED = "mixed"  # packages in a collection of places and landmarks, so that without true photos nothing is alike
 SETS = ("packages", MIXED, "places", "landmarks")
 HEADS = (("global", "local"), ("local",), ("global",))
-BINS = 10
 
 
 def rows_of(name: str, names: Sequence[str]) -> tuple[list[int], list[int], list[str]]:
@@ -259,13 +261,6 @@ def measured(calibration: Calibration, part: Document, heads: tuple[str, ...], c
     return count | {"probability": odds, "right": right}
 
 
-def reliability_error(probability: Any, right: Any) -> float:
-    """Expected calibration error over bins of equal width."""
-    probability, right = np.array(probability), np.array(right, float)
-    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    return float(sum(abs(probability[bins == b].sum() - right[bins == b].sum()) for b in range(BINS)) / len(right))
-
-
 def folds(part: Document) -> list[set[str]]:
     """Two halves of the classes that queries are of, packages by brand, with half of the other classes each."""
     labels = list(dict.fromkeys(asked["label"] for asked in part["queries"]))
@@ -327,6 +322,20 @@ def measure(options: argparse.Namespace) -> None:
     print(text)
 
 
+def reliability(options: argparse.Namespace) -> None:
+    """Draws the reliability of the probabilities: of all sets but packages together, a panel for each way."""
+    parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
+    totals: dict[str, list[Document]] = {}
+    for part in (one for one in parts if one["part"] == "collect" and one["set"] != "packages"):
+        name = "auto" if part["extractor"].startswith("pair") else part["extractor"]
+        for way, pairs in ways_of(part, parts, HEADS[0]):
+            counts = [measured(one, part, HEADS[0], classes, 0.01) for one, classes in pairs]
+            totals.setdefault(f"{name}: {way}", []).append(summed(counts))
+    panels = {title: summed(of_sets) for title, of_sets in totals.items() if "other sets" not in title}
+    chart = reliability_chart({title: bins_of(one["probability"], one["right"]) for title, one in panels.items()})
+    Path(options.output).write_text(chart, encoding="utf-8")
+
+
 def order(options: argparse.Namespace) -> None:
     """Writes a table: mAP and R@1 of the first stage, and with its first 20 sorted by inliers and by evidence."""
     parts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.evidence]
@@ -370,11 +379,18 @@ def row(part: Document, heads: tuple[str, ...], way: str, totals: Sequence[Docum
     total = totals[0]
     cells.append(f"{100 * total['wrong'] / total['present']:.1f}")
     cells.append(" / ".join(f"{100 * total[f'{kind}_no'] / total[kind]:.1f}" for kind in ("absent", "present")))
-    cells.append(f"{reliability_error(total['probability'], total['right']):.3f}")
+    cells.append(f"{calibration_error(bins_of(total['probability'], total['right'])):.3f}")
     return f"| {' | '.join(cells)} |"
 
 
-PARTS = {"collect": collect, "copies": copies, "ship": ship, "measure": measure, "order": order}
+PARTS = {
+    "collect": collect,
+    "copies": copies,
+    "ship": ship,
+    "measure": measure,
+    "order": order,
+    "reliability": reliability,
+}
 
 
 def main() -> None:

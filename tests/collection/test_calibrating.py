@@ -1,5 +1,7 @@
 """Verdicts, and calibrations that a collection learns from its own photos."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +24,8 @@ def collection(photos):
 def test_a_calibration_without_labels_tells_copies_from_other_photos(collection):
     learned = collection.calibrate()
     assert "copies" in learned.source
+    chart = (collection.state_folder / "verdict.svg").read_text()
+    assert ElementTree.fromstring(chart).tag.endswith("svg") and "right, predicted" in chart
     reopened = delg.Collection.open(collection.folder)
     found = reopened.search(picture(120, 160, 25)[8:-8, 8:-8])
     absent = reopened.search(picture(120, 160, 1000))

@@ -71,3 +71,13 @@ def test_the_completion_is_a_script_that_names_the_commands():
     done = subprocess.run([sys.executable, "-m", "delg", "completion"], capture_output=True, text=True, check=True)
     assert "search" in done.stdout
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+
+
+def test_the_completion_keeps_file_names_with_spaces_whole(tmp_path):
+    (tmp_path / "my photos").mkdir()
+    script = subprocess.run([sys.executable, "-m", "delg", "completion"], capture_output=True, text=True, check=True)
+    ask = 'COMP_WORDS=(delg {}); COMP_CWORD={}; _delg; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    for words, place, wanted in (("search my", 2, ["my photos"]), ("se", 1, ["search", "serve"])):
+        code = f"{script.stdout}\n{ask.format(words, place)}"
+        done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == wanted

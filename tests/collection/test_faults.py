@@ -57,14 +57,14 @@ def test_local_features_of_a_file_that_changes_while_it_is_described_are_not_kep
     collection = Collection.open(photos, MODEL)
     (photos / "copy.png").write_bytes((photos / "1.png").read_bytes())
     collection.sync(local=False)
-    describe = collection._describer.describe
+    describe = collection._contents.describer.describe
 
     def edited(*arguments):
         for name in ("1.png", "copy.png"):
             write_picture(photos / name, 120, 160, 92)
         yield from describe(*arguments)
 
-    monkeypatch.setattr(collection._describer, "describe", edited)
+    monkeypatch.setattr(collection._contents.describer, "describe", edited)
     collection.complete()
     monkeypatch.undo()
     write_picture(photos / "1.png", 120, 160, 1)

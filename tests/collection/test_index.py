@@ -19,11 +19,13 @@ def many(photos):
     return photos
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "milvus"])
-def test_answers_equal_those_without_an_index_while_photos_change(many, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "milvus", "milvus server"])
+def test_answers_equal_those_without_an_index_while_photos_change(many, tmp_path, kind, request):
     if kind == "milvus":
         pytest.importorskip("pymilvus")
         kind = f"{tmp_path / 'milvus.db'}#photos"
+    if kind == "milvus server":
+        kind = f"{request.getfixturevalue('milvus_server')}#photos"
     collection = Collection.open(many, MODEL, state=tmp_path / "state")
     collection.sync(index=kind)
     reader = Collection.open(many, state=tmp_path / "state")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import delg
+from collection.searching import result_page
 from collection.state import FILE
 from delg.common.errors import InputError
 from tests.collection.conftest import MODEL
@@ -64,6 +65,14 @@ def test_the_answer_can_be_printed_shown_and_sent(collection):
     assert repr(collection).count("8 photos") == 1
 
 
+def test_a_search_that_describes_its_candidates_answers_as_later_ones(photos):
+    collection = delg.Collection.open(photos, MODEL)
+    collection.sync(local=False)
+    query = np.roll(picture(120, 160, 3), 7, axis=0)
+    first, later = collection.search(query), collection.search(query)
+    assert [vars(one) | {"transform": None} for one in first] == [vars(one) | {"transform": None} for one in later]
+
+
 def test_many_queries_keep_their_order(collection):
     paths = collection.paths
     assert [answer[0].path for answer in collection.search_many(paths, k=1)] == paths
@@ -75,6 +84,28 @@ def test_another_reranker_and_none(collection):
     assert similarities == sorted(similarities, reverse=True)
     assert all(one.inliers is None for one in plain)
     assert collection.search("3.png", k=8, rerank="superglobal(m=8, k=2)")[0].path == "3.png"
+
+
+def test_a_geometric_reranker_gives_inliers_transforms_and_verdicts(collection, tmp_path):
+    query = picture(120, 160, 3)[4:, 6:]
+    answer, usual = collection.search(query, k=2, rerank="ransac"), collection.search(query, k=2)
+    assert [repr(one) for one in answer] == [repr(one) for one in usual]
+    assert (answer.verdict, answer.probability) == (usual.verdict, usual.probability)
+    assert answer[0].path == "3.png" and answer[0].inliers > 20 > answer[1].inliers
+    assert answer[0].transform @ [6, 4, 1] == pytest.approx([0, 0, 1], abs=1.5)
+    loose = collection.search(query, k=8, rerank="ransac(residual=20, mutual=False)")
+    inliers = [one.inliers for one in loose]
+    assert inliers == sorted(inliers, reverse=True) and inliers[1] > 0
+    chain = collection.search(query, k=1, rerank="superglobal(m=8, k=2) | ransac(top_k=4)")[0]
+    assert (chain.path, chain.inliers) == ("3.png", answer[0].inliers)
+
+
+def test_the_page_shows_a_query_that_is_no_file(collection, photos):
+    pages = []
+    for query in (picture(120, 160, 3), (photos / "3.png").read_bytes(), photos / "3.png"):
+        pages.append(result_page(collection, collection.search(query, k=2)))
+    assert [page.count("data:image/jpeg") for page in pages] == [pages[-1].count("data:image/jpeg")] * 3
+    assert pages[-1].count("data:image/jpeg") > 3
 
 
 def test_two_photos_are_matched(collection, photos):

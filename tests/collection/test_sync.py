@@ -11,6 +11,7 @@ from collection.collection import Collection
 from delg.common.errors import InputError
 from tests.collection.conftest import MODEL
 from tests.extraction.pictures import picture, write_picture
+from tests.processes import run
 
 
 def answers(collection, queries):
@@ -115,14 +116,14 @@ def test_searches_see_the_photos_before_a_sync_until_it_ends(photos, monkeypatch
     (photos / "renamed.png").write_bytes((photos / "0.png").read_bytes())
     (photos / "0.png").unlink()
     seen = []
-    describe = collection._describer.describe
+    describe = collection._contents.describer.describe
 
     def watched(*arguments):
         for batch in describe(*arguments):
             seen.append(reader.paths)
             yield batch
 
-    monkeypatch.setattr(collection._describer, "describe", watched)
+    monkeypatch.setattr(collection._contents.describer, "describe", watched)
     collection.sync()
     assert len(seen) == 3
     assert all(len(paths) == 8 and "0.png" in paths for paths in seen)
@@ -135,14 +136,14 @@ def test_the_first_sync_shows_photos_as_they_are_described(photos, monkeypatch):
         write_picture(photos / f"{seed}.png", 60, 80, seed)
     collection, reader = Collection.open(photos, MODEL), Collection.open(photos)
     seen = []
-    describe = collection._describer.describe
+    describe = collection._contents.describer.describe
 
     def watched(*arguments):
         for batch in describe(*arguments):
             seen.append(len(reader))
             yield batch
 
-    monkeypatch.setattr(collection._describer, "describe", watched)
+    monkeypatch.setattr(collection._contents.describer, "describe", watched)
     collection.sync()
     assert seen == [0, 16, 32]
     assert len(reader) == 48
@@ -200,6 +201,20 @@ def test_a_link_out_of_the_folder_is_no_place_for_a_photo(photos, tmp_path):
     assert not list((tmp_path / "outside").iterdir())
 
 
+def test_a_link_out_of_the_folder_is_not_followed_and_says_so(photos, tmp_path):
+    outside = write_picture(tmp_path / "outside" / "9.png", 120, 160, 9).parent
+    (photos / "linked").symlink_to(outside)
+    (photos / "9.png").symlink_to(outside / "9.png")
+    (photos / "inner.png").symlink_to("0.png")
+    collection = fresh(photos, None)
+    assert len(collection) == 9 and "inner.png" in collection.paths
+    assert collection.failed.keys() == {"linked", "9.png"} and "link" in collection.failed["linked"]
+    (photos / "1.png").unlink()
+    (photos / "1.png").symlink_to(outside / "9.png")
+    assert collection.sync().failed.keys() == {"1.png"}
+    assert "1.png" not in collection.paths and not collection.sync()
+
+
 def test_bytes_that_are_no_image_are_not_added(photos):
     collection = fresh(photos, None)
     with pytest.raises(InputError, match=r"bad\.png"):
@@ -218,3 +233,14 @@ def test_the_exported_store_holds_what_the_collection_holds(photos, tmp_path):
     assert store.names == collection.paths
     assert len(store.features(0)) > 10
     assert np.allclose(np.linalg.norm(store.global_descriptors, axis=1), 1, atol=1e-5)
+
+
+def test_photos_are_described_on_a_ray_cluster(photos, tmp_path):
+    pytest.importorskip("ray")
+    (photos / "bad.png").write_bytes(b"no image")
+    place = f"--collection={tmp_path / 'state'}"
+    done = run("sync", str(photos), f"--model={MODEL}", place, "--engine=ray")
+    assert done.returncode == 0 and "8 added, 1 failed" in done.stdout, done.stderr
+    collection, here = Collection.open(photos, state=tmp_path / "state"), fresh(photos, tmp_path / "here")
+    assert answers(collection, ["3.png", "album/6.png"]) == answers(here, ["3.png", "album/6.png"])
+    assert collection.failed == here.failed

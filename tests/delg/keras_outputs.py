@@ -9,10 +9,15 @@ import runpy
 import sys
 from typing import Any
 
-import keras
 import numpy as np
 
-from tests.tiny import BACKBONE
+from delg.quiet import skip_optional_imports
+
+skip_optional_imports()
+
+import keras  # noqa: E402
+
+from tests.tiny import BACKBONE  # noqa: E402
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 SMALL = "resnet_small(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))"
@@ -47,6 +52,17 @@ def of_models(folder: Any) -> dict[str, Any]:
 
 
 def of_training() -> dict[str, Any]:
+    """Without a trace, which takes most of the time of two steps; the extractors are traced."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        return _steps()
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def _steps() -> dict[str, Any]:
     from tests.training.tiny import SIZE, step_config, tiny_model
     from training.averaging import AverageConfig, MovingAverage
     from training.backends.tensorflow_step import TrainStep

@@ -12,7 +12,6 @@ from extraction.images import list_images
 from extraction.verification import verify
 from tests import processes
 from tests.extraction.pictures import picture
-from tests.test_commands import run
 
 
 def test_the_threshold_leaves_a_share_of_the_cells_out(folder):
@@ -58,13 +57,13 @@ def test_int8_is_near_float32_and_of_its_model_alone(folder, monkeypatch):
 
 
 def test_the_command(folder):
-    done = run("calibrate", "--model=model", "--images_dir=photos", "--quantile=0.5", cwd=folder)
+    done = processes.run("calibrate", "--model=model", "--images_dir=photos", "--quantile=0.5", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "model: score_threshold 0." in done.stdout and "from a sample of 4 images" in done.stdout
     done = processes.run("calibrate", "--model=model", "--images_dir=photos", cwd=folder)
     assert (done.returncode, done.stderr) == (
         1,
-        "delg-calibrate: One of --quantile, --local_whitening, --precision=int8 and --adapt is required.\n",
+        "delg-calibrate: One of --quantile, --local_whitening, --precision=int8, --adapt and --rerank is required.\n",
     )
     done = processes.run(
         "calibrate", "--model=model", "--images_dir=photos", "--quantile=2", "--output_dir=new", cwd=folder

@@ -17,6 +17,9 @@ from tests.processes import ON_JAX
 
 PROGRAM = """
 import runpy
+from delg.quiet import skip_optional_imports
+
+skip_optional_imports()
 from extraction.extractors.delg import DelgExtractor
 from extraction.images import list_images
 from extraction.pipeline import extract

@@ -20,8 +20,7 @@ from extraction.ray_engine import RUNS, write_shards_on_ray
 from extraction.store.reader import FeatureStore
 from tests.extraction.deadly import DeadlyRecipe
 from tests.extraction.pictures import tree, write_picture
-from tests.processes import HANGS
-from tests.test_commands import run
+from tests.processes import HANGS, run
 
 psutil = pytest.importorskip("psutil")
 COMMAND = "import sys; sys.path.remove(''); sys.path.append({home!r}); from delg.commands import run; run('extract')"

@@ -1,5 +1,6 @@
 """The commands delg-match and delg-search, run as a user runs them, on RootSIFT (no TensorFlow)."""
 
+import csv
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from collection.collection import Collection
 from extraction.extractors.table import build_extractor
 from extraction.formats.csv_tables import CsvSink
 from extraction.formats.table import open_features
@@ -98,13 +100,29 @@ def test_match_prints_the_counts_and_draws(place):
     assert int(other.stdout.split("inliers:")[1].split()[0]) < int(numbers["inliers"]) / 3
 
 
+def test_match_gives_the_verdict_of_a_collection_in_every_format(place):
+    pair = ["query.png", "jpg/image3.png"]
+    model = f'pair(global="histogram", local="{MODEL}")'
+    document = json.loads(delg(place, "match", *pair, f"--model={model}", "--format=json").stdout)
+    with Collection.open(place / "jpg", model, state=place / "state") as collection:
+        collection.sync()
+        match = collection.match(place / pair[0], "image3.png")
+    assert document["verdict"] == match.verdict == "same" and document["probability"] > 0.9
+    assert (document["inliers"], document["pairs"]) == (match.inliers, match.pairs.tolist())
+    assert document["similarity"] == pytest.approx(match.similarity, abs=1e-6)
+    (row,) = csv.DictReader(delg(place, "match", *pair, f"--model={model}", "--format=csv").stdout.splitlines())
+    assert (row["first"], row["second"], row["verdict"], int(row["inliers"])) == (*pair, "same", match.inliers)
+    other = delg(place, "match", "query.png", "jpg/image0.png").stdout.splitlines()[0]
+    assert "different" in other and "probability" in other
+
+
 def test_match_by_other_rules(place):
     match = ["match", "query.png", "jpg/image3.png"]
     counts = {}
     for flags in ("", "--ratio=0.8 --mutual", "--crop=80,60,240,180"):
         done = delg(place, *match, *flags.split(), "--output=out/crop.png")
         assert done.returncode == 0, done.stderr
-        counts[flags] = [int(number) for number in re.findall(r"\d+", done.stdout)]
+        counts[flags] = [int(number) for number in re.findall(r"\d+", done.stdout.partition("local features")[2])]
     features, _, tentative, inliers = counts[""]
     strict = counts["--ratio=0.8 --mutual"]
     assert strict[0] == features and strict[2] < tentative and strict[3] > 20

@@ -12,7 +12,8 @@ import pytest
 
 from matching.indexes.table import search
 from matching.rerankers.superglobal import SuperGlobal
-from scripts.bench import measure, run, superglobal_rerank
+from matching.rerankers.table import RERANKERS
+from scripts.bench import measure, ransac_rerank, rerank, run, superglobal_rerank
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,3 +141,17 @@ def test_the_index_grows_by_the_rows_of_its_lists():
     paper = growth_plot.index_on_paper(2.0)
     assert paper[0] == 2
     assert paper[3] == pytest.approx(2 + 1000 * 16 * (1e9 - 1e6) / 4096 * 128 / 5e9)
+
+
+def test_every_reranker_has_a_row():
+    assert rerank.WORKS.keys() == RERANKERS.keys()
+
+
+@pytest.mark.parametrize("kind", ["superglobal", "fused"])
+def test_a_row_of_a_reranker(kind, monkeypatch):
+    monkeypatch.setattr(rerank, "CANDIDATES", 5)
+    monkeypatch.setattr(ransac_rerank, "CANDIDATES", 5)
+    measured = run.measured(f"rerank:{kind}@20", measure.Options(repeats=1, threads=2))
+    assert measured["bound"] > 0 and measured["ours"] > 0
+    assert {"on 1 thread, ms", "on 2 threads, ms"} <= measured["notes"].keys()
+    assert "20 features" in measured["unit"]

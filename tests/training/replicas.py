@@ -13,7 +13,7 @@ from keras import ops
 
 import delg
 from tests.training.tiny import OVERRIDES, SIZE, step_config, tiny_model
-from training.assembly import start_weights
+from training import assembly
 from training.averaging import AverageConfig
 from training.backends.tensorflow_distribution import build_strategy, share_of
 from training.computation import forward
@@ -133,7 +133,8 @@ def whiten(strategy, records_dir: str, output: Path) -> None:
     with strategy.scope():
         model = tiny_model()
     options = TrainOptions(whitening_init="pca", batch_size=BATCH, seed=share.worker)
-    start_weights(options, model, training_batches(records, config, cache=cache), strategy)
+    assembly.WHITENING_IMAGES = 64
+    assembly.start_weights(options, model, training_batches(records, config, cache=cache), strategy)
     np.save(output / f"whitening_{share.worker}.npy", np.array(model.embedding_layer.kernel))
 
 

@@ -42,7 +42,8 @@ function say(place, text, kind = "") {
 function show(view) {
   for (const name of ["search", "photos", "login"]) $(name).hidden = name !== view;
   for (const name of ["search", "photos"])
-    if (name === view) $(`to-${name}`).setAttribute("aria-current", "page"); else $(`to-${name}`).removeAttribute("aria-current");
+    if (name === view) $(`to-${name}`).setAttribute("aria-current", "page");
+    else $(`to-${name}`).removeAttribute("aria-current");
   if (view === "login") $("token").focus();
   if (view === "photos") list(true);
 }
@@ -58,15 +59,21 @@ async function refresh() {
     const notice = $("notice");
     notice.className = status.error ? "bad" : "";
     notice.textContent = status.error
-      || (status.synchronising && !status.photos ? "The photos of the folder are being described, and can be found as they are." : "");
+      || (status.synchronising && !status.photos
+        ? "The photos of the folder are being described, and can be found as they are." : "");
     notice.hidden = !notice.textContent;
     const failed = Object.entries(status.failed);
     $("failed").hidden = !failed.length;
     $("failed").firstElementChild.textContent = `${failed.length} files cannot be used`;
-    $("failed").lastElementChild.replaceChildren(...failed.map(([path, reason]) => element("li", `${path}: ${reason}`)));
+    const lines = failed.map(([path, reason]) => element("li", `${path}: ${reason}`));
+    $("failed").lastElementChild.replaceChildren(...lines);
     return status;
   } catch (error) {
-    if (error.status !== 401) { $("notice").className = "bad"; $("notice").textContent = error.message; $("notice").hidden = false; }
+    if (error.status !== 401) {
+      $("notice").className = "bad";
+      $("notice").textContent = error.message;
+      $("notice").hidden = false;
+    }
     return null;
   }
 }
@@ -76,7 +83,9 @@ $("login").addEventListener("submit", async (event) => {
   $("login-error").textContent = "";
   try {
     const answer = await fetch("/session", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: $("token").value }),
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ token: $("token").value }),
     });
     if (!answer.ok) throw new Error((await answer.json()).detail);
     $("token").value = "";
@@ -102,7 +111,11 @@ function setQuery(query) {
 }
 
 const fromFile = (file) => setQuery({ file, name: file.name || "pasted.png", url: URL.createObjectURL(file) });
-const likeThis = (path) => { $("viewer").close(); setQuery({ path, name: path, url: pictureOf(path) }); window.scrollTo(0, 0); };
+const likeThis = (path) => {
+  $("viewer").close();
+  setQuery({ path, name: path, url: pictureOf(path) });
+  window.scrollTo(0, 0);
+};
 
 $("query").addEventListener("error", () => {
   if (state.query) $("crop-hint").textContent = "This browser cannot show the photo.";
@@ -127,7 +140,8 @@ let start = null;
 function place(event) {
   const image = $("query"), frame = image.getBoundingClientRect(), factor = image.naturalWidth / frame.width;
   const inside = (value, most) => Math.round(Math.min(Math.max(value * factor, 0), most));
-  return [inside(event.clientX - frame.left, image.naturalWidth), inside(event.clientY - frame.top, image.naturalHeight)];
+  const x = inside(event.clientX - frame.left, image.naturalWidth);
+  return [x, inside(event.clientY - frame.top, image.naturalHeight)];
 }
 const between = ([x, y], [u, v]) => [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)];
 $("stage").addEventListener("pointerdown", (event) => {
@@ -149,7 +163,10 @@ $("whole").addEventListener("click", () => { setCrop(null); search(); });
 
 for (const [button, input] of [["pick", "file"], ["other", "file"], ["add", "files"]])
   $(button).addEventListener("click", () => $(input).click());
-$("file").addEventListener("change", () => { if ($("file").files[0]) fromFile($("file").files[0]); $("file").value = ""; });
+$("file").addEventListener("change", () => {
+  if ($("file").files[0]) fromFile($("file").files[0]);
+  $("file").value = "";
+});
 
 window.addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
@@ -167,7 +184,8 @@ window.addEventListener("paste", (event) => {
 
 function questionForm() {
   const form = new FormData();
-  if (state.query.path) form.append("name", state.query.path); else form.append("image", state.query.file, state.query.name);
+  if (state.query.path) form.append("name", state.query.path);
+  else form.append("image", state.query.file, state.query.name);
   if (state.crop) form.append("crop", state.crop.join(","));
   return form;
 }
@@ -203,8 +221,10 @@ function verdictOf(answer) {
   const text = { same: "In the collection", unsure: "Unsure", absent: "Not in the collection" }[kind];
   const box = element("div", undefined, `verdict ${kind}`);
   box.append(element("b", text));
-  if (answer.probability !== null)
-    box.append(element("span", `probability that the first photo shows the same: ${percent(answer.probability)}`, "facts"));
+  if (answer.probability !== null) {
+    const sentence = `probability that the first photo shows the same: ${percent(answer.probability)}`;
+    box.append(element("span", sentence, "facts"));
+  }
   return [box];
 }
 
@@ -234,9 +254,12 @@ function tile(path, index, open) {
 
 function resultTile(result, index) {
   const item = tile(result.path, index, () => view(index));
-  if (result.verdict) item.classList.add(result.verdict === "same" ? "same" : result.verdict === "unsure" ? "unsure" : "different");
-  if (result.verdict) item.lastElementChild.append(element("p", [result.verdict, ...sure(result)].join(" · "), "label"));
-  item.lastElementChild.append(element("p", [...(result.verdict ? [] : sure(result)), ...numbers(result)].join(" · "), "facts"));
+  if (result.verdict) {
+    item.classList.add(result.verdict);
+    item.lastElementChild.append(element("p", [result.verdict, ...sure(result)].join(" · "), "label"));
+  }
+  const facts = [...(result.verdict ? [] : sure(result)), ...numbers(result)];
+  item.lastElementChild.append(element("p", facts.join(" · "), "facts"));
   if (result.changed) item.lastElementChild.append(element("p", "changed since it was described", "facts"));
   return item;
 }
@@ -246,7 +269,8 @@ for (const grid of [$("results"), $("list")])
   grid.addEventListener("keydown", (event) => {
     const buttons = [...grid.querySelectorAll("button[data-index]")];
     const now = buttons.indexOf(document.activeElement);
-    const width = Math.max(1, Math.round(grid.clientWidth / (buttons[0]?.parentElement.offsetWidth + 10 || grid.clientWidth)));
+    const tile = buttons[0]?.parentElement.offsetWidth + 10 || grid.clientWidth;
+    const width = Math.max(1, Math.round(grid.clientWidth / tile));
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: width, ArrowUp: -width }[event.key];
     if (now < 0 || !step) return;
     event.preventDefault();
@@ -259,7 +283,9 @@ async function view(index) {
   const result = state.results[index];
   if (!result) return;
   state.shown = index;
-  openViewer(result.path, [`${index + 1} of ${state.results.length}`, ...(result.verdict ? [result.verdict] : []), ...sure(result), ...numbers(result)].join(" · "), true);
+  const verdict = result.verdict ? [result.verdict] : [];
+  const facts = [`${index + 1} of ${state.results.length}`, ...verdict, ...sure(result), ...numbers(result)];
+  openViewer(result.path, facts.join(" · "), true);
   await picture(async () => {
     const form = questionForm();
     form.append("photo", result.path);
@@ -270,7 +296,8 @@ async function view(index) {
 async function viewPhoto(path) {
   state.shown = -1;
   openViewer(path, "", false);
-  await picture(async () => (await ask("GET", pictureOf(path))).blob(), () => state.viewer === path && $("viewer").open, path);
+  const open = () => state.viewer === path && $("viewer").open;
+  await picture(async () => (await ask("GET", pictureOf(path))).blob(), open, path);
 }
 
 function openViewer(path, facts, steps) {
@@ -335,7 +362,9 @@ async function list(anew) {
     $("list").append(...answer.images.map((path, place) => tile(path, answer.offset + place, () => viewPhoto(path))));
     state.listed += answer.images.length;
     $("more").hidden = state.listed >= answer.total;
-    const none = filter ? "No path contains this." : "The collection holds no photo yet: add some, or put files into its folder.";
+    const none = filter
+      ? "No path contains this."
+      : "The collection holds no photo yet: add some, or put files into its folder.";
     say($("photos-message"), answer.total ? "" : none);
   } catch (error) {
     say($("photos-message"), error.message, "bad");
@@ -393,7 +422,8 @@ $("sync").addEventListener("click", async () => {
     if (run.state === "failed") throw new Error(run.reason);
     const { added, removed, renamed, changed, failed } = run.changes;
     const counts = { added, removed, renamed: Object.keys(renamed), changed, failed: Object.keys(failed) };
-    const parts = Object.entries(counts).filter(([, paths]) => paths.length).map(([name, paths]) => `${paths.length} ${name}`);
+    const filled = Object.entries(counts).filter(([, paths]) => paths.length);
+    const parts = filled.map(([name, paths]) => `${paths.length} ${name}`);
     await refresh();
     await list(true);
     say($("photos-message"), parts.join(", ") || "Nothing has changed.");

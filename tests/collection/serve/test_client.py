@@ -1,5 +1,6 @@
 """``delg.Client`` gives the answers that the collection of the service gives."""
 
+import importlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,8 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
-from tests.collection.serve.running import TOKEN
+from tests.collection.conftest import MODEL
+from tests.collection.serve.running import TOKEN, running
 from tests.collection.test_sync import answers, fresh
 from tests.extraction.pictures import picture, write_picture
 
@@ -52,6 +54,17 @@ def test_a_client_changes_the_collection(service, photos, tmp_path):
     changes = client.sync()
     assert (changes.added, list(changes.failed), str(changes)) == (["later.png"], ["bad.jpg"], "1 added, 1 failed")
     assert list(client.failed) == ["bad.jpg"]
+
+
+def test_a_service_finds_photos_by_a_server_of_milvus(described, tmp_path, milvus_server):
+    exact = answers(fresh(described, tmp_path / "exact"), described.glob("*.png"))
+    with delg.Collection.open(described, MODEL, state=tmp_path / "state") as collection:
+        collection.sync(index=f"{milvus_server}#served")
+    server = importlib.import_module("pymilvus").MilvusClient(milvus_server)
+    assert any(name.startswith("served") for name in server.list_collections())
+    with running(delg.Collection.open(described, state=tmp_path / "state")) as service:
+        client = delg.Client(service.url)
+        assert answers(client, described.glob("*.png")) == exact
 
 
 def test_refusals_are_input_errors(shared, guarded, tmp_path):

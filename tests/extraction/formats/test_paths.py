@@ -18,7 +18,7 @@ from extraction.store.reader import FeatureStore
 from extraction.store.tools import merge, verify
 from extraction.store.writer import StoreWriter
 from tests.extraction.pictures import Counting, features, write_picture
-from tests.test_commands import run
+from tests.processes import run
 
 FILES = (
     "a.jpg",

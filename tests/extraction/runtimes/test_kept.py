@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import delg
+from delg import saving
 from extraction.extractors.delg import DelgExtractor
 from extraction.runtimes import kept
 from extraction.runtimes.kept import KeptModel
@@ -85,3 +86,24 @@ def test_other_weights_another_configuration_and_switches_have_another_graph():
         ("a", config, {"relup": 1}),
     )
     assert len({kept.key_of(*case) for case in cases}) == len(cases)
+
+
+def test_a_newer_graph_of_a_model_replaces_the_old_one(folder, monkeypatch):
+    place = kept._place("x").parent
+    DelgExtractor.from_folder(str(folder), **OPTIONS)
+    (old,) = place.iterdir()
+    other = place / f"{'0' * 32}-{'1' * 32}"
+    other.mkdir()
+    monkeypatch.setattr(kept, "version", lambda name: "9.9")
+    DelgExtractor.from_folder(str(folder), **OPTIONS)
+    left = set(place.iterdir())
+    assert other in left and len(left) == 2 and old not in left
+
+
+def test_a_model_whose_graph_cannot_be_kept_is_loaded_once(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DELG_HOME", str(tmp_path / "file"))
+    loads, load = [], saving.load
+    monkeypatch.setattr(saving, "load", lambda *given, **named: (loads.append(given), load(*given, **named))[1])
+    DelgExtractor.from_folder(str(folder), **OPTIONS)
+    assert len(loads) == 1

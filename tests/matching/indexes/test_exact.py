@@ -84,6 +84,30 @@ def test_blocks_that_are_converted(data, dtype, top_k, monkeypatch):
     np.testing.assert_array_equal(answer.scores, expected.scores)
 
 
+@pytest.mark.parametrize("count", [1, exact.FEW, exact.FEW + 1])
+@pytest.mark.parametrize("top_k", [3, None])
+def test_few_queries_on_half_precision(count, top_k, monkeypatch):
+    """A few queries take another path; the answers are the same, also across blocks and among equal scores."""
+    rng = np.random.default_rng(3)
+    queries = rng.integers(-3, 4, (count, 16)).astype(np.float32)
+    database = rng.integers(-3, 4, (61, 16)).astype(np.float16)
+    queries[:, 0] = database[:, 0] = 1
+    monkeypatch.setattr(exact, "SCANNED_BYTES", 2 * 16 * 25)  # blocks of 25 rows, the last of 11
+    order, scores = brute_force(queries, database.astype(np.float32))
+    for rows in (database, np.asfortranarray(database)):
+        answer = search(queries, rows, top_k)
+        np.testing.assert_array_equal(answer.indices, order[:, :top_k])
+        np.testing.assert_array_equal(answer.scores, scores[:, :top_k])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0])
+def test_a_bad_row_of_half_precision_is_named(value):
+    database = np.ones((40, 16), np.float16)
+    database[23] = value
+    with pytest.raises(InputError, match="row 23"):
+        search(np.ones((1, 16), np.float32), database, 3)
+
+
 def test_no_queries():
     assert search(np.zeros((0, 3), np.float32), np.ones((5, 3), np.float32), 2).indices.shape == (0, 2)
 

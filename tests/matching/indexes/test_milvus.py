@@ -11,34 +11,20 @@ from matching.indexes import milvus
 from matching.indexes.table import build_index, open_index
 from tests.matching.helpers import unit
 from tests.matching.indexes.index_helpers import Store, WithPaths, clustered, ranked
-from tests.processes import HANGS, free_ports
+from tests.processes import free_ports
 
-INSTALLED = {name: importlib.util.find_spec(name) is not None for name in ("pymilvus", "milvus_lite", "milvus")}
-needs_client = pytest.mark.skipif(not INSTALLED["pymilvus"], reason="the extra 'milvus' is not installed")
+INSTALLED = importlib.util.find_spec("pymilvus") is not None
+needs_client = pytest.mark.skipif(not INSTALLED, reason="the extra 'milvus' is not installed")
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
 def address(request, tmp_path_factory):
-    """A ``.db`` file, or the URL of a standalone server that runs in a temporary folder."""
-    needed = ("pymilvus", "milvus_lite" if request.param == "embedded" else "milvus")
-    missing = [name for name in needed if not INSTALLED[name]]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (pip install '.[milvus]'; the server: pip install milvus)")
-    folder = tmp_path_factory.mktemp("milvus")
-    if request.param == "embedded":
-        yield str(folder / "new" / "index.db")
-        return
-    from milvus import MilvusServer
-
-    server = MilvusServer(wait_for_started=False)
-    server.set_base_dir(str(folder))
-    server.listen_port = free_ports(1)[0]
-    try:
-        server.start()
-        server.wait_started(1000 * HANGS)
-        yield f"http://127.0.0.1:{server.listen_port}"
-    finally:
-        server.stop()
+    """A ``.db`` file, or the URL of a standalone server."""
+    if request.param == "server":
+        return request.getfixturevalue("milvus_server")
+    for package in ("pymilvus", "milvus_lite"):
+        pytest.importorskip(package, reason="the extra 'milvus' is not installed")
+    return str(tmp_path_factory.mktemp("milvus") / "new" / "index.db")
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +193,7 @@ def test_addresses():
         assert not milvus.is_address(text)
 
 
-@pytest.mark.skipif(INSTALLED["pymilvus"], reason="the extra is installed")
+@pytest.mark.skipif(INSTALLED, reason="the extra is installed")
 def test_without_the_extra_its_name_is_said(store):
     with pytest.raises(InputError, match=r"needs the extra 'milvus': pip install '.*\[milvus\]'"):
         build_index(store, "http://localhost:1")

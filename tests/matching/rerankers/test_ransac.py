@@ -144,23 +144,9 @@ def test_bad_arguments_are_named_before_any_work():
         ({"released": True, "model": "homography"}, "released=True"),
         ({"released": True, "settled": 3}, "settled=None"),
         ({"settled": 0}, "settled expects"),
-        ({"score": "both"}, "choices are inliers, fused"),
-        ({"fused_weight": -1}, "fused_weight expects"),
     ):
         with pytest.raises(InputError, match=message):
             Ransac(**options)
-
-
-def test_the_fused_score_adds_the_logarithm_to_the_score_before(sources):
-    before = first_stage()
-    answer = Ransac(score="fused", fused_weight=0.1)(*sources, before)
-    counts = np.array(AGREEING)
-    expected = before.scores[0] + 0.1 * np.log(1 + counts)
-    assert answer.indices[0].tolist() == np.argsort(-expected).tolist() == [1, 2, 0, 4, 5, 3]
-    np.testing.assert_allclose(answer.scores[0], np.sort(expected)[::-1], atol=1e-6)
-    np.testing.assert_array_equal(Ransac(score="fused", fused_weight=0)(*sources, before).indices, before.indices)
-    heavy = Ransac(score="fused", fused_weight=1000)(*sources, before)
-    np.testing.assert_array_equal(heavy.indices, Ransac()(*sources, before).indices)
 
 
 def many(seed, n=70):
@@ -179,7 +165,7 @@ def many(seed, n=70):
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"score": "fused", "fused_weight": 0.2}, {"mutual": True, "ratio": 0.9}])
+@pytest.mark.parametrize("options", [{}, {"mutual": True, "ratio": 0.9}])
 def test_settled_places_are_those_of_verifying_all(options, monkeypatch):
     verified = []
     agreeing = Ransac.agreeing
@@ -269,6 +255,6 @@ def test_features_that_cannot_be_compared_are_named_in_both_ways(sources):
 def test_an_empty_database_image_set_keeps_the_order(sources):
     queries, _ = sources
     empty = MemorySource([local(np.zeros((0, 2)), np.zeros((0, 0)), str(i)) for i in range(6)])
-    for options in ({}, {"settled": 2}, {"score": "fused"}):
+    for options in ({}, {"settled": 2}):
         answer = Ransac(**options)(queries, empty, first_stage())
         np.testing.assert_array_equal(answer.indices, first_stage().indices)

@@ -30,6 +30,8 @@ HEAD_OF_FIVE = {
     "chamfer_ot": "chamfer_ot(top_k=5)",
     "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
     "elvis": f"elvis(top_k=5, weights={str(DATA / 'elvis.safetensors')!r}, weight=0, temperature=0.1)",
+    "fused": "fused(reranker='ransac(top_k=5)')",
+    "gated": "gated(reranker='ransac(top_k=5)', similarity=2)",
     "k_reciprocal": "k_reciprocal(top_k=5, k1=2, k2=2)",
     "ransac": "ransac(top_k=5)",
     "superglobal": "superglobal(m=5, k=2)",
@@ -38,8 +40,8 @@ CHAIN = "superglobal(m=5, k=2) | ransac(top_k=3)"
 PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
 OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
 TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
-TEXTS += ["ransac(top_k=5, score='fused', fused_weight=1)"]
-NEED_LOCAL = ("ames", "auto", "chamfer_ot", "elvis", "ransac")
+TEXTS += ["superglobal(m=5, k=2) | fused(reranker='alpha_qe(top_k=4, n=2) | ransac(top_k=3)', weight=0.1)"]
+NEED_LOCAL = ("ames", "auto", "chamfer_ot", "elvis", "fused", "gated", "ransac")
 BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(NEED_LOCAL)]
 
 
@@ -187,14 +189,15 @@ def test_a_chain_is_its_links_one_after_the_other(sources):
 
 
 GEOMETRIC = ["ransac", "own_rerankers:Matches(top_k=5)", "ransac(top_k=2, residual=1.0) | superglobal", OWN_CHAIN]
+GEOMETRIC += ["fused(reranker='ransac')", "gated(reranker='superglobal | ransac', gap=0.1)"]
 
 
 @pytest.mark.parametrize("text", GEOMETRIC)
 def test_geometric_rerankers_find_inliers_and_transforms(text, sources):
     queries, database = sources
     reranker = build_reranker(text)
-    assert isinstance(reranker, GeometricReranker) and reranker.uses_local
-    inliers = reranker.inliers(queries.features(0), database.features(0))
+    assert isinstance(reranker.geometric, GeometricReranker) and reranker.uses_local
+    inliers = reranker.geometric.inliers(queries.features(0), database.features(0))
     assert inliers.pairs.tolist() == [[i, i] for i in range(8)]
     np.testing.assert_allclose(inliers.transform, np.eye(2, 3), atol=1e-3)
 
@@ -204,7 +207,7 @@ def test_other_rerankers_are_not_geometric_and_leave_local_features_alone(source
     database.features = None  # a call would raise
     for text in (*BY_GLOBAL, "own_rerankers:Weighted", "superglobal | alpha_qe"):
         reranker = build_reranker(text)
-        assert not isinstance(reranker, GeometricReranker) and not reranker.uses_local
+        assert reranker.geometric is None and not reranker.uses_local
         reranker(queries, database, first_stage())
 
 
@@ -290,7 +293,7 @@ def test_built_from_text_with_the_released_defaults():
     ransac, superglobal = build_reranker("ransac"), build_reranker("superglobal")
     assert (ransac.top_k, superglobal.top_k) == (100, 400)
     released = {"matching_threshold": 1.0, "ratio": None, "mutual": False, "model": "affine", "residual": 20.0}
-    released |= {"trials": 1000, "seed": 0, "score": "inliers", "settled": None, "one_per_place": False}
+    released |= {"trials": 1000, "seed": 0, "settled": None, "one_per_place": False}
     assert released.items() <= ransac.arguments.items()
     assert build_reranker("ransac(top_k=7, model='homography')").top_k == 7
 

@@ -25,11 +25,7 @@ def test_windowed_gives_all_in_order_and_hands_out_no_more_than_its_window():
             list(windowed(pool, lambda i: 1 / i, [1, 0, 1], 2))
 
 
-def identity(counts):
-    return counts.astype(np.float64)
-
-
-def settled(counts, bounds, places, score=identity):
+def settled(counts, bounds, places):
     """The order that follows from what was verified, and how many were."""
     asked = []
 
@@ -37,10 +33,10 @@ def settled(counts, bounds, places, score=identity):
         asked.extend(chosen.tolist())
         return counts[chosen]
 
-    found = settle(bounds, places, score, verify)
+    found = settle(bounds, places, verify)
     assert sorted(asked) == np.flatnonzero(found != UNKNOWN).tolist(), "each once"
     np.testing.assert_array_equal(found[asked], counts[asked])
-    return np.argsort(-score(np.maximum(found, 0)), kind="stable").tolist(), len(asked)
+    return np.argsort(-np.maximum(found, 0), kind="stable").tolist(), len(asked)
 
 
 def test_worked_by_hand(monkeypatch):
@@ -69,15 +65,13 @@ def test_first_places_are_those_of_all(wave, monkeypatch):
         n = int(rng.integers(1, 40))
         bounds = rng.integers(0, 12, n)
         counts = (bounds * rng.random(n)).round().astype(np.int64)
-        before = np.sort(rng.integers(0, 4, n) / 4)[::-1]
-        for score in (identity, lambda c, before=before: before + 0.3 * np.log1p(c)):
-            places = int(rng.integers(1, 6))
-            expected = np.argsort(-score(counts), kind="stable").tolist()
-            order, verified = settled(counts, bounds, places, score)
-            assert order[:places] == expected[:places]
-            saved += n - verified
-    assert saved > 300
+        places = int(rng.integers(1, 6))
+        expected = np.argsort(-counts, kind="stable").tolist()
+        order, verified = settled(counts, bounds, places)
+        assert order[:places] == expected[:places]
+        saved += n - verified
+    assert saved > 150
 
 
 def test_no_candidates():
-    assert settle(np.zeros(0, np.int64), 3, identity, lambda chosen: []).tolist() == []
+    assert settle(np.zeros(0, np.int64), 3, lambda chosen: []).tolist() == []

@@ -1,6 +1,7 @@
 """Calibrations and tables from files of evidence, as the study writes them."""
 
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -78,6 +79,8 @@ def test_the_order_by_evidence(files, tmp_path, monkeypatch):
     )
 
 
-def test_the_error_of_probabilities():
-    assert verdicts.reliability_error([0.95] * 20, [True] * 19 + [False]) == pytest.approx(0)
-    assert verdicts.reliability_error([0.95] * 20 + [0.05] * 20, [True] * 10 + [False] * 30) == pytest.approx(0.25)
+def test_the_reliability_of_each_way_is_drawn(files, tmp_path, monkeypatch):
+    run(monkeypatch, "reliability", str(tmp_path / "picture.svg"), *files)
+    text = (tmp_path / "picture.svg").read_text()
+    ElementTree.fromstring(text)
+    assert "rootsift: this set, other classes" in text and "right, predicted" in text

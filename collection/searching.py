@@ -1,20 +1,21 @@
 """``delg search FOLDER PHOTO...``: brings the collection in step, answers, and prints."""
 
-import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from collection.collection import BusyError, Collection
-from collection.page import result_page
-from collection.results import Results
+from collection.files import image_file
+from collection.results import Results, write_csv
 from delg.common.errors import InputError
 from delg.common.files import check_writable, write_text
 from delg.common.options import refuse
+from evaluation.report.results import render_search
 from extraction.images import list_images
-from matching.lookup import check_crop
+from matching.lookup import Result, check_crop
 from matching.options import SearchOptions
 
 PAGE = "search.html"
@@ -53,13 +54,43 @@ def answer(arguments: Sequence[str], options: SearchOptions) -> None:
         if options.format == "json":
             print(json.dumps([one.as_dict() for one in answers], indent=1))
         elif options.format == "csv":
-            _write_rows(answers)
+            write_csv([row for one in answers for row in _rows(one)], COLUMNS)
         if len(queries) == 1 and (options.output or collection.writable):
             place = Path(options.output) if options.output else collection.state_folder / PAGE
             write_text(place, result_page(collection, answers[0]))
             print(f"page: {place}", file=sys.stderr if options.format != "table" else sys.stdout)
     if failed:
         raise InputError(f"{failed} of {len(queries)} queries cannot be used.")
+
+
+def result_page(collection: Collection, answer: Results) -> str:
+    """The page of an answer: the query, the photos, and the inliers as pictures.
+
+    Args:
+      collection: that answered.
+      answer: of its :meth:`collection.collection.Collection.search`.
+
+    Returns:
+      An HTML document without outside resources.
+    """
+    if answer.described is None:
+        raise ValueError("Expected an answer of Collection.search.")
+    ref, features = answer.described
+    results = [Result(one.path, one.similarity, rank, one.before, one.path) for rank, one in enumerate(answer.results)]
+    verified = any(one.inliers is not None for one in answer)
+    query = ref.path if answer.picture is None else answer.picture
+    with collection.inliers_of(answer) as verify, image_file(query, collection.folder) as file:
+        return render_search(
+            (replace(ref, path=str(file)), features),
+            results,
+            str(collection.folder),
+            searched=f"{answer.photos} photos of {collection.folder}",
+            reranked=verified,
+            verify=verify if verified else None,
+            settings={"folder": collection.folder, "model": collection.model},
+            verdict=answer.headline.capitalize() if answer.verdict else "",
+            notes=[f"{one.verdict}, probability {one.probability:.3f}" if one.verdict else "" for one in answer],
+        )
 
 
 def _asked(options: SearchOptions, queries: int) -> dict[str, Any]:
@@ -106,14 +137,10 @@ def _sync(collection: Collection, *, wanted: bool) -> None:
         print(f"{collection.folder} has changed since it was described: {changes}; delg sync.", file=sys.stderr)
 
 
-def _write_rows(answers: Sequence[Results]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in answers:
-        if not len(one):
-            writer.writerow([one.query, one.verdict])
-        for result in one:
-            numbers = (result.inliers, result.probability)
-            texts = ["" if value is None else f"{value:g}" for value in numbers]
-            photo = [result.rank, result.file, f"{result.similarity:.6f}", *texts, result.verdict]
-            writer.writerow([one.query, one.verdict, *photo])
+def _rows(answer: Results) -> Iterator[dict[str, Any]]:
+    """An answer as rows, one for each photo; one without a photo where there is none."""
+    row = {"query": answer.query, "answer": answer.verdict}
+    if not len(answer):
+        yield row
+    for result in answer:
+        yield {**row, **result.as_dict(), "photo": str(result.file)}
