@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import logit
 
-from matching.rerankers.elvis_network import shapes_for
+from matching.rerankers.elvis_network import ElvisNetwork, shapes_for
 from matching.rerankers.transport import ITERATIONS
 
 REGULARISATION = float(np.float32(0.1))  # as the released code rounds
+WHOLE_VOTE = 8.0  # logit of the weight of a whole vote at the start, over that of no vote
 
 Weights = Mapping[str, Any]
 
@@ -17,9 +19,11 @@ Weights = Mapping[str, Any]
 def initial_weights(mean: np.ndarray, seed: int, width: int = 128) -> dict[str, np.ndarray]:
     """Start of a training: matrices uniform as by Glorot, factors of normalisations 1, ``dust_bin`` 1, biases 0.
 
-    Three biases differ from the published start, so that a short training suffices: projections are centred, since
-    descriptors such as RootSIFT lie in one corner of their space; the biases before the normalisation of votes are
-    random, since with zeros the normalisation removes the vote; and votes weigh little at first.
+    The published start differs in what a short training needs: projections are centred, since descriptors such as
+    RootSIFT lie in one corner of their space; the biases before the normalisation of votes are random, since with zeros
+    the normalisation removes the vote; and a score grows with its votes, a logit with its score. Otherwise the count of
+    features, not the votes, makes the first scores, and the training may end with scores that are smaller for the same
+    thing.
 
     Args:
       mean: ``(D,)`` mean of local descriptors.
@@ -39,13 +43,20 @@ def initial_weights(mean: np.ndarray, seed: int, width: int = 128) -> dict[str, 
             arrays[name] = np.full(shape, float(name.endswith((".1.weight", "dust_bin"))), np.float32)
     arrays["remap_local.0.bias"] = -(arrays["remap_local.0.weight"] @ mean).astype(np.float32)
     arrays["f.0.bias"] = random.uniform(-1, 1, arrays["f.0.bias"].shape).astype(np.float32)
-    arrays["f.3.bias"] -= 3
+    first = arrays["f.0.weight"].T
+    arrays["f.3.weight"] = np.copysign(arrays["f.3.weight"], first - first.mean())
+    none, full = logit(ElvisNetwork(arrays).weighted(np.array([0, 1], np.float32)))
+    factor = WHOLE_VOTE / (full - none)
+    arrays["f.3.weight"] *= factor
+    arrays["f.3.bias"] -= WHOLE_VOTE + factor * none
+    for name in ("g.0.weight", "g.2.weight"):
+        arrays[name] = np.abs(arrays[name])
     return arrays
 
 
 def logits(weights: Weights, scores: Any) -> Any:
     """``(B,)`` scores of pairs to logits: positive where both images show the same thing. For the training alone."""
-    hidden = tf.nn.gelu(scores[:, None] * weights["g.0.weight"][:, 0] + weights["g.0.bias"])
+    hidden = _gelu(scores[:, None] * weights["g.0.weight"][:, 0] + weights["g.0.bias"])
     return tf.linalg.matvec(hidden, weights["g.2.weight"][0]) + weights["g.2.bias"]
 
 
@@ -71,7 +82,7 @@ def scores(weights: Weights, query: Any, query_mask: Any, image: Any, image_mask
     plan = kernel * u[:, :, None] * v[:, None, :]
     votes = tf.concat([tf.reduce_max(plan, axis=2), tf.reduce_max(plan, axis=1)], axis=1)[:, :, None]
     hidden = _layer_norm(votes * weights["f.0.weight"][:, 0] + weights["f.0.bias"], 1e-6)
-    hidden = tf.nn.gelu(hidden * weights["f.1.weight"] + weights["f.1.bias"])
+    hidden = _gelu(hidden * weights["f.1.weight"] + weights["f.1.bias"])
     values = tf.sigmoid(tf.linalg.matvec(hidden, weights["f.3.weight"][0]) + weights["f.3.bias"])
     return tf.reduce_sum(values * tf.concat(present, axis=1), axis=1)
 
@@ -108,8 +119,8 @@ def scalings(kernel: Any, rows_to_bin: Any, bin_to_columns: Any, corner: Any) ->
       ``(B, m)`` and ``(B, n)``.
     """
     shape = tf.shape(kernel)
-    row_masses = _with_last(tf.ones_like(rows_to_bin), _mass(shape[2], shape[1]))
-    column_masses = _with_last(tf.ones_like(bin_to_columns), _mass(shape[1], shape[2]))
+    row_masses = _with_last(tf.ones_like(rows_to_bin), _mass(shape[2]))
+    column_masses = _with_last(tf.ones_like(bin_to_columns), _mass(shape[1]))
 
     def right(v: Any) -> Any:
         """Kernel with dust bins times v."""
@@ -149,13 +160,9 @@ def scalings(kernel: Any, rows_to_bin: Any, bin_to_columns: Any, corner: Any) ->
     return (all_u[-1][:, :-1], all_v[-1][:, :-1]), gradient
 
 
-def _mass(count: Any, other: Any) -> Any:
-    """Mass of a dust bin, ``count`` but for the released code's rounding of logarithms to float32; float64."""
-    whole = -tf.math.log(tf.cast(count + other, tf.float64))
-    own, one = (
-        tf.cast(tf.cast(x, tf.float32), tf.float64) for x in (whole + tf.math.log(tf.cast(count, tf.float64)), whole)
-    )
-    return tf.exp(own - one)
+def _mass(count: Any) -> Any:
+    """Mass of a dust bin, ``count`` but for the released code's logarithm in float32; float64."""
+    return tf.exp(tf.cast(tf.math.log(tf.cast(count, tf.float32)), tf.float64))
 
 
 def _with_last(values: Any, last: Any) -> Any:
@@ -173,8 +180,13 @@ def _projected(weights: Weights, descriptors: Any) -> Any:
 def _gains(weights: Weights, projected: Any) -> Any:
     """``(B, N)`` similarities to the dust bin."""
     hidden = tf.matmul(projected, weights["dust_bin_mlp.0.weight"], transpose_b=True) + weights["dust_bin_mlp.0.bias"]
-    hidden = tf.nn.gelu(hidden)
+    hidden = _gelu(hidden)
     return tf.tanh(tf.linalg.matvec(hidden, weights["dust_bin_mlp.2.weight"][0]) + weights["dust_bin_mlp.2.bias"])
+
+
+def _gelu(values: Any) -> Any:
+    """Exact; that of TensorFlow takes the root of 2 in float32, of float64 values too."""
+    return 0.5 * values * (1 + tf.math.erf(values * 0.5**0.5))
 
 
 def _layer_norm(rows: Any, epsilon: float) -> Any:

@@ -108,7 +108,8 @@ def _losses(weights: Weights, query: Any, query_mask: Any, image: Any, image_mas
 
 def _pair_scores(weights: Weights, query: Any, query_mask: Any, image: Any, image_mask: Any) -> Any:
     """Scores of the queries with the positives, then with the negatives."""
-    return scores(weights, *(tf.concat([side, side], axis=0) for side in (query, query_mask)), image, image_mask)
+    query, query_mask = (tf.concat([side, side], axis=0) for side in (query, query_mask))
+    return scores(weights, query, query_mask, image, image_mask)
 
 
 def _batch(source: FeatureSource, rows: Rows, lengths: Any, width: int) -> list[Any]:
