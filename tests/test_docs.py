@@ -78,7 +78,7 @@ def code_of(text: str) -> list[str]:
 def test_commands_and_their_flags_exist(page, commands):
     known = {flag for flags in commands.values() for flag in flags}
     for line in code_of(page.read_text(encoding="utf-8")):
-        for name, rest in re.findall(r"(?<![\w./'\"-])delg[ -]([a-z]+)(?![\w.])(.*?)(?=\bdelg[ -]|$)", line):
+        for name, rest in re.findall(r"(?<![\w./'\"-])delg[ -]([a-z]+(?:-[a-z]+)*)(?![\w.])(.*?)(?=\bdelg[ -]|$)", line):
             if name not in ("retrieval", "completion"):
                 assert name in commands, line
                 for flag in set(re.findall(r"(?<![\w-])--(\w+)", rest)) - ELSEWHERE:
