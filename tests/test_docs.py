@@ -33,6 +33,7 @@ def anchors(page: Path) -> set[str]:
     """Targets of links within a page: its headings in the form of a link."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+COMMAND = re.compile(r"(?<![\w./'\"-])delg[ -]([a-z]+(?:-[a-z]+)*)(?![\w.])(.*?)(?=\bdelg[ -]|$)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -78,7 +79,7 @@ def code_of(text: str) -> list[str]:
 def test_commands_and_their_flags_exist(page, commands):
     known = {flag for flags in commands.values() for flag in flags}
     for line in code_of(page.read_text(encoding="utf-8")):
-        for name, rest in re.findall(r"(?<![\w./'\"-])delg[ -]([a-z]+(?:-[a-z]+)*)(?![\w.])(.*?)(?=\bdelg[ -]|$)", line):
+        for name, rest in COMMAND.findall(line):
             if name not in ("retrieval", "completion"):
                 assert name in commands, line
                 for flag in set(re.findall(r"(?<![\w-])--(\w+)", rest)) - ELSEWHERE:
