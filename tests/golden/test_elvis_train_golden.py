@@ -32,7 +32,11 @@ def test_loss_and_gradients(request, salt2, measured):
 
     def check(stage, value, expected):
         value, expected = np.ravel(value), np.ravel(expected)
-        measured(f"ELViS training: {stage}", float(np.abs(value - expected).max() / np.abs(expected).max()), RELATIVE)
+        measured(
+            f"ELViS training, float64: {stage}",
+            float(np.abs(value - expected).max() / np.abs(expected).max()),
+            RELATIVE,
+        )
 
     check("logits", values, golden["elvis/train64/logits"])
     check("loss", loss, golden["elvis/train64/loss"])
