@@ -17,15 +17,9 @@ from scripts.site_pages import commands_with_flags
 from tests.extraction.pictures import write_picture
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = {
-    "help",
-    "version",
-    "golden",
-    "golden2",
-    "only",
-    "multiscale",
-    "whitening",
-}  # flags of pytest, studies, other programs
+# Flags of pytest, of studies and of other programs.
+ELSEWHERE = {"help", "version", "golden", "golden2", "only", "multiscale", "whitening"}
+COMMAND = re.compile(r"(?<![\w./'\"-])delg[ -]([a-z]+(?:-[a-z]+)*)(?![\w.])(.*?)(?=\bdelg[ -]|$)")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -33,7 +27,6 @@ def anchors(page: Path) -> set[str]:
     """Targets of links within a page: its headings in the form of a link."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-COMMAND = re.compile(r"(?<![\w./'\"-])delg[ -]([a-z]+(?:-[a-z]+)*)(?![\w.])(.*?)(?=\bdelg[ -]|$)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
