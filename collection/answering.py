@@ -16,7 +16,6 @@ from delg.common.errors import InputError
 from extraction.features import Features, Floats
 from extraction.images import ImageRef
 from matching.ranking import Ranking
-from matching.rerankers.base import GeometricReranker
 from matching.rerankers.table import build_reranker, suited
 from matching.source import MemorySource
 from matching.verdict import Verifier
@@ -56,7 +55,8 @@ def answer(contents: Contents, name: str, described: tuple[ImageRef, Features], 
     reranker = None
     if question.rerank and not by_evidence:
         reranker = build_reranker(suited(question.rerank, contents.describer.facts.get("settings", {})))
-    verified = by_evidence or isinstance(reranker, GeometricReranker)
+    geometric = reranker.geometric if reranker else None
+    verified = by_evidence or geometric is not None
     top_k = question.verify if by_evidence else reranker.top_k if reranker else 0
     with contents.state.reading() as transaction:
         snapshot = contents.refreshed(transaction)
@@ -81,9 +81,9 @@ def answer(contents: Contents, name: str, described: tuple[ImageRef, Features], 
             verdict, candidates = found.verdict, {one.row: one for one in found.candidates}
             if by_evidence:
                 order = np.concatenate([first[found.order], order[len(first) :]])
-            elif isinstance(reranker, GeometricReranker):  # the inliers that the order comes from
+            elif geometric is not None:  # the inliers that the order comes from
                 candidates = {
-                    place: replace(one, inliers=reranker.inliers(query, source.features(place)))
+                    place: replace(one, inliers=geometric.inliers(query, source.features(place)))
                     for place, one in candidates.items()
                 }
             own = transaction.described(question.digest)

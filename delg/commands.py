@@ -33,6 +33,7 @@ GROUPS = {
     "Models": {
         "records": ("training.make_records", "converts labelled photos to TFRecord files"),
         "train": ("training.train", "trains or fine-tunes a model"),
+        "train-reranker": ("training.train_reranker", "trains a reranker on the features of labelled photos"),
         "calibrate": ("extraction.calibrate", "adapts descriptors; learns a whitening, a threshold, ranges of int8"),
         "convert": ("delg.convert", "converts published weights to a model folder"),
         "export": ("delg.export", "exports a model as a SavedModel, as ONNX, or to be shared"),

@@ -1,13 +1,15 @@
 """Options of the test command, and the path of the processes that tests start."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from delg.quiet import skip_optional_imports
-from tests.processes import HANGS, free_ports
+from tests.processes import free_ports
 
 skip_optional_imports()
 
@@ -33,17 +35,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a standalone server of Milvus that runs in a temporary folder."""
+    """The URL of a standalone server of Milvus; all processes of a run share it, since two need the same port."""
     for package in ("pymilvus", "milvus"):
         pytest.importorskip(package, reason="needs pip install '.[milvus]', and for the server pip install milvus")
     from milvus import MilvusServer
 
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    address = shared / "milvus_address"
     server = MilvusServer(wait_for_started=False)
-    server.set_base_dir(str(tmp_path_factory.mktemp("milvus")))
-    server.listen_port = free_ports(1)[0]
+    with (shared / "milvus_lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if not address.exists():
+                server.set_base_dir(str(tmp_path_factory.mktemp("milvus")))
+                server.listen_port = free_ports(1)[0]
+                server.start()
+                while not is_ready(server):
+                    assert server.server_proc.poll() is None, "Milvus has ended; another run of the tests has one?"
+                address.write_text(f"http://127.0.0.1:{server.listen_port}", encoding="utf-8")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield address.read_text(encoding="utf-8")
+        finally:
+            if server.running:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # when no other process needs the server
+                address.unlink(missing_ok=True)
+                server.stop()
+
+
+def is_ready(server: Any) -> bool:
+    """Whether a server of Milvus answers, after a second at most."""
     try:
-        server.start()
-        server.wait_started(1000 * HANGS)
-        yield f"http://127.0.0.1:{server.listen_port}"
-    finally:
-        server.stop()
+        server.wait_started(1000)
+    except TimeoutError:
+        return False
+    return True

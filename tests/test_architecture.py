@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {  # besides delg.common, which every package may import
     "protos": set(),
     "delg": {"protos"},
-    "training": {"delg", "protos"},
+    "training": {
+        "delg",
+        "extraction.features",
+        "extraction.formats",
+        "matching.indexes",
+        "matching.rerankers",
+        "protos",
+    },
     "extraction": {"delg", "protos"},
     "matching": {"extraction.features", "extraction.formats", "extraction.store", "protos"},
     "evaluation": {"matching", "extraction", "protos"},

@@ -17,15 +17,9 @@ from scripts.site_pages import commands_with_flags
 from tests.extraction.pictures import write_picture
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = {
-    "help",
-    "version",
-    "golden",
-    "golden2",
-    "only",
-    "multiscale",
-    "whitening",
-}  # flags of pytest, studies, other programs
+# Flags of pytest, of studies and of other programs.
+ELSEWHERE = {"help", "version", "golden", "golden2", "only", "multiscale", "whitening"}
+COMMAND = re.compile(r"(?<![\w./'\"-])delg[ -]([a-z]+(?:-[a-z]+)*)(?![\w.])(.*?)(?=\bdelg[ -]|$)")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -78,7 +72,7 @@ def code_of(text: str) -> list[str]:
 def test_commands_and_their_flags_exist(page, commands):
     known = {flag for flags in commands.values() for flag in flags}
     for line in code_of(page.read_text(encoding="utf-8")):
-        for name, rest in re.findall(r"(?<![\w./'\"-])delg[ -]([a-z]+)(?![\w.])(.*?)(?=\bdelg[ -]|$)", line):
+        for name, rest in COMMAND.findall(line):
             if name not in ("retrieval", "completion"):
                 assert name in commands, line
                 for flag in set(re.findall(r"(?<![\w-])--(\w+)", rest)) - ELSEWHERE:

@@ -1,4 +1,4 @@
-"""The options of ``delg-train``. Imports nothing heavy."""
+"""The options of ``delg-train`` and ``delg-train-reranker``. Imports nothing heavy."""
 
 from dataclasses import dataclass
 
@@ -211,3 +211,23 @@ class TrainOptions:
     debug: bool = option(
         False, "Run eagerly: 100 steps of 4 images, one validation batch, a checkpoint at every step.", irrelevant=True
     )
+
+
+@dataclass(frozen=True)
+class TrainRerankerOptions:
+    """Options of ``delg-train-reranker``."""
+
+    features_dir: str | None = option(
+        None, "Features of labelled photos; the first folder of a name is the class. Required."
+    )
+    output: str | None = option(None, "File of the weights, such as elvis.safetensors. Required.")
+    epochs: int = option(10, "Passes over the photos.", lower_bound=1)
+    batch_size: int = option(32, "Triplets of a step; published: 200.", lower_bound=1)
+    features: int = option(
+        200,
+        "Largest number of local features of an image; each batch has a random number from half of it.",
+        lower_bound=1,
+    )
+    initial_lr: float = option(2e-3, "Largest learning rate; published: 0.0005.", lower_bound=0)
+    weight_decay: float = option(5e-4, "Share of the weights that a step takes off, times the rate.", lower_bound=0)
+    seed: int = option(0, "Of the start, the triplets and the lengths.", lower_bound=0)

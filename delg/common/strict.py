@@ -10,26 +10,27 @@ Shapes = Mapping[str, tuple[int, ...]]
 EXAMPLES = 5
 
 
-def complain(sentence: str, expected: Shapes, in_file: Shapes) -> None:
+def complain(sentence: str, expected: Shapes, in_file: Shapes, suffix: str = "") -> None:
     """Compares the weights of a file with those that a network needs.
 
     Args:
       sentence: starts the message, such as ``"a.pt holds no AMES network"``.
       expected: shapes by name.
       in_file: the same.
+      suffix: end of names that the message leaves out.
 
     Raises:
       InputError: weights are missing, unexpected or of another shape; after a sentence with their numbers all of them
         are listed by name, or the first few where most are missing.
     """
     wrong = [
-        f"{name} ({in_file[name]} where {expected[name]} is expected)"
+        f"{name.removesuffix(suffix)} ({in_file[name]} where {expected[name]} is expected)"
         for name in expected
         if name in in_file and in_file[name] != expected[name]
     ]
     lists = {
-        "missing": [name for name in expected if name not in in_file],
-        "unexpected": sorted(name for name in in_file if name not in expected),
+        "missing": [name.removesuffix(suffix) for name in expected if name not in in_file],
+        "unexpected": sorted(name.removesuffix(suffix) for name in in_file if name not in expected),
         "of another shape": wrong,
     }
     if any(lists.values()):

@@ -5,15 +5,11 @@ import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from delg.common.errors import InputError
-from delg.common.strict import Shapes, check_values, complain
 from delg.common.torch_pickle import Storage, StorageType, Tensor, TensorUnpickler
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -71,33 +67,6 @@ def state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise InputError(f"{path} holds no weights by name: {name!r} is a {type(value).__name__}, not a tensor.")
     return dict(document)
-
-
-def network_weights(
-    path: str | os.PathLike[str], network: str, shapes: Callable[[Shapes], Shapes]
-) -> dict[str, NDArray[np.float32]]:
-    """All weights of a network, from a checkpoint that holds these and no others.
-
-    Args:
-      path: the file.
-      network: its name, for messages.
-      shapes: gives the shapes that the network needs, by name; its argument holds those of the file, from which widths
-        can be read.
-
-    Returns:
-      The values by name.
-
-    Raises:
-      InputError: as :func:`state_dict`, a weight is missing, unexpected or of another shape, which the message names,
-        or a value is not a finite floating-point number.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path} is not a file; expected a checkpoint of {network}.")
-    tensors = state_dict(path)
-    in_file = {name: tensor.shape for name, tensor in tensors.items()}
-    expected = shapes(in_file)
-    complain(f"{path} holds no {network} network", expected, in_file)
-    return {name: np.asarray(check_values(name, tensors[name].array()), np.float32) for name in expected}
 
 
 def _is_index(name: str) -> bool:

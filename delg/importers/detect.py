@@ -26,8 +26,8 @@ def detect(path: Path) -> str:
         start = file.read(len(H5_START))
     if start == H5_START:
         return _hdf5(path)
+    from delg.common.safetensors_file import is_safetensors
     from delg.common.torch_file import is_torch_file
-    from delg.importers.safetensors_file import is_safetensors
 
     if is_safetensors(path):
         from delg.importers.vit_weights import safetensors_format

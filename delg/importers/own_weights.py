@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from delg.common.errors import InputError
 from delg.common.files import read_json
+from delg.common.safetensors_file import read_safetensors, write_safetensors
 from delg.importers.keras_h5 import open_h5
-from delg.importers.safetensors_file import read_safetensors, write_safetensors
 from delg.importers.source import WeightSource
 from delg.importers.strict import assign, complain
 

@@ -1,27 +1,16 @@
 """What a reader of a weight file hands over: named arrays and how they fit our model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from delg.common.safetensors_file import Stored
+
 Arrays = dict[str, np.ndarray]
 DEPTHWISE = "depthwise_conv/kernel"  # end of the path of a depthwise kernel, (h, w, C, 1) and (C, 1, h, w) in PyTorch
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A weight that lies in a file.
-
-    Attributes:
-      shape: its shape there.
-      read: gives its values.
-    """
-
-    shape: tuple[int, ...]
-    read: Callable[[], np.ndarray] = field(repr=False)
 
 
 def _unchanged(arrays: Arrays) -> Arrays:

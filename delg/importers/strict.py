@@ -42,10 +42,7 @@ def check(source: WeightSource, shapes: Shapes) -> dict[str, str]:
 def complain(source: WeightSource, expected: Shapes, in_file: Shapes) -> None:
     """Raises the InputError that :func:`check` describes, unless names and shapes are the same."""
     files = ", ".join(str(file) for file in source.files)
-    sentence = f"{files} holds no {source.preset} in the format {source.format}"
-    strict.complain(
-        sentence, *({name.removesuffix(VALUE): shapes[name] for name in shapes} for shapes in (expected, in_file))
-    )
+    strict.complain(f"{files} holds no {source.preset} in the format {source.format}", expected, in_file, VALUE)
 
 
 def gather(source: WeightSource, shapes: Shapes) -> Arrays:

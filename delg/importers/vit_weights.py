@@ -19,9 +19,9 @@ from delg.backbones.table import BACKBONES, DINOV2, DINOV3, SIGLIP, VitSize
 from delg.backbones.vit import KEY, OFFSET, QUERY, VALUE
 from delg.common.errors import InputError
 from delg.common.files import read_json
+from delg.common.safetensors_file import SUFFIX, is_safetensors, read_safetensors
 from delg.common.spec import factory_of, parse, render, split
 from delg.common.torch_file import state_dict
-from delg.importers.safetensors_file import SUFFIX, is_safetensors, read_safetensors
 from delg.importers.source import Stored, WeightSource
 from delg.normalization import SATELLITE_MEAN
 from delg.presets import PRESETS, SATELLITE

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from delg.common.network_file import network_weights
 from delg.common.strict import Shapes
-from delg.common.torch_file import network_weights
 from extraction.features import Floats
 
 HEADS = 2

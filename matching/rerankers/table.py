@@ -15,6 +15,7 @@ RERANKERS: dict[str, str] = {
     "auto": "matching.rerankers.auto:Auto",
     "chamfer_ot": "matching.rerankers.chamfer_ot:ChamferOT",
     "diffusion": "matching.rerankers.diffusion:Diffusion",
+    "elvis": "matching.rerankers.elvis:Elvis",
     "fused": "matching.rerankers.wrapped:Fused",
     "gated": "matching.rerankers.wrapped:Gated",
     "k_reciprocal": "matching.rerankers.k_reciprocal:KReciprocal",

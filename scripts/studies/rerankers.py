@@ -2,9 +2,12 @@
 
 Usage: python -m scripts.studies.rerankers FOLDER; the reports lie in FOLDER/reports/MODEL/SET, as
 ``scripts/studies/rerankers.sh`` makes them. Sets whose names end in a number are seeds of one set and are pooled.
+Rerankers that differ in the number of a file of weights alone, as ``elvis0.safetensors``, are one row: the mean of each
+query, and the mAP of each file.
 """
 
 import argparse
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +24,7 @@ from scripts.studies.guard import guarded
 
 PROTOCOLS = ("all", "medium")  # of photos, and of landmarks
 FIRST = "global"
+NUMBER = re.compile(r"\d+(?=\.safetensors)")  # of a training
 HEAD = ["reranker", "mAP", "95 % interval", "change", "95 % interval", "p", "R@1", "ms/query", "local bytes/image"]
 
 
@@ -32,6 +36,14 @@ def of_queries(reports: Sequence[Report], method: str, measure: str = "ap") -> l
         protocols = found.get(method, {})
         values += next((protocols[name] for name in PROTOCOLS if name in protocols), [])
     return values
+
+
+def methods(report: Report) -> dict[str, list[str]]:
+    """The methods of each row of the table."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in report.rows:
+        found[NUMBER.sub("*", row.method)].append(row.method)
+    return found
 
 
 def groups(reports: Sequence[Report]) -> NDArray[np.int64]:
@@ -47,21 +59,23 @@ def lines_of(reports: Sequence[Report]) -> list[str]:
     """The rows of one set of queries, a line of Markdown each."""
     lines = [f"| {' | '.join(HEAD)} |", f"|---{'|---:' * (len(HEAD) - 1)}|"]
     grouped, before = groups(reports), of_queries(reports, FIRST)
-    for row in reports[0].rows:
-        values, hits = of_queries(reports, row.method), of_queries(reports, row.method, "R@1")
+    for title, names in methods(reports[0]).items():
+        of_each = [of_queries(reports, name) for name in names]
+        values, hits = np.mean(of_each, axis=0), [hit for name in names for hit in of_queries(reports, name, "R@1")]
         mean = interval(values, grouped)
+        means = f" (each: {', '.join(f'{np.nanmean(one):.1f}' for one in of_each)})" if len(names) > 1 else ""
         cells = [
-            row.method.partition("+")[2] or "first stage",
-            f"{mean.mean:.1f}",
+            title.partition("+")[2] or "first stage",
+            f"{mean.mean:.1f}{means}",
             f"{mean.low:.1f} to {mean.high:.1f}",
         ]
-        if row.method == FIRST:
+        if title == FIRST:
             cells += ["", "", ""]
         else:
             change = compare(before, values, grouped)
             cells += [f"{change.difference:+.1f}", f"{change.low:+.1f} to {change.high:+.1f}", f"{change.p:.3f}"]
         cells.append(f"{np.nanmean(hits):.1f}" if hits else "-")
-        rows = [report.row(row.method) for report in reports]
+        rows = [report.row(name) for report in reports for name in names]
         cells.append(f"{np.mean([one.ms_per_query.get('rerank', np.nan) for one in rows]):.1f}")
         cells.append(f"{np.mean([one.bytes_per_image.get('local', np.nan) for one in rows]):.0f}")
         lines.append(f"| {' | '.join(cells)} |")

@@ -3,12 +3,14 @@
 # landmarks. OUTPUT_DIR/rerankers.md has quality with intervals, milliseconds a query, and bytes an image.
 # Usage: sh scripts/studies/rerankers.sh PHOTOS_DIR [OUTPUT_DIR] [SEEDS] [MODEL ...]
 # PHOTOS_DIR holds grocery/test, grocery/iconic and places, each with a folder per instance (iconic: or a file).
-# Defaults: out-rerankers, "0 1 2", and the models rootsift and auto. The variable RERANK names other rerankers.
+# Defaults: out-rerankers, "0 1 2", and the models rootsift and auto. The variable RERANK names other rerankers, EACH
+# the step between the photos of grocery/test that are queries (16).
 # `taskset -c 0 sh ...` measures with one thread. After an interruption the same command continues.
 set -eu
 photos=$(realpath "$1")
 output=$(realpath -m "${2:-out-rerankers}")
 seeds=${3-0 1 2}
+each=${EACH:-16}
 shift $(($# < 3 ? $# : 3))
 [ $# -gt 0 ] || set -- rootsift auto
 cd "$(dirname "$0")/../.."
@@ -21,13 +23,13 @@ fused(reranker="ransac", weight=0.05), fused(reranker="ransac", weight=0.2), fus
 gated(reranker="ransac", gap=0.05), superglobal(m=100) | ransac,
 superglobal(m=100) | fused(reranker="ransac", weight=0.05)'}
 
-mkdir -p "$output/photos" "$output/test16"
+mkdir -p "$output/photos" "$output/test$each"
 for place in "$photos"/places/*/ "$photos"/grocery/test/*/; do
   ln -sfn "$place" "$output/photos/$(basename "$place")"
 done
-find "$photos/grocery/test" -type f | sort | awk 'NR % 16 == 1' | while read -r photo; do
-  mkdir -p "$output/test16/$(basename "$(dirname "$photo")")"
-  ln -sf "$photo" "$output/test16/$(basename "$(dirname "$photo")")/"
+find "$photos/grocery/test" -type f | sort | awk "NR % $each == 1" | while read -r photo; do
+  mkdir -p "$output/test$each/$(basename "$(dirname "$photo")")"
+  ln -sf "$photo" "$output/test$each/$(basename "$(dirname "$photo")")/"
 done
 
 # Usage: extract MODEL NAME IMAGES_DIR, then benchmark MODEL SET FLAG ...
@@ -45,12 +47,12 @@ short() {
 for model in "$@"; do
   features="$output/features/$(short "$model")"
   extract "$model" photos "$output/photos"
-  for set in iconic test_each_16th places; do
+  for set in iconic "test_each_${each}th" places; do
     queries="$photos/grocery/iconic"
-    [ $set = test_each_16th ] && queries="$output/test16"
-    [ $set = places ] && queries="$photos/places"
-    extract "$model" $set "$queries"
-    benchmark "$model" $set --benchmark=folders --data_dir="$output/photos" --queries_dir="$queries" \
+    [ "$set" = "test_each_${each}th" ] && queries="$output/test$each"
+    [ "$set" = places ] && queries="$photos/places"
+    extract "$model" "$set" "$queries"
+    benchmark "$model" "$set" --benchmark=folders --data_dir="$output/photos" --queries_dir="$queries" \
       --index_features_dir="$features/photos" --query_features_dir="$features/$set"
   done
 done

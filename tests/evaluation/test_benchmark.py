@@ -39,7 +39,11 @@ def photos(tmp_path_factory):
 def config(photos, tmp_path):
     model = "rootsift(max_feature_num=60)"
     return Config(
-        "folders", str(photos), str(tmp_path / "out"), model=model, rerank=("ransac", "superglobal(m=5, k=2)")
+        "folders",
+        str(photos),
+        output_dir=str(tmp_path / "out"),
+        model=model,
+        rerank=("ransac", "superglobal(m=5, k=2)"),
     )
 
 
@@ -103,9 +107,11 @@ def test_a_finished_report_is_found_and_repeats_nothing(config, monkeypatch):
 
 def test_photos_that_came_later_are_shown_without_a_second_search(tmp_path, monkeypatch):
     folder = revisited_set(tmp_path / "set")
-    run(Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=()))
+    run(Config("landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram", rerank=()))
     made = tmp_path / "out" / "features" / "global"
-    bare = Config("landmarks", str(folder), str(tmp_path / "two"), rerank=(), index_features_dir=str(made / "database"))
+    bare = Config(
+        "landmarks", str(folder), output_dir=str(tmp_path / "two"), rerank=(), index_features_dir=str(made / "database")
+    )
     bare = replace(bare, query_features_dir=str(made / "queries"))
     pages = []
     for old, new in (("jpg", "away"), ("away", "jpg")):
@@ -171,7 +177,9 @@ def test_chains_with_the_same_links_are_told_apart():
 
 def test_queries_are_cropped(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", baselines=("rootsift",))
+    config = Config(
+        "landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram", baselines=("rootsift",)
+    )
     report, _ = run(replace(config, rerank=("superglobal(m=3, k=1)", "alpha_qe")))
     methods = ["global", "global+superglobal", "global+alpha_qe"]
     methods += ["rootsift", "rootsift+superglobal", "rootsift+alpha_qe"]
@@ -199,7 +207,7 @@ def textured_set(folder):
 
 def test_local_rerankers_expect_local_features(tmp_path):
     folder = revisited_set(tmp_path / "set")  # of one colour each: no keypoints
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram")
+    config = Config("landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram")
     for asked in ("ransac(top_k=9)", "superglobal(m=3, k=1) | ransac"):
         message = rf"^--rerank={re.escape(asked)} matches local features; .*queries holds none\.$"
         with pytest.raises(InputError, match=message):
@@ -212,7 +220,7 @@ def test_inliers_are_measured_once(tmp_path, monkeypatch):
     folder = textured_set(tmp_path / "set")
     planes = {name: np.eye(3) for name in ("q0", "q1", *"abcde")}
     np.savez(folder / "homographies.npz", **planes)
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="rootsift", rerank=("ransac",))
+    config = Config("landmarks", str(folder), output_dir=str(tmp_path / "out"), model="rootsift", rerank=("ransac",))
     measured, accuracy = [], {"percent": 1.0, "inliers": 9, "pairs": 3, "tolerance_px": 5.0}
     monkeypatch.setattr(pipeline, "inlier_accuracy", lambda *given: measured.append(given[3]["q0"][0, 0]) or accuracy)
     first, _ = run(config)
@@ -231,13 +239,13 @@ def test_damaged_homographies_are_named_before_any_work(tmp_path):
     folder = revisited_set(tmp_path / "set")
     (folder / "homographies.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"homographies\.npz cannot be read"):
-        run(Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram"))
+        run(Config("landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram"))
     assert not (tmp_path / "out" / "features").exists()
 
 
 def test_existing_stores_are_used_and_checked(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    config = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=())
+    config = Config("landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram", rerank=())
     first, _ = run(config)
     made = tmp_path / "out" / "features" / "global"
     from_stores = replace(

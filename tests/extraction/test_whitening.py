@@ -108,4 +108,4 @@ def test_the_command_also_after_the_weights_have_changed(folder):
     assert "local_pca" in build_extractor(str(folder / "model")).settings
     both = run("calibrate", *where, "--local_whitening", "--quantile=0.5")
     assert both.returncode != 0
-    assert "One of --quantile, --local_whitening, --precision=int8 and --adapt" in both.stderr
+    assert "--quantile" in both.stderr and "--local_whitening" in both.stderr

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
+from delg.common.safetensors_file import read_safetensors
 from delg.importers.job import ConvertOptions, build, read_source
-from delg.importers.safetensors_file import read_safetensors
 from delg.importers.strict import assign
 from tests.golden import rule
 from tests.golden.conftest import SECOND, golden_path, largest_difference, rms

@@ -10,8 +10,8 @@ import pytest
 
 import delg
 from delg.backbones.vit import Rotation
+from delg.common.safetensors_file import write_safetensors
 from delg.importers.job import ConvertOptions, build, read_source
-from delg.importers.safetensors_file import write_safetensors
 from delg.importers.source import WeightSource
 from delg.importers.strict import assign, check, gather, shapes_of
 from delg.importers.vit_weights import our_paths

@@ -28,6 +28,7 @@ SMALL = {
     "auto": "auto(top_k=6)",
     "chamfer_ot": "chamfer_ot(top_k=6)",
     "diffusion": "diffusion(top_k=6, kq=2, kd=3)",
+    "elvis": f"elvis(top_k=6, weights={str(DATA / 'elvis.safetensors')!r})",
     "fused": "fused(reranker='ransac(top_k=6, trials=50)', weight=0.2)",
     "gated": "gated(reranker='superglobal(m=6, k=2) | ransac(top_k=6, trials=50)', similarity=9e9)",
     "k_reciprocal": "k_reciprocal(top_k=6, k1=3, k2=2)",
@@ -40,7 +41,7 @@ CHAINS = (
     "alpha_dba(top_k=5) | diffusion(top_k=3, kq=1, kd=1) | fused(reranker='ransac(top_k=6, trials=50)')",
 )
 TEXTS = (*SMALL.values(), *CHAINS)
-LOCAL_ALONE = ("ames", "chamfer_ot", "fused", "gated", "ransac(top_k=6, trials=50)")
+LOCAL_ALONE = ("ames", "chamfer_ot", "elvis", "fused", "gated", "ransac(top_k=6, trials=50)")
 FORMS = {  # of sound numbers
     "float32": lambda rows: rows,
     "float16": lambda rows: rows.astype(np.float16),

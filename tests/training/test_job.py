@@ -257,7 +257,7 @@ def test_images_must_not_be_smaller_than_the_model_s_least(records_dir):
 @pytest.mark.slow
 def test_commands_from_photos_to_a_model_with_a_kill_between(tmp_path, tiny_start):
     write_folders(tmp_path / "photos", 3, 6)
-    made = finished(
+    made = processes.run(
         "records", f"--train_directory={tmp_path}/photos", f"--output_directory={tmp_path}/records",
         "--generate_train_validation_splits", "--num_shards=2",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from delg.importers.detect import detect
 from delg.importers.job import KERAS, TORCH, VIT, ConvertOptions, convert, read_source
 from delg.importers.keras_h5 import MEAN_BGR, for_our_input, keras_applications
 from delg.importers.options import FORMATS
-from delg.importers.strict import check, gather, shapes_of
+from delg.importers.strict import check, gather
 from delg.importers.tensorflow_weights import checkpoint_prefix
 from tests import processes
 from tests.delg.importers.keys import load_keys, torch_keys
@@ -241,11 +241,6 @@ def test_the_command_refuses_a_file_that_would_run_another(write, tmp_path):
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert str(path) in done.stderr and "posix.system" in done.stderr
     assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
-
-
-@pytest.fixture(scope="module")
-def delg_r50() -> dict[str, tuple[int, ...]]:
-    return shapes_of(delg.create("delg_r50"))
 
 
 @pytest.mark.parametrize(("old", "top"), [(False, None), (True, None), (False, "model_weights")])

@@ -4,24 +4,12 @@ import re
 
 import pytest
 
-import delg
 from delg.common.errors import InputError
 from delg.importers.names import VALUE
-from delg.importers.strict import check, shapes_of
+from delg.importers.strict import check
 from delg.importers.torch_weights import cvnet
 from tests.delg.importers.keys import torch_keys
 from tests.delg.importers.test_sources import official, released, torch_file
-
-
-@pytest.fixture(scope="module")
-def cvnet_shapes():
-    return shapes_of(delg.create("cvnet_r50"))
-
-
-@pytest.fixture(scope="module")
-def delg_shapes():
-    return shapes_of(delg.create("delg_r50", num_classes=10))
-
 
 BREAKS = {
     "missing": ("1 missing.", "missing:\n  {a}"),

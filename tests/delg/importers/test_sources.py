@@ -37,16 +37,6 @@ def official(kind: str) -> dict[str, list[int]]:
     return {keys[kind]: keys["shape"] for keys in RELEASED["weights"].values() if keys[kind]}
 
 
-@pytest.fixture(scope="module")
-def cvnet_shapes():
-    return shapes_of(delg.create("cvnet_r50"))
-
-
-@pytest.fixture(scope="module")
-def delg_shapes():
-    return shapes_of(delg.create("delg_r50", num_classes=10))
-
-
 @pytest.mark.parametrize("prefix", ["encoder_q.", "globalmodel.", "module.encoder_q.", "module.globalmodel.", ""])
 def test_cvnet_under_every_prefix(prefix, tmp_path, cvnet_shapes):
     outer = "module." if prefix.startswith("module.") else ""

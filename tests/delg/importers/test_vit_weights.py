@@ -8,10 +8,10 @@ import pytest
 
 import delg
 from delg.common.errors import InputError
+from delg.common.safetensors_file import write_safetensors
 from delg.importers.detect import detect
 from delg.importers.job import convert, read_source
 from delg.importers.options import ConvertOptions
-from delg.importers.safetensors_file import write_safetensors
 from delg.importers.strict import check, gather, shapes_of
 from delg.importers.vit_weights import hub_name, is_for_satellite_images, our_paths
 from delg.presets import PRESETS

@@ -204,7 +204,7 @@ def test_recognition_from_images_to_report_with_ransac_before_the_vote(photos, t
 
 
 def test_retrieval_from_images(photos, tmp_path):
-    given = Config("gldv2_retrieval", str(photos), str(tmp_path), model="rootsift", rerank=("ransac",))
+    given = Config("gldv2_retrieval", str(photos), output_dir=str(tmp_path), model="rootsift", rerank=("ransac",))
     report = run(given)
     rows, page = report.rows, (tmp_path / "report.html").read_text()
     change = report.statistics["paired"]["global+ransac"]["protocols"]["public"]
@@ -221,7 +221,7 @@ def test_retrieval_from_images(photos, tmp_path):
 def test_pictures_are_of_the_part_that_the_page_shows(photos, tmp_path):
     lines = (photos / "retrieval_solution_v2.1.csv").read_text().splitlines()
     (tmp_path / "both.csv").write_text("\n".join([*lines[:3], lines[3].replace("Public", "Private")]) + "\n")
-    given = Config("gldv2_retrieval", str(photos), str(tmp_path), model="rootsift", rerank=("ransac",))
+    given = Config("gldv2_retrieval", str(photos), output_dir=str(tmp_path), model="rootsift", rerank=("ransac",))
     run(replace(given, baselines=(), solution_file=str(tmp_path / "both.csv")))
     page = (tmp_path / "report.html").read_text()
     assert page.count('<article class="card"') == 1 and 'alt="Query 2/q/2/2q2q"' in page
@@ -230,7 +230,7 @@ def test_pictures_are_of_the_part_that_the_page_shows(photos, tmp_path):
 
 def test_missing_images_end_in_a_sentence_before_any_work(photos, tmp_path):
     (tmp_path / "labels.csv").write_text("id,landmark_id\nlost00,1\n00a00,1\n")
-    given = Config("gldv2_recognition", str(photos), str(tmp_path / "out"), model="rootsift")
+    given = Config("gldv2_recognition", str(photos), output_dir=str(tmp_path / "out"), model="rootsift")
     with pytest.raises(InputError, match=r"misses 1 of its 6 images; the first is .*train/l/o/s/lost00\.jpg"):
         run(replace(given, labels_file=str(tmp_path / "labels.csv")))
     with pytest.raises(InputError, match="expects --data_dir with --model"):

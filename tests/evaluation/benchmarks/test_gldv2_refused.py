@@ -13,7 +13,7 @@ from tests.evaluation.options import Config
 def test_an_index_image_that_no_answer_can_name_is_refused_before_any_work(photos, tmp_path):  # noqa: F811
     shutil.copytree(photos, tmp_path / "gldv2")
     shutil.copy(photos / "index/0/0/a/00a00.jpg", tmp_path / "gldv2/index/0/0/a/00a 0.jpg")
-    given = Config("gldv2_retrieval", str(tmp_path / "gldv2"), str(tmp_path / "out"), model="rootsift")
+    given = Config("gldv2_retrieval", str(tmp_path / "gldv2"), output_dir=str(tmp_path / "out"), model="rootsift")
     with pytest.raises(InputError, match="gldv2_retrieval cannot write the image '0/0/a/00a 0'"):
         run(given)
     assert not (tmp_path / "out" / "features").exists()
@@ -23,7 +23,7 @@ def test_an_index_image_that_no_answer_can_name_is_refused_before_any_work(photo
 def test_a_solution_of_ignored_images_alone(photos, tmp_path, task):  # noqa: F811
     text = (photos / f"{task}_solution_v2.1.csv").read_text()
     (tmp_path / "ignored.csv").write_text(text.replace("Public", "Ignored").replace("Private", "Ignored"))
-    given = Config(f"gldv2_{task}", str(photos), str(tmp_path / "out"), model="rootsift")
+    given = Config(f"gldv2_{task}", str(photos), output_dir=str(tmp_path / "out"), model="rootsift")
     with pytest.raises(InputError, match=r"ignored\.csv has no image of the Usage Public or Private\.$"):
         run(replace(given, solution_file=str(tmp_path / "ignored.csv")))
     assert not (tmp_path / "out").exists()

@@ -67,7 +67,7 @@ def printed(folder, measure):
 
 def test_recall_is_that_of_a_brute_force_script(walk, tmp_path):
     report = pipeline.benchmark(
-        Config("vpr", str(walk), str(tmp_path), model="histogram", rerank=()), lambda line: None
+        Config("vpr", str(walk), output_dir=str(tmp_path), model="histogram", rerank=()), lambda line: None
     )
     stores = [tmp_path / "features" / "global" / part for part in ("database", "queries")]
     features = [
@@ -128,7 +128,7 @@ def test_a_photo_is_not_an_answer_to_itself(walk):
 def test_queries_without_positives_count_where_that_is_asked_for(walk, tmp_path):
     def run(text):
         report = pipeline.benchmark(
-            Config(text, str(walk), str(tmp_path), model="histogram", rerank=()), lambda line: None
+            Config(text, str(walk), output_dir=str(tmp_path), model="histogram", rerank=()), lambda line: None
         )
         return report, report.rows[0].metrics["all"]
 
@@ -194,7 +194,7 @@ def msls_tables(root, subtask):
 def test_msls_is_that_of_loops_over_its_files(streets, tmp_path, subtask):
     text = f"msls(subtask='{subtask}')"
     report = pipeline.benchmark(
-        Config(text, str(streets), str(tmp_path), model="histogram", rerank=()), lambda line: None
+        Config(text, str(streets), output_dir=str(tmp_path), model="histogram", rerank=()), lambda line: None
     )
     stores = {"query": "queries", "database": "database"}
     described = {}

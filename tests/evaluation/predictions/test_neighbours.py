@@ -54,7 +54,7 @@ def test_short_rankings_are_filled_with_the_other_images():
 
 def test_the_benchmark_writes_them_and_junk_stands_last(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    given = Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=())
+    given = Config("landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram", rerank=())
     pipeline.benchmark(given, lambda line: None)
     again = Config(**vars(given) | {"predictions": ("neighbours",), "predictions_top_k": 10})
     pipeline.benchmark(again, lambda line: None)

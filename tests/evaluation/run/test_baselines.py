@@ -37,7 +37,7 @@ def rows(report):
 def run(photos, output, **changes):
     given = {"baselines": None, "rerank": ("superglobal(m=3, k=1)",)} | changes
     return pipeline.benchmark(
-        Config("folders", str(photos), str(output), model="histogram", **given), lambda line: None
+        Config("folders", str(photos), output_dir=str(output), model="histogram", **given), lambda line: None
     )
 
 
@@ -69,7 +69,9 @@ def test_it_is_not_ransac_twice_and_not_beside_itself(photos, tmp_path):
 def test_without_a_model_and_weights_rootsift_is_measured_once(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DELG_OFFLINE", "1")
-    config = Config("folders", str(photos), str(tmp_path / "out"), baselines=None, rerank=("superglobal(m=3, k=1)",))
+    config = Config(
+        "folders", str(photos), output_dir=str(tmp_path / "out"), baselines=None, rerank=("superglobal(m=3, k=1)",)
+    )
     report = pipeline.benchmark(config, lambda line: None)
     assert rows(report) == ["global", "global+superglobal"]
     assert report.settings["model"] == "rootsift"
@@ -100,7 +102,9 @@ def test_where_it_is_left_out_the_report_says_so(photos, tmp_path, monkeypatch):
     monkeypatch.undo()
     store = extract(Histogram(), build_benchmark("folders", str(photos)).database, tmp_path / "store", progress=False)
     given = {"index_features_dir": str(store.folder), "model": None, "rerank": (), "baselines": None}
-    report = pipeline.benchmark(Config("folders", str(photos), str(tmp_path / "given"), **given), lambda line: None)
+    report = pipeline.benchmark(
+        Config("folders", str(photos), output_dir=str(tmp_path / "given"), **given), lambda line: None
+    )
     assert "left out: the features under test exist already" in report.settings["rootsift_row"]
 
 

@@ -33,7 +33,7 @@ def run(config):
 @pytest.fixture
 def config(tmp_path):
     folder = revisited_set(tmp_path / "set", "roxford5k")
-    return Config("roxford5k", str(folder), str(tmp_path / "out"), rerank=())
+    return Config("roxford5k", str(folder), output_dir=str(tmp_path / "out"), rerank=())
 
 
 def given(config, tmp_path, queries=MADE, database=MADE, crop=True):

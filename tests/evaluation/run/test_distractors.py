@@ -134,7 +134,11 @@ def test_the_job_runs_with_distractors_from_images_and_from_stores(tmp_path):
     for name, colour in (("m", (238, 2, 0)), ("n", (0, 0, 200))):
         paint(tmp_path / "more" / f"{name}.jpg", colour)
     config = Config(
-        "roxford5k+r1m", str(folder), str(tmp_path / "out"), model="histogram", rerank=("superglobal(m=4, k=1)",)
+        "roxford5k+r1m",
+        str(folder),
+        output_dir=str(tmp_path / "out"),
+        model="histogram",
+        rerank=("superglobal(m=4, k=1)",),
     )
     config = replace(config, distractors_dir=str(tmp_path / "more"))
     report = pipeline.benchmark(config, lambda line: None)
@@ -185,7 +189,7 @@ def test_the_protocol_of_distractors_is_checked_and_recorded(tmp_path):
     given = Config(
         "roxford5k+r1m",
         str(folder),
-        str(tmp_path / "out"),
+        output_dir=str(tmp_path / "out"),
         rerank=(),
         query_features_dir=str(tmp_path / "q"),
         index_features_dir=str(tmp_path / "d"),
@@ -205,7 +209,11 @@ def test_local_features_of_distractors_are_made_where_they_are_matched(tmp_path)
     for i in range(3):
         write_picture(tmp_path / "more" / f"m{i}.jpg", 90, 120, seed=20 + i)
     config = Config(
-        "roxford5k+r1m", str(folder), str(tmp_path / "out"), model="rootsift", distractors_dir=str(tmp_path / "more")
+        "roxford5k+r1m",
+        str(folder),
+        output_dir=str(tmp_path / "out"),
+        model="rootsift",
+        distractors_dir=str(tmp_path / "more"),
     )
     config = replace(config, baselines=(), rerank=("superglobal(m=4, k=1)",))
     made = tmp_path / "out" / "features" / "global"

@@ -35,7 +35,9 @@ def config(tmp_path):
             place.parent.mkdir(parents=True, exist_ok=True)
             seen = picture(100, 150, seed=instance)[5 * view :, 5 * view :][:90, :140]
             Image.fromarray(seen).save(place, exif=exif)
-    return Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), model=MODEL, rerank=("ransac",))
+    return Config(
+        "folders", str(tmp_path / "photos"), output_dir=str(tmp_path / "out"), model=MODEL, rerank=("ransac",)
+    )
 
 
 def benchmark(config):
@@ -69,7 +71,7 @@ def test_features_that_exist_decide(config, tmp_path):
 
 def test_a_published_protocol_takes_photos_as_they_are_stored(tmp_path):
     place = revisited_set(tmp_path / "set", "roxford5k")
-    config = Config("roxford5k", str(place), str(tmp_path / "out"), model=MODEL, rerank=())
+    config = Config("roxford5k", str(place), output_dir=str(tmp_path / "out"), model=MODEL, rerank=())
     report = benchmark(config)
     assert report.settings["features"]["global"]["exif"] == RECORDED["ignore"]
     with pytest.raises(InputError, match="--exif=apply"):

@@ -24,7 +24,9 @@ def run(config):
 @pytest.fixture
 def config(tmp_path):
     folder = revisited_set(tmp_path / "set")
-    return Config("landmarks", str(folder), str(tmp_path / "out"), model="histogram", rerank=("superglobal(m=3, k=1)",))
+    return Config(
+        "landmarks", str(folder), output_dir=str(tmp_path / "out"), model="histogram", rerank=("superglobal(m=3, k=1)",)
+    )
 
 
 def test_kept_junk_is_seen_by_the_reranker_and_passed_over_in_scores(tmp_path):
@@ -139,7 +141,7 @@ def test_ids_that_a_submission_cannot_hold_are_refused_before_any_work(tmp_path,
     for name in ("database/one 1/x", "database/two/y", "queries/one 1/z", f"{folder}/two/{stem}"):
         paint(tmp_path / f"{name}.png", RED)
     given = {"queries_dir": str(tmp_path / "queries"), "rerank": ()}
-    config = Config("folders", str(tmp_path / "database"), str(tmp_path / "out"), model="histogram", **given)
+    config = Config("folders", str(tmp_path / "database"), output_dir=str(tmp_path / "out"), model="histogram", **given)
     with pytest.raises(InputError, match=r"^--predictions=gldv2 cannot write the image '.*': an id of a submission"):
         run(replace(config, predictions=("gldv2",)))
     assert not (tmp_path / "out" / "features").exists()
@@ -150,6 +152,8 @@ def test_ids_that_a_submission_cannot_hold_are_refused_before_any_work(tmp_path,
 def test_ids_that_do_not_tell_images_apart_are_refused(tmp_path, form):
     for name in ("one/0", "one/1", "two/0"):
         paint(tmp_path / "photos" / f"{name}.png", RED)
-    config = Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), model="histogram", predictions=(form,))
+    config = Config(
+        "folders", str(tmp_path / "photos"), output_dir=str(tmp_path / "out"), model="histogram", predictions=(form,)
+    )
     with pytest.raises(InputError, match=rf"--predictions={form} would write 'one/0' and 'two/0' with one id, 0\."):
         run(config)

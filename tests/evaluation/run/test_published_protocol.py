@@ -28,7 +28,7 @@ SUPERGLOBAL = Claim({"S": GLOBAL}, False, "keep", {"superglobal": "superglobal"}
 @pytest.fixture
 def config(tmp_path):
     folder = revisited_set(tmp_path / "set", "roxford5k")
-    return Config("roxford5k", str(folder), str(tmp_path / "out"), rerank=())
+    return Config("roxford5k", str(folder), output_dir=str(tmp_path / "out"), rerank=())
 
 
 def of(model, claim, benchmark="roxford5k"):

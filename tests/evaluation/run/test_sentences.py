@@ -113,7 +113,7 @@ def photos(tmp_path):
     """Three photos of two things, and what a run of them is asked for; it is given what was said."""
     for name in ("one/a", "one/b", "two/c"):
         paint(tmp_path / "photos" / f"{name}.png", RED if name < "two" else GREEN)
-    return Config("folders", str(tmp_path / "photos"), str(tmp_path / "out"), model="histogram", rerank=())
+    return Config("folders", str(tmp_path / "photos"), output_dir=str(tmp_path / "out"), model="histogram", rerank=())
 
 
 def test_a_published_model_without_values_of_the_benchmark(photos):

@@ -116,7 +116,11 @@ def test_other_weights_behind_a_path_make_rows_anew(photos, tmp_path):
     def run():
         said = []
         config = Config(
-            "folders", str(photos), str(tmp_path / "out"), model=str(tmp_path / "model"), rerank=("alpha_qe",)
+            "folders",
+            str(photos),
+            output_dir=str(tmp_path / "out"),
+            model=str(tmp_path / "model"),
+            rerank=("alpha_qe",),
         )
         pipeline.benchmark(config, said.append)
         return rows("\n".join(said))
@@ -139,7 +143,7 @@ def test_other_weights_behind_a_path_make_rows_anew(photos, tmp_path):
 def test_features_that_others_share_are_not_removed(photos, tmp_path, monkeypatch, changed):
     """Those of --features_dir, and of delg-extract, are refused where what made them has changed."""
     model(tmp_path / "model", 0)
-    given = Config("folders", str(photos), str(tmp_path / "out"), model=str(tmp_path / "model"), rerank=())
+    given = Config("folders", str(photos), output_dir=str(tmp_path / "out"), model=str(tmp_path / "model"), rerank=())
     given = replace(given, features_dir=str(tmp_path / "shared"))
     pipeline.benchmark(given, lambda line: None)
     made = tmp_path / "shared" / "global" / "database"
@@ -172,7 +176,8 @@ def test_other_weights_of_a_reranker_make_its_row_anew(photos, tmp_path, monkeyp
         said = []
         rerank = (f"learned(weights={str(weights)!r})", "alpha_qe")
         pipeline.benchmark(
-            Config("folders", str(photos), str(tmp_path / "out"), model="histogram", rerank=rerank), said.append
+            Config("folders", str(photos), output_dir=str(tmp_path / "out"), model="histogram", rerank=rerank),
+            said.append,
         )
         return rows("\n".join(said))[1]
 
@@ -183,13 +188,15 @@ def test_other_weights_of_a_reranker_make_its_row_anew(photos, tmp_path, monkeyp
 
 def test_features_that_changed_behind_a_path_make_rows_anew(photos, tmp_path):
     """Also where size and time of the file are the old ones."""
-    base = Config("folders", str(photos), str(tmp_path / "one"), model="histogram", rerank=())
+    base = Config("folders", str(photos), output_dir=str(tmp_path / "one"), model="histogram", rerank=())
     pipeline.benchmark(base, lambda line: None)
     features = tmp_path / "one" / "features" / "global" / "database"
 
     def run():
         said = []
-        given = Config("folders", str(photos), str(tmp_path / "two"), rerank=(), index_features_dir=str(features))
+        given = Config(
+            "folders", str(photos), output_dir=str(tmp_path / "two"), rerank=(), index_features_dir=str(features)
+        )
         pipeline.benchmark(given, said.append)
         return rows("\n".join(said))[1]
 
@@ -214,7 +221,7 @@ def test_answers_to_gldv2_are_made_anew(tmp_path, monkeypatch):
         said = []
         given = {"query_features_dir": str(tmp_path / "q"), "index_features_dir": str(tmp_path / "i")}
         given |= {"solution_file": str(tmp_path / "solution.csv"), "rerank": (f"learned(weights={str(weights)!r})",)}
-        pipeline.benchmark(Config("gldv2_retrieval", None, str(tmp_path / "out"), **given), said.append)
+        pipeline.benchmark(Config("gldv2_retrieval", None, output_dir=str(tmp_path / "out"), **given), said.append)
         return set(re.findall(r"^(global[\w+]*):.*\(cached\)$", "\n".join(said), re.MULTILINE))
 
     assert run("one") == set() and run("one") == {"global", "global+learned"}

@@ -1,5 +1,6 @@
 """Kept graphs: a later process describes photos without Keras, and gives the same features."""
 
+import shutil
 import subprocess
 import sys
 
@@ -19,27 +20,42 @@ OPTIONS = {"runtime": "openvino", "scale_rule": "long_side", "max_image_size": 9
 OPTIONS |= {"global_scales_ind": (0, 1)}
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    """A folder with a model and its kept graph, and a descriptor of the extractor that kept the graph."""
+    place = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        extractor = DelgExtractor.from_folder(str(made(place, patch, BACKBONE)), **OPTIONS)
+        return place, described(extractor)
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    return made(tmp_path, monkeypatch, BACKBONE)
-
-
-def made(tmp_path, monkeypatch, backbone):
+def folder(made_once, tmp_path, monkeypatch):
+    shutil.copytree(made_once[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("DELG_HOME", str(tmp_path / "home"))
-    delg.save(delg.Delg(backbone=backbone, local_head=None, embedding_dim=16, local_dim=None), tmp_path / "model")
     return tmp_path / "model"
+
+
+@pytest.fixture
+def whole(made_once):
+    return made_once[1]
+
+
+def made(place, monkeypatch, backbone):
+    monkeypatch.setenv("DELG_HOME", str(place / "home"))
+    delg.save(delg.Delg(backbone=backbone, local_head=None, embedding_dim=16, local_dim=None), place / "model")
+    return place / "model"
 
 
 def described(extractor):
     return extractor(picture(90, 120, 3), "a").global_descriptor
 
 
-def test_a_kept_graph_gives_the_features_of_the_network(folder):
-    first = DelgExtractor.from_folder(str(folder), **OPTIONS)
+def test_a_kept_graph_gives_the_features_of_the_network(folder, whole):
     again = DelgExtractor.from_folder(str(folder), **OPTIONS)
     plain = DelgExtractor.from_folder(str(folder), **OPTIONS | {"runtime": None})
     assert isinstance(again._model, KeptModel)
-    assert np.array_equal(described(first), described(again))
+    assert np.array_equal(whole, described(again))
     assert described(again) @ described(plain) > 1 - 1e-6
     assert again.settings | {"runtime": ""} == plain.settings | {"runtime": ""}
     assert again.model.get_config() == plain.model.get_config()
@@ -57,10 +73,9 @@ def test_a_process_with_a_kept_graph_imports_no_keras(tmp_path, monkeypatch):
     assert done.stdout == "[]\n"
 
 
-def test_a_damaged_graph_is_made_anew(folder):
-    whole = described(DelgExtractor.from_folder(str(folder), **OPTIONS))
-    for file in kept._place("x").parent.glob("*/graph.bin"):
-        file.write_bytes(bytes(len(file.read_bytes())))
+def test_a_damaged_graph_is_made_anew(folder, whole):
+    (file,) = kept._place("x").parent.glob("*/graph.bin")
+    file.write_bytes(bytes(len(file.read_bytes())))
     assert np.array_equal(described(DelgExtractor.from_folder(str(folder), **OPTIONS)), whole)
 
 

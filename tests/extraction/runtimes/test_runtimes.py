@@ -33,11 +33,11 @@ def model():
 
 @pytest.fixture(scope="module")
 def transformer():
-    """The arguments of an extractor by runtime; of a model whose positions are resized and whose tokens are ranked."""
+    """An extractor by runtime, each made once; of a model whose positions are resized and whose tokens are ranked."""
     backbone = "dinov2(size=(24, 2, 2, 32, True), grid=4, registers=2)"
     model = delg.create("dinov2_small", backbone=backbone, pooling="class_token_gem")
     model.inference_model = cache(model.inference_model)
-    return lambda runtime: (model, ExtractionConfig((1.0,), (0,), runtime=runtime, side_multiple=14))
+    return cache(lambda name: DelgExtractor(model, ExtractionConfig((1.0,), (0,), runtime=name, side_multiple=14)))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_other_runtimes_give_the_same_features(build, runtime):
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_a_transformer_gives_the_same_features_at_any_size(transformer, runtime):
     pytest.importorskip(runtime)
-    extractors = [DelgExtractor(*transformer(name)) for name in (None, runtime)]
+    extractors = [transformer(name) for name in (None, runtime)]
     for shape in ((70, 50), (90, 120)):
         expected, features = (extractor(picture(*shape, seed=4), "x") for extractor in extractors)
         assert len(features) == len(expected) == (shape[0] // 14) * round(shape[1] / 14 - 0.01)

@@ -72,15 +72,21 @@ def test_equals_brute_force(text, top_k, address, store, queries):
     close(again)
 
 
-def test_paths_of_the_images(address, store):
-    made = build_index(WithPaths(store.global_descriptors), f"{address}#paths")
-    assert made.paths_of([599, 0]) == ["folder/ä image 599.jpg", "folder/ä image 0.jpg"]
+@pytest.fixture(scope="module")
+def threefold():
+    """Each row three times; a server needs ten seconds for a new collection, so several tests share this one."""
+    return WithPaths(np.repeat(clustered(40, 16), 3, axis=0)[np.random.default_rng(5).permutation(120)])
+
+
+def test_paths_of_the_images(address, threefold):
+    made = build_index(threefold, f"{address}#threefold")
+    assert made.paths_of([119, 0]) == ["folder/ä image 119.jpg", "folder/ä image 0.jpg"]
     close(made)
 
 
-def test_equal_rows_are_ranked_by_number(address):
-    database = np.repeat(clustered(40, 16), 3, axis=0)[np.random.default_rng(5).permutation(120)]
-    made = build_index(Store(database), f"{address}#twins")
+def test_equal_rows_are_ranked_by_number(address, threefold):
+    database = threefold.global_descriptors
+    made = build_index(threefold, f"{address}#threefold")
     answer = made.search(database[:9], None)
     same = np.diff(answer.scores, axis=1) == 0
     assert same.sum() >= 9 * 60
@@ -127,7 +133,7 @@ def left(address):
 
 
 def test_bad_input_is_named(address, store, queries):
-    place = f"{address}#good"
+    place = f"{address}#of_flat"
     made = build_index(store, place)
     bad = queries.copy()
     bad[2, 2] = np.nan

@@ -209,8 +209,8 @@ def spread_places(rng, count):
 @pytest.mark.parametrize("model", MODELS)
 def test_few_places_that_repeat_are_found(model, order, jitter, residual):
     """4 to 12 places, 1 to 8 copies of each; every pair of a place agrees, and up to twice as many outliers do not."""
-    for places in range(4, 13):
-        for copies in range(1, 9):
+    for places in range(4, 13, 2):
+        for copies in (1, 2, 3, 5, 8):
             rng = np.random.default_rng([places, copies])
             source = np.repeat(spread_places(rng, places), copies, axis=0)
             source += rng.uniform(-jitter, jitter, source.shape)

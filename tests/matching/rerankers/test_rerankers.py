@@ -29,6 +29,7 @@ HEAD_OF_FIVE = {
     "auto": "auto(top_k=5)",
     "chamfer_ot": "chamfer_ot(top_k=5)",
     "diffusion": "diffusion(top_k=5, kq=2, kd=3, gamma=1)",
+    "elvis": f"elvis(top_k=5, weights={str(DATA / 'elvis.safetensors')!r}, weight=0, temperature=0.1)",
     "fused": "fused(reranker='ransac(top_k=5)')",
     "gated": "gated(reranker='ransac(top_k=5)', similarity=2)",
     "k_reciprocal": "k_reciprocal(top_k=5, k1=2, k2=2)",
@@ -40,7 +41,7 @@ PLUG_INS = ["own_rerankers:Weighted(top_k=5)", "own_rerankers:Matches(top_k=5)"]
 OWN_CHAIN = "own_rerankers:Matches(top_k=5) | alpha_qe(top_k=4)"
 TEXTS = [*HEAD_OF_FIVE.values(), *PLUG_INS, OWN_CHAIN, CHAIN, "ransac(top_k=5, settled=2)"]
 TEXTS += ["superglobal(m=5, k=2) | fused(reranker='alpha_qe(top_k=4, n=2) | ransac(top_k=3)', weight=0.1)"]
-NEED_LOCAL = ("ames", "auto", "chamfer_ot", "fused", "gated", "ransac")
+NEED_LOCAL = ("ames", "auto", "chamfer_ot", "elvis", "fused", "gated", "ransac")
 BY_GLOBAL = [text for text in HEAD_OF_FIVE.values() if not text.startswith(NEED_LOCAL)]
 
 

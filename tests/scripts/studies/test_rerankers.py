@@ -46,6 +46,16 @@ def test_seeds_are_pooled_and_changes_are_those_of_queries(tmp_path):
     assert "| ransac | 78.3 |" in landmarks and "| 3.0 | 1000 |" in landmarks
 
 
+def test_files_of_weights_that_differ_in_a_number_are_one_row(tmp_path):
+    values = METHODS | {
+        f'global+elvis(weights="elvis{seed}.safetensors")': [value + shift for value in METHODS["global"]]
+        for seed, shift in ((0, 10), (1, 30))
+    }
+    write(tmp_path / "reports/rootsift/places", "all", values, 7.0)
+    row = next(line for line in table(tmp_path).splitlines() if "elvis" in line)
+    assert row.startswith('| elvis(weights="elvis*.safetensors") | 55.0 (each: 45.0, 65.0) |') and "| +20.0 |" in row
+
+
 def test_a_folder_without_reports_is_refused(tmp_path):
     with pytest.raises(InputError, match="no reports"):
         table(tmp_path)

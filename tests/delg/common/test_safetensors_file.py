@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from delg.common.errors import InputError
-from delg.importers.safetensors_file import read_safetensors, write_safetensors
+from delg.common.safetensors_file import read_safetensors, write_safetensors
 
 RANDOM = np.random.default_rng(3)
 ARRAYS = {

@@ -6,7 +6,8 @@ read by their offsets, so that a part of a large file costs no more than that pa
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from delg.common.errors import InputError
-from delg.importers.source import Stored
 
 SUFFIX = ".safetensors"
 LONGEST_HEADER = 100_000_000  # bytes
@@ -31,6 +31,19 @@ TYPE_NAMES = {np.dtype(code).name: name for name, code in TYPES.items() if code 
     "bfloat16": "BF16"
 }
 ALIGNMENT = 8  # bytes; of the buffer, as the format's own writer has it
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A weight that lies in a file.
+
+    Attributes:
+      shape: its shape there.
+      read: gives its values.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray] = field(repr=False)
 
 
 class _BadHeaderError(ValueError):
