@@ -133,7 +133,10 @@ def test_a_dataset_file_finds_its_images(tmp_path, form):
     truth = dataset(CASES[0])
     truth["gnd"] = [entry | {"bbx": [1.5, 2.0, 30.0, 40.0]} for entry in truth["gnd"]]
     path = form(tmp_path, truth)
-    find = lambda *given: pipeline.find_benchmark(Config(*given, output_dir="out", dataset_file_path=str(path)))  # noqa: E731
+
+    def find(*given):
+        return pipeline.find_benchmark(Config(*given, output_dir="out", dataset_file_path=str(path)))
+
     found = find(None, None)
     assert found.database[1].path == str(tmp_path / "jpg" / "i.1.jpg") and found.database[1].name == "i.1"
     assert found.queries[0].crop == (1.5, 2.0, 30.0, 40.0) and found.name == "tiny"
