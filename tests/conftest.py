@@ -44,8 +44,8 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     address = shared / "milvus_address"
     server = MilvusServer(wait_for_started=False)
-    with (shared / "milvus_lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (shared / "milvus_start").open("w") as start, (shared / "milvus_use").open("w") as use:
+        fcntl.flock(start, fcntl.LOCK_EX)
         try:
             if not address.exists():
                 server.set_base_dir(str(tmp_path_factory.mktemp("milvus")))
@@ -54,11 +54,13 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 while not is_ready(server):
                     assert server.server_proc.poll() is None, "Milvus has ended; another run of the tests has one?"
                 address.write_text(f"http://127.0.0.1:{server.listen_port}", encoding="utf-8")
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            fcntl.flock(use, fcntl.LOCK_SH)
+            fcntl.flock(start, fcntl.LOCK_UN)
             yield address.read_text(encoding="utf-8")
         finally:
             if server.running:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # when no other process needs the server
+                fcntl.flock(start, fcntl.LOCK_EX)
+                fcntl.flock(use, fcntl.LOCK_EX)  # when no other process uses the server any more
                 address.unlink(missing_ok=True)
                 server.stop()
 

@@ -15,6 +15,7 @@ from tests.processes import free_ports
 
 INSTALLED = importlib.util.find_spec("pymilvus") is not None
 needs_client = pytest.mark.skipif(not INSTALLED, reason="the extra 'milvus' is not installed")
+pytestmark = pytest.mark.slow  # these tests wait for the server, while others compute
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
