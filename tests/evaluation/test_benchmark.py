@@ -162,7 +162,7 @@ def test_a_chain_is_one_row(photos, tmp_path):
     assert row.startswith(r"| global+superglobal\|ransac | ")
     assert "all_after_superglobal|ransac\n  mAP=" in (out / "metrics.txt").read_text()
     page = (out / "report.html").read_text()
-    assert "global+\u200bsuperglobal|ransac</th>" in page and 'id="matches"' in page
+    assert f"{name}</th>" in page.replace("\u200b", "") and 'id="matches"' in page  # lines may break inside of names
     assert name in done.stdout
     again = delg(*arguments, rerank, "--output_dir=out", cwd=tmp_path)
     assert "already complete" in again.stdout
