@@ -217,10 +217,8 @@ class TrainOptions:
 class TrainRerankerOptions:
     """Options of ``delg-train-reranker``."""
 
-    features_dir: str | None = option(
-        None, "Features of labelled photos; the first folder of a name is the class. Required."
-    )
-    output: str | None = option(None, "File of the weights, such as elvis.safetensors. Required.")
+    features_dir: str | None = option(None, "Features of labelled photos; the first folder of a name is the class.")
+    output: str | None = option(None, "File of the weights, such as elvis.safetensors.")
     epochs: int = option(10, "Passes over the photos.", lower_bound=1)
     batch_size: int = option(32, "Triplets of a step; published: 200.", lower_bound=1)
     features: int = option(

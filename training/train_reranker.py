@@ -1,8 +1,9 @@
 """delg-train-reranker: trains the reranker elvis on the features of labelled photos.
 
-The first folder of a name is the class. Triplets are an image, a near one of its class and a near one of another.
+The first folder of a name is the class. Triplets are an image, a near one of its class and a near one of another. The
+features need global descriptors and local features. A training that was interrupted starts anew.
 
-delg-extract --images_dir=photos/train --model=efficientnet_lite2 --output_dir=features
+delg-extract --images_dir=photos/train --output_dir=features
 delg-train-reranker --features_dir=features --output=elvis.safetensors
 delg-benchmark --benchmark=folders --data_dir=photos/test --rerank='elvis(weights="elvis.safetensors")' \
   --output_dir=report
@@ -10,7 +11,7 @@ delg-benchmark --benchmark=folders --data_dir=photos/test --rerank='elvis(weight
 
 from typing import TYPE_CHECKING
 
-from delg.common.options import define_flags, from_flags
+from delg.common.options import define_flags, from_flags, require
 from training.options import TrainRerankerOptions
 
 if TYPE_CHECKING:
@@ -23,13 +24,10 @@ def main() -> None:
     """Turns the flags into options and trains."""
     from pathlib import Path
 
-    from delg.common.errors import InputError
     from delg.common.files import check_writable
 
     options = from_flags(TrainRerankerOptions)
-    for flag in ("features_dir", "output"):
-        if not getattr(options, flag):
-            raise InputError(f"The flag --{flag} is required.")
+    require(options, ["features_dir", "output"])
     output = Path(str(options.output))
     check_writable(output.absolute().parent)
     from extraction.formats.table import open_features

@@ -48,7 +48,8 @@ class Triplets:
         """
         nearest = search(descriptors, descriptors, min(NEAREST + 1, len(descriptors)))
         classes = np.unique(np.asarray(labels), return_inverse=True)[1]
-        anchors, sides = [], ([], [])  # type: tuple[list[int], tuple[list[tuple[Rows, Floats]], ...]]
+        anchors: list[int] = []
+        sides: tuple[list[tuple[Rows, Floats]], ...] = ([], [])
         for i in range(len(descriptors)):
             rows, scores = nearest.indices[i], nearest.scores[i]
             fine = (rows != i) & (scores > 0)
@@ -58,7 +59,7 @@ class Triplets:
                 anchors.append(i)
                 for side, wanted in zip(sides, (same, ~same)):
                     chances = scores[wanted].astype(np.float64) ** POWER
-                    side.append((rows[wanted], (chances / chances.sum())))
+                    side.append((rows[wanted], chances / chances.sum()))
         if not anchors:
             raise InputError("No photo has near photos both of its own class and of another; nothing can be learned.")
         return cls(np.array(anchors), *sides)

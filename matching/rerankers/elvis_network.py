@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from delg.common.errors import InputError
 from delg.common.network_file import network_weights
+from delg.common.strict import Shapes
 from extraction.features import Floats
 from matching.rerankers.descriptors import normalised
 
 RELEASED = (128, 768)  # values of a projected descriptor, and of one of DINOv2
 STEPS = 1 << 16  # of the table of vote weights
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shapes_for(width: int, descriptor: int, hidden: int = 128) -> dict[str, tuple[int, ...]]:
